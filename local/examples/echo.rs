@@ -1,0 +1,71 @@
+//! A real Lambda function for the tests of this crate: it does what its event says.
+//!
+//! Its configuration, as environment variables: `INIT_EXIT` ends the process in INIT with that status,
+//! `INIT_HANG` never leaves INIT, `GRACEFUL` registers for SIGTERM.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lambda_runtime::{BoxFuture, Error, LambdaEvent, Runtime, SnapStartResource, service_fn};
+use serde_json::{Value, json};
+
+struct Announce;
+
+impl SnapStartResource for Announce {
+    fn before_snapshot(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async {
+            println!("before snapshot");
+            Ok(())
+        })
+    }
+
+    fn after_restore(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async {
+            println!("after restore");
+            Ok(())
+        })
+    }
+}
+
+async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
+    let LambdaEvent { payload, context } = event;
+    println!("handling {}", context.request_id);
+    if let Some(milliseconds) = payload["sleep_ms"].as_u64() {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    }
+    if let Some(status) = payload["exit"].as_i64() {
+        std::process::exit(i32::try_from(status)?);
+    }
+    if let Some(message) = payload["fail"].as_str() {
+        return Err(message.into());
+    }
+    if let Some(bytes) = payload["large"].as_u64() {
+        return Ok(Value::String("x".repeat(usize::try_from(bytes)?)));
+    }
+    if payload.get("respond").is_some() {
+        return Ok(payload["respond"].clone());
+    }
+    Ok(json!({
+        "pid": std::process::id(),
+        "event": payload,
+        "request_id": context.request_id,
+        "deadline_ms": context.deadline,
+        "arn": context.invoked_function_arn,
+        "variables": std::env::vars().collect::<std::collections::BTreeMap<_, _>>(),
+    }))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    println!("INIT");
+    if let Ok(status) = std::env::var("INIT_EXIT") {
+        std::process::exit(status.parse()?);
+    }
+    if std::env::var("INIT_HANG").is_ok() {
+        std::future::pending::<()>().await;
+    }
+    if std::env::var("GRACEFUL").is_ok() {
+        lambda_runtime::spawn_graceful_shutdown_handler(|| async { println!("goodbye") }).await;
+    }
+    Runtime::new(service_fn(handle)).register_snapstart_resource(Arc::new(Announce)).run_concurrent().await
+}

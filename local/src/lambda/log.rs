@@ -1,0 +1,106 @@
+//! What an environment wrote to standard output and error, kept in a bounded buffer.
+//!
+//! Lambda sends both to one log stream, and so one pipe carries both here, in the order written. Reading
+//! the lines first takes what is already in the pipe: everything a function wrote before its answer is
+//! there when the answer is. It may not block, and it forgets the oldest lines when it is full.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+use std::sync::Mutex;
+
+use tokio::net::unix::pipe;
+
+use super::lock;
+
+/// Bytes of log lines kept for one environment.
+const KEPT: usize = 128 * 1024;
+/// A longer line is cut into pieces of this many bytes.
+const LONGEST_LINE: usize = 16 * 1024;
+
+pub(super) struct Log {
+    pipe: pipe::Receiver,
+    kept: Mutex<Kept>,
+    /// When set, each line also goes to our standard error, after this name.
+    forward: Option<String>,
+}
+
+#[derive(Default)]
+struct Kept {
+    lines: VecDeque<String>,
+    bytes: usize,
+    unfinished: Vec<u8>,
+}
+
+impl Log {
+    /// The log and the two write ends for a child's standard output and error.
+    ///
+    /// # Errors
+    /// When no pipe can be made, which means that file descriptors ran out.
+    pub(super) fn new(forward: Option<String>) -> io::Result<(Self, Stdio, Stdio)> {
+        let (reader, writer) = io::pipe()?;
+        let second = writer.try_clone()?;
+        let pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
+        let log = Self { pipe, kept: Mutex::default(), forward };
+        Ok((log, writer.into(), second.into()))
+    }
+
+    /// Waits for output and takes it. Returns false once every write end is closed. Cancel safe.
+    pub(super) async fn read(&self) -> bool {
+        if self.pipe.readable().await.is_err() {
+            return false;
+        }
+        self.take(|buffer| self.pipe.try_read(buffer))
+    }
+
+    /// The lines kept, oldest first, with everything written until now.
+    pub(super) fn lines(&self) -> Vec<String> {
+        // Straight from the descriptor: the runtime may not have seen yet that it is readable.
+        self.take(|buffer| Ok(rustix::io::read(&self.pipe, buffer)?));
+        lock(&self.kept).lines.iter().cloned().collect()
+    }
+
+    /// A line of the platform's own, as Lambda writes into the function's log.
+    pub(super) fn platform(&self, line: &str) {
+        self.keep(&mut lock(&self.kept), line.as_bytes());
+    }
+
+    fn take(&self, mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> bool {
+        let mut buffer = [0; 8 * 1024];
+        let mut kept = lock(&self.kept);
+        loop {
+            match read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(length) => self.absorb(&mut kept, buffer.get(..length).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+    }
+
+    fn absorb(&self, kept: &mut Kept, chunk: &[u8]) {
+        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
+            kept.unfinished.extend_from_slice(piece);
+            if piece.ends_with(b"\n") || kept.unfinished.len() >= LONGEST_LINE {
+                let line = std::mem::take(&mut kept.unfinished);
+                self.keep(kept, line.strip_suffix(b"\n").unwrap_or(&line));
+            }
+        }
+    }
+
+    fn keep(&self, kept: &mut Kept, line: &[u8]) {
+        let line = String::from_utf8_lossy(line).into_owned();
+        if let Some(name) = &self.forward {
+            eprintln!("{name} | {line}");
+        }
+        kept.bytes += line.len();
+        kept.lines.push_back(line);
+        while kept.bytes > KEPT {
+            match kept.lines.pop_front() {
+                Some(oldest) => kept.bytes -= oldest.len(),
+                None => break,
+            }
+        }
+    }
+}

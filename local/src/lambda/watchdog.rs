@@ -1,0 +1,74 @@
+//! The watchdog: one small shell that ends every environment when this process dies without a goodbye.
+//!
+//! A frozen process would otherwise stay stopped for ever, because nothing thaws it to find its Runtime
+//! API gone. The shell reads the live process groups from a pipe, and the end of that pipe (which the
+//! kernel closes however we die) makes it kill those that are left. It may not be relied on for an
+//! orderly stop: [`super::Lambda`] kills its environments itself.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Mutex;
+
+use anyhow::Context;
+use rustix::process::Pid;
+
+use super::lock;
+
+/// `groups` is " 12 34 "; a group is removed by joining what stands before it and after it.
+const SCRIPT: &str = r#"
+trap '' HUP INT TERM
+groups=' '
+while read -r change group; do
+  case $change in
+    add) groups="$groups$group " ;;
+    remove) groups="${groups%% $group *} ${groups#* $group }" ;;
+  esac
+done
+for group in $groups; do kill -KILL "-$group" 2>/dev/null; done
+"#;
+
+pub(super) struct Watchdog {
+    shell: Mutex<Child>,
+    pipe: Mutex<ChildStdin>,
+}
+
+impl Watchdog {
+    pub(super) fn start() -> anyhow::Result<Self> {
+        let mut shell = Command::new("/bin/sh")
+            .args(["-c", SCRIPT])
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Not in the terminal's foreground group, so that Ctrl-C does not reach it before us.
+            .process_group(0)
+            .spawn()
+            .context("cannot start /bin/sh, which ends the environments if this process is killed")?;
+        let pipe = shell.stdin.take().context("the watchdog has no standard input")?;
+        Ok(Self { shell: Mutex::new(shell), pipe: Mutex::new(pipe) })
+    }
+
+    pub(super) fn add(&self, group: Pid) {
+        self.tell("add", group);
+    }
+
+    pub(super) fn remove(&self, group: Pid) {
+        self.tell("remove", group);
+    }
+
+    fn tell(&self, change: &str, group: Pid) {
+        let line = format!("{change} {}\n", group.as_raw_pid());
+        // A watchdog that is gone costs only the clean-up after our own sudden death.
+        let _ = lock(&self.pipe).write_all(line.as_bytes());
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        let mut shell = lock(&self.shell);
+        // SIGKILL and then wait: at once, and no zombie is left.
+        let _ = shell.kill();
+        let _ = shell.wait();
+    }
+}

@@ -1,0 +1,3 @@
+//! Local
+pub mod lambda;
+pub mod postgres;
