@@ -1,0 +1,115 @@
+//! The account PostgreSQL's programs run as: this process's own, or another one when this process is root's.
+//!
+//! PostgreSQL refuses to run as root, so root lends its clusters to `postgres`, else to `nobody`. This module may not
+//! change the permissions of anything it did not make. It relies on `id` (POSIX) to know the system's accounts.
+
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, bail};
+
+/// Who owns a cluster's files and runs its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Account {
+    /// This process's own account.
+    Own,
+    /// An unprivileged account, because this process is root's.
+    Lent { uid: u32, gid: u32 },
+}
+
+impl Account {
+    /// The account for this process's clusters.
+    pub(super) fn of_servers() -> Result<Account> {
+        static FOUND: OnceLock<Account> = OnceLock::new();
+        if let Some(account) = FOUND.get() {
+            return Ok(*account);
+        }
+        let account = if rustix::process::geteuid().is_root() {
+            Account::unprivileged()?
+        } else {
+            Account::Own
+        };
+        Ok(*FOUND.get_or_init(|| account))
+    }
+
+    fn unprivileged() -> Result<Account> {
+        for name in ["postgres", "nobody"] {
+            if let (Some(uid), Some(gid)) = (id("-u", name), id("-g", name))
+                && uid != 0
+            {
+                return Ok(Account::Lent { uid, gid });
+            }
+        }
+        bail!(
+            "PostgreSQL refuses to run as root and this system has neither an account `postgres` nor `nobody`: add one, or run as another user"
+        )
+    }
+
+    /// A command that runs `program` as this account, with an environment in which nothing of the caller's `PG…` or
+    /// locale variables can change what it does or the language it speaks.
+    pub(super) fn command(self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("LC_ALL", "C")
+            .env("TZ", "UTC")
+            .stdin(Stdio::null())
+            .current_dir("/");
+        for kept in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
+            if let Some(value) = std::env::var_os(kept) {
+                command.env(kept, value);
+            }
+        }
+        match self {
+            Account::Own => {}
+            Account::Lent { uid, gid } => {
+                command.uid(uid).gid(gid);
+            }
+        }
+        command
+    }
+
+    /// Gives a file or folder that this process made to the account.
+    pub(super) fn own(self, path: &Path) -> Result<()> {
+        match self {
+            Account::Own => Ok(()),
+            Account::Lent { uid, gid } => chown(path, Some(uid), Some(gid))
+                .with_context(|| format!("cannot give {} to uid {uid}", path.display())),
+        }
+    }
+
+    /// Whether the account can reach what `path` names, going by the permission bits of every folder above it.
+    pub(super) fn reaches(self, path: &Path) -> bool {
+        let Account::Lent { uid, gid } = self else {
+            return true;
+        };
+        let Ok(path) = path.canonicalize() else {
+            return false;
+        };
+        path.ancestors().skip(1).all(|folder| {
+            folder.metadata().is_ok_and(|found| {
+                let search = match (found.uid() == uid, found.gid() == gid) {
+                    (true, _) => 0o100,
+                    (false, true) => 0o010,
+                    (false, false) => 0o001,
+                };
+                found.mode() & search != 0
+            })
+        })
+    }
+}
+
+fn id(flag: &str, name: &str) -> Option<u32> {
+    let output = Command::new("id")
+        .args([flag, name])
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().parse().ok())?
+}

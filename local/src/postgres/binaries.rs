@@ -1,0 +1,224 @@
+//! PostgreSQL's programs: found on this machine, else fetched once.
+//!
+//! Nothing is installed and nothing is taken that is too old for Seer. Programs that the servers' account cannot reach
+//! are copied to the cache folder, share files and libraries with them.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
+
+use super::account::Account;
+use super::places;
+use super::program::run;
+use super::{fetch, template};
+
+/// The oldest release that its makers still mend, as of PostgreSQL 18.
+const OLDEST: u32 = 14;
+/// A version question is answered in milliseconds, unless the disk is cold.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// A folder with `postgres` and `initdb` in it, of a version Seer works with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binaries {
+    folder: PathBuf,
+    version: String,
+    major: u32,
+}
+
+impl Binaries {
+    /// Finds PostgreSQL, in this order: `$PG_BIN`; the folder `pg_config --bindir` names; the newest
+    /// `/usr/lib/postgresql/*/bin`; the cache folder; and when there is none, fetches it into the cache folder with
+    /// `python3 -m pip`. Looked for once a process. When all fails, the error is one sentence that says what to install.
+    pub async fn find() -> Result<Binaries> {
+        static FOUND: OnceCell<Binaries> = OnceCell::const_new();
+        FOUND.get_or_try_init(Binaries::look).await.cloned()
+    }
+
+    async fn look() -> Result<Binaries> {
+        let account = Account::of_servers()?;
+        if let Some(folder) = std::env::var_os("PG_BIN").filter(|folder| !folder.is_empty()) {
+            return Binaries::at(Path::new(&folder), account)
+                .await
+                .context("PG_BIN names no usable PostgreSQL");
+        }
+        for folder in installed().await {
+            // One that is too old or broken must not keep a good one from being used.
+            if let Ok(binaries) = Binaries::at(&folder, account).await {
+                return Ok(binaries);
+            }
+        }
+        fetch::fetched(account).await
+    }
+
+    /// The programs in `folder`, or a copy of them that `account` can reach.
+    pub(super) async fn at(folder: &Path, account: Account) -> Result<Binaries> {
+        ensure!(
+            has_programs(folder),
+            "{} has no `postgres` and `initdb` in it",
+            folder.display()
+        );
+        let folder = folder
+            .canonicalize()
+            .with_context(|| format!("cannot enter {}", folder.display()))?;
+        if account.reaches(&folder.join("postgres")) {
+            return Binaries::in_reach(folder, account).await;
+        }
+        let copy = copied(&folder, account).await?;
+        Binaries::in_reach(copy.join("bin"), account)
+            .await
+            .with_context(|| {
+                format!(
+                    "root lends PostgreSQL to another account, which cannot enter {}",
+                    folder.display()
+                )
+            })
+    }
+
+    async fn in_reach(folder: PathBuf, account: Account) -> Result<Binaries> {
+        let mut command = account.command(&folder.join("postgres"));
+        command.arg("--version");
+        let said = run(command, None, ANSWER).await?;
+        let version = said
+            .trim()
+            .trim_start_matches("postgres (PostgreSQL) ")
+            .to_owned();
+        let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
+        let major = digits
+            .parse()
+            .with_context(|| format!("cannot tell PostgreSQL's version from {said:?}"))?;
+        ensure!(
+            major >= OLDEST,
+            "PostgreSQL {version} is too old: Seer needs {OLDEST} or newer"
+        );
+        Ok(Binaries {
+            folder,
+            version,
+            major,
+        })
+    }
+
+    /// Where the programs are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The version as `postgres --version` gives it, for example `18.6`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The major version, for example 18.
+    pub fn major(&self) -> u32 {
+        self.major
+    }
+
+    /// The program's path. Only `postgres` and `initdb` are known to be there.
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Names these programs: what one build made, another build of the same version may not read.
+    pub(super) fn key(&self) -> String {
+        key(&[
+            self.version.as_bytes(),
+            self.folder.as_os_str().as_encoded_bytes(),
+        ])
+    }
+}
+
+/// Sixteen hexadecimal digits that name `parts`.
+pub(super) fn key(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+        hash.update([0]);
+    }
+    hash.finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+pub(super) fn has_programs(folder: &Path) -> bool {
+    ["postgres", "initdb"]
+        .iter()
+        .all(|program| folder.join(program).is_file())
+}
+
+/// Folders where an installed PostgreSQL may be, the preferred one first.
+async fn installed() -> Vec<PathBuf> {
+    let mut asked = Command::new("pg_config");
+    asked.arg("--bindir");
+    let told = run(asked, None, ANSWER)
+        .await
+        .ok()
+        .map(|folder| PathBuf::from(folder.trim()));
+    let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            Some((
+                entry.file_name().to_str()?.parse().ok()?,
+                entry.path().join("bin"),
+            ))
+        })
+        .collect();
+    versions.sort_by(|one, other| other.cmp(one));
+    told.into_iter()
+        .chain(versions.into_iter().map(|(_, folder)| folder))
+        .filter(|folder| has_programs(folder))
+        .collect()
+}
+
+/// Copies the installation around `folder` to where `account` can reach it, once for each build.
+async fn copied(folder: &Path, account: Account) -> Result<PathBuf> {
+    let around = folder
+        .parent()
+        .filter(|_| folder.file_name() == Some(OsStr::new("bin")));
+    let Some(around) = around.map(Path::to_path_buf) else {
+        bail!(
+            "{} cannot be entered by the account PostgreSQL has to run as here, for root it refuses: move it out of a private folder",
+            folder.display()
+        )
+    };
+    let server = folder.join("postgres").metadata()?;
+    let named = key(&[
+        folder.as_os_str().as_encoded_bytes(),
+        &server.mtime().to_ne_bytes(),
+        &server.len().to_ne_bytes(),
+    ]);
+    let cache = places::cache(account)?;
+    let place = cache.join(format!("postgres-binaries-{named}"));
+    if place.exists() {
+        return Ok(place);
+    }
+    let new = tempfile::Builder::new()
+        .prefix("postgres-binaries-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .tempdir_in(&cache)
+        .with_context(|| format!("cannot write to {}", cache.display()))?;
+    let to = new.path().to_path_buf();
+    tokio::task::spawn_blocking(move || {
+        for part in ["bin", "lib", "lib64", "share"]
+            .iter()
+            .filter(|part| around.join(part).is_dir())
+        {
+            template::copy(&around.join(part), &to.join(part), Account::Own)?;
+        }
+        anyhow::Ok(())
+    })
+    .await??;
+    // Another process that was faster has made the same.
+    if std::fs::rename(new.path(), &place).is_ok() {
+        let _ = new.keep();
+    }
+    Ok(place)
+}

@@ -1,0 +1,426 @@
+//! A cluster: data, configuration and the server that runs on it, from here to its removal.
+//!
+//! All that changes it goes through one lock, so that two tasks never start or stop the server at once. It may not
+//! leave a server running: each way this value can end, and each way this process can end, stops it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::Signal;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+use super::account::Account;
+use super::binaries::Binaries;
+use super::guard::Guard;
+use super::home::Home;
+use super::log::Log;
+use super::port::Port;
+use super::server::{Server, Start};
+use super::settings::{Configuration, Settings};
+use super::template::{Durability, SEER, Template, initialise};
+
+/// How long a server may take to stop. A smart stop waits for its clients, and no longer than this.
+const STOP: Duration = Duration::from_secs(60);
+/// How long a dropped cluster's server may take. PostgreSQL itself kills children that do not heed an immediate stop
+/// after five seconds.
+const STOP_ON_DROP: Duration = Duration::from_secs(15);
+/// How often another free port is tried for a new cluster.
+const PORTS: usize = 20;
+/// How long a start waits for its port, or for the orphan guard of a killed process to stop the server on its data.
+const TAKEN: Duration = Duration::from_secs(15);
+const RELOAD: Duration = Duration::from_secs(10);
+
+/// How a server is stopped, by the names of `pg_ctl`'s modes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// No new sessions; waits until the last client has gone.
+    Smart,
+    /// Ends all sessions, rolls their transactions back, writes a checkpoint.
+    Fast,
+    /// Ends all sessions without a word and writes nothing: the next start recovers from the write-ahead log.
+    Immediate,
+}
+
+impl Shutdown {
+    fn signal(self) -> Signal {
+        match self {
+            Shutdown::Smart => Signal::TERM,
+            Shutdown::Fast => Signal::INT,
+            Shutdown::Immediate => Signal::QUIT,
+        }
+    }
+}
+
+/// A PostgreSQL cluster on 127.0.0.1 with a superuser `seer`, its password and a database `seer`.
+///
+/// Dropping it stops the server and blocks the thread until it has ended: a throwaway cluster at once, and its folder
+/// is removed; a durable one in order, after a checkpoint. When this process is killed instead, the same happens
+/// through a guard.
+///
+/// Every method may be called from several tasks; one waits for the other. A dropped future leaves the server
+/// somewhere between the two states it was going between, from which each of the methods goes on.
+#[derive(Debug)]
+pub struct Cluster {
+    pub(super) binaries: Binaries,
+    pub(super) account: Account,
+    pub(super) log: Log,
+    port: Port,
+    password: String,
+    // The order of the fields is the order they are dropped in: the guard, in the state, goes when the folder is gone.
+    home: Home,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    server: Option<Server>,
+    configuration: Configuration,
+    guard: Guard,
+}
+
+impl Cluster {
+    /// A new cluster, running, on a copy of a prepared data folder: in memory where the machine has room, without
+    /// care for a crash of the machine, removed when dropped.
+    ///
+    /// Fails when no PostgreSQL can be found or fetched, or it does not start; the error then ends with its log.
+    pub async fn throwaway(settings: Settings) -> Result<Cluster> {
+        Cluster::throwaway_of(Binaries::find().await?, settings).await
+    }
+
+    /// [`Cluster::throwaway`] with given binaries.
+    pub(super) async fn throwaway_of(binaries: Binaries, settings: Settings) -> Result<Cluster> {
+        let account = Account::of_servers()?;
+        let template = Template::of(&binaries, account).await?;
+        let home = Home::throwaway(account)?;
+        let guard = Guard::over("QUIT", home.to_remove())?;
+        template.copy_to(home.folder(), account).await?;
+        let configuration = Configuration::throwaway(&settings)?;
+        Cluster::begin(binaries, account, home, guard, configuration, settings.port).await
+    }
+
+    /// The cluster in `folder`, running, made when there is none; its data stays when this is dropped. Without a port
+    /// in `settings` it has the same free port each time, as long as that stays free.
+    ///
+    /// Fails when another process uses the folder, or another major version of PostgreSQL made it.
+    pub async fn durable(folder: &Path, settings: Settings) -> Result<Cluster> {
+        let binaries = Binaries::find().await?;
+        let account = Account::of_servers()?;
+        let home = Home::durable(folder, account).await?;
+        let guard = Guard::over("INT", None)?;
+        prepare(&binaries, account, &home).await?;
+        let configuration = Configuration::durable(&settings)?;
+        let noted = home.folder().join("port");
+        let before = std::fs::read_to_string(&noted)
+            .ok()
+            .and_then(|port| port.trim().parse().ok());
+        let before =
+            before.filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok());
+        let cluster = Cluster::begin(
+            binaries,
+            account,
+            home,
+            guard,
+            configuration,
+            settings.port.or(before),
+        )
+        .await?;
+        std::fs::write(&noted, cluster.port().to_string())
+            .with_context(|| format!("cannot write {}", noted.display()))?;
+        Ok(cluster)
+    }
+
+    /// Removes the durable cluster in `folder` with all its data. Fails when a process uses it; no cluster there is
+    /// fine.
+    pub async fn remove(folder: &Path) -> Result<()> {
+        Home::remove(folder).await
+    }
+
+    /// Starts the server on a home whose data is in place.
+    pub(super) async fn begin(
+        binaries: Binaries,
+        account: Account,
+        home: Home,
+        guard: Guard,
+        configuration: Configuration,
+        port: Option<u16>,
+    ) -> Result<Cluster> {
+        let password = home.password()?;
+        let log = Log::at(home.folder().join("log"));
+        let (fixed, port) = match port {
+            Some(number) => (
+                true,
+                Port::take(number)
+                    .with_context(|| format!("port {number} is another cluster's"))?,
+            ),
+            None => (false, Port::free()?),
+        };
+        let state = Mutex::new(State {
+            server: None,
+            configuration,
+            guard,
+        });
+        let mut cluster = Cluster {
+            binaries,
+            account,
+            log,
+            port,
+            password,
+            home,
+            state,
+        };
+        for _ in 0..PORTS {
+            match cluster.launch().await? {
+                Start::Ready => return Ok(cluster),
+                Start::PortTaken if fixed => {
+                    bail!("port {} is taken by another process", cluster.port())
+                }
+                Start::PortTaken => cluster.port = Port::free()?,
+                Start::DataTaken => {
+                    cluster.start().await?;
+                    return Ok(cluster);
+                }
+            }
+        }
+        bail!("{PORTS} ports that were free a moment ago were taken when PostgreSQL tried them")
+    }
+
+    /// One start of the server, or waiting for the one under way.
+    async fn launch(&self) -> Result<Start> {
+        let mut state = self.state.lock().await;
+        let data = self.home.data();
+        let State {
+            server,
+            configuration,
+            guard,
+        } = &mut *state;
+        if server.as_mut().is_some_and(Server::ended) {
+            *server = None;
+        }
+        let running = match server {
+            Some(running) => running,
+            None => {
+                configuration.set("port", &self.port().to_string())?;
+                configuration.write(&data, self.account)?;
+                let started = server.insert(Server::spawn(
+                    &self.binaries,
+                    self.account,
+                    &data,
+                    &self.log,
+                )?);
+                guard.watch(started.pid())?;
+                started
+            }
+        };
+        let start = running.ready(&data, &self.log).await?;
+        match start {
+            Start::Ready => {}
+            Start::PortTaken | Start::DataTaken => {
+                running.signal(Signal::QUIT);
+                ensure!(
+                    running.end(STOP).await,
+                    "PostgreSQL did not stop within {} s",
+                    STOP.as_secs()
+                );
+                guard.rest()?;
+            }
+        }
+        Ok(start)
+    }
+
+    /// Starts the server again, on the same data and the same port, and waits until it takes connections: a crash
+    /// before is recovered from first. A server that runs is left running.
+    pub async fn start(&self) -> Result<()> {
+        let end = Instant::now() + TAKEN;
+        loop {
+            let taken = match self.launch().await? {
+                Start::Ready => return Ok(()),
+                Start::PortTaken => format!("port {} is taken by another process", self.port()),
+                Start::DataTaken => {
+                    format!(
+                        "another PostgreSQL is running on {}: stop it first",
+                        self.home.data().display()
+                    )
+                }
+            };
+            ensure!(Instant::now() < end, taken);
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Stops the server and waits until it has ended; one that does not run is fine. Fails when it takes longer than a
+    /// minute, as a smart stop does while a client stays: the server then stops when that client goes.
+    pub async fn stop(&self, how: Shutdown) -> Result<()> {
+        let mut state = self.state.lock().await;
+        let State { server, guard, .. } = &mut *state;
+        let Some(running) = server else { return Ok(()) };
+        running.signal(how.signal());
+        ensure!(
+            running.end(STOP).await,
+            "PostgreSQL did not stop within {} s",
+            STOP.as_secs()
+        );
+        *server = None;
+        guard.rest()
+    }
+
+    /// Stops the server and starts it again on the same port.
+    pub async fn restart(&self, how: Shutdown) -> Result<()> {
+        self.stop(how).await?;
+        self.start().await
+    }
+
+    /// Kills the server and all its children with SIGKILL, and waits until they are gone: a crash. The next
+    /// [`Cluster::start`] recovers from it.
+    pub async fn kill(&self) -> Result<()> {
+        let mut state = self.state.lock().await;
+        let State { server, guard, .. } = &mut *state;
+        let Some(running) = server else { return Ok(()) };
+        let children = running.kill();
+        running.gone(&children).await?;
+        *server = None;
+        guard.rest()
+    }
+
+    /// Sets a configuration parameter. It counts from the next [`Cluster::reload`], or where PostgreSQL asks for one,
+    /// [`Cluster::restart`].
+    pub async fn set(&self, parameter: &str, value: &str) -> Result<()> {
+        let mut state = self.state.lock().await;
+        state.configuration.set(parameter, value)?;
+        state.configuration.write(&self.home.data(), self.account)
+    }
+
+    /// Makes the running server read its configuration. Sessions opened after this have the new values; older ones get
+    /// them before their next statement.
+    pub async fn reload(&self) -> Result<()> {
+        let said = self.log.end();
+        self.signal(Signal::HUP).await?;
+        self.log
+            .says(
+                "received SIGHUP, reloading configuration files",
+                said,
+                RELOAD,
+            )
+            .await
+    }
+
+    pub(super) async fn signal(&self, signal: Signal) -> Result<()> {
+        let state = self.state.lock().await;
+        let server = state.server.as_ref().context("the server is not running")?;
+        server.signal(signal);
+        Ok(())
+    }
+
+    pub(super) async fn configuration(&self) -> Configuration {
+        self.state.lock().await.configuration.clone()
+    }
+
+    /// The URL of the database `seer`, with the superuser and the password in it.
+    pub fn url(&self) -> String {
+        self.url_of(SEER)
+    }
+
+    /// The URL of another database of this cluster. The name goes into it as it is.
+    pub fn url_of(&self, database: &str) -> String {
+        format!(
+            "postgres://{SEER}:{}@127.0.0.1:{}/{database}",
+            self.password,
+            self.port()
+        )
+    }
+
+    /// The TCP port, the same for as long as this cluster lives.
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// The superuser's password, as long as nobody has changed it.
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// The folder with the cluster's data.
+    pub fn data(&self) -> PathBuf {
+        self.home.data()
+    }
+
+    /// The file with everything the server has said.
+    pub fn log(&self) -> &Path {
+        self.log.path()
+    }
+
+    /// The programs this cluster runs.
+    pub fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let throwaway = self.home.to_remove().is_some();
+        let data = self.home.data();
+        let state = self.state.get_mut();
+        if let Some(server) = &mut state.server {
+            server.signal(if throwaway { Signal::QUIT } else { Signal::INT });
+            if !server.end_blocking(STOP_ON_DROP) {
+                server.kill();
+                server.end_blocking(STOP_ON_DROP);
+            }
+        }
+        if throwaway {
+            forget_shared_memory(&data);
+        }
+    }
+}
+
+/// A killed server leaves a few bytes of System V shared memory behind, which its next start would remove: when there
+/// is none, line 7 of `postmaster.pid` says which.
+fn forget_shared_memory(data: &Path) {
+    let Ok(said) = std::fs::read_to_string(data.join("postmaster.pid")) else {
+        return;
+    };
+    if let Some(id) = said
+        .lines()
+        .nth(6)
+        .and_then(|line| line.split_whitespace().nth(1))
+    {
+        let _ = Command::new("ipcrm")
+            .args(["-m", id])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+/// Makes a durable cluster's data when there is none, and checks that these binaries can read what there is.
+async fn prepare(binaries: &Binaries, account: Account, home: &Home) -> Result<()> {
+    let data = home.data();
+    if !data.exists() {
+        // Made beside it and moved, so that what is at `data` is whole.
+        let new = home.folder().join("new");
+        if new.exists() {
+            std::fs::remove_dir_all(&new)
+                .with_context(|| format!("cannot remove {}", new.display()))?;
+        }
+        std::fs::create_dir(&new).with_context(|| format!("cannot make {}", new.display()))?;
+        account.own(&new)?;
+        initialise(binaries, account, &new, Durability::Full).await?;
+        std::fs::rename(new.join("password"), home.folder().join("password"))?;
+        std::fs::rename(new.join("data"), &data)?;
+        std::fs::remove_dir(&new)?;
+    }
+    let version = std::fs::read_to_string(data.join("PG_VERSION"))
+        .with_context(|| format!("{} holds no PostgreSQL data", data.display()))?;
+    ensure!(
+        version.trim() == binaries.major().to_string(),
+        "{} was made by PostgreSQL {}, but {} was found: remove it, or set PG_BIN to the folder of PostgreSQL {}",
+        data.display(),
+        version.trim(),
+        binaries.version(),
+        version.trim()
+    );
+    Ok(())
+}

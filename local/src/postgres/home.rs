@@ -1,0 +1,130 @@
+//! The folder a cluster lives in: its data, its log and its superuser's password.
+//!
+//! A throwaway home is removed when it is dropped. A durable one stays, and is held by one process at a time.
+
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+
+use super::account::Account;
+use super::binaries::key;
+use super::places;
+
+#[derive(Debug)]
+pub(super) struct Home {
+    folder: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Throwaway { _removed: TempDir },
+    Durable { _held: File },
+}
+
+impl Home {
+    pub(super) fn throwaway(account: Account) -> Result<Home> {
+        let folder = places::throwaway(account)?;
+        Ok(Home {
+            folder: folder.path().to_path_buf(),
+            kind: Kind::Throwaway { _removed: folder },
+        })
+    }
+
+    /// The durable home `named` by the caller. When the servers' account cannot enter that folder (root's clone in a
+    /// private folder), the home is in the cache folder, and `named` is a link to it: without the link, what is there
+    /// is stale, just as if `named` had been removed.
+    pub(super) async fn durable(named: &Path, account: Account) -> Result<Home> {
+        let named = std::path::absolute(named)?;
+        let above = named
+            .parent()
+            .context("the root folder is no place for a cluster")?;
+        std::fs::create_dir_all(above)
+            .with_context(|| format!("cannot make {}", above.display()))?;
+        if named.symlink_metadata().is_err() && !account.reaches(&above.join(".")) {
+            let place = places::cache(account)?.join(format!(
+                "postgres-{}",
+                key(&[named.as_os_str().as_encoded_bytes()])
+            ));
+            if place.exists() {
+                Home::remove(&place).await?;
+            }
+            make(&place, account)?;
+            symlink(&place, &named)
+                .with_context(|| format!("cannot make the link {}", named.display()))?;
+        }
+        make(&named, account)?;
+        let folder = named
+            .canonicalize()
+            .with_context(|| format!("cannot enter {}", named.display()))?;
+        let held = held(&folder).await?;
+        Ok(Home {
+            folder,
+            kind: Kind::Durable { _held: held },
+        })
+    }
+
+    /// Removes the durable home `named`, unless a process holds it. Nothing there is fine too.
+    pub(super) async fn remove(named: &Path) -> Result<()> {
+        let Ok(found) = named.symlink_metadata() else {
+            return Ok(());
+        };
+        if let Ok(folder) = named.canonicalize() {
+            let _held = held(&folder).await?;
+            std::fs::remove_dir_all(&folder)
+                .with_context(|| format!("cannot remove {}", folder.display()))?;
+        }
+        if found.is_symlink() {
+            std::fs::remove_file(named)
+                .with_context(|| format!("cannot remove {}", named.display()))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// What the guard has to remove when this process is gone.
+    pub(super) fn to_remove(&self) -> Option<&Path> {
+        match self.kind {
+            Kind::Throwaway { .. } => Some(&self.folder),
+            Kind::Durable { .. } => None,
+        }
+    }
+
+    pub(super) fn password(&self) -> Result<String> {
+        let file = self.folder.join("password");
+        std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
+    }
+}
+
+fn make(folder: &Path, account: Account) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new()
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
+    account.own(folder)
+}
+
+async fn held(folder: &Path) -> Result<File> {
+    let lock = folder.join("lock");
+    let Some(held) = places::lock(&lock, Duration::ZERO).await? else {
+        bail!(
+            "another process is using the PostgreSQL in {}: stop it first",
+            folder.display()
+        )
+    };
+    Ok(held)
+}

@@ -1,0 +1,37 @@
+//! A real PostgreSQL on this machine: throwaway clusters for tests, one durable cluster for `cargo local`.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use local::postgres::{Cluster, Settings};
+//!
+//! let pg = Cluster::throwaway(Settings::default()).await?;
+//! println!("{}", pg.url());
+//! # Ok(()) }
+//! ```
+//!
+//! The binaries are `$PG_BIN`'s, else installed ones, else fetched once (see [`Binaries::find`]). A cluster listens on
+//! 127.0.0.1 only, lets nobody in without a password, and does not outlive this process, however it ends.
+//!
+//! This module may not know anything about Seer's tables and runs no SQL on a cluster that is up: whoever needs SQL
+//! connects to [`Cluster::url`]. It relies on the server's own word for every state it waits for (`postmaster.pid`, the
+//! server log), on `/bin/sh` for the guard, and on nothing that needs `unsafe`.
+
+mod account;
+mod binaries;
+mod cluster;
+mod fetch;
+mod guard;
+mod home;
+mod log;
+mod places;
+mod port;
+mod program;
+mod server;
+mod settings;
+mod standby;
+mod template;
+
+pub use binaries::Binaries;
+pub use cluster::{Cluster, Shutdown};
+pub use settings::Settings;
+pub use standby::Replication;

@@ -1,0 +1,60 @@
+//! A free TCP port for a server that is going to be stopped and started again on it.
+//!
+//! Ports come from below the range that outgoing connections use: a client that keeps trying a stopped server there
+//! would sooner or later be given the server's own port as its source, and connect to itself.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Result, bail};
+
+const LOWEST: u16 = 15_000;
+/// The outgoing range begins at 32,768 on Linux and 49,152 on macOS, unless it was configured.
+const HIGHEST: u16 = 32_000;
+const TRIES: usize = 200;
+
+static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// A port that no other cluster of this process uses, running or stopped, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Port(u16);
+
+impl Port {
+    /// A port nothing listened on a moment ago: whoever binds it must still be ready for a conflict.
+    pub(super) fn free() -> Result<Port> {
+        for _ in 0..TRIES {
+            let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+            let offset = (high ^ low) % u64::from(HIGHEST - LOWEST);
+            let number = LOWEST + u16::try_from(offset).unwrap_or_default();
+            if TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok()
+                && let Some(port) = Port::take(number)
+            {
+                return Ok(port);
+            }
+        }
+        bail!("no free port on 127.0.0.1 between {LOWEST} and {HIGHEST}")
+    }
+
+    /// This port, unless another cluster of this process has it.
+    pub(super) fn take(number: u16) -> Option<Port> {
+        TAKEN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(number)
+            .then_some(Port(number))
+    }
+
+    pub(super) fn number(&self) -> u16 {
+        self.0
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        TAKEN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.0);
+    }
+}
