@@ -1,0 +1,260 @@
+//! `DATABASE_URL`: a PostgreSQL connection string with Prisma's parameters, each one honoured or refused by name.
+//!
+//! `postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE[?NAME=VALUE&…]`, or `postgresql://…`. The port is 5432 unless
+//! given. User, password, database and values are percent-decoded (`+` is a plus). HOST is a name, an IPv4 address,
+//! an IPv6 address in brackets, or the percent-encoded directory of a Unix socket.
+//!
+//! | parameter | unit | default | meaning | too high | too low |
+//! |---|---|---|---|---|---|
+//! | `schema` | a name | the role's search_path | search_path | – | – |
+//! | `connection_limit` | connections, 1–1,000 | the environment's concurrency | connections one environment may hold | environments take each other's slots | concurrent requests queue |
+//! | `pool_timeout` | seconds, 0–86,400 | 8 | longest wait for a usable connection, connect retries included; 0 = until the deadline | clients wait for a 503 | a restart of a few seconds fails requests |
+//! | `connect_timeout` | seconds, 0–86,400 | 3 | longest single connect attempt; 0 = until the deadline | one swallowed packet spends the budget | a busy server is given up on while it answers |
+//! | `socket_timeout` | seconds, 0–86,400 | 0 | longest single statement; 0 = until the deadline | the deadline cuts first | slow statements fail that would succeed |
+//! | `pgbouncer` | `true`, `false` | `false` | a transaction pooler (PgBouncer, RDS Proxy) stands in between: no startup options, no cached statements | – | – |
+//! | `statement_cache_size` | statements, 0–10,000 | 100 (0 with `pgbouncer`) | prepared statements kept per connection | memory on the server | each statement is prepared again, one more round trip |
+//! | `application_name` | 1–63 printable ASCII characters | function and version | the name in `pg_stat_activity` | – | – |
+//! | `host` | a directory | – | the Unix socket's directory, instead of HOST | – | – |
+//! | `sslmode` | `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full` | `prefer` | as libpq, but the driver cannot try plaintext first, so `allow` is `prefer`; a Unix socket never uses TLS | – | below `verify-full` anyone in between can pose as the server |
+//! | `sslrootcert` | a PEM file | the public roots | an authority trusted besides the public ones; as in libpq it makes `require` check the certificate | – | – |
+//! | `sslcert`, `sslkey` | PEM files | – | the client's certificate and key | – | – |
+//!
+//! Every other name is an error that says which name was meant or what to do instead, as are a name given twice, a
+//! malformed value, and combinations that cannot both be honoured.
+//!
+//! May not: read the environment, or show a value of any parameter or the password in an error or in `Debug`.
+//! The driver's own parser is never used: it ignores what it does not know and logs its value.
+
+mod location;
+mod parameters;
+
+use std::fmt;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+
+use super::ConfigError;
+use location::Location;
+use parameters::Parameters;
+
+/// Where the database is and how its connections are set up.
+#[derive(Clone)]
+pub struct DatabaseUrl {
+    location: Location,
+    parameters: Parameters,
+}
+
+impl DatabaseUrl {
+    /// Parses a connection string.
+    ///
+    /// # Errors
+    /// The first rule that is broken, with the parameter's name, never its value.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let text = text.trim();
+        if text.contains(char::is_control) {
+            return Err(ConfigError::url(
+                "must not contain line breaks or other control characters",
+            ));
+        }
+        let rest = ["postgres://", "postgresql://"]
+            .into_iter()
+            .find_map(|scheme| text.strip_prefix(scheme))
+            .ok_or_else(|| {
+                ConfigError::url(
+                    "must begin with postgres:// or postgresql:// (no quotes around it)",
+                )
+            })?;
+        let (authority, path_and_query) =
+            rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        // An unencoded / ? or # inside the password ends the authority early. Going on would take the rest of the
+        // password for a database or parameter name, and send or print it.
+        if path_and_query.contains(['@', '#']) {
+            return Err(ConfigError::url(
+                "has an @ or # after the host; inside user, password, database and values write / as %2F, \
+                 ? as %3F, # as %23 and @ as %40",
+            ));
+        }
+        let (path, query) = path_and_query
+            .split_once('?')
+            .unwrap_or((path_and_query, ""));
+        let mut location = Location::parse(authority, path)?;
+        let parameters = Parameters::parse(query)?;
+        if let Some(directory) = &parameters.socket_directory {
+            location.host.clone_from(directory);
+        }
+        if location.host.is_empty() {
+            return Err(ConfigError::url(
+                "names no host; write it between the @ and the database",
+            ));
+        }
+        Ok(Self {
+            location,
+            parameters,
+        })
+    }
+
+    /// Host and port for the operator's log line; never a parameter's value.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        let Location { host, port, .. } = &self.location;
+        if self.is_socket() {
+            format!("the Unix socket .s.PGSQL.{port}")
+        } else if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        }
+    }
+
+    /// The role to log in as.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.location.user
+    }
+
+    /// The database to connect to.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.location.database
+    }
+
+    /// Whether a transaction pooler stands in between: it takes no startup options, and what a session holds is
+    /// not there in the next transaction.
+    #[must_use]
+    pub fn is_pooled(&self) -> bool {
+        self.parameters.pgbouncer
+    }
+
+    /// The `schema`, quoted, as both `SET LOCAL search_path = …` and a startup option take it.
+    /// [`connect_options`](Self::connect_options) sends it already, except to a pooler.
+    #[must_use]
+    pub fn search_path(&self) -> Option<String> {
+        self.parameters
+            .schema
+            .as_ref()
+            .map(|name| format!("\"{}\"", name.replace('"', "\"\"")))
+    }
+
+    /// Connections one environment may hold, at least 1; `None` = as many as it serves requests at once.
+    #[must_use]
+    pub fn connection_limit(&self) -> Option<usize> {
+        self.parameters.connection_limit
+    }
+
+    /// Longest wait for a usable connection, connect retries included; `None` = until the deadline.
+    #[must_use]
+    pub fn pool_timeout(&self) -> Option<Duration> {
+        self.parameters.pool_timeout
+    }
+
+    /// Longest single connect attempt; `None` = until the deadline.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Option<Duration> {
+        self.parameters.connect_timeout
+    }
+
+    /// Longest single statement; `None` = until the deadline.
+    #[must_use]
+    pub fn socket_timeout(&self) -> Option<Duration> {
+        self.parameters.socket_timeout
+    }
+
+    /// Prepared statements kept per connection. 0, as always behind a pooler, means that every query must be sent
+    /// with `persistent(false)`: a named statement stays on the server's session, where the next client of the
+    /// pooler finds the name taken.
+    #[must_use]
+    pub fn statement_cache_size(&self) -> usize {
+        self.parameters.statement_cache_size
+    }
+
+    /// The driver's options for one connect. `application_name` is used when the URL names none. Session limits are
+    /// the caller's to add with [`PgConnectOptions::options`], unless [`is_pooled`](Self::is_pooled).
+    ///
+    /// Nothing comes from `PG…` variables, given that those the driver cannot be kept from reading are unset, which
+    /// [`Config`](super::Config) checks. The result's `Debug` shows the password: never format it.
+    #[must_use]
+    pub fn connect_options(&self, application_name: &str) -> PgConnectOptions {
+        let Location {
+            user,
+            password,
+            host,
+            port,
+            database,
+        } = &self.location;
+        let parameters = &self.parameters;
+        let mut options = PgConnectOptions::new_without_pgpass()
+            .host(host)
+            .port(*port)
+            .username(user)
+            .password(password.as_deref().unwrap_or_default())
+            .database(database)
+            .application_name(
+                parameters
+                    .application_name
+                    .as_deref()
+                    .unwrap_or(application_name),
+            )
+            // The server's own default is exact since PostgreSQL 12, and PgBouncer refuses the parameter.
+            .extra_float_digits(None)
+            // At 0 the driver still names every statement it prepares, and then never closes one.
+            .statement_cache_capacity(parameters.statement_cache_size.max(1))
+            // The driver would ask for TLS over a Unix socket too, where PostgreSQL never speaks it.
+            .ssl_mode(if self.is_socket() {
+                PgSslMode::Disable
+            } else {
+                parameters.ssl_mode
+            });
+        options = match &parameters.ssl_root_cert {
+            Some(path) => options.ssl_root_cert(path),
+            None => options.ssl_root_cert_from_pem(Vec::new()),
+        };
+        if let Some((certificate, key)) = &parameters.ssl_client {
+            options = options.ssl_client_cert(certificate).ssl_client_key(key);
+        }
+        if let Some(search_path) = self.search_path().filter(|_| !self.is_pooled()) {
+            options = options.options([("search_path", search_path)]);
+        }
+        options
+    }
+
+    fn is_socket(&self) -> bool {
+        self.location.host.starts_with('/')
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseUrl")
+            .field("endpoint", &self.endpoint())
+            .field("user", &self.user())
+            .field("database", &self.database())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Undoes percent-encoding; `None` for a malformed escape, bytes that are not UTF-8, and NUL, which would end the
+/// value inside PostgreSQL's startup message and let the rest pass for another setting.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte == b'%' {
+            let (escape, after) = rest.split_first_chunk::<2>()?;
+            let [high, low] = escape.map(|digit| char::from(digit).to_digit(16));
+            bytes.push(u8::try_from(high? * 16 + low?).ok()?);
+            rest = after;
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes)
+        .ok()
+        .filter(|text| !text.contains('\0'))
+}
+
+/// The rule that [`percent_decoded`] enforces.
+const PERCENT_RULE: &str = "must be percent-encoded UTF-8 without NUL (a literal % is written %25)";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! What stands before the `?`: who, where, which database.
+//!
+//! May not: guess. libpq and Prisma fill a missing user, host or database in differently; here each must be named,
+//! because a guess connects to the wrong place. Own code, because the `url` crate refuses `user@/database`, the form
+//! of a Unix socket, and drops line breaks from passwords without a word.
+
+use std::net::Ipv6Addr;
+
+use super::{PERCENT_RULE, percent_decoded};
+use crate::config::ConfigError;
+
+const DEFAULT_PORT: u16 = 5432;
+
+/// Decoded and checked. No `Debug`: it holds the password.
+#[derive(Clone)]
+pub(super) struct Location {
+    pub(super) user: String,
+    pub(super) password: Option<String>,
+    /// A name, an address (IPv6 without brackets, as sockets take it), a Unix socket's directory beginning with `/`,
+    /// or empty when the parameter `host` must give one.
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) database: String,
+}
+
+impl Location {
+    pub(super) fn parse(authority: &str, path: &str) -> Result<Self, ConfigError> {
+        let (credentials, host_and_port) = authority.rsplit_once('@').ok_or_else(|| {
+            ConfigError::url("names no user; write postgres://USER:PASSWORD@HOST:5432/DATABASE")
+        })?;
+        let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+        let user = decoded("the user", user)?;
+        let password = decoded("the password", password)?;
+        if user.is_empty() {
+            return Err(ConfigError::url(
+                "names no user; write it before the password",
+            ));
+        }
+        let (host, port) = host_and_port_of(host_and_port)?;
+        let database = path.strip_prefix('/').unwrap_or_default();
+        if database.contains('/') {
+            return Err(ConfigError::url(
+                "has a second / after the host; inside user, password and database write / as %2F",
+            ));
+        }
+        let database = decoded("the database", database)?;
+        if database.is_empty() {
+            return Err(ConfigError::url(
+                "names no database; write /DATABASE after the host",
+            ));
+        }
+        Ok(Self {
+            user,
+            password: Some(password).filter(|text| !text.is_empty()),
+            host,
+            port,
+            database,
+        })
+    }
+}
+
+fn host_and_port_of(text: &str) -> Result<(String, u16), ConfigError> {
+    if text.contains(',') {
+        return Err(ConfigError::url(
+            "names more than one host; name the writer's, a failover moves it",
+        ));
+    }
+    if let Some(bracketed) = text.strip_prefix('[') {
+        let address_rule =
+            || ConfigError::url("has a malformed IPv6 host; write it in brackets, as [::1]");
+        let (address, after) = bracketed.split_once(']').ok_or_else(address_rule)?;
+        let address: Ipv6Addr = address.parse().map_err(|_| address_rule())?;
+        let port = match after {
+            "" => "",
+            _ => after.strip_prefix(':').ok_or_else(address_rule)?,
+        };
+        return Ok((address.to_string(), port_of(port)?));
+    }
+    let (host, port) = text.split_once(':').unwrap_or((text, ""));
+    if port.contains(':') {
+        return Err(ConfigError::url(
+            "has more than one : after the @; an IPv6 host stands in brackets, as [::1]",
+        ));
+    }
+    let host = decoded("the host", host)?;
+    let is_name = host
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    if !is_name && !host.starts_with('/') {
+        return Err(ConfigError::url(
+            "has a malformed host; it is a name of letters, digits, dots and hyphens, an address, or the directory \
+             of a Unix socket with / written as %2F",
+        ));
+    }
+    Ok((host, port_of(port)?))
+}
+
+fn port_of(text: &str) -> Result<u16, ConfigError> {
+    if text.is_empty() {
+        return Ok(DEFAULT_PORT);
+    }
+    crate::config::whole_number(text, 1, u16::MAX.into()).and_then(|port| u16::try_from(port).ok()).ok_or_else(|| {
+        ConfigError::url(
+            "has a malformed port; it is a whole number from 1 to 65535 (inside the password write / as %2F, \
+             ? as %3F and # as %23)",
+        )
+    })
+}
+
+fn decoded(part: &str, text: &str) -> Result<String, ConfigError> {
+    percent_decoded(text).ok_or_else(|| ConfigError::url(format!("{part} {PERCENT_RULE}")))
+}

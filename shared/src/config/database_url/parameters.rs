@@ -1,0 +1,298 @@
+//! What stands after the `?`.
+//!
+//! May not: ignore a name. A setting somebody wrote is honoured exactly or refused with what to do instead.
+//! The table of parameters is in the parent module.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sqlx::postgres::PgSslMode;
+
+use super::{PERCENT_RULE, percent_decoded};
+use crate::config::{ConfigError, NAME_BYTES, whole_number};
+
+/// Every name that is honoured.
+pub(super) const NAMES: [&str; 13] = [
+    "application_name",
+    "connect_timeout",
+    "connection_limit",
+    "host",
+    "pgbouncer",
+    "pool_timeout",
+    "schema",
+    "socket_timeout",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement_cache_size",
+];
+
+const MOST_CONNECTIONS: u32 = 1_000;
+const MOST_STATEMENTS: u32 = 10_000;
+const DAY: u32 = 24 * 60 * 60;
+
+const POOL_TIMEOUT: Duration = Duration::from_secs(8);
+/// Outlasts the retransmission of a lost SYN (1 s) and leaves the pool's 8 s room for another attempt.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const STATEMENT_CACHE_SIZE: usize = 100;
+
+/// The longest unknown name an error repeats.
+const LONGEST_NAME: usize = 40;
+/// Jaro similarity from which a known name counts as the one that was meant.
+const SIMILAR: f64 = 0.7;
+
+/// Defaults filled in. No `Debug`: values are not to be shown.
+#[derive(Clone)]
+pub(super) struct Parameters {
+    pub(super) schema: Option<String>,
+    pub(super) socket_directory: Option<String>,
+    pub(super) connection_limit: Option<usize>,
+    pub(super) pool_timeout: Option<Duration>,
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) socket_timeout: Option<Duration>,
+    pub(super) pgbouncer: bool,
+    pub(super) statement_cache_size: usize,
+    pub(super) application_name: Option<String>,
+    pub(super) ssl_mode: PgSslMode,
+    pub(super) ssl_root_cert: Option<PathBuf>,
+    /// Certificate and key.
+    pub(super) ssl_client: Option<(PathBuf, PathBuf)>,
+}
+
+impl Parameters {
+    pub(super) fn parse(query: &str) -> Result<Self, ConfigError> {
+        let given = Given::parse(query)?;
+        let pgbouncer = given
+            .get("pgbouncer", "must be true or false", |text| {
+                text.parse().ok()
+            })?
+            .unwrap_or(false);
+        // libpq's word for the public authorities is "system"; the driver would look for a file of that name.
+        let ssl_root_cert = given.get(
+            "sslrootcert",
+            "must be the path of a PEM file; the public authorities are trusted without it",
+            |text| Some(PathBuf::from(text)).filter(|_| text != "system"),
+        )?;
+        Ok(Self {
+            schema: given.get(
+                "schema",
+                "must be one schema's name: 1 to 63 bytes, no control characters",
+                |text| {
+                    let legal = text.len() <= NAME_BYTES && !text.contains(char::is_control);
+                    legal.then(|| text.to_owned())
+                },
+            )?,
+            socket_directory: given.get(
+                "host",
+                "must be a Unix socket's directory, beginning with / (a host's name goes after the @)",
+                |text| text.starts_with('/').then(|| text.to_owned()),
+            )?,
+            connection_limit: given.count("connection_limit", 1, MOST_CONNECTIONS)?,
+            pool_timeout: given.timeout("pool_timeout", Some(POOL_TIMEOUT))?,
+            connect_timeout: given.timeout("connect_timeout", Some(CONNECT_TIMEOUT))?,
+            socket_timeout: given.timeout("socket_timeout", None)?,
+            pgbouncer,
+            statement_cache_size: statement_cache_size(&given, pgbouncer)?,
+            application_name: given.get(
+                "application_name",
+                "must be 1 to 63 printable ASCII characters",
+                |text| {
+                    let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+                    (printable && text.len() <= NAME_BYTES).then(|| text.to_owned())
+                },
+            )?,
+            ssl_mode: ssl_mode(&given, ssl_root_cert.is_some())?,
+            ssl_root_cert,
+            ssl_client: ssl_client(&given)?,
+        })
+    }
+}
+
+fn statement_cache_size(given: &Given, pgbouncer: bool) -> Result<usize, ConfigError> {
+    match (
+        given.count("statement_cache_size", 0, MOST_STATEMENTS)?,
+        pgbouncer,
+    ) {
+        (Some(1..), true) => Err(ConfigError::parameter_of_url(
+            "statement_cache_size",
+            "must be 0 or left out with pgbouncer=true: the next transaction may get another session",
+        )),
+        (Some(size), _) => Ok(size),
+        (None, true) => Ok(0),
+        (None, false) => Ok(STATEMENT_CACHE_SIZE),
+    }
+}
+
+fn ssl_client(given: &Given) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> {
+    let file = |name| {
+        given.get(name, "must be the path of a PEM file", |text| {
+            Some(PathBuf::from(text))
+        })
+    };
+    match (file("sslcert")?, file("sslkey")?) {
+        (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(ConfigError::parameter_of_url(
+            "sslcert",
+            "is the client's certificate and needs sslkey (the server's authority is sslrootcert)",
+        )),
+        (None, Some(_)) => Err(ConfigError::parameter_of_url("sslkey", "needs sslcert")),
+    }
+}
+
+fn ssl_mode(given: &Given, with_root_cert: bool) -> Result<PgSslMode, ConfigError> {
+    let rule = "must be disable, allow, prefer, require, verify-ca or verify-full";
+    let mode = given.get("sslmode", rule, |text| match text {
+        "disable" => Some(PgSslMode::Disable),
+        // The driver takes `allow` for `disable`, and a server that insists on TLS would refuse it.
+        "allow" | "prefer" => Some(PgSslMode::Prefer),
+        "require" => Some(PgSslMode::Require),
+        "verify-ca" => Some(PgSslMode::VerifyCa),
+        "verify-full" => Some(PgSslMode::VerifyFull),
+        _ => None,
+    })?;
+    let mode = mode.unwrap_or(PgSslMode::Prefer);
+    if !with_root_cert {
+        return Ok(mode);
+    }
+    match mode {
+        PgSslMode::VerifyCa | PgSslMode::VerifyFull => Ok(mode),
+        PgSslMode::Require => Ok(PgSslMode::VerifyCa),
+        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => {
+            Err(ConfigError::parameter_of_url(
+                "sslrootcert",
+                "has no effect without sslmode=verify-full; add it",
+            ))
+        }
+    }
+}
+
+/// The parameters that were written: known names, each once, values decoded.
+struct Given(Vec<(&'static str, String)>);
+
+impl Given {
+    fn parse(query: &str) -> Result<Self, ConfigError> {
+        let mut given: Vec<(&'static str, String)> = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = known(name)?;
+            if given.iter().any(|(earlier, _)| *earlier == name) {
+                return Err(ConfigError::parameter_of_url(
+                    name,
+                    "is there twice; keep one",
+                ));
+            }
+            let value = percent_decoded(value)
+                .ok_or_else(|| ConfigError::parameter_of_url(name, PERCENT_RULE))?;
+            given.push((name, value));
+        }
+        Ok(Self(given))
+    }
+
+    /// The value of `name` as `read` understands it; an empty value never is understood.
+    fn get<T>(
+        &self,
+        name: &str,
+        rule: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some((_, text)) = self.0.iter().find(|(given, _)| *given == name) else {
+            return Ok(None);
+        };
+        let value = Some(text.as_str())
+            .filter(|text| !text.is_empty())
+            .and_then(read);
+        value
+            .map(Some)
+            .ok_or_else(|| ConfigError::parameter_of_url(name, rule))
+    }
+
+    fn count(&self, name: &str, least: u32, most: u32) -> Result<Option<usize>, ConfigError> {
+        let rule = format!("must be a whole number from {least} to {most}");
+        self.get(name, &rule, |text| {
+            usize::try_from(whole_number(text, least, most)?).ok()
+        })
+    }
+
+    /// `None` = no limit of its own, which 0 asks for.
+    fn timeout(
+        &self,
+        name: &str,
+        default: Option<Duration>,
+    ) -> Result<Option<Duration>, ConfigError> {
+        let rule =
+            format!("must be whole seconds from 0 to {DAY} (0 = until the request's deadline)");
+        let seconds = self.get(name, &rule, |text| whole_number(text, 0, DAY))?;
+        Ok(match seconds {
+            None => default,
+            Some(0) => None,
+            Some(seconds) => Some(Duration::from_secs(seconds.into())),
+        })
+    }
+}
+
+fn known(name: &str) -> Result<&'static str, ConfigError> {
+    if let Some(known) = NAMES.into_iter().find(|known| *known == name) {
+        return Ok(known);
+    }
+    if let Some(instead) = refused(name) {
+        return Err(ConfigError::parameter_of_url(name, instead));
+    }
+    // What does not look like a name may be a piece of a password that was not encoded.
+    if name.len() > LONGEST_NAME
+        || !name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    {
+        return Err(ConfigError::url(
+            "has a parameter whose name is not a plain word; write it NAME=VALUE&NAME=VALUE",
+        ));
+    }
+    let lower = name.to_ascii_lowercase();
+    let similarity = |known: &&str| strsim::jaro(known, &lower);
+    let nearest = NAMES
+        .into_iter()
+        .max_by(|one, other| similarity(one).total_cmp(&similarity(other)));
+    Err(ConfigError::parameter_of_url(
+        name,
+        match nearest.filter(|nearest| similarity(nearest) > SIMILAR) {
+            Some(nearest) => format!("is not known; did you mean {nearest}?"),
+            None => format!("is not known; known are {}", NAMES.join(", ")),
+        },
+    ))
+}
+
+/// Names that other clients know, and what to do instead of using them here.
+fn refused(name: &str) -> Option<&'static str> {
+    match name {
+        "sslaccept" => {
+            Some("is not supported; use sslmode=verify-full for strict, sslmode=require otherwise")
+        }
+        "sslidentity" | "sslpassword" => {
+            Some("is not supported; use sslcert and sslkey with PEM files")
+        }
+        "ssl" => Some("is not supported; use sslmode"),
+        "channel_binding" => {
+            Some("is not supported; leave it out, sslmode=verify-full keeps others from in between")
+        }
+        "user" | "password" => Some("is not supported; write USER:PASSWORD@ before the host"),
+        "dbname" => Some("is not supported; write /DATABASE after the host"),
+        "hostaddr" | "port" => Some("is not supported; write HOST:PORT after the @"),
+        "options" => Some("is not supported; set the role's own settings with ALTER ROLE … SET"),
+        "target_session_attrs" => {
+            Some("is not supported; leave it out, every new connection is checked for it")
+        }
+        "max_connection_lifetime" | "max_idle_connection_lifetime" => {
+            Some("is not supported; leave it out, the pool renews connections by itself")
+        }
+        "keepalives"
+        | "keepalives_idle"
+        | "keepalives_interval"
+        | "keepalives_count"
+        | "tcp_user_timeout" => {
+            Some("is not supported; leave it out, the pool sets it on every socket")
+        }
+        _ => None,
+    }
+}

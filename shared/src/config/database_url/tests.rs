@@ -1,0 +1,466 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::fmt::Write;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::parameters::NAMES;
+use super::*;
+
+fn with(query: &str) -> Result<DatabaseUrl, ConfigError> {
+    DatabaseUrl::parse(&format!("postgres://seer:pw@db.example/seer?{query}"))
+}
+
+fn options(query: &str) -> PgConnectOptions {
+    with(query).unwrap().connect_options("meetings-get:7")
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02x}").unwrap();
+        }
+        encoded
+    })
+}
+
+#[test]
+fn the_parts_reach_the_driver() {
+    for scheme in ["postgres", "postgresql"] {
+        let url = DatabaseUrl::parse(&format!(
+            "{scheme}://se%20er:p%40%3A%2F%3F%23%25+@db.example:6543/my%2Fdb\n"
+        ));
+        let url = url.unwrap();
+        assert_eq!(url.location.password.as_deref(), Some("p@:/?#%+"));
+        let options = url.connect_options("meetings-get:7");
+        assert_eq!(options.get_host(), "db.example");
+        assert_eq!(options.get_port(), 6543);
+        assert_eq!(options.get_username(), "se er");
+        assert_eq!(options.get_database(), Some("my/db"));
+        assert_eq!(options.get_application_name(), Some("meetings-get:7"));
+        assert_eq!(options.get_options(), None);
+        assert!(matches!(options.get_ssl_mode(), PgSslMode::Prefer));
+    }
+}
+
+#[test]
+fn every_kind_of_host_is_understood() {
+    for (text, host, endpoint) in [
+        ("u@localhost/d", "localhost", "localhost:5432"),
+        ("u@10.0.0.1:1/d", "10.0.0.1", "10.0.0.1:1"),
+        ("u@[::1]/d", "::1", "[::1]:5432"),
+        (
+            "u:p@[2001:DB8:0::1]:6000/d",
+            "2001:db8::1",
+            "[2001:db8::1]:6000",
+        ),
+        (
+            "u@%2Fvar%2Frun:6000/d",
+            "/var/run",
+            "the Unix socket .s.PGSQL.6000",
+        ),
+        (
+            "u@/d?host=/var/run",
+            "/var/run",
+            "the Unix socket .s.PGSQL.5432",
+        ),
+        (
+            "u@localhost:6000/d?host=/var/run",
+            "/var/run",
+            "the Unix socket .s.PGSQL.6000",
+        ),
+    ] {
+        let url = DatabaseUrl::parse(&format!("postgres://{text}")).unwrap();
+        assert_eq!(url.connect_options("x").get_host(), host);
+        assert_eq!(url.endpoint(), endpoint);
+    }
+    let socket = DatabaseUrl::parse("postgres://u@%2Frun/d?sslmode=require")
+        .unwrap()
+        .connect_options("x");
+    assert!(matches!(socket.get_ssl_mode(), PgSslMode::Disable));
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    for text in [
+        "",
+        "postgres",
+        "http://u@h/d",
+        "\"postgres://u@h/d\"",
+        "postgres://h/d",
+        "postgres://:p@h/d",
+        "postgres://u@h",
+        "postgres://u@h/",
+        "postgres://u@/d",
+        "postgres://u@h:0/d",
+        "postgres://u@h:65536/d",
+        "postgres://u@h:+1/d",
+        "postgres://u@h:x/d",
+        "postgres://u@::1/d",
+        "postgres://u@[::1/d",
+        "postgres://u@[::1]5432/d",
+        "postgres://u@[h]/d",
+        "postgres://u@a,b/d",
+        "postgres://u@h h/d",
+        "postgres://u@h/d/e",
+        "postgres://u@h/d#e",
+        "postgres://u:a/b@h/d",
+        "postgres://u:1?b@h/d",
+        "postgres://u:1#b@h/d",
+        "postgres://u:a\nb@h/d",
+        "postgres://u:100%@h/d",
+        "postgres://u:%zz@h/d",
+        "postgres://u:%+1@h/d",
+        "postgres://u:%ff@h/d",
+        "postgres://u%00database%00x@h/d",
+    ] {
+        assert!(DatabaseUrl::parse(text).is_err(), "{text:?} was taken");
+    }
+}
+
+#[test]
+fn timeouts_and_counts_are_honoured_to_their_bounds() {
+    let url =
+        with("connection_limit=7&pool_timeout=10&connect_timeout=4&socket_timeout=86400").unwrap();
+    assert_eq!(url.connection_limit(), Some(7));
+    assert_eq!(url.pool_timeout(), Some(Duration::from_secs(10)));
+    assert_eq!(url.connect_timeout(), Some(Duration::from_secs(4)));
+    assert_eq!(url.socket_timeout(), Some(Duration::from_secs(86_400)));
+
+    let url = with("pool_timeout=0&connect_timeout=0&socket_timeout=0").unwrap();
+    assert_eq!(
+        (
+            url.pool_timeout(),
+            url.connect_timeout(),
+            url.socket_timeout()
+        ),
+        (None, None, None)
+    );
+
+    let url = with("").unwrap();
+    assert_eq!(url.connection_limit(), None);
+    assert_eq!(url.pool_timeout(), Some(Duration::from_secs(8)));
+    assert_eq!(url.connect_timeout(), Some(Duration::from_secs(3)));
+    assert_eq!(url.socket_timeout(), None);
+}
+
+#[test]
+fn the_schema_is_quoted_for_both_uses() {
+    let url = with("schema=My%20%22team%22%5C,x").unwrap();
+    assert_eq!(url.search_path().unwrap(), r#""My ""team""\,x""#);
+    assert_eq!(
+        url.connect_options("x").get_options(),
+        Some(r#"-c search_path="My\ ""team""\\,x""#)
+    );
+}
+
+#[test]
+fn a_pooler_gets_neither_startup_options_nor_cached_statements() {
+    let url = with("pgbouncer=true&schema=team").unwrap();
+    assert!(url.is_pooled());
+    assert_eq!(url.search_path().unwrap(), "\"team\"");
+    assert_eq!(url.connect_options("x").get_options(), None);
+    assert_eq!(url.statement_cache_size(), 0);
+
+    let url = with("pgbouncer=false").unwrap();
+    assert!(!url.is_pooled());
+    assert_eq!(url.statement_cache_size(), 100);
+    assert_eq!(
+        with("statement_cache_size=0")
+            .unwrap()
+            .parameters
+            .statement_cache_size,
+        0
+    );
+    assert!(with("statement_cache_size=0&pgbouncer=true").is_ok());
+    assert_eq!(
+        parameter_at_fault("statement_cache_size=1&pgbouncer=true"),
+        "statement_cache_size"
+    );
+}
+
+#[test]
+fn tls_is_never_weaker_than_what_was_written() {
+    for (query, expected) in [
+        ("sslmode=disable", PgSslMode::Disable),
+        ("sslmode=allow", PgSslMode::Prefer),
+        ("sslmode=prefer", PgSslMode::Prefer),
+        ("sslmode=require", PgSslMode::Require),
+        ("sslmode=require&sslrootcert=ca.pem", PgSslMode::VerifyCa),
+        ("sslmode=verify-ca&sslrootcert=ca.pem", PgSslMode::VerifyCa),
+        (
+            "sslrootcert=ca.pem&sslmode=verify-full",
+            PgSslMode::VerifyFull,
+        ),
+    ] {
+        let mode = options(query).get_ssl_mode();
+        assert_eq!(format!("{mode:?}"), format!("{expected:?}"), "{query}");
+    }
+    for query in [
+        "sslrootcert=ca.pem",
+        "sslrootcert=ca.pem&sslmode=prefer",
+        "sslrootcert=system&sslmode=verify-full",
+    ] {
+        assert_eq!(parameter_at_fault(query), "sslrootcert");
+    }
+    assert_eq!(
+        parameter_at_fault("sslmode=require&sslcert=client.pem"),
+        "sslcert"
+    );
+    assert_eq!(
+        parameter_at_fault("sslmode=require&sslkey=client.pem"),
+        "sslkey"
+    );
+
+    let files = "sslmode=verify-full&sslrootcert=ca.pem&sslcert=client.pem&sslkey=key.pem";
+    let shown = format!("{:?}", options(files));
+    for file in ["ca.pem", "client.pem", "key.pem"] {
+        assert!(shown.contains(file), "{file} did not reach the driver");
+    }
+}
+
+#[test]
+fn the_urls_application_name_wins() {
+    assert_eq!(
+        options("application_name=my%20app").get_application_name(),
+        Some("my app")
+    );
+}
+
+fn parameter_at_fault(query: &str) -> String {
+    let error = with(query)
+        .err()
+        .unwrap_or_else(|| panic!("{query} was taken"));
+    error
+        .parameter()
+        .unwrap_or_else(|| panic!("{error} names no parameter"))
+        .to_owned()
+}
+
+#[test]
+fn a_malformed_value_names_its_parameter() {
+    for (name, values) in [
+        (
+            "schema",
+            &["", "a%00b", "a%0Ab", "%ff", &"s".repeat(64)][..],
+        ),
+        (
+            "connection_limit",
+            &[
+                "",
+                "0",
+                "1001",
+                "-1",
+                "+1",
+                "1.5",
+                "1e2",
+                "zebra",
+                "99999999999",
+            ],
+        ),
+        ("pool_timeout", &["", "-1", "86401", "1s", "zebra"]),
+        ("connect_timeout", &["-1", "86401"]),
+        ("socket_timeout", &["-1", "86401"]),
+        ("pgbouncer", &["", "1", "TRUE", "yes"]),
+        ("statement_cache_size", &["-1", "10001"]),
+        ("sslmode", &["", "verify", "VERIFY-FULL", "no-verify"]),
+        ("application_name", &["", "caf%C3%A9", &"a".repeat(64)]),
+        ("host", &["", "db.example", "relative/path"]),
+    ] {
+        for value in values {
+            assert_eq!(parameter_at_fault(&format!("{name}={value}")), name);
+        }
+    }
+    assert_eq!(parameter_at_fault("schema"), "schema");
+    assert_eq!(parameter_at_fault("schema=a&schema=a"), "schema");
+}
+
+#[test]
+fn an_unknown_name_is_answered_with_the_nearest() {
+    for (name, nearest) in [
+        ("conection_limit", "connection_limit"),
+        ("pool_timout", "pool_timeout"),
+        ("connectTimeout", "connect_timeout"),
+        ("SSLMODE", "sslmode"),
+        ("pg_bouncer", "pgbouncer"),
+        ("shema", "schema"),
+        ("applicationname", "application_name"),
+        ("statement_cache_capacity", "statement_cache_size"),
+    ] {
+        let error = with(&format!("{name}=1")).unwrap_err();
+        assert_eq!(error.parameter(), Some(name));
+        assert!(
+            error
+                .to_string()
+                .ends_with(&format!("did you mean {nearest}?")),
+            "{error}"
+        );
+    }
+    let error = with("wibble=1").unwrap_err().to_string();
+    assert!(NAMES.iter().all(|known| error.contains(known)), "{error}");
+}
+
+#[test]
+fn other_clients_parameters_are_refused_with_what_to_do() {
+    for name in [
+        "sslaccept",
+        "sslidentity",
+        "sslpassword",
+        "ssl",
+        "channel_binding",
+        "user",
+        "password",
+        "dbname",
+        "hostaddr",
+        "port",
+        "options",
+        "target_session_attrs",
+        "max_connection_lifetime",
+        "max_idle_connection_lifetime",
+        "tcp_user_timeout",
+    ] {
+        let error = with(&format!("{name}=strict")).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!(
+                "DATABASE_URL: parameter {name}: is not supported; "
+            )),
+            "{error}"
+        );
+    }
+}
+
+/// The driver's constructor reads `PG…` variables. This test runs itself again with all of them set, because a
+/// process's own environment cannot be changed safely.
+#[test]
+fn libpqs_variables_do_not_leak_into_connections() {
+    const MARK: &str = "leaked";
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "tells the second run from the first"
+    )]
+    if std::env::var("PGHOST").is_ok_and(|host| host == MARK) {
+        let url = DatabaseUrl::parse("postgres://seer@db.example/seer").unwrap();
+        let options = url.connect_options("meetings-get:7");
+        assert!(!format!("{options:?}").contains(MARK), "{options:?}");
+        assert_eq!(options.get_port(), 5432);
+        assert!(matches!(options.get_ssl_mode(), PgSslMode::Prefer));
+        return;
+    }
+    let variables = [
+        "PGHOST",
+        "PGHOSTADDR",
+        "PGUSER",
+        "PGPASSWORD",
+        "PGDATABASE",
+        "PGAPPNAME",
+        "PGSSLROOTCERT",
+    ];
+    let name = format!(
+        "{}::libpqs_variables_do_not_leak_into_connections",
+        module_path!()
+    );
+    let name = name.split_once("::").unwrap().1;
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact"])
+        .envs(variables.map(|variable| (variable, MARK)))
+        .envs([("PGPORT", "1"), ("PGSSLMODE", "disable")])
+        .output()
+        .unwrap();
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && report.contains("1 passed"),
+        "{report}"
+    );
+}
+
+/// Text with everything that has a meaning in a URL, never empty, without NUL.
+fn part() -> impl Strategy<Value = String> {
+    "[a-zA-Z0-9@:/?#%&=+ \\[\\]\"'\\\\.é\u{1F600}]{1,40}"
+}
+
+/// Long enough not to be part of any message by chance.
+fn secret() -> impl Strategy<Value = String> {
+    "[A-Za-z0-9]{16,24}"
+}
+
+fn shown(result: &Result<DatabaseUrl, ConfigError>) -> String {
+    match result {
+        Ok(url) => format!("{url:?} {url:#?} {}", url.endpoint()),
+        Err(error) => format!("{error} {error:?}"),
+    }
+}
+
+proptest! {
+    #[test]
+    fn parsing_gives_the_parts_back(
+        user in part(),
+        password in part(),
+        database in part(),
+        schema in part().prop_filter("63 bytes at most", |name| name.len() <= 63),
+        host in "[a-z0-9][a-z0-9.-]{0,20}",
+        port in 1_u16..,
+        limit in 1_usize..=1000,
+    ) {
+        let url = DatabaseUrl::parse(&format!(
+            "postgres://{}:{}@{host}:{port}/{}?schema={}&connection_limit={limit}",
+            encoded(&user), encoded(&password), encoded(&database), encoded(&schema),
+        )).unwrap();
+        prop_assert_eq!(url.user(), user);
+        prop_assert_eq!(url.location.password.clone(), Some(password));
+        prop_assert_eq!(url.database(), database);
+        prop_assert_eq!(url.parameters.schema.clone(), Some(schema));
+        prop_assert_eq!(url.endpoint(), format!("{host}:{port}"));
+        prop_assert_eq!(url.connection_limit(), Some(limit));
+    }
+
+    #[test]
+    fn any_ipv6_address_reaches_the_socket_without_brackets(address: std::net::Ipv6Addr) {
+        let url = DatabaseUrl::parse(&format!("postgres://u@[{address}]/d")).unwrap();
+        let options = url.connect_options("x");
+        prop_assert_eq!(options.get_host().parse::<std::net::Ipv6Addr>().unwrap(), address);
+    }
+
+    #[test]
+    fn no_value_is_ever_shown(
+        password in secret(),
+        value in secret(),
+        name in select(NAMES.map(str::to_owned).into_iter().chain(["wibble".into(), "password".into(), "options".into()]).collect::<Vec<_>>()),
+        prefix in select(vec!["", "/", "verify-", "1", "%"]),
+    ) {
+        let result = DatabaseUrl::parse(&format!("postgres://u:{password}@h/d?{name}={prefix}{value}"));
+        let shown = shown(&result);
+        prop_assert!(!shown.contains(&password) && !shown.contains(&value), "{}", shown);
+    }
+
+    #[test]
+    fn a_password_that_was_not_encoded_is_never_shown_nor_sent_elsewhere(
+        head in secret(),
+        tail in secret(),
+        mark in select(vec!["/", "?", "#", "%", "@", "@/", "?=", "?&", "/?", "1/", "[", "]", "\n", "\t", "&"]),
+    ) {
+        let result = DatabaseUrl::parse(&format!("postgres://u:{head}{mark}{tail}@h/d?sslmode=prefer"));
+        let shown = shown(&result);
+        prop_assert!(!shown.contains(&head) && !shown.contains(&tail), "{}", shown);
+        if let Ok(url) = result {
+            prop_assert_eq!(url.endpoint(), "h:5432");
+        }
+    }
+
+    #[test]
+    fn nothing_makes_the_parser_panic(
+        text in "\\PC*",
+        tail in "[a-z0-9@:/?#%&=+\\[\\],._é-]{0,60}",
+    ) {
+        drop(DatabaseUrl::parse(&text));
+        drop(DatabaseUrl::parse(&format!("postgres://{tail}")));
+        drop(DatabaseUrl::parse(&format!("postgres://u@h/d?{tail}")));
+    }
+}

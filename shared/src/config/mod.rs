@@ -1,0 +1,264 @@
+//! The configuration: every environment variable Seer reads, each read once, here and nowhere else.
+//!
+//! | variable | unit | default | set too high | set too low |
+//! |---|---|---|---|---|
+//! | `DATABASE_URL` | `postgres://USER:PASSWORD@HOST:PORT/DATABASE?…`; its parameters are listed in [`database_url`] | required | – | – |
+//! | `MAX_RETRY_ATTEMPTS` | attempts in all at one read or transaction, 1–100 (1 = never retry) | 5 | work that cannot succeed is tried until the deadline, and a struggling database gets that load again | one lost connection or serialization failure reaches a client |
+//! | `RETRY_DELAY_MS` | milliseconds, 1–10,000: the base of the back-off (full jitter, doubling, capped) | 50 | the deadline passes while waiting | a fleet retries in step and keeps the database down |
+//! | `WEBHOOK_SECRET` | `whsec_` and base64, or base64 alone | none; only `meetings-webhook` needs it | – | a short secret can be guessed, and with it a webhook forged |
+//! | `LOG_LEVEL` | `trace`, `debug`, `info`, `warn`, `error` | `AWS_LAMBDA_LOG_LEVEL`, else `info` | (`trace`) logs cost more than the function | (`error`) retries and slow connects go unseen |
+//!
+//! Lambda sets these; outside Lambda their defaults hold:
+//!
+//! | variable | meaning | default |
+//! |---|---|---|
+//! | `AWS_LAMBDA_FUNCTION_NAME` | part of `application_name`, so `pg_stat_activity` says whose a session is | `seer` |
+//! | `AWS_LAMBDA_FUNCTION_VERSION` | the same | `$LATEST` |
+//! | `AWS_LAMBDA_MAX_CONCURRENCY` | requests one environment serves at once (Managed Instances): the pool's size without `connection_limit` | 1 |
+//! | `AWS_LAMBDA_INITIALIZATION_TYPE` | `snap-start`: connections must not be in the snapshot | not SnapStart |
+//! | `AWS_LAMBDA_LOG_LEVEL` | as `LOG_LEVEL`, which wins; `fatal` counts as `error` | – |
+//!
+//! `PGOPTIONS`, `PGSSLCERT` and `PGSSLKEY` must not be set: the driver takes them from the environment and has no
+//! way to leave them out again. All other `PG…` variables have no effect.
+//!
+//! A malformed variable spoils only the part that needs it: a function whose `DATABASE_URL` is wrong still finishes
+//! INIT, logs the one line of its [`ConfigError`] and answers. Values are trimmed; an empty one counts as unset.
+//!
+//! May not: connect, log, or print a value. Relies on nothing of this crate.
+
+pub mod database_url;
+mod error;
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use tracing::Level;
+
+pub use database_url::DatabaseUrl;
+pub use error::ConfigError;
+
+const DATABASE_URL: &str = "DATABASE_URL";
+const MAX_RETRY_ATTEMPTS: &str = "MAX_RETRY_ATTEMPTS";
+const RETRY_DELAY_MS: &str = "RETRY_DELAY_MS";
+const WEBHOOK_SECRET: &str = "WEBHOOK_SECRET";
+const LOG_LEVEL: &str = "LOG_LEVEL";
+const AWS_LAMBDA_LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
+const AWS_LAMBDA_FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
+const AWS_LAMBDA_FUNCTION_VERSION: &str = "AWS_LAMBDA_FUNCTION_VERSION";
+const AWS_LAMBDA_MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
+const AWS_LAMBDA_INITIALIZATION_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
+
+/// What the driver reads from the environment and its builder cannot unset.
+const READ_BY_THE_DRIVER: [&str; 3] = ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"];
+
+/// Bytes PostgreSQL keeps of an `application_name` or an identifier; the rest it cuts off without a word.
+const NAME_BYTES: usize = 63;
+
+/// The configuration of one execution environment. Each part that can be malformed carries its own error.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How to reach PostgreSQL, and how often to try.
+    pub database: Result<DatabaseConfig, ConfigError>,
+    /// The secret that webhooks are signed with; unset is an error too, which only `meetings-webhook` looks at.
+    pub webhook_secret: Result<WebhookSecret, ConfigError>,
+    /// The least severe level that is logged.
+    pub log_level: Result<Level, ConfigError>,
+    /// What Lambda says about this environment.
+    pub lambda: LambdaEnvironment,
+}
+
+/// Everything `db` needs.
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    /// Where the database is and how its connections are set up.
+    pub url: DatabaseUrl,
+    /// How failed work is tried again.
+    pub retry: RetryConfig,
+}
+
+/// How failed work is tried again. The deadline bounds all of it as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryConfig {
+    /// Attempts in all at one read or transaction, the first included; at least 1. Connecting is bounded by
+    /// [`DatabaseUrl::pool_timeout`] instead: a restart lasts seconds, whatever the number of attempts.
+    pub max_attempts: u32,
+    /// The base of the back-off: the longest wait before the second attempt.
+    pub base_delay: Duration,
+}
+
+/// What Lambda says about this execution environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LambdaEnvironment {
+    /// The function's name.
+    pub function_name: String,
+    /// The function's version.
+    pub function_version: String,
+    /// Requests served at once; at least 1.
+    pub max_concurrency: usize,
+    /// Whether INIT ends in a snapshot that many environments are restored from.
+    pub snap_start: bool,
+}
+
+/// The key of the webhooks' signature, decoded.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookSecret(Vec<u8>);
+
+impl Config {
+    /// Reads the process's environment. Never fails: what is wrong is in the part it spoils.
+    #[must_use]
+    pub fn from_env() -> Self {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the one place where the environment is read"
+        )]
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    /// As [`Config::from_env`], from any source of variables.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let value = |name| {
+            lookup(name)
+                .map(|text| text.trim().to_owned())
+                .filter(|text| !text.is_empty())
+        };
+        let driver_variable = READ_BY_THE_DRIVER
+            .into_iter()
+            .find(|name| lookup(name).is_some());
+        Self {
+            database: database(value, driver_variable),
+            webhook_secret: webhook_secret(value(WEBHOOK_SECRET)),
+            log_level: log_level(value),
+            lambda: LambdaEnvironment {
+                function_name: value(AWS_LAMBDA_FUNCTION_NAME).unwrap_or_else(|| "seer".to_owned()),
+                function_version: value(AWS_LAMBDA_FUNCTION_VERSION)
+                    .unwrap_or_else(|| "$LATEST".to_owned()),
+                // What is not a number counts as 1 for the Lambda runtime too, and both must agree.
+                max_concurrency: value(AWS_LAMBDA_MAX_CONCURRENCY)
+                    .and_then(|text| text.parse().ok())
+                    .map_or(1, |requests: u16| usize::from(requests.max(1))),
+                snap_start: value(AWS_LAMBDA_INITIALIZATION_TYPE)
+                    .is_some_and(|kind| kind == "snap-start"),
+            },
+        }
+    }
+}
+
+impl LambdaEnvironment {
+    /// `name:version` for `pg_stat_activity`, the name cut so that PostgreSQL's 63 bytes still show the version.
+    #[must_use]
+    pub fn application_name(&self) -> String {
+        let room = NAME_BYTES.saturating_sub(self.function_version.len() + 1);
+        let name = &self.function_name[..self.function_name.floor_char_boundary(room)];
+        format!("{name}:{}", self.function_version)
+    }
+}
+
+impl WebhookSecret {
+    /// The key's bytes.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WebhookSecret(redacted)")
+    }
+}
+
+fn database(
+    value: impl Fn(&'static str) -> Option<String>,
+    driver_variable: Option<&'static str>,
+) -> Result<DatabaseConfig, ConfigError> {
+    if let Some(name) = driver_variable {
+        return Err(ConfigError::new(
+            name,
+            "must not be set: the database driver would take it; unset it and use DATABASE_URL's parameters",
+        ));
+    }
+    let url = value(DATABASE_URL).ok_or_else(|| {
+        ConfigError::url(
+            "is not set; set it to postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full",
+        )
+    })?;
+    Ok(DatabaseConfig {
+        url: DatabaseUrl::parse(&url)?,
+        retry: RetryConfig {
+            max_attempts: number(MAX_RETRY_ATTEMPTS, value(MAX_RETRY_ATTEMPTS), 5, 100)?,
+            base_delay: Duration::from_millis(
+                number(RETRY_DELAY_MS, value(RETRY_DELAY_MS), 50, 10_000)?.into(),
+            ),
+        },
+    })
+}
+
+fn number(
+    variable: &'static str,
+    value: Option<String>,
+    default: u32,
+    most: u32,
+) -> Result<u32, ConfigError> {
+    value.map_or(Ok(default), |text| {
+        whole_number(&text, 1, most).ok_or_else(|| {
+            ConfigError::new(variable, format!("must be a whole number from 1 to {most}"))
+        })
+    })
+}
+
+/// Decimal digits only, so that no sign, space or fraction passes for a number.
+fn whole_number(text: &str, least: u32, most: u32) -> Option<u32> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|number| digits && (least..=most).contains(number))
+}
+
+fn webhook_secret(value: Option<String>) -> Result<WebhookSecret, ConfigError> {
+    const BASE64: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let text = value.ok_or_else(|| {
+        ConfigError::new(
+            WEBHOOK_SECRET,
+            "is not set; set it to the signing secret that the recording service shows",
+        )
+    })?;
+    let key = BASE64
+        .decode(text.strip_prefix("whsec_").unwrap_or(&text))
+        .unwrap_or_default();
+    // An empty key would verify anyone's signature.
+    if key.is_empty() {
+        return Err(ConfigError::new(
+            WEBHOOK_SECRET,
+            "must be base64, with or without whsec_ in front",
+        ));
+    }
+    Ok(WebhookSecret(key))
+}
+
+fn log_level(value: impl Fn(&'static str) -> Option<String>) -> Result<Level, ConfigError> {
+    for variable in [LOG_LEVEL, AWS_LAMBDA_LOG_LEVEL] {
+        if let Some(text) = value(variable) {
+            return match text.to_ascii_lowercase().as_str() {
+                "trace" => Ok(Level::TRACE),
+                "debug" => Ok(Level::DEBUG),
+                "info" => Ok(Level::INFO),
+                "warn" => Ok(Level::WARN),
+                "error" | "fatal" => Ok(Level::ERROR),
+                _ => Err(ConfigError::new(
+                    variable,
+                    "must be trace, debug, info, warn or error",
+                )),
+            };
+        }
+    }
+    Ok(Level::INFO)
+}
+
+#[cfg(test)]
+mod tests;

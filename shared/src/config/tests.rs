@@ -1,0 +1,148 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use super::*;
+
+const URL: (&str, &str) = ("DATABASE_URL", "postgres://seer:pw@db.example/seer");
+
+fn config(variables: &[(&str, &str)]) -> Config {
+    Config::from_lookup(|name| {
+        variables
+            .iter()
+            .find(|(variable, _)| *variable == name)
+            .map(|(_, value)| (*value).to_owned())
+    })
+}
+
+#[test]
+fn database_url_alone_is_enough() {
+    let config = config(&[URL]);
+    let database = config.database.unwrap();
+    assert_eq!(database.url.endpoint(), "db.example:5432");
+    assert_eq!(
+        database.retry,
+        RetryConfig {
+            max_attempts: 5,
+            base_delay: Duration::from_millis(50)
+        }
+    );
+    assert_eq!(config.log_level, Ok(Level::INFO));
+    assert_eq!(config.lambda.max_concurrency, 1);
+    assert!(!config.lambda.snap_start);
+    assert_eq!(config.lambda.application_name(), "seer:$LATEST");
+}
+
+#[test]
+fn a_malformed_variable_spoils_only_its_part_and_is_named_without_its_value() {
+    for (variable, value) in [
+        ("DATABASE_URL", "mysql://zebra"),
+        ("DATABASE_URL", "  "),
+        ("MAX_RETRY_ATTEMPTS", "zebra"),
+        ("MAX_RETRY_ATTEMPTS", "0"),
+        ("MAX_RETRY_ATTEMPTS", "101"),
+        ("MAX_RETRY_ATTEMPTS", "+5"),
+        ("MAX_RETRY_ATTEMPTS", "99999999999999999999"),
+        ("RETRY_DELAY_MS", "0"),
+        ("RETRY_DELAY_MS", "1.5"),
+        ("PGOPTIONS", "-c zebra=1"),
+        ("PGSSLKEY", ""),
+    ] {
+        let config = config(&[(variable, value), URL]);
+        let error = config.database.unwrap_err();
+        assert_eq!(error.variable(), variable);
+        assert!(error.to_string().starts_with(variable), "{error}");
+        assert!(!error.to_string().contains("zebra"), "{error}");
+        assert_eq!(config.log_level, Ok(Level::INFO));
+    }
+    assert_eq!(config(&[]).database.unwrap_err().variable(), "DATABASE_URL");
+}
+
+#[test]
+fn numbers_are_honoured_at_their_bounds() {
+    let config = config(&[
+        URL,
+        ("MAX_RETRY_ATTEMPTS", "100"),
+        ("RETRY_DELAY_MS", " 1 "),
+    ]);
+    let expected = RetryConfig {
+        max_attempts: 100,
+        base_delay: Duration::from_millis(1),
+    };
+    assert_eq!(config.database.unwrap().retry, expected);
+}
+
+#[test]
+fn the_webhook_secret_is_read_in_every_form_and_never_shown() {
+    for text in [
+        "whsec_c2VjcmV0IGtleQ==",
+        "c2VjcmV0IGtleQ==",
+        "whsec_c2VjcmV0IGtleQ",
+        " c2VjcmV0IGtleQ==\n",
+    ] {
+        let config = config(&[("WEBHOOK_SECRET", text)]);
+        assert_eq!(config.webhook_secret.as_ref().unwrap().key(), b"secret key");
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("c2Vj") && !shown.contains("115"), "{shown}");
+    }
+    for text in ["", "whsec_", "not*base64"] {
+        let error = config(&[("WEBHOOK_SECRET", text)])
+            .webhook_secret
+            .unwrap_err();
+        assert_eq!(error.variable(), "WEBHOOK_SECRET");
+        assert!(!error.to_string().contains("not*base64"));
+    }
+}
+
+#[test]
+fn the_log_level_falls_back_to_lambdas() {
+    let level = |variables: &[(&str, &str)]| config(variables).log_level;
+    assert_eq!(
+        level(&[("LOG_LEVEL", "Debug"), ("AWS_LAMBDA_LOG_LEVEL", "ERROR")]),
+        Ok(Level::DEBUG)
+    );
+    assert_eq!(
+        level(&[("LOG_LEVEL", ""), ("AWS_LAMBDA_LOG_LEVEL", "FATAL")]),
+        Ok(Level::ERROR)
+    );
+    assert_eq!(
+        level(&[("LOG_LEVEL", "loud")]).unwrap_err().variable(),
+        "LOG_LEVEL"
+    );
+}
+
+#[test]
+fn lambda_describes_the_environment() {
+    let lambda = config(&[
+        ("AWS_LAMBDA_FUNCTION_NAME", "meetings-get"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "7"),
+        ("AWS_LAMBDA_MAX_CONCURRENCY", "16"),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start"),
+    ])
+    .lambda;
+    assert_eq!(lambda.application_name(), "meetings-get:7");
+    assert_eq!(lambda.max_concurrency, 16);
+    assert!(lambda.snap_start);
+    for other in ["0", "many", "-3"] {
+        assert_eq!(
+            config(&[("AWS_LAMBDA_MAX_CONCURRENCY", other)])
+                .lambda
+                .max_concurrency,
+            1
+        );
+    }
+}
+
+#[test]
+fn a_long_function_name_does_not_push_the_version_out_of_pg_stat_activity() {
+    let name = "f".repeat(64);
+    let lambda = config(&[
+        ("AWS_LAMBDA_FUNCTION_NAME", &name),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "123"),
+    ])
+    .lambda;
+    assert_eq!(lambda.application_name(), format!("{}:123", "f".repeat(59)));
+}
