@@ -1,4 +1,5 @@
-//! A real Lambda function for the tests of this crate: it does what its event says.
+//! A real Lambda function for the tests of this crate: it does what its event, or the JSON body of an
+//! API Gateway event, says, and else answers with the event and its own circumstances.
 //!
 //! Its configuration, as environment variables: `INIT_EXIT` ends the process in INIT with that status,
 //! `INIT_HANG` never leaves INIT, `GRACEFUL` registers for SIGTERM.
@@ -30,20 +31,22 @@ impl SnapStartResource for Announce {
 async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     let LambdaEvent { payload, context } = event;
     println!("handling {}", context.request_id);
-    if let Some(milliseconds) = payload["sleep_ms"].as_u64() {
+    let body = payload["body"].as_str().and_then(|body| serde_json::from_str(body).ok());
+    let orders: Value = body.unwrap_or_else(|| payload.clone());
+    if let Some(milliseconds) = orders["sleep_ms"].as_u64() {
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
     }
-    if let Some(status) = payload["exit"].as_i64() {
+    if let Some(status) = orders["exit"].as_i64() {
         std::process::exit(i32::try_from(status)?);
     }
-    if let Some(message) = payload["fail"].as_str() {
+    if let Some(message) = orders["fail"].as_str() {
         return Err(message.into());
     }
-    if let Some(bytes) = payload["large"].as_u64() {
+    if let Some(bytes) = orders["large"].as_u64() {
         return Ok(Value::String("x".repeat(usize::try_from(bytes)?)));
     }
-    if payload.get("respond").is_some() {
-        return Ok(payload["respond"].clone());
+    if orders.get("respond").is_some() {
+        return Ok(orders["respond"].clone());
     }
     Ok(json!({
         "pid": std::process::id(),

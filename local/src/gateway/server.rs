@@ -1,0 +1,177 @@
+//! The HTTP server: authorizer, integration and their failures, in the order API Gateway has them.
+//!
+//! It may not retry, cache or log requests. It relies on [`super::event`] and [`super::answer`] for the
+//! two translations and on [`crate::lambda`] for the invocation.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State};
+use axum::response::Response;
+use axum::serve::ListenerExt;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::answer::{message, response};
+use super::routes::{Matched, Routes};
+use super::token::{Claims, DevelopmentKey};
+use crate::lambda::{Lambda, Outcome};
+
+/// The largest request body in bytes.
+const BODY_LIMIT: usize = 10 * 1024 * 1024;
+/// The longest an integration may take.
+const INTEGRATION_LIMIT: Duration = Duration::from_secs(30);
+/// How long a stop waits for requests in flight.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a gateway serves.
+pub struct Settings {
+    /// The route table.
+    pub routes: Routes,
+    /// The functions whose routes need no token.
+    pub public: BTreeSet<String>,
+    /// The key that verifies tokens.
+    pub key: DevelopmentKey,
+    /// The functions.
+    pub lambda: Arc<Lambda>,
+}
+
+/// A running gateway. Dropping it stops it at once, with requests in flight broken off.
+pub struct Gateway {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
+impl Gateway {
+    /// Listens on an address (port 0 for any) and serves from now on.
+    ///
+    /// # Errors
+    /// An address that cannot be listened on; one line that names it.
+    pub async fn start(address: SocketAddr, settings: Settings) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            if error.kind() == ErrorKind::AddrInUse {
+                anyhow::anyhow!("port {} on {} is already in use", address.port(), address.ip())
+            } else {
+                anyhow::anyhow!("cannot listen on {address}: {error}")
+            }
+        })?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        let router = Router::new().fallback(serve).with_state(Arc::new(settings));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let listener = listener.tap_io(|stream| {
+            let _ = stream.set_nodelay(true);
+        });
+        let server = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+            .with_graceful_shutdown(async move {
+                // A dropped sender stops it too.
+                let _ = stopped.await;
+            });
+        let server = tokio::spawn(async move { server.await });
+        Ok(Self { address, stop: Some(stop), server })
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no new requests, waits up to 5 s for those in flight, and ends.
+    pub async fn stop(mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        let _ = tokio::time::timeout(STOP_LIMIT, &mut self.server).await;
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn serve(
+    State(settings): State<Arc<Settings>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request<Body>,
+) -> Response {
+    let Some(matched) = settings.routes.find(request.method().as_str(), request.uri().path()) else {
+        return message(StatusCode::NOT_FOUND, "Not Found");
+    };
+    let host = request.headers().get(header::HOST);
+    if host.is_some_and(|host| Authority::try_from(host.as_bytes()).is_err()) {
+        return message(StatusCode::BAD_REQUEST, "Bad Request");
+    }
+    let claims = if settings.public.contains(&matched.route.function) {
+        None
+    } else {
+        match authorize(&settings.key, request.headers()) {
+            Ok(claims) => Some(claims),
+            Err(challenge) => return unauthorized(challenge),
+        }
+    };
+    let (parts, body) = request.into_parts();
+    let body = match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+        }
+        Err(_) => return message(StatusCode::BAD_REQUEST, "Bad Request"),
+    };
+    let request = Request::from_parts(parts, body);
+    let event = super::event(&matched, &request, claims.as_ref(), peer.ip());
+    let mut response = integrate(&settings.lambda, &matched, &event).await;
+    let id = event["requestContext"]["requestId"].as_str().unwrap_or_default();
+    if let Ok(id) = HeaderValue::from_str(id) {
+        response.headers_mut().insert("apigw-requestid", id);
+    }
+    response
+}
+
+/// The token's claims, or the challenge to send.
+fn authorize(key: &DevelopmentKey, headers: &HeaderMap) -> Result<Claims, String> {
+    let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (scheme, rest) = sent.split_once(' ').unwrap_or((sent, ""));
+    // API Gateway takes the bare token as well.
+    let token = if scheme.eq_ignore_ascii_case("bearer") { rest.trim() } else { sent };
+    if token.is_empty() {
+        return Err("Bearer".to_owned());
+    }
+    key.verify(token).map_err(|why| format!(r#"Bearer scope="" error="invalid_token" error_description="{why}""#))
+}
+
+fn unauthorized(challenge: String) -> Response {
+    let mut response = message(StatusCode::UNAUTHORIZED, "Unauthorized");
+    let challenge = HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"));
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
+async fn integrate(lambda: &Lambda, matched: &Matched<'_>, event: &Value) -> Response {
+    let unavailable = || message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+    let invocation = lambda.invoke(&matched.route.function, event);
+    let outcome = match tokio::time::timeout(INTEGRATION_LIMIT, invocation).await {
+        Ok(Ok(invocation)) => invocation.outcome,
+        Ok(Err(_)) => return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+        Err(_) => return unavailable(),
+    };
+    let answered = match outcome {
+        Outcome::Success(payload) => response(&payload),
+        Outcome::Throttled => return unavailable(),
+        Outcome::TooLarge => return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+        Outcome::FunctionError(_) | Outcome::TimedOut | Outcome::Crashed(_) | Outcome::InitFailed(_) => None,
+    };
+    answered.unwrap_or_else(|| message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
+}
