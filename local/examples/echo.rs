@@ -31,7 +31,9 @@ impl SnapStartResource for Announce {
 async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     let LambdaEvent { payload, context } = event;
     println!("handling {}", context.request_id);
-    let body = payload["body"].as_str().and_then(|body| serde_json::from_str(body).ok());
+    let body = payload["body"]
+        .as_str()
+        .and_then(|body| serde_json::from_str(body).ok());
     let orders: Value = body.unwrap_or_else(|| payload.clone());
     if let Some(milliseconds) = orders["sleep_ms"].as_u64() {
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
@@ -70,5 +72,8 @@ async fn main() -> Result<(), Error> {
     if std::env::var("GRACEFUL").is_ok() {
         lambda_runtime::spawn_graceful_shutdown_handler(|| async { println!("goodbye") }).await;
     }
-    Runtime::new(service_fn(handle)).register_snapstart_resource(Arc::new(Announce)).run_concurrent().await
+    Runtime::new(service_fn(handle))
+        .register_snapstart_resource(Arc::new(Announce))
+        .run_concurrent()
+        .await
 }

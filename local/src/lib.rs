@@ -1,3 +1,4 @@
 //! Local
+pub mod gateway;
 pub mod lambda;
 pub mod postgres;

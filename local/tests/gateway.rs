@@ -26,10 +26,24 @@ struct Served {
 /// `private` needs a token and answers what it is told; `public` needs none and is always busy.
 async fn serve() -> Served {
     let tests = std::env::current_exe().unwrap();
-    let binary: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples/echo");
-    assert!(binary.exists(), "cargo test builds it, with --test only: cargo build -p local --example echo");
-    let private = Function { timeout: Duration::from_secs(1), ..Function::new("private", &binary) };
-    let public = Function { reserved_concurrency: Some(0), ..Function::new("public", &binary) };
+    let binary: PathBuf = tests
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples/echo");
+    assert!(
+        binary.exists(),
+        "cargo test builds it, with --test only: cargo build -p local --example echo"
+    );
+    let private = Function {
+        timeout: Duration::from_secs(1),
+        ..Function::new("private", &binary)
+    };
+    let public = Function {
+        reserved_concurrency: Some(0),
+        ..Function::new("public", &binary)
+    };
     let lambda = Arc::new(Lambda::start([private, public], Options::default()).unwrap());
     let route = |method: &str, path: &str, function: &str| Route {
         method: Some(method.to_owned()),
@@ -39,16 +53,34 @@ async fn serve() -> Served {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     let key = DevelopmentKey::load_or_create(&path).unwrap();
-    let token = key.sign("user_1", "ann@example.com", "Ann", Duration::from_secs(3600)).unwrap();
-    let expired = key.sign("user_1", "ann@example.com", "Ann", Duration::ZERO).unwrap();
+    let token = key
+        .sign(
+            "user_1",
+            "ann@example.com",
+            "Ann",
+            Duration::from_secs(3600),
+        )
+        .unwrap();
+    let expired = key
+        .sign("user_1", "ann@example.com", "Ann", Duration::ZERO)
+        .unwrap();
     let settings = Settings {
-        routes: Routes::new([route("POST", "/private/{id}", "private"), route("GET", "/public", "public")]),
+        routes: Routes::new([
+            route("POST", "/private/{id}", "private"),
+            route("GET", "/public", "public"),
+        ]),
         public: BTreeSet::from(["public".to_owned()]),
         key,
         lambda: Arc::clone(&lambda),
     };
     let gateway = Gateway::start(ANYWHERE, settings).await.unwrap();
-    Served { gateway, lambda, token, expired, _folder: folder }
+    Served {
+        gateway,
+        lambda,
+        token,
+        expired,
+        _folder: folder,
+    }
 }
 
 struct Answer {
@@ -67,17 +99,32 @@ async fn send(address: SocketAddr, request_line: &str, headers: &str, body: &[u8
     // A gateway that refuses a body closes before it has read it all.
     let _ = stream.write_all(body).await;
     let mut answer = Vec::new();
-    let _ = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await.expect("it hangs");
+    let _ = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer))
+        .await
+        .expect("it hangs");
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").expect("no answer");
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    Answer {
+        status,
+        head: head.to_ascii_lowercase(),
+        body: body.to_owned(),
+    }
 }
 
 impl Served {
     async fn post(&self, event: &Value) -> Answer {
-        let headers = format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", self.token);
-        send(self.gateway.address(), "POST /private/a%20b?x=1", &headers, event.to_string().as_bytes()).await
+        let headers = format!(
+            "Authorization: Bearer {}\r\nContent-Type: application/json\r\n",
+            self.token
+        );
+        send(
+            self.gateway.address(),
+            "POST /private/a%20b?x=1",
+            &headers,
+            event.to_string().as_bytes(),
+        )
+        .await
     }
 }
 
@@ -92,8 +139,14 @@ async fn a_request_reaches_its_function_with_the_verified_claims() {
     assert_eq!(event["routeKey"], "POST /private/{id}");
     assert_eq!(event["pathParameters"]["id"], "a b");
     assert_eq!(event["body"], r#"{"any":"thing"}"#);
-    assert_eq!(event["requestContext"]["authorizer"]["jwt"]["claims"]["sub"], "user_1");
-    assert_eq!(event["requestContext"]["authorizer"]["jwt"]["claims"]["email_verified"], "true");
+    assert_eq!(
+        event["requestContext"]["authorizer"]["jwt"]["claims"]["sub"],
+        "user_1"
+    );
+    assert_eq!(
+        event["requestContext"]["authorizer"]["jwt"]["claims"]["email_verified"],
+        "true"
+    );
     assert_eq!(event["requestContext"]["http"]["sourceIp"], "127.0.0.1");
 }
 
@@ -104,14 +157,34 @@ async fn without_a_valid_token_nothing_is_invoked() {
     let tampered = format!("{}x", served.token);
     for (headers, challenge) in [
         (String::new(), "www-authenticate: bearer\r\n"),
-        ("Authorization: Bearer \r\n".to_owned(), "www-authenticate: bearer\r\n"),
-        (format!("Authorization: Bearer {}\r\n", served.expired), "error=\"invalid_token\""),
-        (format!("Authorization: Bearer {tampered}\r\n"), "error=\"invalid_token\""),
-        (format!("Authorization: Basic {}\r\n", served.token), "error=\"invalid_token\""),
+        (
+            "Authorization: Bearer \r\n".to_owned(),
+            "www-authenticate: bearer\r\n",
+        ),
+        (
+            format!("Authorization: Bearer {}\r\n", served.expired),
+            "error=\"invalid_token\"",
+        ),
+        (
+            format!("Authorization: Bearer {tampered}\r\n"),
+            "error=\"invalid_token\"",
+        ),
+        (
+            format!("Authorization: Basic {}\r\n", served.token),
+            "error=\"invalid_token\"",
+        ),
     ] {
         let answer = send(address, "POST /private/1", &headers, b"{}").await;
-        assert_eq!((answer.status, answer.body.as_str()), (401, r#"{"message":"Unauthorized"}"#), "{headers}");
-        assert!(format!("{}\r\n", answer.head).contains(challenge), "{}", answer.head);
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (401, r#"{"message":"Unauthorized"}"#),
+            "{headers}"
+        );
+        assert!(
+            format!("{}\r\n", answer.head).contains(challenge),
+            "{}",
+            answer.head
+        );
     }
     assert!(served.lambda.environments("private").is_empty());
 }
@@ -120,15 +193,36 @@ async fn without_a_valid_token_nothing_is_invoked() {
 async fn the_gateway_answers_for_what_no_function_answers() {
     let served = serve().await;
     let address = served.gateway.address();
-    for line in ["GET /nowhere", "GET /private/1", "POST /private/", "DELETE /public"] {
+    for line in [
+        "GET /nowhere",
+        "GET /private/1",
+        "POST /private/",
+        "DELETE /public",
+    ] {
         let answer = send(address, line, "", b"").await;
-        assert_eq!((answer.status, answer.body.as_str()), (404, r#"{"message":"Not Found"}"#), "{line}");
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (404, r#"{"message":"Not Found"}"#),
+            "{line}"
+        );
     }
     let throttled = send(address, "GET /public", "", b"").await;
-    assert_eq!((throttled.status, throttled.body.as_str()), (503, r#"{"message":"Service Unavailable"}"#));
+    assert_eq!(
+        (throttled.status, throttled.body.as_str()),
+        (503, r#"{"message":"Service Unavailable"}"#)
+    );
     let authorization = format!("Authorization: {}\r\n", served.token);
-    let large = send(address, "POST /private/1", &authorization, &vec![b'x'; 10 * 1024 * 1024 + 1]).await;
-    assert_eq!((large.status, large.body.as_str()), (413, r#"{"message":"Request Entity Too Large"}"#));
+    let large = send(
+        address,
+        "POST /private/1",
+        &authorization,
+        &vec![b'x'; 10 * 1024 * 1024 + 1],
+    )
+    .await;
+    assert_eq!(
+        (large.status, large.body.as_str()),
+        (413, r#"{"message":"Request Entity Too Large"}"#)
+    );
     assert!(served.lambda.environments("private").is_empty());
 }
 
@@ -138,7 +232,11 @@ async fn an_answer_is_mapped_and_a_failure_shows_nothing() {
     let answer = json!({"statusCode": 201, "headers": {"location": "/x"}, "cookies": ["a=1"], "body": "made"});
     let answer = served.post(&json!({ "respond": answer })).await;
     assert_eq!((answer.status, answer.body.as_str()), (201, "made"));
-    assert!(answer.head.contains("location: /x") && answer.head.contains("set-cookie: a=1"), "{}", answer.head);
+    assert!(
+        answer.head.contains("location: /x") && answer.head.contains("set-cookie: a=1"),
+        "{}",
+        answer.head
+    );
     for failure in [
         json!({"fail": "secret reason"}),
         json!({"exit": 1}),
@@ -147,11 +245,20 @@ async fn an_answer_is_mapped_and_a_failure_shows_nothing() {
     ] {
         let answer = served.post(&failure).await;
         assert_eq!(answer.status, 500, "{failure}");
-        assert_eq!(answer.body, r#"{"message":"Internal Server Error"}"#, "{failure}");
+        assert_eq!(
+            answer.body, r#"{"message":"Internal Server Error"}"#,
+            "{failure}"
+        );
     }
     let large = served.post(&json!("x".repeat(7 * 1024 * 1024))).await;
     assert_eq!(large.status, 413);
-    assert_eq!(served.post(&json!({"respond": {"statusCode": 204}})).await.status, 204);
+    assert_eq!(
+        served
+            .post(&json!({"respond": {"statusCode": 204}}))
+            .await
+            .status,
+        204
+    );
 }
 
 #[tokio::test]
@@ -164,8 +271,15 @@ async fn a_stop_ends_it_and_a_taken_port_is_named() {
         key: DevelopmentKey::load_or_create(&served._folder.path().join("key")).unwrap(),
         lambda: Arc::clone(&served.lambda),
     };
-    let error = Gateway::start(address, again).await.err().unwrap().to_string();
-    assert_eq!(error, format!("port {} on 127.0.0.1 is already in use", address.port()));
+    let error = Gateway::start(address, again)
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert_eq!(
+        error,
+        format!("port {} on 127.0.0.1 is already in use", address.port())
+    );
     served.gateway.stop().await;
     assert!(TcpStream::connect(address).await.is_err());
 }

@@ -1,5 +1,10 @@
 //! Execution environments with a real function (`examples/echo.rs`) in them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm
+)]
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -16,13 +21,27 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn echo() -> Function {
     let tests = std::env::current_exe().unwrap();
-    let binary: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples/echo");
-    assert!(binary.exists(), "cargo test builds it, with --test only: cargo build -p local --example echo");
-    Function { timeout: Duration::from_secs(20), ..Function::new("echo", binary) }
+    let binary: PathBuf = tests
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples/echo");
+    assert!(
+        binary.exists(),
+        "cargo test builds it, with --test only: cargo build -p local --example echo"
+    );
+    Function {
+        timeout: Duration::from_secs(20),
+        ..Function::new("echo", binary)
+    }
 }
 
 fn configured(variables: &[(&str, &str)]) -> Function {
-    let env = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let env = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
     Function { env, ..echo() }
 }
 
@@ -31,7 +50,9 @@ fn start(function: Function) -> Lambda {
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it hangs")
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("it hangs")
 }
 
 async fn invoke(lambda: &Lambda, event: Value) -> Invocation {
@@ -72,9 +93,15 @@ async fn an_event_reaches_the_function_and_its_answer_comes_back() {
     let answer = answer(&invocation);
     assert_eq!(answer["event"], json!({"hello": ["wörld", 1.5, null]}));
     assert_eq!(answer["request_id"], invocation.request_id.as_str());
-    assert_eq!(answer["arn"], "arn:aws:lambda:us-east-1:123456789012:function:echo");
+    assert_eq!(
+        answer["arn"],
+        "arn:aws:lambda:us-east-1:123456789012:function:echo"
+    );
     let deadline = u128::from(answer["deadline_ms"].as_u64().unwrap());
-    assert!(deadline >= (before + Duration::from_secs(20)).as_millis(), "the deadline is not the timeout's");
+    assert!(
+        deadline >= (before + Duration::from_secs(20)).as_millis(),
+        "the deadline is not the timeout's"
+    );
     assert!(deadline <= (before + Duration::from_secs(20) + PATIENCE).as_millis());
 
     let variables = answer["variables"].as_object().unwrap();
@@ -82,7 +109,10 @@ async fn an_event_reaches_the_function_and_its_answer_comes_back() {
     assert_eq!(variables["AWS_LAMBDA_FUNCTION_NAME"], "echo");
     assert_eq!(variables["AWS_LAMBDA_INITIALIZATION_TYPE"], "on-demand");
     assert!(!variables.contains_key("AWS_LAMBDA_MAX_CONCURRENCY"));
-    assert!(!variables.contains_key("HOME") && !variables.contains_key("CARGO_MANIFEST_DIR"), "ours leaked");
+    assert!(
+        !variables.contains_key("HOME") && !variables.contains_key("CARGO_MANIFEST_DIR"),
+        "ours leaked"
+    );
 }
 
 #[tokio::test]
@@ -97,7 +127,13 @@ async fn calls_one_after_another_stay_in_one_process() {
     }
     let lines = environment(&first).log();
     assert_eq!(lines.iter().filter(|line| *line == "INIT").count(), 1);
-    assert_eq!(lines.iter().filter(|line| line.starts_with("handling")).count(), 101);
+    assert_eq!(
+        lines
+            .iter()
+            .filter(|line| line.starts_with("handling"))
+            .count(),
+        101
+    );
 }
 
 #[tokio::test]
@@ -106,13 +142,19 @@ async fn calls_at_the_same_time_scale_out_and_the_last_used_serves_next() {
     let slow = || invoke(&lambda, json!({"sleep_ms": 300}));
     let burst = tokio::join!(slow(), slow(), slow(), slow(), slow());
     let burst = [burst.0, burst.1, burst.2, burst.3, burst.4];
-    let pids: HashSet<u64> = burst.iter().map(|one| answer(one)["pid"].as_u64().unwrap()).collect();
+    let pids: HashSet<u64> = burst
+        .iter()
+        .map(|one| answer(one)["pid"].as_u64().unwrap())
+        .collect();
     assert_eq!(pids.len(), 5);
     assert_eq!(lambda.environments("echo").len(), 5);
 
     let one = invoke(&lambda, json!({})).await;
     for _ in 0..10 {
-        assert_eq!(answer(&invoke(&lambda, json!({})).await)["pid"], answer(&one)["pid"]);
+        assert_eq!(
+            answer(&invoke(&lambda, json!({})).await)["pid"],
+            answer(&one)["pid"]
+        );
     }
     let cold = within(lambda.invoke_cold("echo", json!({}))).await.unwrap();
     assert!(cold.cold_start && !pids.contains(&answer(&cold)["pid"].as_u64().unwrap()));
@@ -128,7 +170,10 @@ async fn it_is_stopped_between_calls() {
         assert_eq!(kernel_state(environment.pid()), Some('T'));
     }
     let prepared = within(lambda.prepare("echo")).await.unwrap();
-    assert!(prepared.until_frozen().await, "it does not freeze after an INIT without an invocation");
+    assert!(
+        prepared.until_frozen().await,
+        "it does not freeze after an INIT without an invocation"
+    );
     assert_eq!(kernel_state(prepared.pid()), Some('T'));
 
     lambda.set_freezing(false);
@@ -160,13 +205,24 @@ async fn a_freeze_by_hand_holds_a_call_until_the_thaw() {
 
 #[tokio::test]
 async fn the_timeout_kills_and_the_next_call_is_fresh() {
-    let lambda = start(Function { timeout: Duration::from_secs(1), ..echo() });
+    let lambda = start(Function {
+        timeout: Duration::from_secs(1),
+        ..echo()
+    });
     let first = invoke(&lambda, json!({})).await;
     let late = invoke(&lambda, json!({"sleep_ms": 60_000})).await;
     assert_eq!(late.outcome, Outcome::TimedOut);
     assert_eq!(environment(&late).pid(), environment(&first).pid());
-    assert_eq!(environment(&late).phase(), Phase::Ended(std::process::ExitStatus::from_raw(9)));
-    assert!(environment(&late).log().iter().any(|line| line.ends_with("Task timed out after 1.00 seconds")));
+    assert_eq!(
+        environment(&late).phase(),
+        Phase::Ended(std::process::ExitStatus::from_raw(9))
+    );
+    assert!(
+        environment(&late)
+            .log()
+            .iter()
+            .any(|line| line.ends_with("Task timed out after 1.00 seconds"))
+    );
     let next = invoke(&lambda, json!({})).await;
     assert!(next.cold_start);
     assert_ne!(answer(&next)["pid"], answer(&first)["pid"]);
@@ -181,7 +237,13 @@ async fn a_crash_is_told_and_the_next_call_is_fresh() {
         ref other => panic!("{other:?}"),
     }
     assert!(lambda.environments("echo").is_empty());
-    assert!(environment(&crashed).log().iter().any(|line| line.starts_with("handling")), "the log is cut");
+    assert!(
+        environment(&crashed)
+            .log()
+            .iter()
+            .any(|line| line.starts_with("handling")),
+        "the log is cut"
+    );
     assert!(invoke(&lambda, json!({})).await.cold_start);
 }
 
@@ -191,11 +253,17 @@ async fn an_error_of_the_function_keeps_its_environment() {
     let failed = invoke(&lambda, json!({"fail": "no luck"})).await;
     match &failed.outcome {
         Outcome::FunctionError(report) => {
-            assert_eq!(serde_json::from_slice::<Value>(report).unwrap()["errorMessage"], "no luck");
+            assert_eq!(
+                serde_json::from_slice::<Value>(report).unwrap()["errorMessage"],
+                "no luck"
+            );
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(answer(&invoke(&lambda, json!({})).await)["pid"], environment(&failed).pid());
+    assert_eq!(
+        answer(&invoke(&lambda, json!({})).await)["pid"],
+        environment(&failed).pid()
+    );
 }
 
 #[tokio::test]
@@ -224,7 +292,12 @@ async fn a_failing_init_runs_twice_and_is_told() {
         Outcome::InitFailed(report) => {
             let report: Value = serde_json::from_slice(report).unwrap();
             assert_eq!(report["errorType"], "Runtime.ExitError");
-            assert!(report["errorMessage"].as_str().unwrap().contains("exit status: 3"));
+            assert!(
+                report["errorMessage"]
+                    .as_str()
+                    .unwrap()
+                    .contains("exit status: 3")
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -233,7 +306,10 @@ async fn a_failing_init_runs_twice_and_is_told() {
 
 #[tokio::test]
 async fn an_init_that_hangs_is_cut_and_then_runs_under_the_timeout() {
-    let lambda = start(Function { timeout: Duration::from_secs(1), ..configured(&[("INIT_HANG", "1")]) });
+    let lambda = start(Function {
+        timeout: Duration::from_secs(1),
+        ..configured(&[("INIT_HANG", "1")])
+    });
     assert_eq!(invoke(&lambda, json!({})).await.outcome, Outcome::TimedOut);
     assert!(lambda.environments("echo").is_empty());
 }
@@ -243,7 +319,10 @@ async fn only_a_process_with_an_extension_gets_sigterm() {
     let lambda = start(configured(&[("GRACEFUL", "1")]));
     let invocation = invoke(&lambda, json!({})).await;
     let environment = environment(&invocation);
-    assert!(environment.until_frozen().await, "an extension that waits keeps it awake");
+    assert!(
+        environment.until_frozen().await,
+        "an extension that waits keeps it awake"
+    );
     let status = environment.shutdown().await.unwrap();
     assert_eq!((status.code(), status.signal()), (Some(0), None));
     assert!(environment.log().iter().any(|line| line == "goodbye"));
@@ -261,25 +340,50 @@ async fn a_frozen_environment_can_be_destroyed() {
     assert!(environment(&invocation).until_frozen().await);
     assert_eq!(lambda.destroy_all("echo").await, 1);
     assert_eq!(kernel_state(environment(&invocation).pid()), None);
-    assert!(!environment(&invocation).log().iter().any(|line| line == "goodbye"));
+    assert!(
+        !environment(&invocation)
+            .log()
+            .iter()
+            .any(|line| line == "goodbye")
+    );
     assert!(invoke(&lambda, json!({})).await.cold_start);
 }
 
 #[tokio::test]
 async fn above_the_reserved_concurrency_it_is_throttled() {
-    let lambda = start(Function { reserved_concurrency: Some(2), ..echo() });
+    let lambda = start(Function {
+        reserved_concurrency: Some(2),
+        ..echo()
+    });
     let slow = || invoke(&lambda, json!({"sleep_ms": 500}));
     let outcomes = tokio::join!(slow(), slow(), slow(), slow());
-    let outcomes = [outcomes.0.outcome, outcomes.1.outcome, outcomes.2.outcome, outcomes.3.outcome];
-    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Throttled).count(), 2);
+    let outcomes = [
+        outcomes.0.outcome,
+        outcomes.1.outcome,
+        outcomes.2.outcome,
+        outcomes.3.outcome,
+    ];
+    assert_eq!(
+        outcomes
+            .iter()
+            .filter(|outcome| **outcome == Outcome::Throttled)
+            .count(),
+        2
+    );
     answer(&invoke(&lambda, json!({})).await);
 }
 
 #[tokio::test]
 async fn one_environment_serves_as_many_as_it_may_and_freezes_when_all_are_done() {
-    let lambda = start(Function { max_concurrency: 4, ..echo() });
+    let lambda = start(Function {
+        max_concurrency: 4,
+        ..echo()
+    });
     let first = invoke(&lambda, json!({})).await;
-    assert_eq!(answer(&first)["variables"]["AWS_LAMBDA_MAX_CONCURRENCY"], "4");
+    assert_eq!(
+        answer(&first)["variables"]["AWS_LAMBDA_MAX_CONCURRENCY"],
+        "4"
+    );
     assert!(environment(&first).until_frozen().await);
     let slow = || invoke(&lambda, json!({"sleep_ms": 300}));
     let four = tokio::join!(slow(), slow(), slow(), slow());
@@ -295,7 +399,10 @@ async fn one_environment_serves_as_many_as_it_may_and_freezes_when_all_are_done(
 
 #[tokio::test]
 async fn snap_start_holds_at_the_snapshot_and_is_restored_by_a_call() {
-    let lambda = start(Function { snap_start: true, ..echo() });
+    let lambda = start(Function {
+        snap_start: true,
+        ..echo()
+    });
     let environment = within(lambda.prepare("echo")).await.unwrap();
     assert_eq!(environment.phase(), Phase::Snapshot);
     assert!(environment.until_frozen().await);
@@ -303,7 +410,10 @@ async fn snap_start_holds_at_the_snapshot_and_is_restored_by_a_call() {
     let restored = invoke(&lambda, json!({})).await;
     assert!(restored.cold_start);
     assert_eq!(answer(&restored)["pid"], environment.pid());
-    assert_eq!(answer(&restored)["variables"]["AWS_LAMBDA_INITIALIZATION_TYPE"], "snap-start");
+    assert_eq!(
+        answer(&restored)["variables"]["AWS_LAMBDA_INITIALIZATION_TYPE"],
+        "snap-start"
+    );
     assert_eq!(environment.log()[2], "after restore");
     assert!(!invoke(&lambda, json!({})).await.cold_start);
 }
@@ -313,7 +423,11 @@ async fn dropping_the_service_ends_every_process() {
     let lambda = start(echo());
     let idle = invoke(&lambda, json!({})).await;
     assert!(environment(&idle).until_frozen().await);
-    let pids: Vec<u32> = lambda.environments("echo").iter().map(|environment| environment.pid()).collect();
+    let pids: Vec<u32> = lambda
+        .environments("echo")
+        .iter()
+        .map(|environment| environment.pid())
+        .collect();
     drop(lambda);
     until(|| pids.iter().all(|pid| kernel_state(*pid).is_none())).await;
     assert!(matches!(environment(&idle).phase(), Phase::Ended(_)));
@@ -336,11 +450,20 @@ async fn victim_of_a_sudden_death() {
 async fn a_frozen_environment_does_not_outlive_a_service_that_is_killed() {
     use tokio::io::{AsyncBufReadExt, BufReader};
     let mut victim = tokio::process::Command::new(std::env::current_exe().unwrap());
-    victim.args(["--exact", "victim_of_a_sudden_death", "--nocapture"]).env("SUDDEN_DEATH", "1");
-    let mut victim = victim.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    victim
+        .args(["--exact", "victim_of_a_sudden_death", "--nocapture"])
+        .env("SUDDEN_DEATH", "1");
+    let mut victim = victim
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines();
     let pid: u32 = loop {
-        let line = within(lines.next_line()).await.unwrap().expect("the victim ended early");
+        let line = within(lines.next_line())
+            .await
+            .unwrap()
+            .expect("the victim ended early");
         if let Some((_, pid)) = line.split_once("frozen ") {
             break pid.parse().unwrap();
         }
@@ -353,11 +476,23 @@ async fn a_frozen_environment_does_not_outlive_a_service_that_is_killed() {
 
 #[tokio::test]
 async fn a_missing_binary_and_an_unknown_function_are_named() {
-    let missing = Lambda::start([Function::new("ghost", "/nowhere/ghost")], Options::default());
-    assert!(missing.err().unwrap().to_string().contains("function ghost: no binary /nowhere/ghost"));
+    let missing = Lambda::start(
+        [Function::new("ghost", "/nowhere/ghost")],
+        Options::default(),
+    );
+    assert!(
+        missing
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("function ghost: no binary /nowhere/ghost")
+    );
     let lambda = start(echo());
     let unknown = within(lambda.invoke("ghost", json!({}))).await;
-    assert_eq!(unknown.err().unwrap().to_string(), "no function is named ghost");
+    assert_eq!(
+        unknown.err().unwrap().to_string(),
+        "no function is named ghost"
+    );
 }
 
 #[tokio::test]
@@ -369,13 +504,24 @@ async fn many_environments_live_at_once() {
         burst.spawn(async move { lambda.invoke_cold("echo", json!({})).await.unwrap() });
     }
     let all = within(burst.join_all()).await;
-    let pids: HashSet<u64> = all.iter().map(|one| answer(one)["pid"].as_u64().unwrap()).collect();
+    let pids: HashSet<u64> = all
+        .iter()
+        .map(|one| answer(one)["pid"].as_u64().unwrap())
+        .collect();
     assert_eq!(pids.len(), 100);
     for environment in lambda.environments("echo") {
         assert!(environment.until_frozen().await);
     }
     within(lambda.shutdown()).await;
     assert!(lambda.environments("echo").is_empty());
-    let left = Command::new("ps").args(["-o", "pid=", "-p"]).arg(pids.iter().map(u64::to_string).collect::<Vec<_>>().join(",")).output();
+    let left = Command::new("ps")
+        .args(["-o", "pid=", "-p"])
+        .arg(
+            pids.iter()
+                .map(u64::to_string)
+                .collect::<Vec<_>>()
+                .join(","),
+        )
+        .output();
     assert!(left.unwrap().stdout.is_empty());
 }

@@ -12,8 +12,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 /// Headers that belong to the connection between gateway and client.
-const NOT_TAKEN: [HeaderName; 4] =
-    [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::UPGRADE];
+const NOT_TAKEN: [HeaderName; 4] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,19 +40,38 @@ pub(super) fn response(payload: &Bytes) -> Option<Response> {
     let value: Value = serde_json::from_slice(payload).ok()?;
     if value.get("statusCode").is_none() {
         // Without a status the whole payload is the body.
-        return Some(([(header::CONTENT_TYPE, "application/json")], payload.clone()).into_response());
+        return Some(
+            (
+                [(header::CONTENT_TYPE, "application/json")],
+                payload.clone(),
+            )
+                .into_response(),
+        );
     }
     let answer: Answer = serde_json::from_value(value).ok()?;
     let body = answer.body.unwrap_or_default();
-    let body = if answer.is_base64_encoded { STANDARD.decode(body).ok()? } else { body.into_bytes() };
+    let body = if answer.is_base64_encoded {
+        STANDARD.decode(body).ok()?
+    } else {
+        body.into_bytes()
+    };
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::from_u16(answer.status_code).ok()?;
     let headers = response.headers_mut();
-    for (name, value) in answer.multi_value_headers.into_iter().chain(answer.headers).flatten() {
+    for (name, value) in answer
+        .multi_value_headers
+        .into_iter()
+        .chain(answer.headers)
+        .flatten()
+    {
         let name = HeaderName::try_from(name).ok()?;
         let values = match value {
             Value::Array(values) => values,
-            single @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+            single @ (Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Object(_)) => {
                 vec![single]
             }
         };
@@ -57,7 +80,9 @@ pub(super) fn response(payload: &Bytes) -> Option<Response> {
         }
         headers.remove(&name);
         for value in values {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             headers.append(&name, HeaderValue::try_from(value).ok()?);
         }
     }
@@ -105,7 +130,12 @@ mod tests {
         .unwrap();
         assert_eq!(response.status(), 201);
         let values = |name: &str| -> Vec<&str> {
-            response.headers().get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+            response
+                .headers()
+                .get_all(name)
+                .iter()
+                .map(|value| value.to_str().unwrap())
+                .collect()
         };
         assert_eq!(values("location"), ["/x"]);
         assert_eq!(values("vary"), ["a", "b"]);
@@ -117,11 +147,21 @@ mod tests {
 
     #[tokio::test]
     async fn base64_is_decoded_and_a_bare_payload_is_the_body() {
-        let response = map(&json!({"statusCode": 200, "body": "/wA=", "isBase64Encoded": true})).unwrap();
-        assert_eq!(response.headers()["content-type"], "text/plain;charset=UTF-8");
+        let response =
+            map(&json!({"statusCode": 200, "body": "/wA=", "isBase64Encoded": true})).unwrap();
+        assert_eq!(
+            response.headers()["content-type"],
+            "text/plain;charset=UTF-8"
+        );
         assert_eq!(&body(response).await[..], b"\xff\0");
         let response = map(&json!({"hello": 1})).unwrap();
-        assert_eq!((response.status(), response.headers()["content-type"].as_bytes()), (StatusCode::OK, &b"application/json"[..]));
+        assert_eq!(
+            (
+                response.status(),
+                response.headers()["content-type"].as_bytes()
+            ),
+            (StatusCode::OK, &b"application/json"[..])
+        );
         assert_eq!(body(response).await, r#"{"hello":1}"#);
     }
 

@@ -34,12 +34,19 @@ const NOT_PASSED_ON: [header::HeaderName; 8] = [
 
 /// The event for a request on its route. `claims` are those of the verified token, `None` on a public
 /// route. Members that API Gateway leaves out when they are empty are left out.
-pub fn event(matched: &Matched<'_>, request: &Request<Bytes>, claims: Option<&Claims>, source_ip: IpAddr) -> Value {
+pub fn event(
+    matched: &Matched<'_>,
+    request: &Request<Bytes>,
+    claims: Option<&Claims>,
+    source_ip: IpAddr,
+) -> Value {
     let now = chrono::Utc::now();
     let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
     let query = request.uri().query().unwrap_or_default();
     let headers = headers(request.headers(), source_ip);
-    let domain = headers.get("host").map_or("localhost", |host| host.split(':').next().unwrap_or(host));
+    let domain = headers
+        .get("host")
+        .map_or("localhost", |host| host.split(':').next().unwrap_or(host));
     let mut context = json!({
         "accountId": ACCOUNT,
         "apiId": API,
@@ -102,26 +109,45 @@ fn request_id() -> String {
 fn headers(sent: &HeaderMap, source_ip: IpAddr) -> BTreeMap<String, String> {
     let mut headers = BTreeMap::<String, String>::new();
     for name in sent.keys().filter(|name| !NOT_PASSED_ON.contains(name)) {
-        let values: Vec<_> = sent.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        let values: Vec<_> = sent
+            .get_all(name)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
         headers.insert(name.as_str().to_owned(), values.join(","));
     }
     let root = uuid::Uuid::new_v4().simple().to_string();
     let epoch = chrono::Utc::now().timestamp();
-    headers.entry("x-amzn-trace-id".to_owned()).or_insert_with(|| format!("Root=1-{epoch:08x}-{root:.24}"));
+    headers
+        .entry("x-amzn-trace-id".to_owned())
+        .or_insert_with(|| format!("Root=1-{epoch:08x}-{root:.24}"));
     let forwarded = match headers.get("x-forwarded-for") {
         Some(before) => format!("{before}, {source_ip}"),
         None => source_ip.to_string(),
     };
     headers.insert("x-forwarded-for".to_owned(), forwarded);
     headers.insert("x-forwarded-proto".to_owned(), "http".to_owned());
-    let port = headers.get("host").and_then(|host| host.rsplit_once(':')).map_or("80", |(_, port)| port).to_owned();
+    let port = headers
+        .get("host")
+        .and_then(|host| host.rsplit_once(':'))
+        .map_or("80", |(_, port)| port)
+        .to_owned();
     headers.insert("x-forwarded-port".to_owned(), port);
     headers
 }
 
 fn cookies(headers: &HeaderMap) -> Vec<String> {
-    let lines = headers.get_all(header::COOKIE).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-    lines.flat_map(|line| line.split(';').map(|cookie| cookie.trim().to_owned()).collect::<Vec<_>>()).collect()
+    let lines = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()));
+    lines
+        .flat_map(|line| {
+            line.split(';')
+                .map(|cookie| cookie.trim().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 fn query_parameters(query: &str) -> BTreeMap<String, String> {
@@ -141,22 +167,42 @@ fn query_parameters(query: &str) -> BTreeMap<String, String> {
 /// The body as text, when its content type and its bytes both say that it is.
 fn text(request: &Request<Bytes>) -> Option<&str> {
     let content_type = request.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
-    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     let textual = kind.starts_with("text/")
-        || ["application/json", "application/javascript", "application/xml"].contains(&kind.as_str());
+        || [
+            "application/json",
+            "application/javascript",
+            "application/xml",
+        ]
+        .contains(&kind.as_str());
     // Bytes that are no text would be lost; as base64 the function can see and refuse them.
-    if textual { std::str::from_utf8(request.body()).ok() } else { None }
+    if textual {
+        std::str::from_utf8(request.body()).ok()
+    } else {
+        None
+    }
 }
 
 /// Every claim as a string, as the JWT authorizer hands them on: `true`, `12`, `[a b]`.
 fn as_strings(claims: &Claims) -> Map<String, Value> {
-    claims.iter().map(|(name, value)| (name.clone(), Value::String(as_string(value)))).collect()
+    claims
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::String(as_string(value))))
+        .collect()
 }
 
 fn as_string(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Array(items) => format!("[{}]", items.iter().map(as_string).collect::<Vec<_>>().join(" ")),
+        Value::Array(items) => format!(
+            "[{}]",
+            items.iter().map(as_string).collect::<Vec<_>>().join(" ")
+        ),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     }
 }
@@ -169,7 +215,11 @@ mod tests {
     use super::super::routes::{Route, Routes};
     use super::*;
 
-    fn build(request: http::request::Builder, body: impl Into<Bytes>, claims: Option<Value>) -> Value {
+    fn build(
+        request: http::request::Builder,
+        body: impl Into<Bytes>,
+        claims: Option<Value>,
+    ) -> Value {
         let routes = Routes::new([Route {
             method: Some("POST".to_owned()),
             path: "/api/meetings/{id}".to_owned(),
@@ -178,7 +228,12 @@ mod tests {
         let request = request.method("POST").body(body.into()).unwrap();
         let matched = routes.find("POST", request.uri().path()).unwrap();
         let claims = claims.map(|claims| claims.as_object().unwrap().clone());
-        event(&matched, &request, claims.as_ref(), Ipv4Addr::LOCALHOST.into())
+        event(
+            &matched,
+            &request,
+            claims.as_ref(),
+            Ipv4Addr::LOCALHOST.into(),
+        )
     }
 
     #[test]
@@ -199,13 +254,25 @@ mod tests {
         let mut event = build(request, r#"{"a":"ä"}"#, Some(claims));
 
         let context = event["requestContext"].as_object_mut().unwrap();
-        assert_eq!(context.remove("requestId").unwrap().as_str().unwrap().len(), 16);
+        assert_eq!(
+            context.remove("requestId").unwrap().as_str().unwrap().len(),
+            16
+        );
         let time = context.remove("time").unwrap();
         let epoch = context.remove("timeEpoch").unwrap().as_i64().unwrap();
-        let parsed = chrono::DateTime::parse_from_str(time.as_str().unwrap(), "%d/%b/%Y:%H:%M:%S %z").unwrap();
+        let parsed =
+            chrono::DateTime::parse_from_str(time.as_str().unwrap(), "%d/%b/%Y:%H:%M:%S %z")
+                .unwrap();
         assert_eq!(parsed.timestamp(), epoch / 1000);
-        let trace = event["headers"].as_object_mut().unwrap().remove("x-amzn-trace-id").unwrap();
-        assert!(trace.as_str().unwrap().starts_with("Root=1-") && trace.as_str().unwrap().len() == 40, "{trace}");
+        let trace = event["headers"]
+            .as_object_mut()
+            .unwrap()
+            .remove("x-amzn-trace-id")
+            .unwrap();
+        assert!(
+            trace.as_str().unwrap().starts_with("Root=1-") && trace.as_str().unwrap().len() == 40,
+            "{trace}"
+        );
         assert_eq!(
             event,
             json!({
@@ -268,14 +335,29 @@ mod tests {
                 request = request.header("content-type", content_type);
             }
             let event = build(request, body, None);
-            (event["body"].as_str().unwrap().to_owned(), event["isBase64Encoded"].as_bool().unwrap())
+            (
+                event["body"].as_str().unwrap().to_owned(),
+                event["isBase64Encoded"].as_bool().unwrap(),
+            )
         };
-        for text in ["text/plain", "application/json", "Application/JSON;charset=utf-8", "application/xml"] {
+        for text in [
+            "text/plain",
+            "application/json",
+            "Application/JSON;charset=utf-8",
+            "application/xml",
+        ] {
             assert_eq!(sent(Some(text), b"{}"), ("{}".to_owned(), false), "{text}");
         }
-        for binary in [None, Some("application/octet-stream"), Some("application/x-www-form-urlencoded")] {
+        for binary in [
+            None,
+            Some("application/octet-stream"),
+            Some("application/x-www-form-urlencoded"),
+        ] {
             assert_eq!(sent(binary, b"{}"), ("e30=".to_owned(), true), "{binary:?}");
         }
-        assert_eq!(sent(Some("application/json"), b"\xff"), ("/w==".to_owned(), true));
+        assert_eq!(
+            sent(Some("application/json"), b"\xff"),
+            ("/w==".to_owned(), true)
+        );
     }
 }

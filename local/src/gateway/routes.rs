@@ -50,7 +50,13 @@ impl Route {
     /// Sorts the most specific route first: a static segment before a variable, from the left, and a
     /// named method before any.
     fn specificity(&self) -> (Vec<bool>, bool) {
-        (self.path.split('/').map(|segment| variable(segment).is_some()).collect(), self.method.is_none())
+        (
+            self.path
+                .split('/')
+                .map(|segment| variable(segment).is_some())
+                .collect(),
+            self.method.is_none(),
+        )
     }
 }
 
@@ -98,12 +104,17 @@ impl Routes {
     /// list of `{ method, function }`; the message names the file and the entry.
     pub fn from_manifest(manifest: &Path) -> anyhow::Result<Self> {
         let shown = manifest.display();
-        let text = std::fs::read_to_string(manifest).with_context(|| format!("cannot read {shown}"))?;
-        let document: toml::Table = text.parse().with_context(|| format!("{shown} is not valid TOML"))?;
+        let text =
+            std::fs::read_to_string(manifest).with_context(|| format!("cannot read {shown}"))?;
+        let document: toml::Table = text
+            .parse()
+            .with_context(|| format!("{shown} is not valid TOML"))?;
         let mut table = &document;
         for key in ["workspace", "metadata", "lambda", "watch", "router"] {
             let inner = table.get(key).and_then(toml::Value::as_table);
-            table = inner.with_context(|| format!("{shown} has no [workspace.metadata.lambda.watch.router]"))?;
+            table = inner.with_context(|| {
+                format!("{shown} has no [workspace.metadata.lambda.watch.router]")
+            })?;
         }
         let mut routes = Vec::new();
         for (path, entry) in table {
@@ -111,10 +122,20 @@ impl Routes {
                 anyhow::anyhow!("{shown}: router entry {path:?} is neither a function nor a list of {{ method, function }}")
             })?;
             match entry {
-                Entry::Any(function) => routes.push(Route { method: None, path: path.clone(), function }),
-                Entry::Methods(methods) => routes.extend(methods.into_iter().map(|MethodEntry { method, function }| {
-                    Route { method: Some(method.to_ascii_uppercase()), path: path.clone(), function }
-                })),
+                Entry::Any(function) => routes.push(Route {
+                    method: None,
+                    path: path.clone(),
+                    function,
+                }),
+                Entry::Methods(methods) => {
+                    routes.extend(methods.into_iter().map(|MethodEntry { method, function }| {
+                        Route {
+                            method: Some(method.to_ascii_uppercase()),
+                            path: path.clone(),
+                            function,
+                        }
+                    }))
+                }
             }
         }
         Ok(Self(routes))
@@ -133,8 +154,18 @@ impl Routes {
     /// The route for a request; `path` as it was sent, without the query.
     pub fn find(&self, method: &str, path: &str) -> Option<Matched<'_>> {
         self.iter()
-            .filter(|route| route.method.as_deref().is_none_or(|expected| expected == method))
-            .filter_map(|route| Some(Matched { route, parameters: route.parameters(path)? }))
+            .filter(|route| {
+                route
+                    .method
+                    .as_deref()
+                    .is_none_or(|expected| expected == method)
+            })
+            .filter_map(|route| {
+                Some(Matched {
+                    route,
+                    parameters: route.parameters(path)?,
+                })
+            })
             .min_by_key(|matched| matched.route.specificity())
     }
 }
@@ -165,16 +196,39 @@ mod tests {
     fn the_more_specific_route_wins() {
         let routes = read(MANIFEST).unwrap();
         let found = |method: &str, path: &str| {
-            routes.find(method, path).map(|matched| (matched.route.function.clone(), matched.parameters))
+            routes
+                .find(method, path)
+                .map(|matched| (matched.route.function.clone(), matched.parameters))
         };
         let function = |method: &str, path: &str| found(method, path).map(|(function, _)| function);
-        assert_eq!(function("GET", "/api/meetings").as_deref(), Some("meetings-list"));
-        assert_eq!(function("POST", "/api/meetings").as_deref(), Some("meetings-create"));
-        assert_eq!(function("GET", "/api/meetings/webhook").as_deref(), Some("meetings-get"));
-        assert_eq!(function("POST", "/api/meetings/webhook").as_deref(), Some("meetings-webhook"));
-        assert_eq!(function("GET", "/api/meetings/tasks/all").as_deref(), Some("tasks-all"));
-        assert_eq!(function("GET", "/api/meetings/tasks/tasks").as_deref(), Some("any-task"));
-        assert_eq!(function("GET", "/api/meetings/7/tasks").as_deref(), Some("tasks-list"));
+        assert_eq!(
+            function("GET", "/api/meetings").as_deref(),
+            Some("meetings-list")
+        );
+        assert_eq!(
+            function("POST", "/api/meetings").as_deref(),
+            Some("meetings-create")
+        );
+        assert_eq!(
+            function("GET", "/api/meetings/webhook").as_deref(),
+            Some("meetings-get")
+        );
+        assert_eq!(
+            function("POST", "/api/meetings/webhook").as_deref(),
+            Some("meetings-webhook")
+        );
+        assert_eq!(
+            function("GET", "/api/meetings/tasks/all").as_deref(),
+            Some("tasks-all")
+        );
+        assert_eq!(
+            function("GET", "/api/meetings/tasks/tasks").as_deref(),
+            Some("any-task")
+        );
+        assert_eq!(
+            function("GET", "/api/meetings/7/tasks").as_deref(),
+            Some("tasks-list")
+        );
         let (function_name, parameters) = found("DELETE", "/api/meetings/a%20b/tasks/%2F").unwrap();
         assert_eq!(function_name, "tasks-delete");
         assert_eq!(parameters["id"], "a b");
@@ -193,16 +247,27 @@ mod tests {
 
     #[test]
     fn a_bad_manifest_is_named() {
-        let error = read("[workspace.metadata.lambda.watch.router]\n\"/x\" = [{ verb = \"GET\" }]").unwrap_err();
+        let error = read("[workspace.metadata.lambda.watch.router]\n\"/x\" = [{ verb = \"GET\" }]")
+            .unwrap_err();
         assert!(error.to_string().contains("router entry \"/x\""), "{error}");
         let error = read("[package]").unwrap_err();
-        assert!(error.to_string().contains("has no [workspace.metadata.lambda.watch.router]"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("has no [workspace.metadata.lambda.watch.router]"),
+            "{error}"
+        );
     }
 
     #[test]
     fn functions_are_listed_once() {
-        let routes = read("[workspace.metadata.lambda.watch.router]\n\"/a\" = \"one\"\n\"/b\" = \"one\"").unwrap();
+        let routes =
+            read("[workspace.metadata.lambda.watch.router]\n\"/a\" = \"one\"\n\"/b\" = \"one\"")
+                .unwrap();
         assert_eq!(routes.functions().into_iter().collect::<Vec<_>>(), ["one"]);
-        assert_eq!(routes.iter().map(Route::key).collect::<Vec<_>>(), ["ANY /a", "ANY /b"]);
+        assert_eq!(
+            routes.iter().map(Route::key).collect::<Vec<_>>(),
+            ["ANY /a", "ANY /b"]
+        );
     }
 }

@@ -38,13 +38,22 @@ impl DevelopmentKey {
         if let Some(key) = Self::load(path)? {
             return Ok(key);
         }
-        let folder = path.parent().with_context(|| format!("{shown} is no place for a key file"))?;
-        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let folder = path
+            .parent()
+            .with_context(|| format!("{shown} is no place for a key file"))?;
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         // Written aside and then linked into place: nobody ever reads half a key. Temporary files are
         // readable by the user alone.
-        let mut aside = tempfile::NamedTempFile::new_in(folder).with_context(|| format!("cannot write {shown}"))?;
-        let secret = [uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes()].concat();
-        writeln!(aside, "{}", URL_SAFE_NO_PAD.encode(&secret)).with_context(|| format!("cannot write {shown}"))?;
+        let mut aside = tempfile::NamedTempFile::new_in(folder)
+            .with_context(|| format!("cannot write {shown}"))?;
+        let secret = [
+            uuid::Uuid::new_v4().into_bytes(),
+            uuid::Uuid::new_v4().into_bytes(),
+        ]
+        .concat();
+        writeln!(aside, "{}", URL_SAFE_NO_PAD.encode(&secret))
+            .with_context(|| format!("cannot write {shown}"))?;
         match aside.persist_noclobber(path) {
             Ok(_) => Ok(Self { secret }),
             Err(error) if error.error.kind() == ErrorKind::AlreadyExists => {
@@ -59,11 +68,15 @@ impl DevelopmentKey {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("cannot read the key file {shown}")),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read the key file {shown}"));
+            }
         };
         match URL_SAFE_NO_PAD.decode(text.trim()) {
             Ok(secret) if secret.len() >= 32 => Ok(Some(Self { secret })),
-            Ok(_) | Err(_) => anyhow::bail!("{shown} holds no development key; delete it, and a new one is made"),
+            Ok(_) | Err(_) => {
+                anyhow::bail!("{shown} holds no development key; delete it, and a new one is made")
+            }
         }
     }
 
@@ -71,8 +84,16 @@ impl DevelopmentKey {
     ///
     /// # Errors
     /// None in practice: only what the signing library could report.
-    pub fn sign(&self, sub: &str, email: &str, name: &str, lifetime: Duration) -> anyhow::Result<String> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    pub fn sign(
+        &self,
+        sub: &str,
+        email: &str,
+        name: &str,
+        lifetime: Duration,
+    ) -> anyhow::Result<String> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let claims = json!({
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -84,7 +105,8 @@ impl DevelopmentKey {
             "exp": (now + lifetime).as_secs(),
         });
         let key = EncodingKey::from_secret(&self.secret);
-        encode(&Header::new(Algorithm::HS256), &claims, &key).context("cannot sign a development token")
+        encode(&Header::new(Algorithm::HS256), &claims, &key)
+            .context("cannot sign a development token")
     }
 
     /// The claims of a token, if this key signed it with HS256 for [`AUDIENCE`] as [`ISSUER`], and it is
@@ -99,6 +121,8 @@ impl DevelopmentKey {
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         validation.validate_nbf = true;
         validation.leeway = 0;
+        // The crate accepts a token in the very second it expires; RFC 7519 does not.
+        validation.reject_tokens_expiring_in_less_than = 1;
         decode::<Claims>(token, &DecodingKey::from_secret(&self.secret), &validation)
             .map(|token| token.claims)
             .map_err(|error| format!("{error}"))
@@ -113,14 +137,17 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn key() -> DevelopmentKey {
-        DevelopmentKey { secret: vec![7; 32] }
+        DevelopmentKey {
+            secret: vec![7; 32],
+        }
     }
 
     fn forge(header: &Value, claims: &Value, key: &DevelopmentKey) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(header), part(claims));
         let key = EncodingKey::from_secret(&key.secret);
-        let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
+        let signature =
+            jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
         format!("{signed}.{signature}")
     }
 
@@ -130,13 +157,19 @@ mod tests {
 
     #[test]
     fn its_own_tokens_are_accepted_with_their_claims() {
-        let token = key().sign("user_1", "ann@example.com", "Ann", HOUR).unwrap();
+        let token = key()
+            .sign("user_1", "ann@example.com", "Ann", HOUR)
+            .unwrap();
         let claims = key().verify(&token).unwrap();
         assert_eq!(claims["sub"], "user_1");
         assert_eq!(claims["email"], "ann@example.com");
         assert_eq!(claims["name"], "Ann");
         assert_eq!(claims["email_verified"], true);
-        assert!(key().verify(&forge(&json!({"alg": "HS256"}), &good_claims(), &key())).is_ok());
+        assert!(
+            key()
+                .verify(&forge(&json!({"alg": "HS256"}), &good_claims(), &key()))
+                .is_ok()
+        );
     }
 
     #[test]
@@ -153,11 +186,24 @@ mod tests {
             forge(&header, &claims, &key())
         };
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let unsigned = format!("{}.{}.", part(&json!({"alg": "none"})), part(&good_claims()));
+        let unsigned = format!(
+            "{}.{}.",
+            part(&json!({"alg": "none"})),
+            part(&good_claims())
+        );
         let mut tampered = forge(&header, &good_claims(), &key());
         tampered.replace_range(30..31, if &tampered[30..31] == "A" { "B" } else { "A" });
         let refused = [
-            ("wrong key", forge(&header, &good_claims(), &DevelopmentKey { secret: vec![8; 32] })),
+            (
+                "wrong key",
+                forge(
+                    &header,
+                    &good_claims(),
+                    &DevelopmentKey {
+                        secret: vec![8; 32],
+                    },
+                ),
+            ),
             ("expired", with("exp", json!(1_000_000_000))),
             ("not yet valid", with("nbf", json!(3_999_999_999_u64))),
             ("wrong issuer", with("iss", json!("https://elsewhere"))),
@@ -166,7 +212,10 @@ mod tests {
             ("no issuer", without("iss")),
             ("no audience", without("aud")),
             ("no algorithm", unsigned),
-            ("another algorithm", forge(&json!({"alg": "HS512"}), &good_claims(), &key())),
+            (
+                "another algorithm",
+                forge(&json!({"alg": "HS512"}), &good_claims(), &key()),
+            ),
             ("tampered", tampered),
             ("not a token", "abc".to_owned()),
             ("empty", String::new()),
@@ -181,15 +230,32 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/key");
-        let token = DevelopmentKey::load_or_create(&path).unwrap().sign("s", "e", "n", HOUR).unwrap();
-        assert!(DevelopmentKey::load_or_create(&path).unwrap().verify(&token).is_ok());
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let token = DevelopmentKey::load_or_create(&path)
+            .unwrap()
+            .sign("s", "e", "n", HOUR)
+            .unwrap();
+        assert!(
+            DevelopmentKey::load_or_create(&path)
+                .unwrap()
+                .verify(&token)
+                .is_ok()
+        );
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         let other = DevelopmentKey::load_or_create(&folder.path().join("other")).unwrap();
         assert!(other.verify(&token).is_err());
 
         fs::write(&path, "short").unwrap();
-        let error = DevelopmentKey::load_or_create(&path).err().unwrap().to_string();
-        assert!(error.contains("holds no development key") && !error.contains("short"), "{error}");
+        let error = DevelopmentKey::load_or_create(&path)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.contains("holds no development key") && !error.contains("short"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -197,9 +263,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         let keys: Vec<Vec<u8>> = std::thread::scope(|scope| {
-            let makers: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| DevelopmentKey::load_or_create(&path).unwrap().secret)).collect();
-            makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+            let makers: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| DevelopmentKey::load_or_create(&path).unwrap().secret))
+                .collect();
+            makers
+                .into_iter()
+                .map(|maker| maker.join().unwrap())
+                .collect()
         });
         assert!(keys.iter().all(|key| *key == keys[0]));
     }

@@ -156,13 +156,19 @@ impl Environment {
             .stderr(stderr)
             .process_group(0);
         let mut command = Command::from(command);
-        let child = command
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot start {} for function {}", function.binary.display(), function.name))?;
+        let child = command.kill_on_drop(true).spawn().with_context(|| {
+            format!(
+                "cannot start {} for function {}",
+                function.binary.display(),
+                function.name
+            )
+        })?;
         // Our copies of the pipe's write ends go with it, or the log would never end.
         drop(command);
-        let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).context("the child has no process id")?;
+        let pid = child
+            .id()
+            .and_then(|pid| Pid::from_raw(pid.cast_signed()))
+            .context("the child has no process id")?;
         watchdog.add(pid);
 
         let environment = Arc::new(Self {
@@ -185,7 +191,11 @@ impl Environment {
             phase: watch::Sender::new(Phase::Initializing),
             freezing: Arc::clone(freezing),
         });
-        tokio::spawn(supervise(Arc::clone(&environment), child, Arc::clone(watchdog)));
+        tokio::spawn(supervise(
+            Arc::clone(&environment),
+            child,
+            Arc::clone(watchdog),
+        ));
         tokio::spawn(runtime_api::serve(listener, Arc::clone(&environment)));
         Ok(Claim(environment))
     }
@@ -463,7 +473,9 @@ impl Environment {
     /// The process registers an extension; the answer is its identifier.
     pub(super) fn register_extension(&self) -> String {
         let identifier = uuid::Uuid::new_v4().to_string();
-        lock(&self.state).extensions.insert(identifier.clone(), false);
+        lock(&self.state)
+            .extensions
+            .insert(identifier.clone(), false);
         identifier
     }
 
@@ -497,7 +509,11 @@ impl Environment {
                 idle = true;
             }
             Phase::Ready => idle = true,
-            Phase::Initializing | Phase::Snapshot | Phase::Restoring | Phase::Failed | Phase::Ended(_) => {}
+            Phase::Initializing
+            | Phase::Snapshot
+            | Phase::Restoring
+            | Phase::Failed
+            | Phase::Ended(_) => {}
         }
         let slots = usize::try_from(self.function.max_concurrency.max(1)).unwrap_or(usize::MAX);
         if idle && state.claims == 0 && polls >= slots {
@@ -579,6 +595,9 @@ async fn supervise(environment: Arc<Environment>, mut child: Child, watchdog: Ar
     let _ = rustix::process::kill_process_group(environment.pid, Signal::KILL);
     watchdog.remove(environment.pid);
     // The log ends with the last process that holds it; one that left the group may hold it for long.
-    let _ = timeout(Duration::from_millis(200), async { while reading && environment.log.read().await {} }).await;
+    let _ = timeout(Duration::from_millis(200), async {
+        while reading && environment.log.read().await {}
+    })
+    .await;
     environment.end(status.unwrap_or_default());
 }

@@ -42,7 +42,11 @@ impl Log {
         let (reader, writer) = io::pipe()?;
         let second = writer.try_clone()?;
         let pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
-        let log = Self { pipe, kept: Mutex::default(), forward };
+        let log = Self {
+            pipe,
+            kept: Mutex::default(),
+            forward,
+        };
         Ok((log, writer.into(), second.into()))
     }
 

@@ -41,7 +41,10 @@ pub struct Options {
 impl Default for Options {
     /// Freezing, and logs only kept.
     fn default() -> Self {
-        Self { freeze: true, forward_logs: false }
+        Self {
+            freeze: true,
+            forward_logs: false,
+        }
     }
 }
 
@@ -121,15 +124,23 @@ impl Lambda {
     ///
     /// # Errors
     /// A binary that does not exist, two functions of one name, or no `/bin/sh`.
-    pub fn start(functions: impl IntoIterator<Item = Function>, options: Options) -> anyhow::Result<Self> {
+    pub fn start(
+        functions: impl IntoIterator<Item = Function>,
+        options: Options,
+    ) -> anyhow::Result<Self> {
         raise_open_files();
         let watchdog = Arc::new(Watchdog::start()?);
         let freezing = Arc::new(AtomicBool::new(options.freeze));
         let mut fleets = HashMap::new();
         for mut function in functions {
             let binary = function.binary.canonicalize();
-            function.binary =
-                binary.with_context(|| format!("function {}: no binary {}", function.name, function.binary.display()))?;
+            function.binary = binary.with_context(|| {
+                format!(
+                    "function {}: no binary {}",
+                    function.name,
+                    function.binary.display()
+                )
+            })?;
             let name = function.name.clone();
             let fleet = Fleet {
                 function: Arc::new(function),
@@ -156,7 +167,11 @@ impl Lambda {
     /// # Errors
     /// An unknown function, or an environment that this machine cannot start (no binary, no more
     /// processes or files). Whatever the function does is an [`Outcome`].
-    pub async fn invoke(&self, name: &str, payload: impl Into<Payload>) -> anyhow::Result<Invocation> {
+    pub async fn invoke(
+        &self,
+        name: &str,
+        payload: impl Into<Payload>,
+    ) -> anyhow::Result<Invocation> {
         self.run(name, payload.into(), false).await
     }
 
@@ -164,7 +179,11 @@ impl Lambda {
     ///
     /// # Errors
     /// As [`Self::invoke`].
-    pub async fn invoke_cold(&self, name: &str, payload: impl Into<Payload>) -> anyhow::Result<Invocation> {
+    pub async fn invoke_cold(
+        &self,
+        name: &str,
+        payload: impl Into<Payload>,
+    ) -> anyhow::Result<Invocation> {
         self.run(name, payload.into(), true).await
     }
 
@@ -175,20 +194,31 @@ impl Lambda {
     /// As [`Self::invoke`], and an INIT that fails.
     pub async fn prepare(&self, name: &str) -> anyhow::Result<Arc<Environment>> {
         let fleet = self.fleet(name)?;
-        let claim = fleet.start()?.with_context(|| format!("function {name} is at its reserved concurrency"))?;
+        let claim = fleet
+            .start()?
+            .with_context(|| format!("function {name} is at its reserved concurrency"))?;
         let environment = Arc::clone(claim.environment());
-        match environment.initialized(Instant::now() + fleet.init_limit()).await {
+        match environment
+            .initialized(Instant::now() + fleet.init_limit())
+            .await
+        {
             Ok(()) => Ok(environment),
             Err(why) => {
                 let _ = environment.destroy().await;
-                Err(anyhow::anyhow!("INIT of {name} failed: {}", String::from_utf8_lossy(&why.report())))
+                Err(anyhow::anyhow!(
+                    "INIT of {name} failed: {}",
+                    String::from_utf8_lossy(&why.report())
+                ))
             }
         }
     }
 
     /// The function's live environments, oldest first; none for an unknown function.
     pub fn environments(&self, name: &str) -> Vec<Arc<Environment>> {
-        self.fleets.get(name).map(|fleet| fleet.living()).unwrap_or_default()
+        self.fleets
+            .get(name)
+            .map(|fleet| fleet.living())
+            .unwrap_or_default()
     }
 
     /// Switches automatic freezing. On: everything idle freezes now. Off: everything frozen thaws now.
@@ -226,12 +256,16 @@ impl Lambda {
     }
 
     fn fleet(&self, name: &str) -> anyhow::Result<&Arc<Fleet>> {
-        self.fleets.get(name).with_context(|| format!("no function is named {name}"))
+        self.fleets
+            .get(name)
+            .with_context(|| format!("no function is named {name}"))
     }
 
     async fn run(&self, name: &str, payload: Payload, cold: bool) -> anyhow::Result<Invocation> {
         let fleet = Arc::clone(self.fleet(name)?);
-        tokio::spawn(async move { fleet.invoke(payload.0, cold).await }).await.context("the invocation was cut short")?
+        tokio::spawn(async move { fleet.invoke(payload.0, cold).await })
+            .await
+            .context("the invocation was cut short")?
     }
 }
 
@@ -272,20 +306,32 @@ struct TimeLimit {
 
 impl TimeLimit {
     fn from_now(timeout: Duration) -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + timeout;
-        Self { deadline: Instant::now() + timeout, deadline_ms: wall.as_millis() }
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            + timeout;
+        Self {
+            deadline: Instant::now() + timeout,
+            deadline_ms: wall.as_millis(),
+        }
     }
 }
 
 impl Fleet {
     fn living(&self) -> Vec<Arc<Environment>> {
         let mut members = lock(&self.members);
-        members.environments.retain(|environment| environment.is_alive());
+        members
+            .environments
+            .retain(|environment| environment.is_alive());
         members.environments.clone()
     }
 
     fn init_limit(&self) -> Duration {
-        if self.function.snap_start { SNAP_START_INIT_LIMIT.max(self.function.timeout) } else { INIT_LIMIT }
+        if self.function.snap_start {
+            SNAP_START_INIT_LIMIT.max(self.function.timeout)
+        } else {
+            INIT_LIMIT
+        }
     }
 
     /// A slot of the most recently used environment that has one.
@@ -299,14 +345,25 @@ impl Fleet {
     fn start(&self) -> anyhow::Result<Option<Claim>> {
         {
             let mut members = lock(&self.members);
-            members.environments.retain(|environment| environment.is_alive());
+            members
+                .environments
+                .retain(|environment| environment.is_alive());
             let now = members.environments.len() + members.starting;
-            if self.function.reserved_concurrency.is_some_and(|limit| now >= limit) {
+            if self
+                .function
+                .reserved_concurrency
+                .is_some_and(|limit| now >= limit)
+            {
                 return Ok(None);
             }
             members.starting += 1;
         }
-        let started = Environment::start(&self.function, &self.freezing, &self.watchdog, self.forward_logs);
+        let started = Environment::start(
+            &self.function,
+            &self.freezing,
+            &self.watchdog,
+            self.forward_logs,
+        );
         let mut members = lock(&self.members);
         members.starting -= 1;
         let claim = started?;
@@ -340,7 +397,12 @@ impl Fleet {
                 invocation.cold_start = true;
                 match self.start()? {
                     Some(claim) => claim,
-                    None => return Ok(Invocation { cold_start: false, ..invocation }),
+                    None => {
+                        return Ok(Invocation {
+                            cold_start: false,
+                            ..invocation
+                        });
+                    }
                 }
             }
         };
@@ -349,12 +411,23 @@ impl Fleet {
     }
 
     /// Sees the environment through INIT and restore, and the event through the environment.
-    async fn see_through(&self, mut claim: Claim, invocation: &mut Invocation, payload: Bytes) -> anyhow::Result<()> {
+    async fn see_through(
+        &self,
+        mut claim: Claim,
+        invocation: &mut Invocation,
+        payload: Bytes,
+    ) -> anyhow::Result<()> {
         let begun = Instant::now();
         let mut limit = None;
-        if let Err(why) = claim.environment().initialized(begun + self.init_limit()).await {
+        if let Err(why) = claim
+            .environment()
+            .initialized(begun + self.init_limit())
+            .await
+        {
             // Lambda runs INIT once more, now with the invocation waiting and under the function's timeout.
-            claim.environment().note(&format!("INIT_REPORT Phase: init Status: {}", why.status()));
+            claim
+                .environment()
+                .note(&format!("INIT_REPORT Phase: init Status: {}", why.status()));
             let _ = claim.environment().destroy().await;
             let again = TimeLimit::from_now(self.function.timeout);
             match self.start()? {
@@ -362,7 +435,10 @@ impl Fleet {
                 None => return Ok(()),
             }
             if let Err(why) = claim.environment().initialized(again.deadline).await {
-                claim.environment().note(&format!("INIT_REPORT Phase: invoke Status: {}", why.status()));
+                claim.environment().note(&format!(
+                    "INIT_REPORT Phase: invoke Status: {}",
+                    why.status()
+                ));
                 let _ = claim.environment().destroy().await;
                 invocation.environment = Some(Arc::clone(claim.environment()));
                 invocation.duration = begun.elapsed();
@@ -386,7 +462,11 @@ impl Fleet {
         let served = Instant::now();
         let limit = limit.unwrap_or_else(|| TimeLimit::from_now(self.function.timeout));
         let request_id = invocation.request_id.clone();
-        let assignment = Assignment { request_id, payload, deadline_ms: limit.deadline_ms };
+        let assignment = Assignment {
+            request_id,
+            payload,
+            deadline_ms: limit.deadline_ms,
+        };
         invocation.outcome = match environment.serve(assignment, limit.deadline).await {
             Served::Answered(Answer::Response(payload)) => Outcome::Success(payload),
             Served::Answered(Answer::Error(report)) => Outcome::FunctionError(report),
@@ -397,7 +477,9 @@ impl Fleet {
             }
             Served::Ended(status) => {
                 let id = &invocation.request_id;
-                environment.note(&format!("RequestId: {id} Error: Runtime exited with error: {status}"));
+                environment.note(&format!(
+                    "RequestId: {id} Error: Runtime exited with error: {status}"
+                ));
                 Outcome::Crashed(status)
             }
         };
@@ -419,8 +501,14 @@ impl NotReady {
     fn report(self) -> Bytes {
         let (kind, message) = match self {
             Self::Reported(report) => return report,
-            Self::TimedOut => ("Sandbox.Timedout", "Error: the environment was not ready in time".to_owned()),
-            Self::Ended(status) => ("Runtime.ExitError", format!("Error: Runtime exited with error: {status}")),
+            Self::TimedOut => (
+                "Sandbox.Timedout",
+                "Error: the environment was not ready in time".to_owned(),
+            ),
+            Self::Ended(status) => (
+                "Runtime.ExitError",
+                format!("Error: Runtime exited with error: {status}"),
+            ),
         };
         Bytes::from(json!({"errorType": kind, "errorMessage": message}).to_string())
     }
@@ -436,5 +524,11 @@ impl NotReady {
 /// Lifts the soft limit of open files to the hard one; where that is refused, it stays as it is.
 fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
 }
