@@ -321,6 +321,51 @@ async fn a_commit_waits_for_a_synchronous_standby_that_is_away() {
 }
 
 #[tokio::test]
+async fn speaks_tls_that_a_client_can_verify() {
+    let settings = Settings {
+        tls: true,
+        ..Settings::default()
+    };
+    let pg = Cluster::throwaway(settings.clone()).await.unwrap();
+    let standby = pg
+        .standby("standby_1", Replication::Asynchronous)
+        .await
+        .unwrap();
+    let other = Cluster::throwaway(settings).await.unwrap();
+    for cluster in [&pg, &standby] {
+        let authority = cluster.authority().unwrap().display().to_string();
+        let verified = format!(
+            "{}?sslmode=verify-full&sslrootcert={authority}",
+            cluster.url()
+        );
+        assert_eq!(value(&verified, "SELECT 'in'").await, "in");
+        let named = verified.replace("127.0.0.1", "localhost");
+        assert_eq!(value(&named, "SELECT 'in'").await, "in");
+    }
+    let authority = other.authority().unwrap().display();
+    let unknown = format!("{}?sslmode=verify-full&sslrootcert={authority}", pg.url());
+    let error = PgConnection::connect(&unknown)
+        .await
+        .expect_err("trusted another authority's server");
+    assert!(
+        format!("{error:?}").contains("InvalidCertificate"),
+        "{error:?}"
+    );
+    assert_eq!(
+        value(&format!("{}?sslmode=disable", pg.url()), "SELECT 'in'").await,
+        "in"
+    );
+
+    let plain = Cluster::throwaway(Settings::default()).await.unwrap();
+    assert_eq!(plain.authority(), None);
+    let refused = PgConnection::connect(&format!("{}?sslmode=require", plain.url())).await;
+    assert!(
+        matches!(refused, Err(sqlx::Error::Tls(_))),
+        "TLS where none was asked for"
+    );
+}
+
+#[tokio::test]
 async fn a_durable_cluster_keeps_its_data_and_its_url() {
     let above = tempfile::tempdir().unwrap();
     let folder = above.path().join("target/local/postgres");

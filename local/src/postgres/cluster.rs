@@ -3,13 +3,14 @@
 //! All that changes it goes through one lock, so that two tasks never start or stop the server at once. It may not
 //! leave a server running: each way this value can end, and each way this process can end, stops it.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::Signal;
 use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::account::Account;
@@ -17,20 +18,20 @@ use super::binaries::Binaries;
 use super::guard::Guard;
 use super::home::Home;
 use super::log::Log;
-use super::port::Port;
-use super::server::{Server, Start};
+use super::port::{Port, Wanted};
+use super::server::{self, Server, Start};
 use super::settings::{Configuration, Settings};
-use super::template::{Durability, SEER, Template, initialise};
+use super::template::{SEER, Template};
+use super::tls::{self, Front};
 
 /// How long a server may take to stop. A smart stop waits for its clients, and no longer than this.
 const STOP: Duration = Duration::from_secs(60);
 /// How long a dropped cluster's server may take. PostgreSQL itself kills children that do not heed an immediate stop
 /// after five seconds.
 const STOP_ON_DROP: Duration = Duration::from_secs(15);
-/// How often another free port is tried for a new cluster.
-const PORTS: usize = 20;
 /// How long a start waits for its port, or for the orphan guard of a killed process to stop the server on its data.
 const TAKEN: Duration = Duration::from_secs(15);
+const TRY_AGAIN: Duration = Duration::from_millis(50);
 const RELOAD: Duration = Duration::from_secs(10);
 
 /// How a server is stopped, by the names of `pg_ctl`'s modes.
@@ -62,13 +63,14 @@ impl Shutdown {
 ///
 /// Every method may be called from several tasks; one waits for the other. A dropped future leaves the server
 /// somewhere between the two states it was going between, from which each of the methods goes on.
-#[derive(Debug)]
 pub struct Cluster {
     pub(super) binaries: Binaries,
     pub(super) account: Account,
     pub(super) log: Log,
+    front: Option<Front>,
     port: Port,
     password: String,
+    authority: Option<PathBuf>,
     // The order of the fields is the order they are dropped in: the guard, in the state, goes when the folder is gone.
     home: Home,
     state: Mutex<State>,
@@ -94,11 +96,20 @@ impl Cluster {
     pub(super) async fn throwaway_of(binaries: Binaries, settings: Settings) -> Result<Cluster> {
         let account = Account::of_servers()?;
         let template = Template::of(&binaries, account).await?;
-        let home = Home::throwaway(account)?;
-        let guard = Guard::over("QUIT", home.to_remove())?;
-        template.copy_to(home.folder(), account).await?;
+        // Home and guard go along, so that a future dropped meanwhile leaves neither before the copying is over.
+        let (home, guard) = spawn_blocking(move || {
+            let home = Home::throwaway(account)?;
+            let guard = Guard::over("QUIT", home.to_remove())?;
+            template.copy_to(home.folder(), account)?;
+            anyhow::Ok((home, guard))
+        })
+        .await??;
+        if settings.tls {
+            tls::certify(&home.data(), account)?;
+        }
         let configuration = Configuration::throwaway(&settings)?;
-        Cluster::begin(binaries, account, home, guard, configuration, settings.port).await
+        let port = settings.port.map_or(Wanted::Any, Wanted::Exactly);
+        Cluster::begin(binaries, account, home, guard, configuration, port).await
     }
 
     /// The cluster in `folder`, running, made when there is none; its data stays when this is dropped. Without a port
@@ -110,23 +121,21 @@ impl Cluster {
         let account = Account::of_servers()?;
         let home = Home::durable(folder, account).await?;
         let guard = Guard::over("INT", None)?;
-        prepare(&binaries, account, &home).await?;
+        home.prepare(&binaries, account).await?;
+        if settings.tls {
+            tls::certify(&home.data(), account)?;
+        }
         let configuration = Configuration::durable(&settings)?;
         let noted = home.folder().join("port");
         let before = std::fs::read_to_string(&noted)
             .ok()
             .and_then(|port| port.trim().parse().ok());
-        let before =
-            before.filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok());
-        let cluster = Cluster::begin(
-            binaries,
-            account,
-            home,
-            guard,
-            configuration,
-            settings.port.or(before),
-        )
-        .await?;
+        let port = match (settings.port, before) {
+            (Some(port), _) => Wanted::Exactly(port),
+            (None, Some(port)) => Wanted::Rather(port),
+            (None, None) => Wanted::Any,
+        };
+        let cluster = Cluster::begin(binaries, account, home, guard, configuration, port).await?;
         std::fs::write(&noted, cluster.port().to_string())
             .with_context(|| format!("cannot write {}", noted.display()))?;
         Ok(cluster)
@@ -138,25 +147,30 @@ impl Cluster {
         Home::remove(folder).await
     }
 
-    /// Starts the server on a home whose data is in place.
+    /// Starts the server on a home whose data, and certificate where it is to speak TLS, are in place.
     pub(super) async fn begin(
         binaries: Binaries,
         account: Account,
         home: Home,
         guard: Guard,
-        configuration: Configuration,
-        port: Option<u16>,
+        mut configuration: Configuration,
+        wanted: Wanted,
     ) -> Result<Cluster> {
-        let password = home.password()?;
+        let (password, data) = (home.password()?, home.data());
         let log = Log::at(home.folder().join("log"));
-        let (fixed, port) = match port {
-            Some(number) => (
-                true,
-                Port::take(number)
-                    .with_context(|| format!("port {number} is another cluster's"))?,
-            ),
-            None => (false, Port::free()?),
+        let authority = configuration.tls.then(|| data.join(tls::AUTHORITY));
+        configuration.write(&data, account)?;
+        let fronted = configuration.tls && !tls::is_built_in(&binaries, &data, account).await?;
+        if configuration.tls && !fronted {
+            configuration.set("ssl", "on")?;
+        }
+        // Where a front speaks TLS, clients connect to it, and the server's own port is nobody's business.
+        let (front, wanted) = if fronted {
+            (Some(wanted.port()?), Wanted::Any)
+        } else {
+            (None, wanted)
         };
+        let port = wanted.port()?;
         let state = Mutex::new(State {
             server: None,
             configuration,
@@ -166,25 +180,29 @@ impl Cluster {
             binaries,
             account,
             log,
+            front: None,
             port,
             password,
+            authority,
             home,
             state,
         };
-        for _ in 0..PORTS {
-            match cluster.launch().await? {
-                Start::Ready => return Ok(cluster),
-                Start::PortTaken if fixed => {
-                    bail!("port {} is taken by another process", cluster.port())
+        let end = Instant::now() + TAKEN;
+        loop {
+            match (cluster.launch().await?, wanted) {
+                (Start::Ready, _) => break,
+                (Start::PortTaken, Wanted::Any | Wanted::Rather(_)) if Instant::now() < end => {
+                    cluster.port = Wanted::Any.port()?;
                 }
-                Start::PortTaken => cluster.port = Port::free()?,
-                Start::DataTaken => {
-                    cluster.start().await?;
-                    return Ok(cluster);
-                }
+                (Start::DataTaken, _) if Instant::now() < end => sleep(TRY_AGAIN).await,
+                (Start::PortTaken, _) => bail!(cluster.port_taken()),
+                (Start::DataTaken, _) => bail!(cluster.data_taken()),
             }
         }
-        bail!("{PORTS} ports that were free a moment ago were taken when PostgreSQL tried them")
+        if let Some(front) = front {
+            cluster.front = Some(Front::of(front, cluster.server_port(), &data)?);
+        }
+        Ok(cluster)
     }
 
     /// One start of the server, or waiting for the one under way.
@@ -202,7 +220,7 @@ impl Cluster {
         let running = match server {
             Some(running) => running,
             None => {
-                configuration.set("port", &self.port().to_string())?;
+                configuration.set("port", &self.server_port().to_string())?;
                 configuration.write(&data, self.account)?;
                 let started = server.insert(Server::spawn(
                     &self.binaries,
@@ -237,17 +255,23 @@ impl Cluster {
         loop {
             let taken = match self.launch().await? {
                 Start::Ready => return Ok(()),
-                Start::PortTaken => format!("port {} is taken by another process", self.port()),
-                Start::DataTaken => {
-                    format!(
-                        "another PostgreSQL is running on {}: stop it first",
-                        self.home.data().display()
-                    )
-                }
+                Start::PortTaken => self.port_taken(),
+                Start::DataTaken => self.data_taken(),
             };
             ensure!(Instant::now() < end, taken);
-            sleep(Duration::from_millis(100)).await;
+            sleep(TRY_AGAIN).await;
         }
+    }
+
+    fn port_taken(&self) -> String {
+        format!("port {} is taken by another process", self.server_port())
+    }
+
+    fn data_taken(&self) -> String {
+        format!(
+            "another PostgreSQL is running on {}: stop it first",
+            self.home.data().display()
+        )
     }
 
     /// Stops the server and waits until it has ended; one that does not run is fine. Fails when it takes longer than a
@@ -333,7 +357,17 @@ impl Cluster {
 
     /// The TCP port, the same for as long as this cluster lives.
     pub fn port(&self) -> u16 {
+        self.front.as_ref().map_or(self.server_port(), Front::port)
+    }
+
+    /// The server's own port, which is another one where a front speaks TLS for it.
+    pub(super) fn server_port(&self) -> u16 {
         self.port.number()
+    }
+
+    /// The PEM file of the authority that signed the server's certificate, for `sslrootcert`; none without TLS.
+    pub fn authority(&self) -> Option<&Path> {
+        self.authority.as_deref()
     }
 
     /// The superuser's password, as long as nobody has changed it.
@@ -357,6 +391,17 @@ impl Cluster {
     }
 }
 
+impl fmt::Debug for Cluster {
+    /// Without the password, which stands in the configuration too.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let folder = self.home.folder();
+        to.debug_struct("Cluster")
+            .field("port", &self.port())
+            .field("folder", &folder)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         let throwaway = self.home.to_remove().is_some();
@@ -370,57 +415,7 @@ impl Drop for Cluster {
             }
         }
         if throwaway {
-            forget_shared_memory(&data);
+            server::forget_shared_memory(&data);
         }
     }
-}
-
-/// A killed server leaves a few bytes of System V shared memory behind, which its next start would remove: when there
-/// is none, line 7 of `postmaster.pid` says which.
-fn forget_shared_memory(data: &Path) {
-    let Ok(said) = std::fs::read_to_string(data.join("postmaster.pid")) else {
-        return;
-    };
-    if let Some(id) = said
-        .lines()
-        .nth(6)
-        .and_then(|line| line.split_whitespace().nth(1))
-    {
-        let _ = Command::new("ipcrm")
-            .args(["-m", id])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-    }
-}
-
-/// Makes a durable cluster's data when there is none, and checks that these binaries can read what there is.
-async fn prepare(binaries: &Binaries, account: Account, home: &Home) -> Result<()> {
-    let data = home.data();
-    if !data.exists() {
-        // Made beside it and moved, so that what is at `data` is whole.
-        let new = home.folder().join("new");
-        if new.exists() {
-            std::fs::remove_dir_all(&new)
-                .with_context(|| format!("cannot remove {}", new.display()))?;
-        }
-        std::fs::create_dir(&new).with_context(|| format!("cannot make {}", new.display()))?;
-        account.own(&new)?;
-        initialise(binaries, account, &new, Durability::Full).await?;
-        std::fs::rename(new.join("password"), home.folder().join("password"))?;
-        std::fs::rename(new.join("data"), &data)?;
-        std::fs::remove_dir(&new)?;
-    }
-    let version = std::fs::read_to_string(data.join("PG_VERSION"))
-        .with_context(|| format!("{} holds no PostgreSQL data", data.display()))?;
-    ensure!(
-        version.trim() == binaries.major().to_string(),
-        "{} was made by PostgreSQL {}, but {} was found: remove it, or set PG_BIN to the folder of PostgreSQL {}",
-        data.display(),
-        version.trim(),
-        binaries.version(),
-        version.trim()
-    );
-    Ok(())
 }

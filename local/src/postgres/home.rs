@@ -2,17 +2,18 @@
 //!
 //! A throwaway home is removed when it is dropped. A durable one stays, and is held by one process at a time.
 
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 
 use super::account::Account;
-use super::binaries::key;
-use super::places;
+use super::binaries::{Binaries, key};
+use super::places::{self, Held};
+use super::template::{Durability, initialise};
 
 #[derive(Debug)]
 pub(super) struct Home {
@@ -23,7 +24,7 @@ pub(super) struct Home {
 #[derive(Debug)]
 enum Kind {
     Throwaway { _removed: TempDir },
-    Durable { _held: File },
+    Durable { _held: Held },
 }
 
 impl Home {
@@ -85,6 +86,36 @@ impl Home {
         Ok(())
     }
 
+    /// Makes a durable cluster's data when there is none, and checks that these binaries can read what there is.
+    pub(super) async fn prepare(&self, binaries: &Binaries, account: Account) -> Result<()> {
+        let data = self.data();
+        if !data.exists() {
+            // Made beside it and moved, so that what is at `data` is whole.
+            let new = self.folder.join("new");
+            if new.exists() {
+                std::fs::remove_dir_all(&new)
+                    .with_context(|| format!("cannot remove {}", new.display()))?;
+            }
+            std::fs::create_dir(&new).with_context(|| format!("cannot make {}", new.display()))?;
+            account.own(&new)?;
+            initialise(binaries, account, &new, Durability::Full).await?;
+            std::fs::rename(new.join("password"), self.folder.join("password"))?;
+            std::fs::rename(new.join("data"), &data)?;
+            std::fs::remove_dir(&new)?;
+        }
+        let version = std::fs::read_to_string(data.join("PG_VERSION"))
+            .with_context(|| format!("{} holds no PostgreSQL data", data.display()))?;
+        ensure!(
+            version.trim() == binaries.major().to_string(),
+            "{} was made by PostgreSQL {}, but {} was found: remove it, or set PG_BIN to the folder of PostgreSQL {}",
+            data.display(),
+            version.trim(),
+            binaries.version(),
+            version.trim()
+        );
+        Ok(())
+    }
+
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -118,7 +149,7 @@ fn make(folder: &Path, account: Account) -> Result<()> {
     account.own(folder)
 }
 
-async fn held(folder: &Path) -> Result<File> {
+async fn held(folder: &Path) -> Result<Held> {
     let lock = folder.join("lock");
     let Some(held) = places::lock(&lock, Duration::ZERO).await? else {
         bail!(

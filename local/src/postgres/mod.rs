@@ -30,6 +30,7 @@ mod server;
 mod settings;
 mod standby;
 mod template;
+mod tls;
 
 pub use binaries::Binaries;
 pub use cluster::{Cluster, Shutdown};

@@ -99,9 +99,20 @@ fn has_room(folder: &Path) -> bool {
         .is_ok_and(|found| found.f_bavail.saturating_mul(found.f_frsize) >= ROOM_FOR_CLUSTERS)
 }
 
+/// A lock that other tasks and processes respect, until this is dropped or its process is gone.
+#[derive(Debug)]
+pub(super) struct Held(File);
+
+impl Drop for Held {
+    /// Not left to closing the file: a child that is just being forked may have it open for a moment longer.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
 /// Holds the lock file `path` until the answer is dropped; another process or task that holds it is waited for, for
 /// `bound` at most. `None` when it is still held then. Dropping the future gives up waiting.
-pub(super) async fn lock(path: &Path, bound: Duration) -> Result<Option<File>> {
+pub(super) async fn lock(path: &Path, bound: Duration) -> Result<Option<Held>> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -111,7 +122,7 @@ pub(super) async fn lock(path: &Path, bound: Duration) -> Result<Option<File>> {
     let end = Instant::now() + bound;
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(Some(file)),
+            Ok(()) => return Ok(Some(Held(file))),
             Err(TryLockError::WouldBlock) if Instant::now() >= end => return Ok(None),
             Err(TryLockError::WouldBlock) => sleep(Duration::from_millis(20)).await,
             Err(TryLockError::Error(error)) => {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 const LOWEST: u16 = 15_000;
 /// The outgoing range begins at 32,768 on Linux and 49,152 on macOS, unless it was configured.
@@ -22,7 +22,7 @@ pub(super) struct Port(u16);
 
 impl Port {
     /// A port nothing listened on a moment ago: whoever binds it must still be ready for a conflict.
-    pub(super) fn free() -> Result<Port> {
+    fn free() -> Result<Port> {
         for _ in 0..TRIES {
             let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
             let offset = (high ^ low) % u64::from(HIGHEST - LOWEST);
@@ -37,7 +37,7 @@ impl Port {
     }
 
     /// This port, unless another cluster of this process has it.
-    pub(super) fn take(number: u16) -> Option<Port> {
+    fn take(number: u16) -> Option<Port> {
         TAKEN
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -47,6 +47,27 @@ impl Port {
 
     pub(super) fn number(&self) -> u16 {
         self.0
+    }
+}
+
+/// Which port a cluster is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Any,
+    /// This one, as long as nobody else has it.
+    Rather(u16),
+    Exactly(u16),
+}
+
+impl Wanted {
+    pub(super) fn port(self) -> Result<Port> {
+        match self {
+            Wanted::Any => Port::free(),
+            Wanted::Rather(number) => Port::take(number).map_or_else(Port::free, Ok),
+            Wanted::Exactly(number) => {
+                Port::take(number).with_context(|| format!("port {number} is another cluster's"))
+            }
+        }
     }
 }
 

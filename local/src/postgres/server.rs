@@ -6,7 +6,7 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -185,6 +185,26 @@ impl Server {
             sleep(LOOK_AGAIN).await;
         }
         Ok(())
+    }
+}
+
+/// A killed server leaves a few bytes of System V shared memory behind, which its next start would remove: when there
+/// is none, line 7 of `postmaster.pid` says which.
+pub(super) fn forget_shared_memory(data: &Path) {
+    let Ok(said) = std::fs::read_to_string(data.join("postmaster.pid")) else {
+        return;
+    };
+    if let Some(id) = said
+        .lines()
+        .nth(6)
+        .and_then(|line| line.split_whitespace().nth(1))
+    {
+        let _ = Command::new("ipcrm")
+            .args(["-m", id])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
     }
 }
 

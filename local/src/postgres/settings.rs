@@ -18,17 +18,22 @@ pub struct Settings {
     pub port: Option<u16>,
     /// Listen on `[::1]` too. An error where the machine has no IPv6.
     pub ipv6: bool,
+    /// Speak TLS, with a certificate for `localhost`, `127.0.0.1` and `::1` (see
+    /// [`Cluster::authority`](super::Cluster::authority)). Connections without TLS still come in. Where PostgreSQL's
+    /// build has no TLS, a small front on 127.0.0.1 speaks it.
+    pub tls: bool,
     /// Further configuration parameters, which win over everything set here.
     pub parameters: Vec<(String, String)>,
 }
 
 impl Default for Settings {
-    /// A hundred connections, PostgreSQL's own default, on a free port of 127.0.0.1.
+    /// A hundred connections, PostgreSQL's own default, on a free port of 127.0.0.1, without TLS.
     fn default() -> Self {
         Settings {
             max_connections: 100,
             port: None,
             ipv6: false,
+            tls: false,
             parameters: Vec::new(),
         }
     }
@@ -55,9 +60,13 @@ const THROWAWAY: [(&str, &str); 7] = [
     ("dynamic_shared_memory_type", "mmap"),
 ];
 
-/// The configuration of one cluster: parameter to value.
+/// The configuration of one cluster.
 #[derive(Clone, Debug)]
-pub(super) struct Configuration(BTreeMap<String, String>);
+pub(super) struct Configuration {
+    parameters: BTreeMap<String, String>,
+    /// Whether clients can have TLS, from the server or from a front.
+    pub(super) tls: bool,
+}
 
 impl Configuration {
     pub(super) fn throwaway(settings: &Settings) -> Result<Configuration> {
@@ -69,7 +78,10 @@ impl Configuration {
     }
 
     fn of(given: &[(&str, &str)], settings: &Settings) -> Result<Configuration> {
-        let mut all = Configuration(BTreeMap::new());
+        let mut all = Configuration {
+            parameters: BTreeMap::new(),
+            tls: settings.tls,
+        };
         for (name, value) in given {
             all.set(name, value)?;
         }
@@ -99,13 +111,13 @@ impl Configuration {
             !value.contains(['\n', '\r', '\0']),
             "the value of {name} has more than one line"
         );
-        self.0.insert(name.to_owned(), value.to_owned());
+        self.parameters.insert(name.to_owned(), value.to_owned());
         Ok(())
     }
 
     /// Writes `postgresql.conf` into `data`; a server that reads it meanwhile sees the old or the new one, whole.
     pub(super) fn write(&self, data: &Path, account: Account) -> Result<()> {
-        let lines = self.0.iter().map(|(name, value)| {
+        let lines = self.parameters.iter().map(|(name, value)| {
             let value = value.replace('\\', "\\\\").replace('\'', "''");
             format!("{name} = '{value}'\n")
         });

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use super::cluster::Cluster;
 use super::guard::Guard;
 use super::home::Home;
+use super::port::Wanted;
 use super::program::run;
 use super::template::SEER;
 
@@ -67,7 +68,7 @@ impl Cluster {
     async fn stream_to(&self, name: &str) -> Result<Cluster> {
         let home = Home::throwaway(self.account)?;
         let guard = Guard::over("QUIT", home.to_remove())?;
-        let source = format!("host=127.0.0.1 port={} user={SEER}", self.port());
+        let source = format!("host=127.0.0.1 port={} user={SEER}", self.server_port());
 
         let mut copy = self
             .account
@@ -110,7 +111,7 @@ impl Cluster {
             home,
             guard,
             configuration,
-            None,
+            Wanted::Any,
         )
         .await?;
         standby

@@ -75,18 +75,14 @@ impl Template {
         Ok(Template(place))
     }
 
-    /// Copies the template's data and password into `folder`, for `account`.
-    pub(super) async fn copy_to(self, folder: &Path, account: Account) -> Result<()> {
-        let folder = folder.to_path_buf();
-        tokio::task::spawn_blocking(move || {
-            copy(
-                &self.0.join("password"),
-                &folder.join("password"),
-                Account::Own,
-            )?;
-            copy(&self.0.join("data"), &folder.join("data"), account)
-        })
-        .await?
+    /// Copies the template's data and password into `folder`, for `account`. Blocks the thread.
+    pub(super) fn copy_to(&self, folder: &Path, account: Account) -> Result<()> {
+        copy(
+            &self.0.join("password"),
+            &folder.join("password"),
+            Account::Own,
+        )?;
+        copy(&self.0.join("data"), &folder.join("data"), account)
     }
 }
 
