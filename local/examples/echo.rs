@@ -2,7 +2,8 @@
 //! API Gateway event, says, and else answers with the event and its own circumstances.
 //!
 //! Its configuration, as environment variables: `INIT_EXIT` ends the process in INIT with that status,
-//! `INIT_HANG` never leaves INIT, `GRACEFUL` registers for SIGTERM.
+//! `INIT_HANG` never leaves INIT, `GRACEFUL` registers for SIGTERM, `SNAPSHOT_FAILS` and `RESTORE_FAILS`
+//! fail those SnapStart hooks with their value.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +17,14 @@ impl SnapStartResource for Announce {
     fn before_snapshot(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async {
             println!("before snapshot");
-            Ok(())
+            std::env::var("SNAPSHOT_FAILS").map_or(Ok(()), |message| Err(message.into()))
         })
     }
 
     fn after_restore(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async {
             println!("after restore");
-            Ok(())
+            std::env::var("RESTORE_FAILS").map_or(Ok(()), |message| Err(message.into()))
         })
     }
 }

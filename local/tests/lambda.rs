@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -70,10 +70,18 @@ fn environment(invocation: &Invocation) -> &Environment {
     invocation.environment.as_ref().unwrap()
 }
 
-/// The letter that the kernel gives the process: S sleeping, T stopped.
+/// The letter that the kernel gives the process: S sleeping, T stopped, Z ended and not collected.
 fn kernel_state(pid: u32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
+    if Path::new("/proc/self/stat").exists() {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        return stat.rsplit_once(") ")?.1.chars().next();
+    }
+    let pid = pid.to_string();
+    let ps = Command::new("ps")
+        .args(["-o", "state=", "-p", &pid])
+        .output()
+        .unwrap();
+    String::from_utf8(ps.stdout).unwrap().trim().chars().next()
 }
 
 async fn until(mut condition: impl FnMut() -> bool) {
@@ -419,6 +427,25 @@ async fn snap_start_holds_at_the_snapshot_and_is_restored_by_a_call() {
 }
 
 #[tokio::test]
+async fn a_failing_snap_start_hook_is_told() {
+    for hook in ["SNAPSHOT_FAILS", "RESTORE_FAILS"] {
+        let function = configured(&[(hook, "no luck")]);
+        let lambda = start(Function {
+            snap_start: true,
+            ..function
+        });
+        match invoke(&lambda, json!({})).await.outcome {
+            Outcome::InitFailed(report) => {
+                let report: Value = serde_json::from_slice(&report).unwrap();
+                assert_eq!(report["errorMessage"], "no luck");
+            }
+            other => panic!("{hook}: {other:?}"),
+        }
+        assert!(lambda.environments("echo").is_empty());
+    }
+}
+
+#[tokio::test]
 async fn dropping_the_service_ends_every_process() {
     let lambda = start(echo());
     let idle = invoke(&lambda, json!({})).await;
@@ -514,14 +541,8 @@ async fn many_environments_live_at_once() {
     }
     within(lambda.shutdown()).await;
     assert!(lambda.environments("echo").is_empty());
-    let left = Command::new("ps")
-        .args(["-o", "pid=", "-p"])
-        .arg(
-            pids.iter()
-                .map(u64::to_string)
-                .collect::<Vec<_>>()
-                .join(","),
-        )
-        .output();
-    assert!(left.unwrap().stdout.is_empty());
+    assert!(
+        pids.iter()
+            .all(|pid| kernel_state(u32::try_from(*pid).unwrap()).is_none())
+    );
 }

@@ -18,15 +18,20 @@
 //! - Environments with a concurrency above one are frozen too, when all their slots are idle.
 
 mod environment;
+mod exchange;
+mod fleet;
 mod function;
+mod invocation;
 mod log;
+mod process;
 mod runtime_api;
 mod service;
 mod watchdog;
 
 pub use environment::{Environment, Phase};
 pub use function::Function;
-pub use service::{Invocation, Lambda, Options, Outcome, Payload};
+pub use invocation::{Invocation, Outcome, Payload};
+pub use service::{Lambda, Options};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

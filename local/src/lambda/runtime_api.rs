@@ -18,7 +18,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::environment::{Answer, Assignment, Environment};
+use super::environment::Environment;
+use super::exchange::{Answer, Assignment};
 use super::function::{ACCOUNT, VERSION};
 
 /// The largest response, in bytes: 6 MiB and a hundred, as the real service has it.

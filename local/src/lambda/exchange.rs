@@ -1,0 +1,381 @@
+//! What a runtime and the service tell one another through an environment, and the rules that follow:
+//! when INIT is over, when to freeze, when to thaw, when an invocation is over.
+//!
+//! It may not do I/O but send signals. It relies on [`super::runtime_api`] to bring the runtime's
+//! requests and on [`super::fleet`] to bring events. Every change, and the signal that belongs to it,
+//! happens under one lock, so that a freeze never overtakes a thaw.
+
+use std::collections::{HashMap, VecDeque};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::body::Bytes;
+use rustix::process::Signal;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::environment::{Environment, Phase};
+use super::lock;
+
+/// One event on its way to a runtime.
+pub(super) struct Assignment {
+    pub(super) request_id: String,
+    pub(super) payload: Bytes,
+    /// Milliseconds since 1970.
+    pub(super) deadline_ms: u128,
+}
+
+/// What a runtime said of an invocation.
+pub(super) enum Answer {
+    Response(Bytes),
+    Error(Bytes),
+}
+
+/// How an invocation ended inside its environment.
+pub(super) enum Served {
+    Answered(Answer),
+    TimedOut,
+    Ended(ExitStatus),
+}
+
+/// Why an environment is not ready.
+pub(super) enum NotReady {
+    TimedOut,
+    /// What the runtime reported before it gave up.
+    Reported(Bytes),
+    Ended(ExitStatus),
+}
+
+pub(super) struct State {
+    pub(super) frozen: bool,
+    /// Invocations that were given this environment, from before they arrive until the runtime is back.
+    pub(super) claims: u32,
+    last_used: Instant,
+    /// `/next` requests that wait for an event.
+    polls: VecDeque<oneshot::Sender<Assignment>>,
+    /// Events that wait for a `/next`.
+    waiting: VecDeque<Assignment>,
+    in_flight: HashMap<String, InFlight>,
+    /// Answered invocations whose slot has not asked for the next event yet.
+    returning: VecDeque<oneshot::Sender<()>>,
+    /// Registered extensions, and whether each has asked for its next event.
+    extensions: HashMap<String, bool>,
+    restore: Option<oneshot::Sender<()>>,
+    failure: Option<Bytes>,
+}
+
+/// Where the news of one invocation goes.
+struct InFlight {
+    answered: oneshot::Sender<Answer>,
+    returned: oneshot::Sender<()>,
+}
+
+impl State {
+    /// The state of a process that has just started, for the invocation it was started for.
+    pub(super) fn new() -> Self {
+        Self {
+            frozen: false,
+            claims: 1,
+            last_used: Instant::now(),
+            polls: VecDeque::new(),
+            waiting: VecDeque::new(),
+            in_flight: HashMap::new(),
+            returning: VecDeque::new(),
+            extensions: HashMap::new(),
+            restore: None,
+            failure: None,
+        }
+    }
+
+    pub(super) fn has_extension(&self) -> bool {
+        !self.extensions.is_empty()
+    }
+}
+
+/// The right to one of an environment's slots; dropping it gives the slot back and lets it freeze.
+pub(super) struct Claim(Arc<Environment>);
+
+impl Claim {
+    /// The claim a new environment is born with.
+    pub(super) fn first(environment: Arc<Environment>) -> Self {
+        Self(environment)
+    }
+
+    pub(super) fn environment(&self) -> &Arc<Environment> {
+        &self.0
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.claims = state.claims.saturating_sub(1);
+        state.last_used = Instant::now();
+        self.0.settle(&mut state);
+    }
+}
+
+/// The service's side.
+impl Environment {
+    pub(super) fn last_used(&self) -> Instant {
+        lock(&self.state).last_used
+    }
+
+    /// A free slot, if INIT is over and there is one.
+    pub(super) fn claim(self: &Arc<Self>) -> Option<Claim> {
+        let mut state = lock(&self.state);
+        let slots = match self.phase() {
+            Phase::Ready => self.function.max_concurrency.max(1),
+            Phase::Snapshot => 1,
+            Phase::Initializing | Phase::Restoring | Phase::Failed | Phase::Ended(_) => 0,
+        };
+        (state.claims < slots).then(|| {
+            state.claims += 1;
+            Claim(Arc::clone(self))
+        })
+    }
+
+    /// Waits for the end of INIT: asking for the first event, or the snapshot.
+    pub(super) async fn initialized(&self, deadline: Instant) -> Result<(), NotReady> {
+        self.past(Phase::Initializing, deadline).await
+    }
+
+    /// Restores a snapshot and waits until the runtime asks for an event; at once when it already has.
+    pub(super) async fn restored(&self, deadline: Instant) -> Result<(), NotReady> {
+        {
+            let mut state = lock(&self.state);
+            if self.phase() == Phase::Snapshot {
+                self.phase.send_replace(Phase::Restoring);
+                self.resume(&mut state);
+                if let Some(restore) = state.restore.take() {
+                    let _ = restore.send(());
+                }
+            }
+        }
+        self.past(Phase::Restoring, deadline).await
+    }
+
+    async fn past(&self, before: Phase, deadline: Instant) -> Result<(), NotReady> {
+        let mut phase = self.phase.subscribe();
+        let over = async {
+            phase
+                .wait_for(|phase| *phase != before)
+                .await
+                .map(|phase| *phase)
+        };
+        // Only the phase itself leaves the watch: its guard beside our lock would be a deadlock.
+        let Ok(Ok(phase)) = timeout_at(deadline, over).await else {
+            return Err(NotReady::TimedOut);
+        };
+        let reported = lock(&self.state).failure.clone();
+        match (phase, reported) {
+            (Phase::Failed | Phase::Ended(_), Some(report)) => Err(NotReady::Reported(report)),
+            (Phase::Ended(status), None) => Err(NotReady::Ended(status)),
+            (
+                Phase::Initializing
+                | Phase::Snapshot
+                | Phase::Restoring
+                | Phase::Ready
+                | Phase::Failed,
+                _,
+            ) => Ok(()),
+        }
+    }
+
+    /// Gives the event to the runtime and waits for its answer and its return, or the end of either.
+    /// At the deadline the process is killed. The caller holds a claim.
+    pub(super) async fn serve(&self, assignment: Assignment, deadline: Instant) -> Served {
+        let (answered, answer) = oneshot::channel();
+        let (returned, back) = oneshot::channel();
+        let request_id = assignment.request_id.clone();
+        {
+            let mut state = lock(&self.state);
+            // Once it has ended nobody would drop these; now they are dropped here and heard below.
+            if self.is_alive() {
+                let news = InFlight { answered, returned };
+                state.in_flight.insert(request_id.clone(), news);
+                state.waiting.push_back(assignment);
+                self.deliver(&mut state);
+            }
+        }
+        let answer = match timeout_at(deadline, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => return Served::Ended(self.ended().await),
+            Err(_) => {
+                lock(&self.state).in_flight.remove(&request_id);
+                let _ = self.destroy().await;
+                return Served::TimedOut;
+            }
+        };
+        // As on Lambda, the invocation is over when the runtime asks for the next event. One that does
+        // not come back in time costs its environment, not the answer it has given.
+        if timeout_at(deadline, back).await.is_err() {
+            let _ = self.destroy().await;
+        }
+        Served::Answered(answer)
+    }
+
+    /// Freezes what is idle now, after automatic freezing was switched on.
+    pub(super) fn freeze_if_idle(&self) {
+        let mut state = lock(&self.state);
+        if self.phase() == Phase::Snapshot {
+            self.freeze_if_wanted(&mut state);
+        }
+        self.settle(&mut state);
+    }
+
+    /// The process is gone, and with it everything that waited for it.
+    pub(super) fn end(&self, status: ExitStatus) {
+        let mut state = lock(&self.state);
+        self.phase.send_replace(Phase::Ended(status));
+        state.frozen = false;
+        state.polls.clear();
+        state.waiting.clear();
+        state.in_flight.clear();
+        state.returning.clear();
+        state.restore = None;
+    }
+}
+
+/// The runtime's side.
+impl Environment {
+    /// The runtime asks for an event. The receiver fails when the process is gone.
+    pub(super) fn poll(&self) -> oneshot::Receiver<Assignment> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = lock(&self.state);
+        if self.is_alive() {
+            state.polls.push_back(sender);
+            if let Some(returned) = state.returning.pop_front() {
+                let _ = returned.send(());
+            }
+            self.deliver(&mut state);
+            self.settle(&mut state);
+        }
+        receiver
+    }
+
+    /// Whether an invocation waits for an answer under this id.
+    pub(super) fn is_in_flight(&self, request_id: &str) -> bool {
+        lock(&self.state).in_flight.contains_key(request_id)
+    }
+
+    /// The runtime answers. Returns false for an id that is not in flight.
+    pub(super) fn answer(&self, request_id: &str, answer: Answer) -> bool {
+        let mut state = lock(&self.state);
+        let Some(InFlight { answered, returned }) = state.in_flight.remove(request_id) else {
+            return false;
+        };
+        state.returning.push_back(returned);
+        answered.send(answer).is_ok()
+    }
+
+    /// The runtime reports that INIT or the restore failed.
+    pub(super) fn fail(&self, report: Bytes) {
+        let mut state = lock(&self.state);
+        match self.phase() {
+            Phase::Initializing | Phase::Snapshot | Phase::Restoring => {
+                state.failure = Some(report);
+                self.phase.send_replace(Phase::Failed);
+            }
+            Phase::Ready | Phase::Failed | Phase::Ended(_) => {}
+        }
+    }
+
+    /// The runtime has reached the snapshot point. The receiver fails when the process is gone.
+    pub(super) fn await_restore(&self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = lock(&self.state);
+        if self.is_alive() {
+            state.restore = Some(sender);
+            self.settle(&mut state);
+        }
+        receiver
+    }
+
+    /// The process registers an extension; the answer is its identifier.
+    pub(super) fn register_extension(&self) -> String {
+        let identifier = uuid::Uuid::new_v4().to_string();
+        lock(&self.state)
+            .extensions
+            .insert(identifier.clone(), false);
+        identifier
+    }
+
+    /// An extension asks for its next event. Returns false for one that is not registered.
+    pub(super) fn extension_polls(&self, identifier: &str) -> bool {
+        let mut state = lock(&self.state);
+        match state.extensions.get_mut(identifier) {
+            Some(asked) => *asked = true,
+            None => return false,
+        }
+        self.settle(&mut state);
+        true
+    }
+}
+
+/// The rules.
+impl Environment {
+    /// Applies what follows from the last change: the end of INIT, and the freeze when all is idle.
+    fn settle(&self, state: &mut State) {
+        if !state.extensions.values().all(|asked| *asked) {
+            return;
+        }
+        let polls = state.polls.iter().filter(|poll| !poll.is_closed()).count();
+        let idle = match self.phase() {
+            Phase::Initializing if state.restore.is_some() => {
+                self.phase.send_replace(Phase::Snapshot);
+                self.freeze_if_wanted(state);
+                false
+            }
+            Phase::Initializing | Phase::Restoring if polls > 0 => {
+                self.phase.send_replace(Phase::Ready);
+                true
+            }
+            Phase::Ready => true,
+            Phase::Initializing
+            | Phase::Snapshot
+            | Phase::Restoring
+            | Phase::Failed
+            | Phase::Ended(_) => false,
+        };
+        let slots = usize::try_from(self.function.max_concurrency.max(1)).unwrap_or(usize::MAX);
+        if idle && state.claims == 0 && polls >= slots {
+            self.freeze_if_wanted(state);
+        }
+    }
+
+    fn freeze_if_wanted(&self, state: &mut State) {
+        if self.freezing.load(Ordering::Relaxed) {
+            self.stop(state);
+        }
+    }
+
+    /// Hands waiting events to waiting polls, thawing first.
+    fn deliver(&self, state: &mut State) {
+        while let Some(assignment) = state.waiting.pop_front() {
+            let Some(poll) = state.polls.pop_front() else {
+                state.waiting.push_front(assignment);
+                return;
+            };
+            self.resume(state);
+            if let Err(assignment) = poll.send(assignment) {
+                state.waiting.push_front(assignment);
+            }
+        }
+    }
+
+    pub(super) fn stop(&self, state: &mut State) {
+        if !state.frozen && self.is_alive() {
+            state.frozen = true;
+            self.process.signal(Signal::STOP);
+        }
+    }
+
+    pub(super) fn resume(&self, state: &mut State) {
+        if state.frozen {
+            state.frozen = false;
+            self.process.signal(Signal::CONT);
+        }
+    }
+}
