@@ -7,13 +7,16 @@
     clippy::disallowed_types
 )]
 
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use local::postgres::{Cluster, Replication, Settings, Shutdown};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
 /// More than any state here takes to come about on a loaded machine.
@@ -363,6 +366,62 @@ async fn speaks_tls_that_a_client_can_verify() {
         matches!(refused, Err(sqlx::Error::Tls(_))),
         "TLS where none was asked for"
     );
+}
+
+#[tokio::test]
+async fn listens_on_ipv6_too_or_says_that_it_cannot() {
+    let settings = Settings {
+        ipv6: true,
+        ..Settings::default()
+    };
+    let started = Cluster::throwaway(settings).await;
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        let pg = started.unwrap();
+        for host in ["127.0.0.1", "::1"] {
+            let options: PgConnectOptions = pg.url().parse().unwrap();
+            PgConnection::connect_with(&options.host(host))
+                .await
+                .expect(host);
+        }
+    } else {
+        let error = started
+            .expect_err("it listens on an address the machine has not")
+            .to_string();
+        assert!(error.contains("PostgreSQL cannot listen"), "{error}");
+    }
+}
+
+/// As root's clone below a private folder is: the servers' account cannot enter it.
+#[tokio::test]
+async fn a_durable_cluster_may_be_below_a_private_folder() {
+    let above = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(above.path(), Permissions::from_mode(0o700)).unwrap();
+    let folder = above.path().join("postgres");
+    let pg = Cluster::durable(&folder, Settings::default())
+        .await
+        .unwrap();
+    execute(&pg.url(), "CREATE TABLE kept AS SELECT 1 AS n").await;
+    drop(pg);
+    let pg = Cluster::durable(&folder, Settings::default())
+        .await
+        .unwrap();
+    assert_eq!(value(&pg.url(), "SELECT n::text FROM kept").await, "1");
+    drop(pg);
+    let place = folder.canonicalize().unwrap();
+    // Removing what is below `target/` is how a developer starts afresh.
+    if folder.is_symlink() {
+        std::fs::remove_file(&folder).unwrap();
+    } else {
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+    let pg = Cluster::durable(&folder, Settings::default())
+        .await
+        .unwrap();
+    let tables = "SELECT count(*)::text FROM pg_tables WHERE tablename = 'kept'";
+    assert_eq!(value(&pg.url(), tables).await, "0");
+    drop(pg);
+    Cluster::remove(&folder).await.unwrap();
+    assert!(folder.symlink_metadata().is_err() && !place.exists());
 }
 
 #[tokio::test]

@@ -1,0 +1,2 @@
+//! seer
+fn main(){}

@@ -1,0 +1,131 @@
+//! Keeps an outage from costing every request its whole budget.
+//!
+//! The budget for getting a connection is counted per outage, not per request: a cold start that spent three seconds in
+//! INIT leaves five to its first request. Once it is spent, requests are refused at once, and after a moment one of them
+//! probes with a single attempt. A saturated or read-only server is not an outage: it will serve, so everyone keeps
+//! trying.
+//! No timer: the state is only looked at when a connection is wanted.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::clock::Moment;
+use super::error::Kind;
+
+/// How long requests are refused between probes. Half of the second within which a returned database must be found.
+const REFUSE_FOR: Duration = Duration::from_millis(500);
+
+/// An outage last seen longer ago says nothing about now.
+const FORGET_AFTER: Duration = Duration::from_secs(10);
+
+/// A rest of the budget shorter than this is not worth a retry loop.
+const WORTH_RETRYING: Duration = Duration::from_secs(1);
+
+/// What a request that needs a connection may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Try, and try again, for this long.
+    Retry(Duration),
+    /// Try once.
+    Probe,
+    /// Do not try: the outage's budget is spent, and this is what it looked like.
+    Refuse(Kind),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Outage {
+    since: Moment,
+    last: Moment,
+    kind: Kind,
+}
+
+/// The state of this environment's database as last seen.
+#[derive(Debug, Default)]
+pub struct Circuit {
+    outage: Mutex<Option<Outage>>,
+}
+
+impl Circuit {
+    /// What may be done now, with `budget` for a whole outage. A probe counts as begun by asking.
+    pub fn admit(&self, budget: Duration) -> Admission {
+        let mut seen = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(outage) = seen.as_mut() else {
+            return Admission::Retry(budget);
+        };
+        if outage.last.elapsed() > FORGET_AFTER {
+            *seen = None;
+            return Admission::Retry(budget);
+        }
+        let rest = budget.saturating_sub(outage.since.elapsed());
+        if rest >= WORTH_RETRYING {
+            return Admission::Retry(rest);
+        }
+        if outage.last.elapsed() < REFUSE_FOR {
+            return Admission::Refuse(outage.kind);
+        }
+        outage.last = Moment::now();
+        Admission::Probe
+    }
+
+    /// An effort begun at `since` ended without a connection.
+    pub fn failed(&self, since: Moment, kind: Kind) {
+        // Slots come free, and a reader still serves reads: neither says that trying is in vain.
+        if matches!(kind, Kind::Saturated | Kind::ReadOnly) {
+            return;
+        }
+        let mut seen = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = seen.map_or(since, |outage| outage.since);
+        let last = Moment::now();
+        *seen = Some(Outage { since, last, kind });
+    }
+
+    /// A connection was made.
+    pub fn succeeded(&self) {
+        *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUDGET: Duration = Duration::from_secs(8);
+
+    #[test]
+    fn a_spent_outage_refuses_and_names_what_it_saw() {
+        let circuit = Circuit::default();
+        assert_eq!(circuit.admit(BUDGET), Admission::Retry(BUDGET));
+        circuit.failed(Moment::now(), Kind::Refused);
+        assert_eq!(circuit.admit(Duration::ZERO), Admission::Refuse(Kind::Refused));
+    }
+
+    #[test]
+    fn the_rest_of_the_budget_is_still_spent_on_the_same_outage() {
+        let circuit = Circuit::default();
+        circuit.failed(Moment::now(), Kind::Starting);
+        let Admission::Retry(rest) = circuit.admit(BUDGET) else {
+            panic!("refused with most of the budget left");
+        };
+        assert!(rest <= BUDGET);
+    }
+
+    #[test]
+    fn success_and_saturation_leave_no_outage() {
+        let circuit = Circuit::default();
+        circuit.failed(Moment::now(), Kind::Refused);
+        circuit.succeeded();
+        assert_eq!(circuit.admit(BUDGET), Admission::Retry(BUDGET));
+        circuit.failed(Moment::now(), Kind::Saturated);
+        assert_eq!(circuit.admit(BUDGET), Admission::Retry(BUDGET));
+    }
+
+    #[test]
+    fn only_one_of_many_waiting_requests_probes() {
+        let circuit = Circuit::default();
+        circuit.failed(Moment::now(), Kind::Lost);
+        while circuit.admit(Duration::ZERO) != Admission::Probe {
+            std::thread::yield_now();
+        }
+        assert_eq!(circuit.admit(Duration::ZERO), Admission::Refuse(Kind::Lost));
+    }
+}

@@ -1,0 +1,219 @@
+//! The retry table: what a failure means for the work it hit.
+//!
+//! Pure: phase × SQLSTATE × whether the work may run twice → verdict. `docs/RELIABILITY.md` prints this table. It may
+//! not wait, log or touch a connection. Codes: PostgreSQL manual, appendix A. Names for everything PostgreSQL can send
+//! are not needed; a code the table does not list is permanent, because the server answered and meant it.
+
+use std::io;
+
+use super::error::{Kind, Phase};
+
+/// What to do about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not applied, and may pass by itself: try again, on this connection if it still stands.
+    Transient,
+    /// Not applied; this connection is of no more use: drop it, then try again.
+    Reconnect,
+    /// As [`Verdict::Reconnect`], but once only: a second time means the cause is not the connection.
+    ReconnectOnce,
+    /// May or may not have been applied: find out before anything else is done.
+    Ambiguous,
+    /// Trying again would fail the same way.
+    Permanent,
+}
+
+/// Sorts a failure by what the server or the socket said.
+pub fn kind_of(error: &sqlx::Error) -> Kind {
+    // The other variants are misuse of the library or of the schema: our own defects, `Kind::Query`.
+    if let sqlx::Error::Database(database) = error {
+        return kind_of_sqlstate(database.code().as_deref().unwrap_or_default());
+    }
+    if let sqlx::Error::Io(io) = error {
+        return kind_of_io(io);
+    }
+    if let sqlx::Error::Tls(_) = error {
+        return Kind::Tls;
+    }
+    if matches!(error, sqlx::Error::Protocol(_)) {
+        return Kind::Lost;
+    }
+    Kind::Query
+}
+
+fn kind_of_io(error: &io::Error) -> Kind {
+    if error.kind() == io::ErrorKind::ConnectionRefused {
+        return Kind::Refused;
+    }
+    if error.kind() == io::ErrorKind::TimedOut {
+        return Kind::Timeout;
+    }
+    // getaddrinfo's failures carry no OS error of their own, nor a kind of their own; std words them all alike.
+    if error.raw_os_error().is_none() && error.to_string().starts_with("failed to lookup address") {
+        return Kind::Unresolvable;
+    }
+    // rustls reports a certificate it does not accept as invalid data, inside an I/O error.
+    if error.kind() == io::ErrorKind::InvalidData {
+        return Kind::Tls;
+    }
+    Kind::Lost
+}
+
+fn kind_of_sqlstate(code: &str) -> Kind {
+    match code {
+        "28P01" | "28000" => Kind::Auth,
+        "3D000" => Kind::NoDatabase,
+        "53300" => Kind::Saturated,
+        "57P03" => Kind::Starting,
+        "57P01" | "57P02" | "57P05" | "25P03" | "08000" | "08001" | "08003" | "08004" | "08006" | "08007" | "08P01" => {
+            Kind::Lost
+        }
+        "25006" => Kind::ReadOnly,
+        "40001" | "40P01" => Kind::Conflict,
+        "55P03" => Kind::LockTimeout,
+        "57014" => Kind::Timeout,
+        "0A000" | "26000" | "42P05" => Kind::StalePlan,
+        _ => Kind::Query,
+    }
+}
+
+/// The table. `repeatable`: whether running the work twice leaves what running it once leaves, which an explicit
+/// transaction makes true until COMMIT is sent.
+pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
+    match phase {
+        Phase::Config => Verdict::Permanent,
+        Phase::Acquire => match kind {
+            // Everyone ahead in the queue holds a connection; the wait had its whole budget.
+            Kind::Timeout => Verdict::Permanent,
+            other => verdict(Phase::Connect, other, repeatable),
+        },
+        Phase::Connect => match kind {
+            Kind::Refused
+            | Kind::Unresolvable
+            | Kind::Timeout
+            | Kind::Saturated
+            | Kind::Starting
+            | Kind::ReadOnly
+            | Kind::Lost => Verdict::Reconnect,
+            // Once, because a rotated password is right the second time it is fetched.
+            Kind::Auth => Verdict::ReconnectOnce,
+            Kind::Tls
+            | Kind::NoDatabase
+            | Kind::Config
+            | Kind::Conflict
+            | Kind::LockTimeout
+            | Kind::StalePlan
+            | Kind::CommitUnknown
+            | Kind::Query => Verdict::Permanent,
+        },
+        Phase::Statement => match kind {
+            Kind::Conflict | Kind::LockTimeout => Verdict::Transient,
+            // The server cancelled it, or nobody answered: our own timeout, and the statement was not applied, but the
+            // connection may be out of step. In autocommit a late statement may still commit.
+            Kind::Timeout | Kind::Lost | Kind::Refused | Kind::Unresolvable | Kind::Tls => {
+                if repeatable {
+                    Verdict::Reconnect
+                } else {
+                    Verdict::Ambiguous
+                }
+            }
+            Kind::ReadOnly | Kind::Saturated | Kind::Starting => Verdict::Reconnect,
+            Kind::StalePlan => Verdict::ReconnectOnce,
+            Kind::Auth | Kind::NoDatabase | Kind::Config | Kind::CommitUnknown | Kind::Query => Verdict::Permanent,
+        },
+        Phase::Commit => match kind {
+            Kind::Conflict | Kind::LockTimeout => Verdict::Transient,
+            Kind::ReadOnly | Kind::Saturated | Kind::Starting => Verdict::Reconnect,
+            Kind::Lost | Kind::Timeout | Kind::Refused | Kind::Unresolvable | Kind::Tls => Verdict::Ambiguous,
+            Kind::StalePlan
+            | Kind::Auth
+            | Kind::NoDatabase
+            | Kind::Config
+            | Kind::CommitUnknown
+            | Kind::Query => Verdict::Permanent,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEVER_SENT: [(&str, Kind); 5] = [
+        ("28P01", Kind::Auth),
+        ("53300", Kind::Saturated),
+        ("57P03", Kind::Starting),
+        ("57P01", Kind::Lost),
+        ("08006", Kind::Lost),
+    ];
+
+    #[test]
+    fn connecting_is_tried_again_for_what_passes_and_not_for_what_does_not() {
+        for (code, kind) in NEVER_SENT {
+            assert_eq!(kind_of_sqlstate(code), kind, "{code}");
+            assert_ne!(verdict(Phase::Connect, kind, false), Verdict::Permanent, "{code}");
+        }
+        for code in ["3D000", "42501", "42704"] {
+            let kind = kind_of_sqlstate(code);
+            assert_eq!(verdict(Phase::Connect, kind, true), Verdict::Permanent, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_lost_connection_before_commit_runs_again_and_at_commit_is_never_guessed() {
+        for code in ["57P01", "57P02", "08006"] {
+            let kind = kind_of_sqlstate(code);
+            assert_eq!(verdict(Phase::Statement, kind, true), Verdict::Reconnect, "{code}");
+            assert_eq!(verdict(Phase::Statement, kind, false), Verdict::Ambiguous, "{code}");
+            assert_eq!(verdict(Phase::Commit, kind, true), Verdict::Ambiguous, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_serialization_failure_runs_the_transaction_again_wherever_it_shows() {
+        for phase in [Phase::Statement, Phase::Commit] {
+            assert_eq!(verdict(phase, kind_of_sqlstate("40001"), true), Verdict::Transient);
+            assert_eq!(verdict(phase, kind_of_sqlstate("40P01"), true), Verdict::Transient);
+        }
+    }
+
+    #[test]
+    fn what_the_server_refused_on_its_merits_is_permanent() {
+        for code in ["23505", "23503", "23514", "22P02", "42601", "42P01", "22001", "XX000", ""] {
+            let kind = kind_of_sqlstate(code);
+            for phase in [Phase::Statement, Phase::Commit] {
+                assert_eq!(verdict(phase, kind, true), Verdict::Permanent, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_stale_plan_reconnects_once_and_a_read_only_writer_reconnects() {
+        for code in ["0A000", "26000"] {
+            assert_eq!(
+                verdict(Phase::Statement, kind_of_sqlstate(code), true),
+                Verdict::ReconnectOnce
+            );
+        }
+        assert_eq!(
+            verdict(Phase::Statement, kind_of_sqlstate("25006"), true),
+            Verdict::Reconnect
+        );
+    }
+
+    #[test]
+    fn sockets_are_told_apart() {
+        use io::ErrorKind::{ConnectionRefused, ConnectionReset, TimedOut, UnexpectedEof};
+        let kind = |kind: io::ErrorKind| kind_of(&sqlx::Error::Io(io::Error::from(kind)));
+        assert_eq!(kind(ConnectionRefused), Kind::Refused);
+        assert_eq!(kind(TimedOut), Kind::Timeout);
+        assert_eq!(kind(ConnectionReset), Kind::Lost);
+        assert_eq!(kind(UnexpectedEof), Kind::Lost);
+    }
+
+    #[test]
+    fn a_name_that_does_not_resolve_is_told_from_a_lost_connection() {
+        let error = std::net::ToSocketAddrs::to_socket_addrs(&("no-such-host.invalid", 5432)).unwrap_err();
+        assert_eq!(kind_of(&sqlx::Error::Io(error)), Kind::Unresolvable);
+    }
+}

@@ -1,0 +1,55 @@
+//! Elapsed time that holds over a freeze.
+//!
+//! A frozen execution environment runs no code, and neither clock can be trusted across it: the monotonic one may
+//! stand still while the machine is suspended, the wall clock may be stepped. The larger of the two readings is the
+//! safe answer to "how long has this connection been idle" and "how much time is left". Nothing here waits.
+
+use std::time::{Duration, Instant, SystemTime};
+
+/// A point in time, read on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    monotonic: Instant,
+    wall: SystemTime,
+}
+
+impl Moment {
+    /// Now.
+    pub fn now() -> Self {
+        Self {
+            monotonic: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    /// Time since this moment: the larger of what the two clocks say.
+    pub fn elapsed(&self) -> Duration {
+        let wall = self.wall.elapsed().unwrap_or_default();
+        self.monotonic.elapsed().max(wall)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_monotonic_clock_that_stood_still_does_not_hide_a_freeze() {
+        let thawed = Moment {
+            monotonic: Instant::now(),
+            wall: SystemTime::now() - HOUR,
+        };
+        assert!(thawed.elapsed() >= HOUR);
+    }
+
+    #[test]
+    fn a_wall_clock_stepped_back_does_not_make_time_negative() {
+        let stepped = Moment {
+            monotonic: Instant::now() - HOUR,
+            wall: SystemTime::now() + HOUR,
+        };
+        assert!(stepped.elapsed() >= HOUR);
+    }
+}

@@ -1,0 +1,221 @@
+//! Opening a connection: one bounded attempt, and the effort of several.
+//!
+//! Relies on `socket` for the options sqlx does not set, on `retry` for the waits and on `classify` for what is worth
+//! another attempt. The last real cause is always kept. A dropped future closes its socket; nothing runs on.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
+use tokio::time::timeout;
+
+use super::classify::{Verdict, kind_of, verdict};
+use super::clock::Moment;
+use super::deadline::Deadline;
+use super::error::{Error, Kind, Phase};
+use super::retry::{Effort, Policy};
+use super::session::Session;
+use super::socket::Tuned;
+use crate::config::{DatabaseUrl, RetryConfig};
+
+/// `statement_timeout` when `socket_timeout` is not given: half of the function's timeout leaves room for another try.
+const STATEMENT: Duration = Duration::from_secs(14);
+
+/// Our transactions never wait for anything but the server; one that idles has lost its client.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
+
+/// The server reaps what a destroyed environment leaves behind after this long. Longer than `MAX_IDLE`, so that a
+/// connection we still trust is never one that the server has closed.
+pub const IDLE_SESSION: Duration = Duration::from_secs(10 * 60);
+
+/// One statement after each connect, over the simple protocol: one round trip. It runs with no privileges at all.
+/// `numbackends` counts what holds a slot, whoever may see the rows of pg_stat_activity.
+const FACTS: &str = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS read_only, \
+    (SELECT sum(pg_stat_get_db_numbackends(oid)) FROM pg_database)::int8 AS used, \
+    current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8 \
+    - coalesce(current_setting('reserved_connections', true), '0')::int8 AS usable";
+
+/// Where and how to connect; made once from the configuration.
+#[derive(Clone, Debug)]
+pub struct Target {
+    options: PgConnectOptions,
+    attempt: Option<Duration>,
+    /// `host:port/database`, for messages; free of secrets.
+    pub name: String,
+    /// Whether a transaction pooler stands in between: then no session state may be relied on.
+    pub pooled: bool,
+    /// Whether prepared statements may not be kept.
+    unnamed: bool,
+    /// SQL that gives an explicit transaction what session options would have given it; behind a pooler only.
+    pub local_settings: String,
+    /// The longest any statement may run.
+    pub statement_timeout: Duration,
+}
+
+impl Target {
+    /// From the connection string; `application_name` is the function and its version.
+    pub fn new(url: &DatabaseUrl, application_name: &str) -> Self {
+        let statement_timeout = url.socket_timeout().unwrap_or(STATEMENT);
+        let options = url.connect_options(application_name);
+        let idle_in_transaction = IDLE_IN_TRANSACTION.as_millis();
+        let mut local_settings = String::new();
+        let options = if url.is_pooled() {
+            // PgBouncer and RDS Proxy refuse the `options` startup parameter.
+            local_settings = format!("SET LOCAL idle_in_transaction_session_timeout = {idle_in_transaction};");
+            if let Some(search_path) = url.search_path() {
+                local_settings.push_str(&format!("SET LOCAL search_path = {search_path};"));
+            }
+            options
+        } else {
+            options.options([
+                ("statement_timeout", statement_timeout.as_millis().to_string()),
+                (
+                    "idle_in_transaction_session_timeout",
+                    idle_in_transaction.to_string(),
+                ),
+                ("idle_session_timeout", IDLE_SESSION.as_millis().to_string()),
+            ])
+        };
+        Self {
+            options,
+            attempt: url.connect_timeout(),
+            name: format!("{}/{}", url.endpoint(), url.database()),
+            pooled: url.is_pooled(),
+            unnamed: url.statement_cache_size() == 0,
+            local_settings,
+            statement_timeout,
+        }
+    }
+}
+
+/// What the server said of itself when the connection was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// A standby, or a primary told to take no writes.
+    pub read_only: bool,
+    /// Connection slots taken, this one included.
+    pub used: i64,
+    /// Connection slots that ordinary roles may take.
+    pub usable: i64,
+}
+
+impl Facts {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            read_only: row.try_get("read_only")?,
+            used: row.try_get("used")?,
+            usable: row.try_get("usable")?,
+        })
+    }
+
+    /// More than four fifths of the slots are taken: environments should take turns.
+    pub fn crowded(&self) -> bool {
+        self.used * 5 > self.usable * 4
+    }
+}
+
+/// An open connection and what is known of it.
+#[derive(Debug)]
+pub struct Live {
+    pub(super) session: Session,
+    pub(super) opened: Moment,
+    pub(super) used: Moment,
+    /// The last round trip seen while nothing else was going on.
+    pub(super) round_trip: Duration,
+    pub(super) facts: Facts,
+}
+
+impl Live {
+    /// Asks one question, once: for health, which wants the truth and no second try.
+    ///
+    /// # Errors
+    /// `Statement` with the cause, or a timeout at `deadline`.
+    pub async fn ask<T, W>(&mut self, deadline: Deadline, work: W) -> Result<T, Error>
+    where
+        W: AsyncFn(&mut Session) -> Result<T, sqlx::Error>,
+    {
+        match timeout(deadline.left(), work(&mut self.session)).await {
+            Ok(answered) => answered.map_err(|cause| Error::new(kind_of(&cause), Phase::Statement, cause)),
+            Err(_) => Err(Error::bare(Kind::Timeout, Phase::Statement)),
+        }
+    }
+
+    /// Says goodbye to the server, so that the slot is free at once. Bounded; the connection is gone either way.
+    pub async fn close(self) {
+        let _ = timeout(Duration::from_millis(100), self.session.connection.close()).await;
+    }
+}
+
+/// What the connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Reads: a standby will do.
+    Read,
+    /// Writes: a server that takes none is no use.
+    Write,
+}
+
+/// One attempt: DNS, TCP, TLS, authentication and the facts, all within one bound.
+pub async fn attempt(target: &Target, purpose: Purpose, deadline: Deadline) -> Result<Live, Error> {
+    let left = deadline.left();
+    let bound = target.attempt.map_or(left, |attempt| attempt.min(left));
+    let since = Moment::now();
+    let opened = timeout(bound, open(target)).await;
+    let failed = match opened {
+        Ok(Ok(live)) if live.facts.read_only && purpose == Purpose::Write => {
+            live.close().await;
+            Error::bare(Kind::ReadOnly, Phase::Connect)
+        }
+        Ok(Ok(live)) => return Ok(live),
+        Ok(Err(cause)) => Error::new(kind_of(&cause), Phase::Connect, cause),
+        Err(_) => Error::bare(Kind::Timeout, Phase::Connect),
+    };
+    Err(failed.trying(&target.name).after(1, since.elapsed()))
+}
+
+async fn open(target: &Target) -> Result<Live, sqlx::Error> {
+    let mut connection = Tuned::new(PgConnection::connect_with(&target.options)).await?;
+    let opened = Moment::now();
+    let row = connection.fetch_one(sqlx::raw_sql(FACTS)).await?;
+    Ok(Live {
+        facts: Facts::from_row(&row)?,
+        session: Session {
+            connection,
+            unnamed: target.unnamed,
+        },
+        opened,
+        used: Moment::now(),
+        round_trip: opened.elapsed(),
+    })
+}
+
+/// Attempts until one succeeds, the cause is permanent, or `deadline` or the attempts are spent.
+pub async fn effort(
+    target: &Target,
+    purpose: Purpose,
+    retry: &RetryConfig,
+    deadline: Deadline,
+) -> Result<Live, Error> {
+    let mut effort = Effort::new(Policy::Connect, retry, deadline);
+    let mut last: Option<Error> = None;
+    loop {
+        let failed = match attempt(target, purpose, deadline).await {
+            Ok(live) => return Ok(live),
+            // An attempt that the deadline cut short says less than the one before it.
+            Err(cut) if cut.kind == Kind::Timeout && deadline.is_past() => last.take().unwrap_or(cut),
+            Err(failed) => failed,
+        };
+        if failed.kind == Kind::Saturated && last.as_ref().is_none_or(|last| last.kind != Kind::Saturated) {
+            effort.follow(Policy::Saturated);
+        }
+        let again = match verdict(Phase::Connect, failed.kind, true) {
+            Verdict::Permanent | Verdict::Ambiguous => false,
+            Verdict::ReconnectOnce => effort.first_reconnect() && effort.again().await,
+            Verdict::Transient | Verdict::Reconnect => effort.again().await,
+        };
+        if !again {
+            return Err(failed.after(effort.attempt(), effort.elapsed()));
+        }
+        last = Some(failed);
+    }
+}

@@ -1,0 +1,100 @@
+//! The one deadline of an invocation, from which every wait takes its bound.
+//!
+//! Relies on the Lambda context's deadline; a reserve is kept back so that there is always time to answer. Nothing here
+//! waits: callers ask how much is left.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::clock::Moment;
+
+/// The functions' own timeout, assumed when an event brings a deadline that is already past: cargo-lambda's emulator
+/// sends one from 1970. `template.yaml` sets the same number.
+pub const FUNCTION_TIMEOUT: Duration = Duration::from_secs(28);
+
+/// Kept back from the deadline to compose, log and send an answer.
+const RESERVE: Duration = Duration::from_millis(500);
+
+/// Lambda's longest timeout; a deadline further away is not believed.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// When an invocation must have answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    since: Moment,
+    budget: Duration,
+}
+
+impl Deadline {
+    /// A deadline `budget` from now, with no reserve: for work outside an invocation.
+    pub fn after(budget: Duration) -> Self {
+        Self {
+            since: Moment::now(),
+            budget,
+        }
+    }
+
+    /// The deadline of an invocation, from the context's milliseconds since the Unix epoch, less the reserve.
+    pub fn of_invocation(epoch_ms: u64) -> Self {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let left = Duration::from_millis(epoch_ms).saturating_sub(now);
+        let left = if left.is_zero() {
+            FUNCTION_TIMEOUT
+        } else {
+            left.min(LONGEST)
+        };
+        // A function with a timeout of a second still needs most of it to work in.
+        Self::after(left - RESERVE.min(left / 4))
+    }
+
+    /// What is left; zero once it has passed.
+    pub fn left(&self) -> Duration {
+        self.budget.saturating_sub(self.since.elapsed())
+    }
+
+    /// Whether nothing is left.
+    pub fn is_past(&self) -> bool {
+        self.left().is_zero()
+    }
+
+    /// The earlier of this deadline and `budget` from now.
+    pub fn within(&self, budget: Duration) -> Self {
+        Self::after(budget.min(self.left()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch_ms(at: SystemTime) -> u64 {
+        u64::try_from(at.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+    }
+
+    #[test]
+    fn a_deadline_from_1970_means_the_functions_own_timeout() {
+        let left = Deadline::of_invocation(0).left();
+        assert!(left > FUNCTION_TIMEOUT - Duration::from_secs(5), "{left:?}");
+    }
+
+    #[test]
+    fn a_reserve_to_answer_in_is_kept_back() {
+        let at = SystemTime::now() + Duration::from_secs(10);
+        let left = Deadline::of_invocation(epoch_ms(at)).left();
+        assert!(left <= Duration::from_millis(9_500), "{left:?}");
+    }
+
+    #[test]
+    fn a_short_timeout_is_not_eaten_by_the_reserve() {
+        let at = SystemTime::now() + Duration::from_millis(1_000);
+        let left = Deadline::of_invocation(epoch_ms(at)).left();
+        assert!(!left.is_zero());
+    }
+
+    #[test]
+    fn within_never_reaches_past_the_deadline() {
+        let deadline = Deadline::after(Duration::from_secs(1));
+        assert!(deadline.within(Duration::from_secs(60)).left() <= Duration::from_secs(1));
+    }
+}

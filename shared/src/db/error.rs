@@ -1,0 +1,224 @@
+//! Why the database could not do what was asked.
+//!
+//! For operators: [`Error`]'s `Display` is one complete line without SQL parameters or secrets. What a client is told is
+//! decided in `http::problem` from [`Kind`] alone; database text never gets there.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What went wrong, by what an operator would do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Nothing listens at the address.
+    Refused,
+    /// The host's name did not resolve.
+    Unresolvable,
+    /// No answer in time: while connecting, acquiring or in a statement (57014).
+    Timeout,
+    /// The server's certificate or TLS set-up was not accepted.
+    Tls,
+    /// The credential was refused (28P01, 28000).
+    Auth,
+    /// The database named in the URL does not exist (3D000).
+    NoDatabase,
+    /// The server is starting up or shutting down (57P03).
+    Starting,
+    /// Every connection slot is taken (53300).
+    Saturated,
+    /// The server takes no writes (25006): a standby, or a writer turned reader.
+    ReadOnly,
+    /// The connection was lost: closed, reset, terminated (57P01, 57P02, 08xxx), out of step.
+    Lost,
+    /// Transactions got in each other's way (40001, 40P01).
+    Conflict,
+    /// A lock was not had in time (55P03).
+    LockTimeout,
+    /// A prepared statement no longer fits the schema or is gone (0A000, 26000, 42P05).
+    StalePlan,
+    /// COMMIT was sent, and nothing could find out whether it was applied.
+    CommitUnknown,
+    /// The configuration does not allow a connection to be tried.
+    Config,
+    /// The server refused the statement itself: a defect of ours or of the schema.
+    Query,
+}
+
+impl Kind {
+    /// One word for logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Unresolvable => "unresolvable",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::Auth => "auth",
+            Self::NoDatabase => "no-database",
+            Self::Starting => "starting",
+            Self::Saturated => "saturated",
+            Self::ReadOnly => "read-only",
+            Self::Lost => "lost",
+            Self::Conflict => "conflict",
+            Self::LockTimeout => "lock-timeout",
+            Self::StalePlan => "stale-plan",
+            Self::CommitUnknown => "commit-unknown",
+            Self::Config => "config",
+            Self::Query => "query",
+        }
+    }
+
+    /// What an operator should do next, in one sentence.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Refused => "check that PostgreSQL runs and that DATABASE_URL names its host and port",
+            Self::Unresolvable => "check the host in DATABASE_URL and the resolver of this network",
+            Self::Timeout => "check the route to the server (security group, subnet), its load, and locks held by others",
+            Self::Tls => "check sslmode and sslrootcert in DATABASE_URL against the server's certificate",
+            Self::Auth => "check user and password in DATABASE_URL, and pg_hba.conf",
+            Self::NoDatabase => "create the database, or correct its name in DATABASE_URL",
+            Self::Starting => "wait for the server's recovery; its log says how far it is",
+            Self::Saturated => "raise max_connections, lower concurrency or put a pooler in front",
+            Self::ReadOnly => "point DATABASE_URL at the writer, and end default_transaction_read_only",
+            Self::Lost => "look in the server's log for a restart, a termination or a crash at this time",
+            Self::Conflict => "look for transactions that touch the same rows",
+            Self::LockTimeout => "look in pg_locks for who holds the lock",
+            Self::StalePlan => "nothing, if it follows a migration; else look for a pooler that needs pgbouncer=true",
+            Self::CommitUnknown => "compare the request's Idempotency-Key with the table idempotency_keys",
+            Self::Config => "correct the variable the message names",
+            Self::Query => "compare the schema with the migrations: `cargo seer migrate`",
+        }
+    }
+}
+
+/// How far the work had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Reading the configuration.
+    Config,
+    /// Waiting for one of this environment's connections to be free.
+    Acquire,
+    /// Opening a connection: DNS, TCP, TLS, authentication, first query.
+    Connect,
+    /// BEGIN and the statements up to COMMIT.
+    Statement,
+    /// From sending COMMIT to reading its reply.
+    Commit,
+}
+
+impl Phase {
+    /// One word for logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Acquire => "acquire",
+            Self::Connect => "connect",
+            Self::Statement => "statement",
+            Self::Commit => "commit",
+        }
+    }
+}
+
+/// A failure of the database after everything the retry policy allows was tried.
+#[derive(Debug)]
+pub struct Error {
+    /// What went wrong.
+    pub kind: Kind,
+    /// Where.
+    pub phase: Phase,
+    /// The server's code, where the server answered.
+    pub sqlstate: Option<String>,
+    /// The constraint that refused a row, where one did.
+    pub constraint: Option<String>,
+    /// Attempts made, the first included; 0 when none was (an open circuit).
+    pub attempts: u32,
+    /// Time spent on all of them.
+    pub elapsed: Duration,
+    /// The last real cause.
+    pub cause: Option<sqlx::Error>,
+    /// What was being tried, free of secrets: `host:port/database`, or the variable that is wrong.
+    pub tried: String,
+}
+
+impl Error {
+    /// An error of `kind` with the cause's details taken over.
+    pub fn new(kind: Kind, phase: Phase, cause: sqlx::Error) -> Self {
+        let database = cause.as_database_error();
+        Self {
+            sqlstate: database.and_then(|e| e.code()).map(|code| code.into_owned()),
+            constraint: database.and_then(|e| e.constraint()).map(str::to_owned),
+            ..Self::bare(kind, phase).caused_by(cause)
+        }
+    }
+
+    /// An error that no library error caused.
+    pub fn bare(kind: Kind, phase: Phase) -> Self {
+        Self {
+            kind,
+            phase,
+            sqlstate: None,
+            constraint: None,
+            attempts: 1,
+            elapsed: Duration::ZERO,
+            cause: None,
+            tried: String::new(),
+        }
+    }
+
+    fn caused_by(mut self, cause: sqlx::Error) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
+    /// The same, with what was tried.
+    pub fn trying(mut self, what: impl Into<String>) -> Self {
+        self.tried = what.into();
+        self
+    }
+
+    /// The same, with the whole effort: attempts and time spent.
+    pub fn after(mut self, attempts: u32, elapsed: Duration) -> Self {
+        self.attempts = attempts;
+        self.elapsed = elapsed;
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} during {}", self.kind.name(), self.phase.name())?;
+        if !self.tried.is_empty() {
+            write!(f, " ({})", self.tried)?;
+        }
+        write!(f, " after {} attempt(s) in {} ms", self.attempts, self.elapsed.as_millis())?;
+        if let Some(sqlstate) = &self.sqlstate {
+            write!(f, ", SQLSTATE {sqlstate}")?;
+        }
+        if let Some(constraint) = &self.constraint {
+            write!(f, ", constraint {constraint}")?;
+        }
+        if let Some(cause) = &self.cause {
+            write!(f, ": {cause}")?;
+        }
+        write!(f, "; {}", self.kind.advice())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_ref().map(|cause| cause as _)
+    }
+}
+
+/// Why a unit of work stopped before its end.
+#[derive(Debug)]
+pub enum Stop<R> {
+    /// A statement failed: the retry table decides what happens.
+    Failed(sqlx::Error),
+    /// The work itself said no: nothing is applied, nothing is tried again.
+    Refused(R),
+}
+
+impl<R> From<sqlx::Error> for Stop<R> {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(error)
+    }
+}

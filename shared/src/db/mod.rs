@@ -1,0 +1,40 @@
+//! PostgreSQL for code that is frozen between requests.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`pool`] | the static pool: checkout that survives a freeze, overflow |
+//! | [`connect`] | opening a connection: attempts, budget, session limits |
+//! | [`socket`] | socket options sqlx does not set |
+//! | [`work`] | `read` and `write`: what domain code runs in |
+//! | [`receipt`] | the row that makes a write findable: idempotency, lost commits |
+//! | [`session`] | the connection as domain code sees it |
+//! | [`classify`] | the retry table |
+//! | [`retry`] | attempts and back-off |
+//! | [`circuit`] | refusing fast while the database is down |
+//! | [`deadline`], [`clock`] | time |
+//! | [`error`] | what went wrong |
+//! | [`migrate`] | the schema |
+//!
+//! May not: know of HTTP, read the environment, or run anything in the background. `docs/RELIABILITY.md` has the retry
+//! table and the time budget in prose.
+
+pub mod circuit;
+pub mod classify;
+pub mod clock;
+pub mod connect;
+pub mod deadline;
+pub mod error;
+pub mod migrate;
+pub mod pool;
+pub mod receipt;
+pub mod retry;
+pub mod session;
+pub mod socket;
+pub mod work;
+
+pub use deadline::Deadline;
+pub use error::{Error, Kind, Phase, Stop};
+pub use pool::Pool;
+pub use receipt::Claim;
+pub use session::Session;
+pub use work::Written;

@@ -1,0 +1,242 @@
+//! The static pool: one per execution environment, reused across warm invocations.
+//!
+//! `deadpool` keeps the slots and the queue for them; what a slot holds, and whether it may still be used, is decided
+//! here at checkout, because no timer runs while the environment is frozen. A connection is taken out of its slot while
+//! it is lent: a future that is dropped, times out or fails half-way drops the connection with it, and only one that is
+//! known to be clean is put back. Nothing here retries statements.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::time::Duration;
+
+use deadpool::managed::{self, Metrics, Object, QueueMode, RecycleResult};
+use futures_util::future::{Either, join_all, select};
+use sqlx::Connection as _;
+use tokio::time::timeout;
+
+use super::circuit::{Admission, Circuit};
+use super::clock::Moment;
+use super::connect::{self, Live, Purpose, Target};
+use super::deadline::Deadline;
+use super::error::{Error, Kind, Phase};
+use crate::config::{DatabaseConfig, LambdaEnvironment, RetryConfig};
+
+/// Used this recently, a connection is not asked whether it lives.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Idle longer than this, a connection is replaced without asking: NAT gateways and load balancers forget a flow after
+/// 350 s without a word.
+const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
+
+/// Older than this, a connection is replaced: the fleet spreads over new servers, and plans do not age for ever.
+const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
+
+/// A ping that is later than a few of this connection's own round trips is late; between these bounds.
+const LATE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(500));
+
+/// What INIT may spend on its first connection: the shorter part of the budget, and well within INIT's 10 s.
+const VERIFY: Duration = Duration::from_secs(3);
+
+/// This environment's connections.
+#[derive(Debug)]
+pub struct Pool {
+    slots: managed::Pool<Slots>,
+    pub(super) target: Target,
+    pub(super) retry: RetryConfig,
+    budget: Option<Duration>,
+    circuit: Circuit,
+}
+
+#[derive(Debug)]
+struct Slots;
+
+impl managed::Manager for Slots {
+    /// Empty until it is first used, and after its connection was dropped.
+    type Type = Option<Live>;
+    type Error = Infallible;
+
+    async fn create(&self) -> Result<Self::Type, Infallible> {
+        Ok(None)
+    }
+
+    async fn recycle(&self, _: &mut Self::Type, _: &Metrics) -> RecycleResult<Infallible> {
+        Ok(())
+    }
+}
+
+/// A connection lent to one unit of work. Dropped, it takes its connection with it; see [`Lease::give_back`].
+#[derive(Debug)]
+pub struct Lease {
+    slot: Object<Slots>,
+    take_turns: bool,
+    pub(super) live: Live,
+}
+
+impl Lease {
+    /// Puts a clean connection back: in step, and outside any transaction. On a crowded server it is closed instead, so
+    /// that more environments than slots take turns; not behind a pooler, whose slots these are not.
+    pub async fn give_back(mut self) {
+        self.live.used = Moment::now();
+        if self.take_turns && self.live.facts.crowded() {
+            self.live.close().await;
+        } else {
+            *self.slot = Some(self.live);
+        }
+    }
+
+    /// Keeps even a connection that a crowded server would have back: INIT's, for the invocation that follows.
+    fn keep(mut self) {
+        self.live.used = Moment::now();
+        *self.slot = Some(self.live);
+    }
+}
+
+impl Pool {
+    /// A pool with no connection yet. Never fails and does no I/O.
+    pub fn new(config: &DatabaseConfig, lambda: &LambdaEnvironment) -> Self {
+        let size = config.url.connection_limit().unwrap_or(lambda.max_concurrency);
+        let mut slots = managed::PoolConfig::new(size);
+        // The last one given back is the one least likely to have died meanwhile.
+        slots.queue_mode = QueueMode::Lifo;
+        let builder = managed::Pool::builder(Slots).config(slots);
+        // `build` fails only for timeouts without a runtime, and none are configured.
+        let slots = match builder.build() {
+            Ok(slots) => slots,
+            Err(error) => unreachable!("a pool without timeouts needs no runtime: {error}"),
+        };
+        Self {
+            slots,
+            target: Target::new(&config.url, &lambda.application_name()),
+            retry: config.retry,
+            budget: config.url.pool_timeout(),
+            circuit: Circuit::default(),
+        }
+    }
+
+    /// Opens the first connection during INIT, within a budget. A failure counts towards the first request's budget.
+    ///
+    /// # Errors
+    /// What kept it from connecting. The pool is as usable as before.
+    pub async fn verify(&self) -> Result<(), Error> {
+        let lease = self.checkout(Purpose::Read, Deadline::after(VERIFY)).await?;
+        lease.keep();
+        Ok(())
+    }
+
+    /// Borrows a usable connection: waits for a free slot, then checks, replaces or opens its connection. All of it
+    /// within `pool_timeout` and `deadline`. Dropping the future gives the slot back empty.
+    ///
+    /// # Errors
+    /// `Acquire`/`Timeout` when every connection stayed lent out; else the last cause of not connecting.
+    pub async fn checkout(&self, purpose: Purpose, deadline: Deadline) -> Result<Lease, Error> {
+        let since = Moment::now();
+        let whole = self.budget.unwrap_or(Duration::MAX);
+        let deadline = deadline.within(whole);
+        let Ok(slot) = timeout(deadline.left(), self.slots.get()).await else {
+            return Err(Error::bare(Kind::Timeout, Phase::Acquire)
+                .trying(format!("all {} connections of this environment", self.slots.status().max_size))
+                .after(1, since.elapsed()));
+        };
+        let mut slot = match slot {
+            Ok(slot) => slot,
+            // Closed by SIGTERM: no invocation follows.
+            Err(_) => return Err(Error::bare(Kind::Lost, Phase::Acquire).trying("a pool that is shut down")),
+        };
+        let live = match slot.take() {
+            Some(live) => self.revive(live, purpose, deadline).await?,
+            None => self.open(purpose, deadline).await?,
+        };
+        Ok(Lease {
+            slot,
+            take_turns: !self.target.pooled,
+            live,
+        })
+    }
+
+    /// Decides whether an idle connection may be used, by how long it was idle.
+    async fn revive(&self, mut live: Live, purpose: Purpose, deadline: Deadline) -> Result<Live, Error> {
+        let idle = live.used.elapsed();
+        let unfit = purpose == Purpose::Write && live.facts.read_only;
+        if idle > MAX_IDLE || live.opened.elapsed() > MAX_LIFETIME || unfit {
+            live.close().await;
+            return self.open(purpose, deadline).await;
+        }
+        if idle <= FRESH {
+            return Ok(live);
+        }
+        let late = (live.round_trip * 4).clamp(LATE.0, LATE.1);
+        let asked = Moment::now();
+        let ping = Box::pin(async move {
+            let answered = live.session.connection.ping().await;
+            answered.map(|()| {
+                live.round_trip = asked.elapsed();
+                live
+            })
+        });
+        self.first_of(ping, late, purpose, deadline).await
+    }
+
+    /// The pinged connection if it answers, else a fresh one. A ping that is late gets company, not a time limit: a
+    /// slow network costs nothing, a dead socket costs a connect.
+    async fn first_of(
+        &self,
+        mut ping: impl Future<Output = Result<Live, sqlx::Error>> + Unpin,
+        late: Duration,
+        purpose: Purpose,
+        deadline: Deadline,
+    ) -> Result<Live, Error> {
+        match timeout(late, &mut ping).await {
+            Ok(Ok(live)) => return Ok(live),
+            Ok(Err(lost)) => {
+                tracing::debug!(error = %lost, "the connection died while idle");
+                return self.open(purpose, deadline).await;
+            }
+            Err(_) => {}
+        }
+        let fresh = Box::pin(self.open(purpose, deadline));
+        match select(ping, fresh).await {
+            Either::Left((Ok(live), _)) => Ok(live),
+            Either::Left((Err(_), fresh)) => fresh.await,
+            Either::Right((Ok(live), _)) => Ok(live),
+            Either::Right((Err(failed), ping)) => match timeout(deadline.left(), ping).await {
+                Ok(Ok(live)) => Ok(live),
+                Ok(Err(_)) | Err(_) => Err(failed),
+            },
+        }
+    }
+
+    /// Opens a connection, as far as the circuit lets it.
+    async fn open(&self, purpose: Purpose, deadline: Deadline) -> Result<Live, Error> {
+        let since = Moment::now();
+        let opened = match self.circuit.admit(self.budget.unwrap_or(Duration::MAX)) {
+            Admission::Retry(budget) => {
+                connect::effort(&self.target, purpose, &self.retry, deadline.within(budget)).await
+            }
+            Admission::Probe => connect::attempt(&self.target, purpose, deadline).await,
+            Admission::Refuse(kind) => {
+                return Err(Error::bare(kind, Phase::Connect)
+                    .trying(&self.target.name)
+                    .after(0, Duration::ZERO));
+            }
+        };
+        match &opened {
+            Ok(_) => self.circuit.succeeded(),
+            Err(error) => self.circuit.failed(since, error.kind),
+        }
+        opened
+    }
+
+    /// Opens a connection outside the pool, circuit or no circuit: for health. The caller closes it.
+    ///
+    /// # Errors
+    /// The last cause of not connecting, by `deadline`.
+    pub async fn probe(&self, deadline: Deadline) -> Result<Live, Error> {
+        connect::effort(&self.target, Purpose::Read, &self.retry, deadline).await
+    }
+
+    /// Closes every connection that is not lent out, saying goodbye: before a snapshot, and on SIGTERM.
+    pub async fn close_idle(&self) {
+        let idle = self.slots.retain(|_, _| false).removed;
+        join_all(idle.into_iter().flatten().map(Live::close)).await;
+    }
+}

@@ -1,0 +1,175 @@
+//! The one place that decides when to try again: attempts, back-off, budget.
+//!
+//! Relies on `backoff` for the intervals. The crate is unmaintained (RUSTSEC-2025-0012), so nothing outside this file
+//! names it; `backon` is the way out. What to try again is `classify`'s decision, how long there is the deadline's.
+
+use std::time::Duration;
+
+use backoff::ExponentialBackoff;
+use backoff::backoff::Backoff as _;
+use tokio::time::sleep;
+
+use super::clock::Moment;
+use super::deadline::Deadline;
+use crate::config::RetryConfig;
+
+/// How to wait between attempts, by what is tried.
+#[derive(Clone, Copy, Debug)]
+pub enum Policy {
+    /// Opening a connection to a server that does not answer as it should.
+    Connect,
+    /// Opening a connection while every slot is taken: the wait does not grow, slots come free all the time, and it is
+    /// long from the start, because each attempt costs the server a process.
+    Saturated,
+    /// A read, run again.
+    Read,
+    /// A transaction, run again.
+    Write,
+}
+
+impl Policy {
+    /// Attempts in all. Connecting is bounded by its budget alone: a restart lasts seconds, however many attempts.
+    fn most(self, config: &RetryConfig) -> u32 {
+        match self {
+            Self::Connect | Self::Saturated => u32::MAX,
+            Self::Read | Self::Write => config.max_attempts,
+        }
+    }
+
+    /// The shortest and the longest upper bound of one wait.
+    fn bounds(self, base: Duration) -> (Duration, Duration) {
+        match self {
+            Self::Connect => (base, Duration::from_millis(500)),
+            Self::Saturated => (Duration::from_secs(1), Duration::from_secs(1)),
+            Self::Read | Self::Write => (base, Duration::from_secs(1)),
+        }
+    }
+}
+
+/// One effort: attempts are 1-based, waits have full jitter, and none reaches past the deadline.
+#[derive(Debug)]
+pub struct Effort {
+    deadline: Deadline,
+    since: Moment,
+    attempt: u32,
+    most: u32,
+    base: Duration,
+    waits: ExponentialBackoff,
+    reconnected: bool,
+}
+
+impl Effort {
+    /// An effort that ends with `deadline`, at its first attempt.
+    pub fn new(policy: Policy, config: &RetryConfig, deadline: Deadline) -> Self {
+        Self {
+            deadline,
+            since: Moment::now(),
+            attempt: 1,
+            most: policy.most(config),
+            base: config.base_delay,
+            waits: waits(policy, config.base_delay),
+            reconnected: false,
+        }
+    }
+
+    /// The number of the attempt under way.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Time since the first attempt began.
+    pub fn elapsed(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Changes the waits from here on, for a cause that another policy fits better.
+    pub fn follow(&mut self, policy: Policy) {
+        self.waits = waits(policy, self.base);
+    }
+
+    /// True the first time it is asked: for failures that a fresh connection mends or nothing does.
+    pub fn first_reconnect(&mut self) -> bool {
+        !std::mem::replace(&mut self.reconnected, true)
+    }
+
+    /// Waits for the next attempt. False, at once, when attempts or time are spent.
+    pub async fn again(&mut self) -> bool {
+        if self.attempt >= self.most {
+            return false;
+        }
+        // Without a maximum elapsed time the crate always gives an interval.
+        let wait = self.waits.next_backoff().unwrap_or_default();
+        if wait >= self.deadline.left() {
+            return false;
+        }
+        sleep(wait).await;
+        self.attempt += 1;
+        true
+    }
+}
+
+/// The crate draws from [i − f·i, i + f·i]; with f = 1 and half the bound as i that is full jitter, [0, bound].
+fn waits(policy: Policy, base: Duration) -> ExponentialBackoff {
+    let (first, longest) = policy.bounds(base);
+    let mut waits = ExponentialBackoff {
+        initial_interval: first.min(longest) / 2,
+        max_interval: longest / 2,
+        multiplier: 2.0,
+        randomization_factor: 1.0,
+        max_elapsed_time: None,
+        ..ExponentialBackoff::default()
+    };
+    waits.current_interval = waits.initial_interval;
+    waits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(max_attempts: u32) -> RetryConfig {
+        RetryConfig {
+            max_attempts,
+            base_delay: Duration::from_millis(1),
+        }
+    }
+
+    #[tokio::test]
+    async fn attempts_are_counted_from_one_and_end_at_the_maximum() {
+        let deadline = Deadline::after(Duration::from_secs(60));
+        let mut effort = Effort::new(Policy::Read, &config(3), deadline);
+        assert_eq!(effort.attempt(), 1);
+        assert!(effort.again().await);
+        assert!(effort.again().await);
+        assert_eq!(effort.attempt(), 3);
+        assert!(!effort.again().await, "a fourth attempt was allowed");
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_would_reach_the_deadline_is_not_begun() {
+        let deadline = Deadline::after(Duration::ZERO);
+        let mut effort = Effort::new(Policy::Write, &config(5), deadline);
+        assert!(!effort.again().await);
+    }
+
+    #[test]
+    fn no_wait_is_longer_than_its_bound() {
+        for policy in [Policy::Connect, Policy::Saturated, Policy::Read, Policy::Write] {
+            let base = Duration::from_millis(50);
+            let (first, longest) = policy.bounds(base);
+            let mut waits = waits(policy, base);
+            assert!(waits.next_backoff().unwrap() <= first);
+            for _ in 0..100 {
+                assert!(waits.next_backoff().unwrap() <= longest, "{policy:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn waits_are_jittered_down_to_nothing() {
+        let mut waits = waits(Policy::Saturated, Duration::from_millis(50));
+        let drawn: Vec<_> = (0..200).map(|_| waits.next_backoff().unwrap()).collect();
+        assert!(drawn.iter().any(|wait| *wait < Duration::from_millis(250)));
+        assert!(drawn.iter().any(|wait| *wait > Duration::from_millis(750)));
+    }
+}

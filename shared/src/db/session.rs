@@ -1,0 +1,83 @@
+//! What domain code runs its statements on: a connection it can query and nothing else.
+//!
+//! A [`Session`] implements sqlx's `Executor`, so `query!(…).fetch_one(db)` works; it cannot begin, commit or close.
+//! With `statement_cache_size=0`, which a transaction pooler implies, every statement goes unnamed, whatever the query
+//! asked for: a named one would be left on whichever server connection the pooler had picked. Unnamed statements are only sound inside an explicit transaction
+//! there (sqlx sends Sync between Parse and Bind), which `read` and `write` see to.
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::{Describe, Either, Execute, Executor, PgConnection, Postgres, SqlStr};
+
+/// A connection during one unit of work.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) connection: PgConnection,
+    pub(super) unnamed: bool,
+}
+
+impl<'c> Executor<'c> for &'c mut Session {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let unnamed = self.unnamed;
+        self.connection.fetch_many(Statement { query, unnamed })
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let unnamed = self.unnamed;
+        self.connection.fetch_optional(Statement { query, unnamed })
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        self.connection.prepare_with(sql, parameters)
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        self.connection.describe(sql)
+    }
+}
+
+/// A query with its persistence overruled.
+struct Statement<E> {
+    query: E,
+    unnamed: bool,
+}
+
+impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Statement<E> {
+    fn sql(self) -> SqlStr {
+        self.query.sql()
+    }
+
+    fn statement(&self) -> Option<&PgStatement> {
+        self.query.statement()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<PgArguments>, BoxDynError> {
+        self.query.take_arguments()
+    }
+
+    fn persistent(&self) -> bool {
+        !self.unnamed && self.query.persistent()
+    }
+}

@@ -1,0 +1,227 @@
+//! Health: one fresh look at the database.
+//!
+//! It opens a connection of its own, asks, and closes it, so it tells the truth when every pool is exhausted, and it
+//! leaves nothing behind. The public answer says only whether the service works; the report for operators says why.
+//! Both are had within [`BUDGET`], whatever the database does.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use metrics::{Unit, describe_gauge, gauge};
+use metrics_cloudwatch_embedded::{Builder, Collector};
+use serde::Serialize;
+use sqlx::FromRow;
+
+use crate::db::{self, Deadline, Kind, Pool};
+use crate::http::Error;
+use crate::http::run::Function;
+
+/// The whole check, connecting included; the contract gives 3 s for the answer.
+const BUDGET: Duration = Duration::from_millis(2_500);
+
+/// A share of taken slots, in percent, from which new environments may find none.
+const NEARLY_FULL: i64 = 90;
+
+/// Whether the service works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Everything works.
+    Ok,
+    /// Reads work; writes do not, or will soon not find a connection.
+    Degraded,
+    /// The database cannot be used.
+    Down,
+}
+
+/// What anyone may know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Public {
+    /// Whether the service works.
+    pub status: Status,
+    /// `connected` or `disconnected`.
+    pub database: &'static str,
+    /// When it was looked.
+    pub timestamp: DateTime<Utc>,
+    /// How long the look took, in milliseconds.
+    pub latency_ms: u64,
+}
+
+/// What operators are told.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Whether the service works.
+    pub status: Status,
+    /// `up`, or what is the matter: `refused`, `unresolvable`, `timeout`, `auth`, `starting`, `read-only`, `saturated`,
+    /// or another [`Kind`]'s name.
+    pub state: &'static str,
+    /// When it was looked.
+    pub timestamp: DateTime<Utc>,
+    /// DNS to authentication and first answer, in milliseconds, attempts before it included.
+    pub connect_ms: u64,
+    /// The report's own statement, in milliseconds.
+    pub query_ms: Option<u64>,
+    /// What the server said, where it could be asked.
+    #[serde(flatten)]
+    pub server: Option<Server>,
+    /// The cause and what to do, in one line without secrets.
+    pub cause: Option<String>,
+}
+
+/// What the server says of itself.
+#[derive(Clone, Debug, Serialize, FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct Server {
+    /// Such as `18.0`.
+    pub server_version: String,
+    /// Slots taken, by anyone.
+    pub connections_used: i64,
+    /// Slots kept for superusers and reserved roles.
+    pub connections_reserved: i64,
+    /// `max_connections`.
+    pub connections_max: i64,
+    /// A standby.
+    pub in_recovery: bool,
+    /// Takes no writes.
+    pub read_only: bool,
+    /// Age of the oldest open transaction this role may see, in seconds.
+    pub oldest_transaction_seconds: i64,
+}
+
+impl Server {
+    /// Slots taken, in percent of those that ordinary roles may take.
+    fn percent_used(&self) -> i64 {
+        self.connections_used * 100 / (self.connections_max - self.connections_reserved).max(1)
+    }
+}
+
+impl Report {
+    /// The part that anyone may know.
+    pub fn public(&self) -> Public {
+        Public {
+            status: self.status,
+            database: if self.server.is_some() { "connected" } else { "disconnected" },
+            timestamp: self.timestamp,
+            latency_ms: self.connect_ms + self.query_ms.unwrap_or_default(),
+        }
+    }
+
+    fn down(error: &db::Error, connect_ms: u64) -> Self {
+        Self {
+            status: Status::Down,
+            state: error.kind.name(),
+            timestamp: Utc::now(),
+            connect_ms,
+            query_ms: None,
+            server: None,
+            cause: Some(error.to_string()),
+        }
+    }
+
+    fn up(server: Server, connect_ms: u64, query_ms: u64) -> Self {
+        let (status, state) = if server.read_only {
+            (Status::Degraded, Kind::ReadOnly.name())
+        } else if server.percent_used() >= NEARLY_FULL {
+            (Status::Degraded, Kind::Saturated.name())
+        } else {
+            (Status::Ok, "up")
+        };
+        Self {
+            status,
+            state,
+            timestamp: Utc::now(),
+            connect_ms,
+            query_ms: Some(query_ms),
+            server: Some(server),
+            cause: None,
+        }
+    }
+}
+
+/// Looks at the database `pool` would use, over a connection of its own.
+pub async fn look(pool: &Pool, deadline: Deadline) -> Report {
+    let since = Instant::now();
+    let deadline = deadline.within(BUDGET);
+    let mut connection = match pool.probe(deadline).await {
+        Ok(connection) => connection,
+        Err(error) => return Report::down(&error, milliseconds(since)),
+    };
+    let connect_ms = milliseconds(since);
+    let asked = Instant::now();
+    let answered = connection.ask(deadline, async |db| server(db).await).await;
+    let query_ms = milliseconds(asked);
+    connection.close().await;
+    match answered {
+        Ok(server) => Report::up(server, connect_ms, query_ms),
+        Err(error) => Report::down(&error, connect_ms + query_ms),
+    }
+}
+
+/// Looks on behalf of the schedule: metrics and one log line for operators; the report is the invocation's result.
+///
+/// # Errors
+/// `DATABASE_URL` cannot be used.
+pub async fn scheduled(function: &'static Function, deadline: Deadline) -> Result<serde_json::Value, Error> {
+    let report = look(function.pool()?, deadline).await;
+    emit_metrics(&report);
+    let value = serde_json::to_value(&report).unwrap_or_default();
+    match report.status {
+        Status::Ok => tracing::info!(report = %value, "health"),
+        Status::Degraded => tracing::warn!(report = %value, "health: degraded"),
+        Status::Down => tracing::error!(report = %value, "health: down"),
+    }
+    Ok(value)
+}
+
+async fn server(db: &mut db::Session) -> Result<Server, sqlx::Error> {
+    sqlx::query_as!(
+        Server,
+        r#"SELECT current_setting('server_version') AS "server_version!",
+            (SELECT sum(pg_stat_get_db_numbackends(oid)) FROM pg_database)::int8 AS "connections_used!",
+            current_setting('superuser_reserved_connections')::int8
+                + coalesce(current_setting('reserved_connections', true), '0')::int8 AS "connections_reserved!",
+            current_setting('max_connections')::int8 AS "connections_max!",
+            pg_is_in_recovery() AS "in_recovery!",
+            pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS "read_only!",
+            coalesce((SELECT extract(epoch FROM max(now() - xact_start))::int8 FROM pg_stat_activity
+                WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()), 0) AS "oldest_transaction_seconds!""#
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// Writes the report's figures to standard output in CloudWatch's embedded metric format, as metrics of the namespace
+/// `Seer` without dimensions: the database is one, whichever function looks.
+fn emit_metrics(report: &Report) {
+    static COLLECTOR: std::sync::OnceLock<Option<&'static Collector>> = std::sync::OnceLock::new();
+    let collector = COLLECTOR.get_or_init(|| Builder::new().cloudwatch_namespace("Seer").emit_zeros(true).init().ok());
+    let Some(collector) = collector else {
+        return tracing::error!("metrics are not written: a recorder was installed twice");
+    };
+    let up = if report.status == Status::Down { 0.0 } else { 1.0 };
+    set("DatabaseUp", Unit::Count, up);
+    set("ConnectLatency", Unit::Milliseconds, report.connect_ms as f64);
+    if let Some(query_ms) = report.query_ms {
+        set("QueryLatency", Unit::Milliseconds, query_ms as f64);
+    }
+    if let Some(server) = &report.server {
+        set("ConnectionsUsed", Unit::Count, server.connections_used as f64);
+        set("ConnectionsMax", Unit::Count, server.connections_max as f64);
+        set("ConnectionsUsedPercent", Unit::Percent, server.percent_used() as f64);
+        set("OldestTransaction", Unit::Seconds, server.oldest_transaction_seconds as f64);
+    }
+    if let Err(error) = collector.flush(std::io::stdout()) {
+        tracing::error!("metrics are not written: {error}");
+    }
+}
+
+fn set(name: &'static str, unit: Unit, value: f64) {
+    describe_gauge!(name, unit, "");
+    gauge!(name).set(value);
+}
+
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

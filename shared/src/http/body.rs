@@ -1,0 +1,143 @@
+//! JSON bodies and query strings into types, with the offending field named.
+//!
+//! Rules live in the types (`text::Text`, enums, bounded numbers): what deserializes is valid. The first broken rule is
+//! reported, with the path to it. 400 is for what is not JSON at all, 422 for JSON that breaks a rule.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::problem::Error;
+
+/// A rule's text is cut to this many characters: it may quote the client's value.
+const LONGEST_RULE: usize = 300;
+
+/// Reads a JSON body.
+///
+/// # Errors
+/// 415 unless the media type is `application/json` or `…+json` (or absent), 400 for anything that is not JSON, 422 for
+/// a field that breaks a rule, with its path.
+pub fn json<T: DeserializeOwned>(content_type: Option<&str>, body: &[u8]) -> Result<T, Error> {
+    let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or("application/json");
+    let media_type = media_type.trim().to_ascii_lowercase();
+    if media_type != "application/json" && !media_type.ends_with("+json") {
+        return Err(Error::UnsupportedMediaType);
+    }
+    let text = std::str::from_utf8(body).map_err(|_| Error::Malformed("The body is not valid UTF-8.".to_owned()))?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        rejected(&path, error.inner())
+    })?;
+    reader.end().map_err(|error| not_json(&error))?;
+    Ok(value)
+}
+
+/// Reads a query string into a struct whose fields read from text.
+///
+/// # Errors
+/// 422 for a parameter that is unknown, given twice or breaks a rule, with its name.
+pub fn query<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
+    let mut parameters = Map::new();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        if parameters.insert(name.to_string(), Value::String(value.into_owned())).is_some() {
+            return Err(Error::field(name, "must be given once"));
+        }
+    }
+    serde_path_to_error::deserialize(Value::Object(parameters)).map_err(|error| {
+        let path = error.path().to_string();
+        rejected(&path, error.inner())
+    })
+}
+
+fn rejected(path: &str, error: &serde_json::Error) -> Error {
+    if error.is_syntax() || error.is_eof() || error.is_io() {
+        return not_json(error);
+    }
+    let message = error.to_string();
+    // serde_json ends its messages with where it stopped reading, which a path says better.
+    let rule = message.split(" at line ").next().unwrap_or(&message);
+    // Missing and unknown fields are reported at their parent; the name is in the message.
+    let named = rule.strip_prefix("missing field `").or_else(|| rule.strip_prefix("unknown field `"));
+    let name = named.and_then(|rest| rest.split('`').next());
+    let field = match name {
+        Some(name) if path == "." => name.to_owned(),
+        Some(name) if path.ends_with(name) => path.to_owned(),
+        Some(name) => format!("{path}.{name}"),
+        None if path == "." => "body".to_owned(),
+        None => path.to_owned(),
+    };
+    let rule = match named {
+        Some(_) if rule.starts_with("missing") => "is required".to_owned(),
+        Some(_) | None => rule.chars().take(LONGEST_RULE).collect(),
+    };
+    Error::field(field, rule)
+}
+
+fn not_json(error: &serde_json::Error) -> Error {
+    Error::Malformed(format!("The body is not valid JSON: line {}, column {}.", error.line(), error.column()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        #[expect(dead_code)]
+        title: String,
+        #[expect(dead_code)]
+        inner: Option<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[expect(dead_code)]
+        count: u8,
+    }
+
+    fn field(body: &str) -> String {
+        match json::<Body>(Some("application/json"), body.as_bytes()) {
+            Err(Error::Invalid(errors)) => errors[0].field.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_field_is_named_wherever_it_is() {
+        assert_eq!(field("{}"), "title");
+        assert_eq!(field(r#"{"title": 5}"#), "title");
+        assert_eq!(field(r#"{"title": "a", "other": 1}"#), "other");
+        assert_eq!(field(r#"{"title": "a", "inner": {"count": 300}}"#), "inner.count");
+        assert_eq!(field(r#"{"title": "a", "inner": {"count": 1, "x": 1}}"#), "inner.x");
+        assert_eq!(field(r#"{"title": "a", "inner": {}}"#), "inner.count");
+        assert_eq!(field("[]"), "body");
+    }
+
+    #[test]
+    fn what_is_not_json_is_malformed() {
+        for body in ["", "{", "{]", "{}{}", "nope", r#"{"title": "\ud800"}"#] {
+            let read = json::<Body>(None, body.as_bytes());
+            assert!(matches!(read, Err(Error::Malformed(_))), "{body}: {read:?}");
+        }
+        assert!(matches!(json::<Body>(None, b"\xff"), Err(Error::Malformed(_))));
+    }
+
+    #[test]
+    fn another_media_type_is_refused() {
+        for content_type in ["text/plain", "application/xml", "multipart/form-data; boundary=x"] {
+            let read = json::<Body>(Some(content_type), b"{}");
+            assert!(matches!(read, Err(Error::UnsupportedMediaType)), "{content_type}");
+        }
+        assert!(json::<Body>(Some("Application/JSON; charset=utf-8"), br#"{"title": "a"}"#).is_ok());
+    }
+
+    #[test]
+    fn a_parameter_given_twice_or_unknown_is_refused() {
+        for text in ["title=a&title=b", "title=a&other=1"] {
+            assert!(matches!(query::<Body>(text), Err(Error::Invalid(_))), "{text}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Who is asking: the claims of a token that the gateway has verified, and nothing else.
+
+use std::collections::HashMap;
+
+use super::problem::Error;
+
+/// Claims longer than this are not an identity.
+const LONGEST: usize = 255;
+
+/// The caller, as the token's issuer knows them; whether they have a user row is the database's to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The token's `sub`: the user row's `clerk_id`.
+    pub sub: String,
+    /// The `email` claim, in lower case.
+    pub email: Option<String>,
+    /// The `name` claim.
+    pub name: Option<String>,
+    /// False only when the issuer says so: many put no such claim into a token and verify every address.
+    pub email_verified: bool,
+}
+
+impl Caller {
+    /// The caller that `requestContext.authorizer.jwt.claims` describes.
+    ///
+    /// # Errors
+    /// 401 without a usable `sub`.
+    pub fn from_claims(claims: &HashMap<String, String>) -> Result<Self, Error> {
+        let claim = |name: &str| {
+            let text = claims.get(name)?.trim();
+            let usable = !text.is_empty() && text.chars().count() <= LONGEST && !text.contains(char::is_control);
+            usable.then(|| text.to_owned())
+        };
+        let sub = claim("sub").ok_or_else(|| {
+            Error::unauthorized("This needs a bearer token with a sub claim in the Authorization header.")
+        })?;
+        Ok(Self {
+            sub,
+            email: claim("email").map(|email| email.to_lowercase()),
+            name: claim("name"),
+            email_verified: claim("email_verified").is_none_or(|verified| verified == "true"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(claims: &[(&str, &str)]) -> Result<Caller, Error> {
+        let owned = claims.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Caller::from_claims(&owned.collect())
+    }
+
+    #[test]
+    fn no_usable_sub_is_no_caller() {
+        let long = "x".repeat(256);
+        for claims in [vec![], vec![("sub", "")], vec![("sub", " ")], vec![("sub", "a\0b")], vec![("sub", &*long)]] {
+            assert!(matches!(caller(&claims), Err(Error::Unauthorized(_))), "{claims:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_verified_unless_the_issuer_says_it_is_not() {
+        let verified = |value| caller(&[("sub", "a"), ("email", "A@b.c"), ("email_verified", value)]).unwrap();
+        assert!(verified("true").email_verified);
+        assert!(!verified("false").email_verified);
+        let silent = caller(&[("sub", "a"), ("email", "A@b.c")]).unwrap();
+        assert!(silent.email_verified);
+        assert_eq!(silent.email.as_deref(), Some("a@b.c"));
+    }
+}

@@ -1,0 +1,153 @@
+//! Lists by keyset: a page ends where its last item is, and the next begins there, whatever was inserted meanwhile.
+//!
+//! The cursor is opaque to clients: base64url of a timestamp and an id, the list's sort key.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use uuid::Uuid;
+
+/// How many items a page holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(u8);
+
+impl Limit {
+    /// As a number of rows.
+    pub fn rows(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// One row more than the page holds, which tells whether there is a next page.
+    pub fn rows_and_one(self) -> i64 {
+        i64::from(self.0) + 1
+    }
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(50)
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse()
+            .ok()
+            .filter(|limit| digits && (1..=100).contains(limit))
+            .map(Self)
+            .ok_or_else(|| de::Error::custom("must be a whole number from 1 to 100"))
+    }
+}
+
+/// Where a page ended: the sort key of its last item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The list's time: a meeting's date, a task's creation. Microseconds, as PostgreSQL keeps it.
+    pub at: DateTime<Utc>,
+    /// The tie breaker.
+    pub id: Uuid,
+}
+
+impl Cursor {
+    fn encode(&self) -> String {
+        let mut bytes = [0; 24];
+        let (at, id) = bytes.split_at_mut(8);
+        at.copy_from_slice(&self.at.timestamp_micros().to_be_bytes());
+        id.copy_from_slice(self.id.as_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (at, id) = bytes.split_first_chunk::<8>()?;
+        let at = DateTime::from_timestamp_micros(i64::from_be_bytes(*at))?;
+        // PostgreSQL's timestamptz ends before chrono's does.
+        if !(0..=9999).contains(&chrono::Datelike::year(&at)) {
+            return None;
+        }
+        Some(Self { at, id: Uuid::from_slice(id).ok()? })
+    }
+}
+
+impl Serialize for Cursor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.encode())
+    }
+}
+
+impl<'de> Deserialize<'de> for Cursor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::decode(&text).ok_or_else(|| de::Error::custom("must be a nextCursor as it was received"))
+    }
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page<T> {
+    /// The items, in the list's order.
+    pub items: Vec<T>,
+    /// What to pass as `cursor` for the next page; null on the last.
+    pub next_cursor: Option<Cursor>,
+}
+
+impl<T> Page<T> {
+    /// A page of `limit` from rows that were fetched with [`Limit::rows_and_one`].
+    pub fn of(mut items: Vec<T>, limit: Limit, key: impl Fn(&T) -> Cursor) -> Self {
+        let more = items.len() > limit.rows();
+        items.truncate(limit.rows());
+        let next_cursor = items.last().filter(|_| more).map(key);
+        Self { items, next_cursor }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_survives_its_text(micros in 0i64..=253_402_300_799_999_999, id: u128) {
+            let at = DateTime::from_timestamp_micros(micros).unwrap();
+            let cursor = Cursor { at, id: Uuid::from_u128(id) };
+            prop_assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
+        }
+
+        #[test]
+        fn no_text_makes_decoding_panic_or_leave_what_postgresql_can_hold(text in "\\PC*") {
+            if let Some(cursor) = Cursor::decode(&text) {
+                prop_assert!(chrono::Datelike::year(&cursor.at) <= 9999);
+            }
+        }
+
+        #[test]
+        fn no_bytes_decode_to_a_time_postgresql_cannot_hold(bytes in proptest::collection::vec(any::<u8>(), 24)) {
+            if let Some(cursor) = Cursor::decode(&URL_SAFE_NO_PAD.encode(bytes)) {
+                prop_assert!((0..=9999).contains(&chrono::Datelike::year(&cursor.at)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_page_has_no_cursor() {
+        let key = |n: &u32| Cursor { at: DateTime::UNIX_EPOCH, id: Uuid::from_u128(u128::from(*n)) };
+        let limit = Limit(2);
+        assert_eq!(Page::of(vec![1, 2], limit, key).next_cursor, None);
+        let page = Page::of(vec![1, 2, 3], limit, key);
+        assert_eq!(page.items, [1, 2]);
+        assert_eq!(page.next_cursor, Some(key(&2)));
+    }
+
+    #[test]
+    fn limits_outside_the_contract_are_refused() {
+        for bad in ["0", "101", "-1", "1.5", "abc", "", "+5", "99999999999999999999"] {
+            assert!(serde_json::from_value::<Limit>(bad.into()).is_err(), "{bad}");
+        }
+        assert_eq!(serde_json::from_value::<Limit>("100".into()).unwrap().rows(), 100);
+    }
+}

@@ -1,0 +1,346 @@
+//! Every error a client can see, as RFC 9457 `application/problem+json`, and the only status codes there are for them.
+//!
+//! Two messages per error: the `detail` here helps the client and never holds database text, SQL, a URL or a secret;
+//! the operator's is the log line that [`Error::log`] writes, with everything. `type` is stable: clients may match it.
+
+use http::StatusCode;
+use problem_details::ProblemDetails;
+use serde::Serialize;
+
+use super::response::Response;
+use crate::config::ConfigError;
+use crate::db::{self, Kind, Phase};
+
+/// A field of the request that broke a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Where: a JSON path, a parameter's or a header's name.
+    pub field: String,
+    /// What was expected there, and the kind of what was found.
+    pub rule: String,
+}
+
+/// Why a request was not answered as asked.
+#[derive(Debug)]
+pub enum Error {
+    /// 400: the body or the event is not what its media type says.
+    Malformed(String),
+    /// 401: no caller, or one that cannot be believed.
+    Unauthorized(&'static str),
+    /// 401: a valid token of somebody who has not registered.
+    UnknownCaller,
+    /// 403: visible to the caller, and not theirs to do.
+    Forbidden(&'static str),
+    /// 404: absent, or invisible to the caller.
+    NotFound(&'static str),
+    /// 405: this function serves another method.
+    MethodNotAllowed(&'static str),
+    /// 409: the state of the resource does not allow it.
+    Conflict(&'static str),
+    /// 409: a request with the same idempotency key is being worked on.
+    KeyInUse,
+    /// 412: If-Match names another version.
+    PreconditionFailed,
+    /// 413: the body is larger than 1 MiB.
+    TooLarge,
+    /// 415: the body is not JSON by its Content-Type.
+    UnsupportedMediaType,
+    /// 422: a rule is broken.
+    Invalid(Vec<FieldError>),
+    /// 422: the idempotency key was used for another request.
+    KeyReused,
+    /// 503, or 500 when the defect is ours: the database.
+    Database(db::Error),
+    /// 500: a variable is missing or wrong.
+    Misconfigured(ConfigError),
+    /// 500: a defect of ours.
+    Internal(String),
+}
+
+/// What RFC 9457 lets a problem say beyond its own members.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Extensions<'a> {
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a [FieldError]>,
+}
+
+/// The public face of an error.
+struct Face<'a> {
+    status: StatusCode,
+    /// The last part of `type`; kebab-case, stable.
+    kind: &'static str,
+    title: &'static str,
+    detail: String,
+    /// Seconds.
+    retry_after: Option<u32>,
+    errors: Option<&'a [FieldError]>,
+}
+
+impl<'a> Face<'a> {
+    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            kind,
+            title,
+            detail: detail.into(),
+            retry_after: None,
+            errors: None,
+        }
+    }
+
+    fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    fn errors(mut self, errors: &'a [FieldError]) -> Self {
+        self.errors = Some(errors);
+        self
+    }
+}
+
+impl Error {
+    /// 401: a valid token of somebody who has not registered.
+    pub fn unknown_caller() -> Self {
+        Self::UnknownCaller
+    }
+
+    /// 401, with a sentence for the client.
+    pub fn unauthorized(detail: &'static str) -> Self {
+        Self::Unauthorized(detail)
+    }
+
+    /// 403, with a sentence for the client.
+    pub fn forbidden(detail: &'static str) -> Self {
+        Self::Forbidden(detail)
+    }
+
+    /// 404 for `what`: a word such as "meeting".
+    pub fn not_found(what: &'static str) -> Self {
+        Self::NotFound(what)
+    }
+
+    /// 409, with a sentence for the client.
+    pub fn conflict(detail: &'static str) -> Self {
+        Self::Conflict(detail)
+    }
+
+    /// 412.
+    pub fn precondition_failed() -> Self {
+        Self::PreconditionFailed
+    }
+
+    /// 422: `field` broke `rule`.
+    pub fn field(field: impl Into<String>, rule: impl Into<String>) -> Self {
+        let (field, rule) = (field.into(), rule.into());
+        Self::Invalid(vec![FieldError { field, rule }])
+    }
+
+    fn face(&self) -> Face<'_> {
+        use StatusCode as S;
+        match self {
+            Self::Malformed(detail) => Face::new(S::BAD_REQUEST, "malformed", "Malformed request", detail),
+            Self::Unauthorized(detail) => Face::new(S::UNAUTHORIZED, "unauthorized", "Not authenticated", *detail),
+            Self::UnknownCaller => Face::new(
+                S::UNAUTHORIZED,
+                "not-registered",
+                "Not registered",
+                "The token is valid, but its subject is not a user yet: POST /api/users/register first.",
+            ),
+            Self::Forbidden(detail) => Face::new(S::FORBIDDEN, "forbidden", "Not allowed", *detail),
+            Self::NotFound(what) => Face::new(
+                S::NOT_FOUND,
+                "not-found",
+                "Not found",
+                format!("There is no such {what}, or you may not see it."),
+            ),
+            Self::MethodNotAllowed(allow) => Face::new(
+                S::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "Method not allowed",
+                format!("Only {allow} is served here."),
+            ),
+            Self::Conflict(detail) => Face::new(S::CONFLICT, "conflict", "Conflict", *detail),
+            Self::KeyInUse => Face::new(
+                S::CONFLICT,
+                "idempotency-key-in-use",
+                "Still running",
+                "A request with this Idempotency-Key is still being worked on: send it again for its answer.",
+            )
+            .retry_after(1),
+            Self::PreconditionFailed => Face::new(
+                S::PRECONDITION_FAILED,
+                "precondition-failed",
+                "Changed meanwhile",
+                "It is not the version that If-Match names: read it again, then repeat the change.",
+            ),
+            Self::TooLarge => Face::new(
+                S::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "Body too large",
+                "The body is larger than 1 MiB (1,048,576 bytes).",
+            ),
+            Self::UnsupportedMediaType => Face::new(
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "Unsupported media type",
+                "The body must be JSON: send Content-Type: application/json.",
+            ),
+            Self::Invalid(errors) => {
+                let named: Vec<_> = errors.iter().map(|e| format!("{}: {}", e.field, e.rule)).collect();
+                Face::new(S::UNPROCESSABLE_ENTITY, "invalid", "Invalid input", named.join("; ")).errors(errors)
+            }
+            Self::KeyReused => Face::new(
+                S::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "Idempotency-Key reused",
+                "This Idempotency-Key was used for a different request: make a new key for a new request.",
+            ),
+            Self::Database(error) => database_face(error),
+            Self::Misconfigured(_) => Face::new(
+                S::INTERNAL_SERVER_ERROR,
+                "misconfigured",
+                "Misconfigured",
+                "The service is not set up correctly; its operators have been told why.",
+            ),
+            Self::Internal(_) => Face::new(
+                S::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Internal error",
+                "Something went wrong on our side. The requestId helps us find it.",
+            ),
+        }
+    }
+
+    /// The response for a client.
+    pub fn into_response(self, request_id: &str) -> Response {
+        let face = self.face();
+        let mut problem = ProblemDetails::from_status_code(face.status)
+            .with_title(face.title)
+            .with_detail(face.detail)
+            .with_extensions(Extensions {
+                request_id,
+                errors: face.errors,
+            });
+        if let Ok(kind) = format!("urn:seer:problem:{}", face.kind).parse::<http::Uri>() {
+            problem = problem.with_type(kind);
+        }
+        let mut response = Response::problem(face.status, &problem);
+        if let Some(seconds) = face.retry_after {
+            response = response.with_header("retry-after", seconds.to_string());
+        }
+        match self {
+            Self::MethodNotAllowed(allow) => response.with_header("allow", allow),
+            // RFC 9110 §11.6.1: a 401 says how to authenticate.
+            Self::Unauthorized(_) | Self::UnknownCaller => response.with_header("www-authenticate", "Bearer"),
+            Self::Malformed(_)
+            | Self::Forbidden(_)
+            | Self::NotFound(_)
+            | Self::Conflict(_)
+            | Self::KeyInUse
+            | Self::PreconditionFailed
+            | Self::TooLarge
+            | Self::UnsupportedMediaType
+            | Self::Invalid(_)
+            | Self::KeyReused
+            | Self::Database(_)
+            | Self::Misconfigured(_)
+            | Self::Internal(_) => response,
+        }
+    }
+
+    /// The operator's line: for our failures only, a client's mistake is in the access log already.
+    pub fn log(&self) {
+        match self {
+            Self::Database(error) => tracing::error!(
+                kind = error.kind.name(),
+                phase = error.phase.name(),
+                sqlstate = error.sqlstate,
+                constraint = error.constraint,
+                attempts = error.attempts,
+                elapsed_ms = u64::try_from(error.elapsed.as_millis()).unwrap_or(u64::MAX),
+                "database: {error}"
+            ),
+            Self::Misconfigured(error) => tracing::error!("configuration: {error}"),
+            Self::Internal(cause) => tracing::error!("internal: {cause}"),
+            Self::Malformed(_)
+            | Self::Unauthorized(_)
+            | Self::UnknownCaller
+            | Self::Forbidden(_)
+            | Self::NotFound(_)
+            | Self::MethodNotAllowed(_)
+            | Self::Conflict(_)
+            | Self::KeyInUse
+            | Self::PreconditionFailed
+            | Self::TooLarge
+            | Self::UnsupportedMediaType
+            | Self::Invalid(_)
+            | Self::KeyReused => {}
+        }
+    }
+}
+
+fn database_face(error: &db::Error) -> Face<'static> {
+    use StatusCode as S;
+    let unavailable = |detail: &'static str, seconds: u32| {
+        Face::new(S::SERVICE_UNAVAILABLE, "database-unavailable", "Database unavailable", detail).retry_after(seconds)
+    };
+    match error.kind {
+        Kind::Refused | Kind::Unresolvable | Kind::Lost | Kind::Starting | Kind::ReadOnly => {
+            unavailable("The database cannot be reached at the moment. Nothing was changed; try again shortly.", 1)
+        }
+        Kind::Timeout if error.phase == Phase::Statement => {
+            unavailable("The database took too long to answer. Nothing was changed; try again.", 1)
+        }
+        Kind::Timeout => unavailable("The database does not answer. Nothing was changed; try again shortly.", 1),
+        Kind::Saturated => unavailable("The database is at its limit of connections. Nothing was changed; try again.", 2),
+        Kind::Conflict | Kind::LockTimeout => {
+            unavailable("Others are changing the same data. Nothing was changed; try again.", 1)
+        }
+        Kind::StalePlan => unavailable("The database is being upgraded. Nothing was changed; try again.", 1),
+        // Waiting mends none of these, but an operator does, and the client need do nothing else.
+        Kind::Tls | Kind::Auth | Kind::NoDatabase => {
+            unavailable("The database cannot be used at the moment; its operators have been told why.", 30)
+        }
+        Kind::CommitUnknown => Face::new(
+            S::SERVICE_UNAVAILABLE,
+            "commit-unknown",
+            "Outcome unknown",
+            "The database was lost while saving, and it could not be found out whether the change was applied. \
+             Repeating the request with the same Idempotency-Key is safe and tells; without a key, read before repeating.",
+        )
+        .retry_after(1),
+        Kind::Config => Face::new(
+            S::INTERNAL_SERVER_ERROR,
+            "misconfigured",
+            "Misconfigured",
+            "The service is not set up correctly; its operators have been told why.",
+        ),
+        Kind::Query => Face::new(
+            S::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Internal error",
+            "Something went wrong on our side. The requestId helps us find it.",
+        ),
+    }
+}
+
+impl From<db::Error> for Error {
+    fn from(error: db::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Self::Misconfigured(error)
+    }
+}
+
+impl From<Error> for db::Stop<Error> {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}

@@ -1,0 +1,254 @@
+//! What a handler asks of its request, and its way to the database.
+//!
+//! Everything a client sent is taken from the event as it is and checked when it is asked for. `read` and `write` run
+//! within the invocation's deadline; `write` takes the Idempotency-Key into account.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::body;
+use super::caller::Caller;
+use super::problem::Error;
+use super::response::Response;
+use super::{Stop, run::Function};
+use crate::config::WebhookSecret;
+use crate::db::{Claim, Deadline, Pool, Session, Written};
+
+/// The largest body, in bytes.
+const LARGEST_BODY: usize = 1024 * 1024;
+
+/// The longest idempotency key, in characters.
+const LONGEST_KEY: usize = 255;
+
+/// One request.
+#[derive(Debug)]
+pub struct Request {
+    event: ApiGatewayV2httpRequest,
+    body: Vec<u8>,
+    deadline: Deadline,
+    function: &'static Function,
+}
+
+impl Request {
+    /// From an event of payload format 2.0.
+    ///
+    /// # Errors
+    /// 413 for a body over 1 MiB, 400 for one whose base64 is broken.
+    pub(super) fn new(
+        mut event: ApiGatewayV2httpRequest,
+        deadline: Deadline,
+        function: &'static Function,
+    ) -> Result<Self, Error> {
+        let text = event.body.take().unwrap_or_default();
+        // Base64 takes four characters for three bytes: refused before it is decoded.
+        let most = if event.is_base64_encoded { LARGEST_BODY.div_ceil(3) * 4 } else { LARGEST_BODY };
+        if text.len() > most {
+            return Err(Error::TooLarge);
+        }
+        let body = if event.is_base64_encoded {
+            STANDARD.decode(text).map_err(|_| Error::Malformed("The body is not valid base64.".to_owned()))?
+        } else {
+            text.into_bytes()
+        };
+        if body.len() > LARGEST_BODY {
+            return Err(Error::TooLarge);
+        }
+        Ok(Self {
+            event,
+            body,
+            deadline,
+            function,
+        })
+    }
+
+    /// When the answer is due.
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// The raw body.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The headers; API Gateway sends their names in lower case.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.event.headers
+    }
+
+    /// The caller.
+    ///
+    /// # Errors
+    /// 401 when the gateway named none.
+    pub fn caller(&self) -> Result<Caller, Error> {
+        let authorizer = self.event.request_context.authorizer.as_ref();
+        let claims = authorizer.and_then(|authorizer| authorizer.jwt.as_ref()).map(|jwt| &jwt.claims);
+        claims.map_or_else(|| Caller::from_claims(&Default::default()), Caller::from_claims)
+    }
+
+    /// A UUID from the path.
+    ///
+    /// # Errors
+    /// 422 naming the parameter.
+    pub fn id(&self, name: &str) -> Result<Uuid, Error> {
+        let text = self.event.path_parameters.get(name).map(String::as_str).unwrap_or_default();
+        // The hyphenated form only: `uuid` would also take braces, a URN prefix and no hyphens.
+        text.parse()
+            .ok()
+            .filter(|_| text.len() == 36)
+            .ok_or_else(|| Error::field(name, "must be a UUID such as 01890c5e-0000-7000-8000-000000000000"))
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// 415, 400, or 422 naming the field; see [`body::json`].
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let content_type = self.headers().get(http::header::CONTENT_TYPE);
+        body::json(content_type.and_then(|value| value.to_str().ok()), &self.body)
+    }
+
+    /// The query string as a struct of fields that read from text.
+    ///
+    /// # Errors
+    /// 422 naming the parameter.
+    pub fn query<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        body::query(self.event.raw_query_string.as_deref().unwrap_or_default())
+    }
+
+    /// The If-Match header (RFC 9110 §13.1.1).
+    ///
+    /// # Errors
+    /// 422 naming the header when it holds no entity tag of ours.
+    pub fn if_match(&self) -> Result<IfMatch, Error> {
+        let mut tags = self.headers().get_all(http::header::IF_MATCH).iter().peekable();
+        if tags.peek().is_none() {
+            return Ok(IfMatch::Absent);
+        }
+        let mut versions = Vec::new();
+        for tag in tags.flat_map(|value| value.to_str().unwrap_or("?").split(',')) {
+            let tag = tag.trim();
+            if tag == "*" {
+                return Ok(IfMatch::Absent);
+            }
+            let quoted = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            let Some(version) = quoted else {
+                return Err(Error::field("If-Match", "must be an ETag as it was received, quotes included, or *"));
+            };
+            // A strong comparison: a tag we never gave matches nothing.
+            versions.extend(version.parse::<i32>().ok());
+        }
+        Ok(IfMatch::Versions(versions))
+    }
+
+    /// The key that webhooks are signed with.
+    ///
+    /// # Errors
+    /// 500 when the operator has set none.
+    pub fn webhook_secret(&self) -> Result<&'static WebhookSecret, Error> {
+        self.function.config.webhook_secret.as_ref().map_err(|error| Error::from(error.clone()))
+    }
+
+    /// Runs a read; see [`Pool::read`].
+    ///
+    /// # Errors
+    /// What `work` refused, or the database's failure.
+    pub async fn read<T, W>(&self, work: W) -> Result<T, Error>
+    where
+        W: AsyncFn(&mut Session) -> Result<T, Stop>,
+    {
+        self.pool()?.read(self.deadline, work).await
+    }
+
+    /// Runs a write exactly once; see [`Pool::write`]. With an Idempotency-Key header, the same request gets the same
+    /// answer again, for 24 hours.
+    ///
+    /// # Errors
+    /// What `work` refused, 409 or 422 for the key, or the database's failure.
+    pub async fn write<W>(&self, work: W) -> Result<Response, Error>
+    where
+        W: AsyncFn(&mut Session) -> Result<Response, Stop>,
+    {
+        let claim = match self.idempotency_key()? {
+            Some(key) => self.claim(&self.caller()?.sub, key),
+            None => Claim::anonymous(),
+        };
+        self.apply(&claim, work).await
+    }
+
+    /// As [`write`](Self::write), under a key that the request carries elsewhere; `scope` keeps such keys apart.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn write_once<W>(&self, scope: &str, key: &str, work: W) -> Result<Response, Error>
+    where
+        W: AsyncFn(&mut Session) -> Result<Response, Stop>,
+    {
+        self.apply(&self.claim(scope, key), work).await
+    }
+
+    async fn apply<W>(&self, claim: &Claim, work: W) -> Result<Response, Error>
+    where
+        W: AsyncFn(&mut Session) -> Result<Response, Stop>,
+    {
+        match self.pool()?.write(self.deadline, claim, work, Response::save).await? {
+            Written::Done(response) => Ok(response),
+            Written::Replayed(saved) => Response::replay(&saved),
+            Written::Running => Err(Error::KeyInUse),
+            Written::Reused => Err(Error::KeyReused),
+        }
+    }
+
+    fn claim(&self, caller: &str, key: &str) -> Claim {
+        let method = self.event.request_context.http.method.as_str().as_bytes();
+        let path = self.event.raw_path.as_deref().unwrap_or_default().as_bytes();
+        Claim::keyed(caller, key, &[method, path, &self.body])
+    }
+
+    fn idempotency_key(&self) -> Result<Option<&str>, Error> {
+        let Some(value) = self.headers().get("idempotency-key") else {
+            return Ok(None);
+        };
+        let key = value.to_str().ok().map(str::trim).filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+        key.map(Some).ok_or_else(|| Error::field("Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
+    }
+
+    /// The pool, for what is neither a read nor a write.
+    ///
+    /// # Errors
+    /// 500 when `DATABASE_URL` cannot be used.
+    pub fn pool(&self) -> Result<&'static Pool, Error> {
+        self.function.pool()
+    }
+}
+
+/// What If-Match asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IfMatch {
+    /// No condition, or any version.
+    Absent,
+    /// One of these.
+    Versions(Vec<i32>),
+}
+
+impl IfMatch {
+    /// Whether a resource at `version` may be changed.
+    pub fn allows(&self, version: i32) -> bool {
+        match self {
+            Self::Absent => true,
+            Self::Versions(versions) => versions.contains(&version),
+        }
+    }
+
+    /// The versions as a parameter of a statement; `None` allows any.
+    pub fn versions(&self) -> Option<&[i32]> {
+        match self {
+            Self::Absent => None,
+            Self::Versions(versions) => Some(versions),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What a handler answers: status, headers, a JSON body. It can be saved and given again for a replay.
+
+use http::StatusCode;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
+use lambda_http::{Body, http::HeaderMap};
+use serde::{Deserialize, Serialize};
+
+use super::problem::Error;
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Response {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Option<String>,
+}
+
+impl Response {
+    /// 200 with a JSON body.
+    pub fn ok<T: Serialize>(body: &T) -> Self {
+        Self::json(StatusCode::OK, "application/json", body)
+    }
+
+    /// 201 with a JSON body and where the new resource is.
+    pub fn created<T: Serialize>(location: impl Into<String>, body: &T) -> Self {
+        Self::json(StatusCode::CREATED, "application/json", body).with_header("location", location)
+    }
+
+    /// 204.
+    pub fn no_content() -> Self {
+        Self {
+            status: StatusCode::NO_CONTENT.as_u16(),
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    /// 503 with a JSON body: what health answers when the database is down.
+    pub fn unavailable<T: Serialize>(body: &T) -> Self {
+        Self::json(StatusCode::SERVICE_UNAVAILABLE, "application/json", body)
+    }
+
+    /// RFC 9457.
+    pub(super) fn problem<T: Serialize>(status: StatusCode, problem: &T) -> Self {
+        Self::json(status, "application/problem+json", problem)
+    }
+
+    fn json<T: Serialize>(status: StatusCode, content_type: &str, body: &T) -> Self {
+        // Serializing our own types fails for none of their values; were it to, the client still gets an answer.
+        let (status, body) = match serde_json::to_string(body) {
+            Ok(body) => (status, body),
+            Err(error) => {
+                tracing::error!(%error, "a response could not be written as JSON");
+                (StatusCode::INTERNAL_SERVER_ERROR, "{}".to_owned())
+            }
+        };
+        Self {
+            status: status.as_u16(),
+            headers: vec![("content-type".to_owned(), content_type.to_owned())],
+            body: Some(body),
+        }
+    }
+
+    /// The same, with one more header; `name` in lower case.
+    pub fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The same, with the version as a strong entity tag (RFC 9110 §8.8.3).
+    pub fn with_etag(self, version: i32) -> Self {
+        self.with_header("etag", format!("\"{version}\""))
+    }
+
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The bytes to keep under an idempotency key.
+    pub(super) fn save(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// The answer that was saved, marked as a replay.
+    pub(super) fn replay(saved: &[u8]) -> Result<Self, Error> {
+        let response: Self =
+            serde_json::from_slice(saved).map_err(|error| Error::Internal(format!("a saved response: {error}")))?;
+        Ok(response.with_header("idempotency-replayed", "true"))
+    }
+
+    /// As API Gateway takes it, payload format 2.0.
+    pub(super) fn into_event(self) -> ApiGatewayV2httpResponse {
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.headers {
+            if let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), value.parse()) {
+                headers.append(name, value);
+            }
+        }
+        let mut event = ApiGatewayV2httpResponse::default();
+        event.status_code = self.status.into();
+        event.headers = headers;
+        event.body = self.body.map(Body::Text);
+        event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_is_the_saved_answer_and_says_so() {
+        let first = Response::created("/api/meetings/1", &serde_json::json!({"id": 1}));
+        let again = Response::replay(&first.save()).unwrap();
+        assert_eq!(again.status, 201);
+        assert_eq!(again.body, first.body);
+        assert!(again.headers.contains(&("idempotency-replayed".to_owned(), "true".to_owned())));
+        assert!(again.headers.contains(&("location".to_owned(), "/api/meetings/1".to_owned())));
+    }
+}

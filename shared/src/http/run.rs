@@ -1,0 +1,276 @@
+//! `main` of every function: INIT, the event loop, shutdown, snapshots.
+//!
+//! INIT reads the configuration, opens the first connection within a budget and goes on whatever comes of it: a function
+//! always reaches its event loop and answers. A handler's error, panic or lateness becomes a response here, never a
+//! function error, which the gateway would turn into a bare 500. Nothing runs in the background but the extension's
+//! long poll, which makes Lambda send SIGTERM.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use lambda_http::request::LambdaRequest;
+use lambda_http::{BoxFuture, LambdaEvent, SnapStartResource, service_fn};
+use lambda_runtime::Runtime;
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+use tracing::{Instrument as _, Level};
+
+use super::problem::Error;
+use super::request::Request;
+use super::response::Response;
+use crate::config::{Config, ConfigError};
+use crate::db::{Deadline, Pool};
+use crate::telemetry;
+
+/// What lives as long as the execution environment.
+#[derive(Debug)]
+pub struct Function {
+    /// The environment's variables, read once.
+    pub config: Config,
+    pool: Result<Pool, ConfigError>,
+    cold: AtomicBool,
+}
+
+impl Function {
+    fn new(config: Config) -> Self {
+        let pool = config.database.as_ref().map(|database| Pool::new(database, &config.lambda));
+        Self {
+            pool: pool.map_err(Clone::clone),
+            config,
+            cold: AtomicBool::new(true),
+        }
+    }
+
+    /// The pool.
+    ///
+    /// # Errors
+    /// 500 when `DATABASE_URL` cannot be used.
+    pub fn pool(&self) -> Result<&Pool, Error> {
+        self.pool.as_ref().map_err(|error| Error::from(error.clone()))
+    }
+}
+
+/// Runs a function that serves one route, such as `"GET /api/meetings/{id}"`, until Lambda ends the environment.
+pub fn run<H, F>(route: &'static str, handle: H) -> ExitCode
+where
+    H: Fn(Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response, Error>> + Send + 'static,
+{
+    run_with_schedule(route, handle, |_, _| async {
+        Err(Error::Malformed("This function serves HTTP requests only.".to_owned()))
+    })
+}
+
+/// As [`run`], for a function that a schedule invokes too: any event that is not an HTTP request goes to `scheduled`.
+pub fn run_with_schedule<H, F, S, G>(route: &'static str, handle: H, scheduled: S) -> ExitCode
+where
+    H: Fn(Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response, Error>> + Send + 'static,
+    S: Fn(&'static Function, Deadline) -> G + Clone + Send + Sync + 'static,
+    G: Future<Output = Result<Value, Error>> + Send + 'static,
+{
+    let config = Config::from_env();
+    telemetry::init(*config.log_level.as_ref().unwrap_or(&Level::INFO));
+    if let Err(error) = &config.log_level {
+        tracing::warn!("configuration: {error}");
+    }
+    let many = config.lambda.max_concurrency > 1;
+    // One environment is one process: what it holds is never freed before it ends.
+    let function: &'static Function = Box::leak(Box::new(Function::new(config)));
+    let mut builder = if many {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let runtime = match builder.enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("the async runtime did not start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(serve(function, route, handle, scheduled))
+}
+
+async fn serve<H, F, S, G>(function: &'static Function, route: &'static str, handle: H, scheduled: S) -> ExitCode
+where
+    H: Fn(Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response, Error>> + Send + 'static,
+    S: Fn(&'static Function, Deadline) -> G + Clone + Send + Sync + 'static,
+    G: Future<Output = Result<Value, Error>> + Send + 'static,
+{
+    tokio::join!(verify(function), close_on_sigterm(function));
+    let service = service_fn(move |event: LambdaEvent<LambdaRequest>| {
+        let (handle, scheduled) = (handle.clone(), scheduled.clone());
+        async move { Ok::<Value, lambda_runtime::Error>(answer(function, route, event, handle, scheduled).await) }
+    });
+    let connections = Arc::new(Connections(function));
+    match Runtime::new(service).register_snapstart_resource(connections).run_concurrent().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("the Lambda runtime ended: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Opens the first connection in INIT; one line says how it went.
+async fn verify(function: &Function) {
+    match &function.pool {
+        Ok(pool) => match pool.verify().await {
+            Ok(()) => tracing::debug!("connected during INIT"),
+            Err(error) => tracing::warn!("starting without a database: {error}"),
+        },
+        Err(error) => tracing::error!("starting without a database: {error}"),
+    }
+}
+
+/// Answers one event: always with a value, whatever happens in the handler.
+async fn answer<H, F, S, G>(
+    function: &'static Function,
+    route: &'static str,
+    event: LambdaEvent<LambdaRequest>,
+    handle: H,
+    scheduled: S,
+) -> Value
+where
+    H: Fn(Request) -> F,
+    F: Future<Output = Result<Response, Error>>,
+    S: Fn(&'static Function, Deadline) -> G,
+    G: Future<Output = Result<Value, Error>>,
+{
+    let since = Instant::now();
+    let LambdaEvent { payload, context } = event;
+    let deadline = Deadline::of_invocation(context.deadline);
+    let cold_start = function.cold.swap(false, Ordering::Relaxed);
+    let request_id = context.request_id;
+    let span = tracing::info_span!("invocation", request_id, cold_start);
+    let elapsed_ms = || u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+    async {
+        let http = if let LambdaRequest::ApiGatewayV2(event) = payload {
+            Ok(event)
+        } else if let LambdaRequest::PassThrough(text) = payload {
+            Err(text)
+        } else {
+            Err(String::new())
+        };
+        let response = match http {
+            Ok(event) => within(deadline, respond(function, route, event, deadline, handle)).await,
+            // Shaped like a request, and unreadable: somebody waits for an HTTP answer.
+            Err(text) if text.contains("\"requestContext\"") => {
+                Err(Error::Malformed("The request could not be read.".to_owned()))
+            }
+            Err(_) => {
+                let report = within(deadline, scheduled(function, deadline)).await;
+                let report = report.unwrap_or_else(|error| {
+                    error.log();
+                    Value::Null
+                });
+                tracing::info!(duration_ms = elapsed_ms(), "scheduled");
+                return report;
+            }
+        };
+        let response = response.unwrap_or_else(|error| {
+            error.log();
+            error.into_response(&request_id)
+        });
+        tracing::info!(route, status = response.status(), duration_ms = elapsed_ms(), "answered");
+        let event = response.with_header("x-request-id", request_id.as_str()).into_event();
+        serde_json::to_value(event).unwrap_or_default()
+    }
+    .instrument(span)
+    .await
+}
+
+async fn respond<H, F>(
+    function: &'static Function,
+    route: &'static str,
+    event: ApiGatewayV2httpRequest,
+    deadline: Deadline,
+    handle: H,
+) -> Result<Response, Error>
+where
+    H: Fn(Request) -> F,
+    F: Future<Output = Result<Response, Error>>,
+{
+    let method = route.split(' ').next().unwrap_or_default();
+    if event.request_context.http.method.as_str() != method {
+        return Err(Error::MethodNotAllowed(method));
+    }
+    handle(Request::new(event, deadline, function)?).await
+}
+
+/// How much later than the database's own waits the handler is given up: their error says more.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// A panic is our defect and a late handler too: both become an answer. What either held is dropped, its connection
+/// included.
+async fn within<T>(deadline: Deadline, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let caught = AssertUnwindSafe(work).catch_unwind();
+    match timeout(deadline.left() + GRACE, caught).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => Err(Error::Internal(format!("panicked: {}", message(&panic)))),
+        Err(_) => Err(Error::Internal("the handler did not end by its deadline".to_owned())),
+    }
+}
+
+fn message(panic: &Box<dyn Any + Send>) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
+}
+
+/// Says goodbye to the server when the environment is shut down. Lambda sends SIGTERM only where an extension is
+/// registered, so an internal one is, for no events. An implementation of the Runtime API without extensions is fine:
+/// then there is no SIGTERM either.
+async fn close_on_sigterm(function: &'static Function) {
+    let extension = lambda_extension::Extension::new()
+        .with_events(&[])
+        .with_extension_name("seer-graceful-shutdown")
+        .register();
+    let registered = match timeout(Duration::from_secs(1), extension).await {
+        Ok(Ok(registered)) => registered,
+        Ok(Err(_)) | Err(_) => return tracing::debug!("no extension registered: no goodbye on shutdown"),
+    };
+    // Lambda ends INIT only when the extension asks for its next event.
+    tokio::spawn(async move {
+        let _ = registered.run().await;
+    });
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return tracing::warn!("SIGTERM cannot be waited for: no goodbye on shutdown");
+    };
+    tokio::spawn(async move {
+        terminate.recv().await;
+        if let Ok(pool) = &function.pool {
+            pool.close_idle().await;
+        }
+        std::process::exit(0);
+    });
+}
+
+/// Keeps connections out of a snapshot, where every restored environment would share them.
+struct Connections(&'static Function);
+
+impl SnapStartResource for Connections {
+    fn before_snapshot(&self) -> BoxFuture<'_, Result<(), lambda_runtime::Error>> {
+        Box::pin(async {
+            if let Ok(pool) = &self.0.pool {
+                pool.close_idle().await;
+            }
+            Ok(())
+        })
+    }
+
+    fn after_restore(&self) -> BoxFuture<'_, Result<(), lambda_runtime::Error>> {
+        Box::pin(async {
+            verify(self.0).await;
+            Ok(())
+        })
+    }
+}
