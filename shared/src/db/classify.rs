@@ -81,12 +81,8 @@ fn kind_of_sqlstate(code: &str) -> Kind {
 /// transaction makes true until COMMIT is sent.
 pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
     match phase {
-        Phase::Config => Verdict::Permanent,
-        Phase::Acquire => match kind {
-            // Everyone ahead in the queue holds a connection; the wait had its whole budget.
-            Kind::Timeout => Verdict::Permanent,
-            other => verdict(Phase::Connect, other, repeatable),
-        },
+        // Nothing was tried, or the wait for a free connection had its whole budget.
+        Phase::Config | Phase::Acquire => Verdict::Permanent,
         Phase::Connect => match kind {
             Kind::Refused
             | Kind::Unresolvable

@@ -174,7 +174,9 @@ pub async fn attempt(target: &Target, purpose: Purpose, deadline: Deadline) -> R
 }
 
 async fn open(target: &Target) -> Result<Live, sqlx::Error> {
-    let mut connection = Tuned::new(PgConnection::connect_with(&target.options)).await?;
+    #[expect(clippy::disallowed_methods, reason = "this is the one door")]
+    let connect = PgConnection::connect_with(&target.options);
+    let mut connection = Tuned::new(connect).await?;
     let opened = Moment::now();
     let row = connection.fetch_one(sqlx::raw_sql(FACTS)).await?;
     Ok(Live {

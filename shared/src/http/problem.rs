@@ -50,7 +50,7 @@ pub enum Error {
     /// 422: the idempotency key was used for another request.
     KeyReused,
     /// 503, or 500 when the defect is ours: the database.
-    Database(db::Error),
+    Database(Box<db::Error>),
     /// 500: a variable is missing or wrong.
     Misconfigured(ConfigError),
     /// 500: a defect of ours.
@@ -329,7 +329,7 @@ fn database_face(error: &db::Error) -> Face<'static> {
 
 impl From<db::Error> for Error {
     fn from(error: db::Error) -> Self {
-        Self::Database(error)
+        Self::Database(Box::new(error))
     }
 }
 
