@@ -2,3 +2,4 @@
 pub mod gateway;
 pub mod lambda;
 pub mod postgres;
+pub mod proxy;

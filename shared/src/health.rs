@@ -102,7 +102,11 @@ impl Report {
     pub fn public(&self) -> Public {
         Public {
             status: self.status,
-            database: if self.server.is_some() { "connected" } else { "disconnected" },
+            database: if self.server.is_some() {
+                "connected"
+            } else {
+                "disconnected"
+            },
             timestamp: self.timestamp,
             latency_ms: self.connect_ms + self.query_ms.unwrap_or_default(),
         }
@@ -210,7 +214,11 @@ fn emit_metrics(report: &Report) {
         set("ConnectionsUsed", Unit::Count, server.connections_used as f64);
         set("ConnectionsMax", Unit::Count, server.connections_max as f64);
         set("ConnectionsUsedPercent", Unit::Percent, server.percent_used() as f64);
-        set("OldestTransaction", Unit::Seconds, server.oldest_transaction_seconds as f64);
+        set(
+            "OldestTransaction",
+            Unit::Seconds,
+            server.oldest_transaction_seconds as f64,
+        );
     }
     if let Err(error) = collector.flush(std::io::stdout()) {
         tracing::error!("metrics are not written: {error}");

@@ -121,12 +121,9 @@ pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
             Kind::Conflict | Kind::LockTimeout => Verdict::Transient,
             Kind::ReadOnly | Kind::Saturated | Kind::Starting => Verdict::Reconnect,
             Kind::Lost | Kind::Timeout | Kind::Refused | Kind::Unresolvable | Kind::Tls => Verdict::Ambiguous,
-            Kind::StalePlan
-            | Kind::Auth
-            | Kind::NoDatabase
-            | Kind::Config
-            | Kind::CommitUnknown
-            | Kind::Query => Verdict::Permanent,
+            Kind::StalePlan | Kind::Auth | Kind::NoDatabase | Kind::Config | Kind::CommitUnknown | Kind::Query => {
+                Verdict::Permanent
+            }
         },
     }
 }
@@ -175,7 +172,9 @@ mod tests {
 
     #[test]
     fn what_the_server_refused_on_its_merits_is_permanent() {
-        for code in ["23505", "23503", "23514", "22P02", "42601", "42P01", "22001", "XX000", ""] {
+        for code in [
+            "23505", "23503", "23514", "22P02", "42601", "42P01", "22001", "XX000", "",
+        ] {
             let kind = kind_of_sqlstate(code);
             for phase in [Phase::Statement, Phase::Commit] {
                 assert_eq!(verdict(phase, kind, true), Verdict::Permanent, "{code}");

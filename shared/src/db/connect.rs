@@ -69,10 +69,7 @@ impl Target {
         } else {
             options.options([
                 ("statement_timeout", statement_timeout.as_millis().to_string()),
-                (
-                    "idle_in_transaction_session_timeout",
-                    idle_in_transaction.to_string(),
-                ),
+                ("idle_in_transaction_session_timeout", idle_in_transaction.to_string()),
                 ("idle_session_timeout", IDLE_SESSION.as_millis().to_string()),
             ])
         };
@@ -192,12 +189,7 @@ async fn open(target: &Target) -> Result<Live, sqlx::Error> {
 }
 
 /// Attempts until one succeeds, the cause is permanent, or `deadline` or the attempts are spent.
-pub async fn effort(
-    target: &Target,
-    purpose: Purpose,
-    retry: &RetryConfig,
-    deadline: Deadline,
-) -> Result<Live, Error> {
+pub async fn effort(target: &Target, purpose: Purpose, retry: &RetryConfig, deadline: Deadline) -> Result<Live, Error> {
     let mut effort = Effort::new(Policy::Connect, retry, deadline);
     let mut last: Option<Error> = None;
     loop {

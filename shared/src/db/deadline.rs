@@ -35,9 +35,7 @@ impl Deadline {
 
     /// The deadline of an invocation, from the context's milliseconds since the Unix epoch, less the reserve.
     pub fn of_invocation(epoch_ms: u64) -> Self {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let left = Duration::from_millis(epoch_ms).saturating_sub(now);
         let left = if left.is_zero() {
             FUNCTION_TIMEOUT

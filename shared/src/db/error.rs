@@ -71,7 +71,9 @@ impl Kind {
         match self {
             Self::Refused => "check that PostgreSQL runs and that DATABASE_URL names its host and port",
             Self::Unresolvable => "check the host in DATABASE_URL and the resolver of this network",
-            Self::Timeout => "check the route to the server (security group, subnet), its load, and locks held by others",
+            Self::Timeout => {
+                "check the route to the server (security group, subnet), its load, and locks held by others"
+            }
             Self::Tls => "check sslmode and sslrootcert in DATABASE_URL against the server's certificate",
             Self::Auth => "check user and password in DATABASE_URL, and pg_hba.conf",
             Self::NoDatabase => "create the database, or correct its name in DATABASE_URL",
@@ -188,7 +190,12 @@ impl fmt::Display for Error {
         if !self.tried.is_empty() {
             write!(f, " ({})", self.tried)?;
         }
-        write!(f, " after {} attempt(s) in {} ms", self.attempts, self.elapsed.as_millis())?;
+        write!(
+            f,
+            " after {} attempt(s) in {} ms",
+            self.attempts,
+            self.elapsed.as_millis()
+        )?;
         if let Some(sqlstate) = &self.sqlstate {
             write!(f, ", SQLSTATE {sqlstate}")?;
         }

@@ -17,7 +17,10 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// The connection's or the first failing migration's; each migration is applied whole or not at all.
 pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, MigrateError> {
     let options = url.connect_options("seer migrate");
-    #[expect(clippy::disallowed_methods, reason = "a migration may run for hours: no pool, no limits")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a migration may run for hours: no pool, no limits"
+    )]
     let mut connection = PgConnection::connect_with(&options).await?;
     if let Some(schema) = url.search_path() {
         let sql = sqlx::AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {schema}"));

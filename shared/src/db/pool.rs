@@ -134,7 +134,10 @@ impl Pool {
         let deadline = deadline.within(whole);
         let Ok(slot) = timeout(deadline.left(), self.slots.get()).await else {
             return Err(Error::bare(Kind::Timeout, Phase::Acquire)
-                .trying(format!("all {} connections of this environment", self.slots.status().max_size))
+                .trying(format!(
+                    "all {} connections of this environment",
+                    self.slots.status().max_size
+                ))
                 .after(1, since.elapsed()));
         };
         let mut slot = match slot {

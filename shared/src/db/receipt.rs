@@ -74,11 +74,7 @@ impl Claim {
     }
 
     /// BEGIN, the transaction's settings, its id and, for a client's key, what is known under it: one round trip.
-    pub(super) async fn begin(
-        &self,
-        session: &mut Session,
-        settings: &str,
-    ) -> Result<(String, Found), sqlx::Error> {
+    pub(super) async fn begin(&self, session: &mut Session, settings: &str) -> Result<(String, Found), sqlx::Error> {
         let mut sql = format!("BEGIN;{settings}SELECT pg_current_xact_id()::text AS xid");
         if self.keyed {
             let (lock, key) = (self.lock(), hex(&self.key));

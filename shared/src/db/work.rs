@@ -40,7 +40,10 @@ pub enum Written<T> {
 /// How one attempt at a write ended.
 enum Attempt<T, R> {
     /// An answer is had; `clean` says whether the connection may be kept.
-    Ended { answer: Result<Written<T>, R>, clean: bool },
+    Ended {
+        answer: Result<Written<T>, R>,
+        clean: bool,
+    },
     Failed(Error),
     /// COMMIT was sent and its reply was not had.
     Unknown(T, String, Error),
@@ -157,7 +160,12 @@ impl Pool {
         let begun = bounded::<_, R>(deadline, async { Ok(claim.begin(session, &settings).await?) }).await;
         let (xid, found) = match begun {
             Ok(begun) => begun,
-            Err(Stop::Refused(refusal)) => return Attempt::Ended { answer: Err(refusal), clean: false },
+            Err(Stop::Refused(refusal)) => {
+                return Attempt::Ended {
+                    answer: Err(refusal),
+                    clean: false,
+                };
+            }
             Err(Stop::Failed(cause)) => return Attempt::Failed(self.failed(Phase::Statement, cause)),
         };
         let answer = match found {
@@ -167,8 +175,14 @@ impl Pool {
                     let patience = deadline.within(deadline.left() / 2);
                     let commit = async { Ok(claim.commit(session, &save(&value)).await?) };
                     return match bounded::<_, R>(patience, commit).await {
-                        Ok(()) => Attempt::Ended { answer: Ok(Written::Done(value)), clean: true },
-                        Err(Stop::Refused(refusal)) => Attempt::Ended { answer: Err(refusal), clean: false },
+                        Ok(()) => Attempt::Ended {
+                            answer: Ok(Written::Done(value)),
+                            clean: true,
+                        },
+                        Err(Stop::Refused(refusal)) => Attempt::Ended {
+                            answer: Err(refusal),
+                            clean: false,
+                        },
                         Err(Stop::Failed(cause)) => {
                             let failed = self.failed(Phase::Commit, cause);
                             match verdict(Phase::Commit, failed.kind, true) {
@@ -300,10 +314,7 @@ async fn rollback<R>(session: &mut Session) -> Result<(), Stop<R>> {
 }
 
 /// Bounds a wait by the deadline; a wait that ends there is a timed-out socket, and its connection must be dropped.
-async fn bounded<T, R>(
-    deadline: Deadline,
-    work: impl Future<Output = Result<T, Stop<R>>>,
-) -> Result<T, Stop<R>> {
+async fn bounded<T, R>(deadline: Deadline, work: impl Future<Output = Result<T, Stop<R>>>) -> Result<T, Stop<R>> {
     timeout(deadline.left(), work).await.unwrap_or_else(|_| {
         let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within the time left");
         Err(Stop::Failed(sqlx::Error::Io(late)))

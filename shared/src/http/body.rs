@@ -17,7 +17,9 @@ const LONGEST_RULE: usize = 300;
 /// 415 unless the media type is `application/json` or `…+json` (or absent), 400 for anything that is not JSON, 422 for
 /// a field that breaks a rule, with its path.
 pub fn json<T: DeserializeOwned>(content_type: Option<&str>, body: &[u8]) -> Result<T, Error> {
-    let media_type = content_type.and_then(|value| value.split(';').next()).unwrap_or("application/json");
+    let media_type = content_type
+        .and_then(|value| value.split(';').next())
+        .unwrap_or("application/json");
     let media_type = media_type.trim().to_ascii_lowercase();
     if media_type != "application/json" && !media_type.ends_with("+json") {
         return Err(Error::UnsupportedMediaType);
@@ -39,7 +41,10 @@ pub fn json<T: DeserializeOwned>(content_type: Option<&str>, body: &[u8]) -> Res
 pub fn query<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
     let mut parameters = Map::new();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        if parameters.insert(name.to_string(), Value::String(value.into_owned())).is_some() {
+        if parameters
+            .insert(name.to_string(), Value::String(value.into_owned()))
+            .is_some()
+        {
             return Err(Error::field(name, "must be given once"));
         }
     }
@@ -57,7 +62,9 @@ fn rejected(path: &str, error: &serde_json::Error) -> Error {
     // serde_json ends its messages with where it stopped reading, which a path says better.
     let rule = message.split(" at line ").next().unwrap_or(&message);
     // Missing and unknown fields are reported at their parent; the name is in the message.
-    let named = rule.strip_prefix("missing field `").or_else(|| rule.strip_prefix("unknown field `"));
+    let named = rule
+        .strip_prefix("missing field `")
+        .or_else(|| rule.strip_prefix("unknown field `"));
     let name = named.and_then(|rest| rest.split('`').next());
     let field = match name {
         Some(name) if path == "." => name.to_owned(),
@@ -74,7 +81,11 @@ fn rejected(path: &str, error: &serde_json::Error) -> Error {
 }
 
 fn not_json(error: &serde_json::Error) -> Error {
-    Error::Malformed(format!("The body is not valid JSON: line {}, column {}.", error.line(), error.column()))
+    Error::Malformed(format!(
+        "The body is not valid JSON: line {}, column {}.",
+        error.line(),
+        error.column()
+    ))
 }
 
 #[cfg(test)]

@@ -48,14 +48,22 @@ mod tests {
     use super::*;
 
     fn caller(claims: &[(&str, &str)]) -> Result<Caller, Error> {
-        let owned = claims.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let owned = claims
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Caller::from_claims(&owned.collect())
     }
 
     #[test]
     fn no_usable_sub_is_no_caller() {
         let long = "x".repeat(256);
-        for claims in [vec![], vec![("sub", "")], vec![("sub", " ")], vec![("sub", "a\0b")], vec![("sub", &*long)]] {
+        for claims in [
+            vec![],
+            vec![("sub", "")],
+            vec![("sub", " ")],
+            vec![("sub", "a\0b")],
+            vec![("sub", &*long)],
+        ] {
             assert!(matches!(caller(&claims), Err(Error::Unauthorized(_))), "{claims:?}");
         }
     }

@@ -68,7 +68,10 @@ impl Cursor {
         if !(0..=9999).contains(&chrono::Datelike::year(&at)) {
             return None;
         }
-        Some(Self { at, id: Uuid::from_slice(id).ok()? })
+        Some(Self {
+            at,
+            id: Uuid::from_slice(id).ok()?,
+        })
     }
 }
 
@@ -135,7 +138,10 @@ mod tests {
 
     #[test]
     fn the_last_page_has_no_cursor() {
-        let key = |n: &u32| Cursor { at: DateTime::UNIX_EPOCH, id: Uuid::from_u128(u128::from(*n)) };
+        let key = |n: &u32| Cursor {
+            at: DateTime::UNIX_EPOCH,
+            id: Uuid::from_u128(u128::from(*n)),
+        };
         let limit = Limit(2);
         assert_eq!(Page::of(vec![1, 2], limit, key).next_cursor, None);
         let page = Page::of(vec![1, 2, 3], limit, key);

@@ -285,7 +285,13 @@ impl Error {
 fn database_face(error: &db::Error) -> Face<'static> {
     use StatusCode as S;
     let unavailable = |detail: &'static str, seconds: u32| {
-        Face::new(S::SERVICE_UNAVAILABLE, "database-unavailable", "Database unavailable", detail).retry_after(seconds)
+        Face::new(
+            S::SERVICE_UNAVAILABLE,
+            "database-unavailable",
+            "Database unavailable",
+            detail,
+        )
+        .retry_after(seconds)
     };
     match error.kind {
         Kind::Refused | Kind::Unresolvable | Kind::Lost | Kind::Starting | Kind::ReadOnly => {

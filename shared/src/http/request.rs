@@ -45,12 +45,18 @@ impl Request {
     ) -> Result<Self, Error> {
         let text = event.body.take().unwrap_or_default();
         // Base64 takes four characters for three bytes: refused before it is decoded.
-        let most = if event.is_base64_encoded { LARGEST_BODY.div_ceil(3) * 4 } else { LARGEST_BODY };
+        let most = if event.is_base64_encoded {
+            LARGEST_BODY.div_ceil(3) * 4
+        } else {
+            LARGEST_BODY
+        };
         if text.len() > most {
             return Err(Error::TooLarge);
         }
         let body = if event.is_base64_encoded {
-            STANDARD.decode(text).map_err(|_| Error::Malformed("The body is not valid base64.".to_owned()))?
+            STANDARD
+                .decode(text)
+                .map_err(|_| Error::Malformed("The body is not valid base64.".to_owned()))?
         } else {
             text.into_bytes()
         };
@@ -86,7 +92,9 @@ impl Request {
     /// 401 when the gateway named none.
     pub fn caller(&self) -> Result<Caller, Error> {
         let authorizer = self.event.request_context.authorizer.as_ref();
-        let claims = authorizer.and_then(|authorizer| authorizer.jwt.as_ref()).map(|jwt| &jwt.claims);
+        let claims = authorizer
+            .and_then(|authorizer| authorizer.jwt.as_ref())
+            .map(|jwt| &jwt.claims);
         claims.map_or_else(|| Caller::from_claims(&Default::default()), Caller::from_claims)
     }
 
@@ -95,7 +103,12 @@ impl Request {
     /// # Errors
     /// 422 naming the parameter.
     pub fn id(&self, name: &str) -> Result<Uuid, Error> {
-        let text = self.event.path_parameters.get(name).map(String::as_str).unwrap_or_default();
+        let text = self
+            .event
+            .path_parameters
+            .get(name)
+            .map(String::as_str)
+            .unwrap_or_default();
         // The hyphenated form only: `uuid` would also take braces, a URN prefix and no hyphens.
         text.parse()
             .ok()
@@ -137,7 +150,10 @@ impl Request {
             }
             let quoted = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
             let Some(version) = quoted else {
-                return Err(Error::field("If-Match", "must be an ETag as it was received, quotes included, or *"));
+                return Err(Error::field(
+                    "If-Match",
+                    "must be an ETag as it was received, quotes included, or *",
+                ));
             };
             // A strong comparison: a tag we never gave matches nothing.
             versions.extend(version.parse::<i32>().ok());
@@ -150,7 +166,11 @@ impl Request {
     /// # Errors
     /// 500 when the operator has set none.
     pub fn webhook_secret(&self) -> Result<&'static WebhookSecret, Error> {
-        self.function.config.webhook_secret.as_ref().map_err(|error| Error::from(error.clone()))
+        self.function
+            .config
+            .webhook_secret
+            .as_ref()
+            .map_err(|error| Error::from(error.clone()))
     }
 
     /// Runs a read; see [`Pool::read`].
@@ -213,8 +233,13 @@ impl Request {
         let Some(value) = self.headers().get("idempotency-key") else {
             return Ok(None);
         };
-        let key = value.to_str().ok().map(str::trim).filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
-        key.map(Some).ok_or_else(|| Error::field("Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
+        let key = value
+            .to_str()
+            .ok()
+            .map(str::trim)
+            .filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+        key.map(Some)
+            .ok_or_else(|| Error::field("Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
     }
 
     /// The pool, for what is neither a read nor a write.

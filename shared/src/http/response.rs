@@ -115,7 +115,15 @@ mod tests {
         let again = Response::replay(&first.save()).unwrap();
         assert_eq!(again.status, 201);
         assert_eq!(again.body, first.body);
-        assert!(again.headers.contains(&("idempotency-replayed".to_owned(), "true".to_owned())));
-        assert!(again.headers.contains(&("location".to_owned(), "/api/meetings/1".to_owned())));
+        assert!(
+            again
+                .headers
+                .contains(&("idempotency-replayed".to_owned(), "true".to_owned()))
+        );
+        assert!(
+            again
+                .headers
+                .contains(&("location".to_owned(), "/api/meetings/1".to_owned()))
+        );
     }
 }

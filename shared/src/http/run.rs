@@ -40,7 +40,10 @@ pub struct Function {
 
 impl Function {
     fn new(config: Config) -> Self {
-        let pool = config.database.as_ref().map(|database| Pool::new(database, &config.lambda));
+        let pool = config
+            .database
+            .as_ref()
+            .map(|database| Pool::new(database, &config.lambda));
         Self {
             pool: pool.map_err(Clone::clone),
             config,
@@ -112,7 +115,11 @@ where
         async move { Ok::<Value, lambda_runtime::Error>(answer(function, route, event, handle, scheduled).await) }
     });
     let connections = Arc::new(Connections(function));
-    match Runtime::new(service).register_snapstart_resource(connections).run_concurrent().await {
+    match Runtime::new(service)
+        .register_snapstart_resource(connections)
+        .run_concurrent()
+        .await
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("the Lambda runtime ended: {error}");
@@ -181,7 +188,12 @@ where
             error.log();
             error.into_response(&request_id)
         });
-        tracing::info!(route, status = response.status(), duration_ms = elapsed_ms(), "answered");
+        tracing::info!(
+            route,
+            status = response.status(),
+            duration_ms = elapsed_ms(),
+            "answered"
+        );
         let event = response.with_header("x-request-id", request_id.as_str()).into_event();
         serde_json::to_value(event).unwrap_or_default()
     }
@@ -223,7 +235,8 @@ async fn within<T>(deadline: Deadline, work: impl Future<Output = Result<T, Erro
 
 fn message(panic: &Box<dyn Any + Send>) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without a message")
 }
 
 /// Says goodbye to the server when the environment is shut down. Lambda sends SIGTERM only where an extension is

@@ -1,0 +1,148 @@
+//! Splits a PostgreSQL byte stream into messages (manual, "Message Formats").
+//!
+//! A client's stream begins with untyped messages: SSLRequest, GSSENCRequest, then the start-up. What cannot be read so,
+//! TLS above all, is passed on as it came.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+
+/// A message longer than this is not PostgreSQL's: the stream is TLS.
+const LONGEST: usize = 1 << 30;
+
+/// SSLRequest and GSSENCRequest: another untyped message follows.
+const REQUESTS: [u32; 2] = [80_877_103, 80_877_104];
+
+/// One direction of one connection.
+#[derive(Debug)]
+pub(super) struct Frames {
+    buffer: BytesMut,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// A client's first messages.
+    Untyped,
+    /// A server's first byte: it may answer SSLRequest.
+    Answer,
+    Typed,
+    Opaque,
+}
+
+impl Frames {
+    /// What a client sends.
+    pub(super) fn of_client() -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            stage: Stage::Untyped,
+        }
+    }
+
+    /// What a server sends.
+    pub(super) fn of_server() -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            stage: Stage::Answer,
+        }
+    }
+
+    /// The buffer to read into.
+    pub(super) fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// The next whole message, type and length included.
+    pub(super) fn next(&mut self) -> Option<Bytes> {
+        let header = match self.stage {
+            Stage::Untyped => 0,
+            Stage::Typed => 1,
+            Stage::Answer => {
+                match self.buffer.first()? {
+                    b'N' => return Some(self.buffer.split_to(1).freeze()),
+                    b'S' => self.stage = Stage::Opaque,
+                    _ => self.stage = Stage::Typed,
+                }
+                return self.next();
+            }
+            Stage::Opaque => return (!self.buffer.is_empty()).then(|| self.buffer.split().freeze()),
+        };
+        let mut length = self.buffer.get(header..header + 4)?;
+        let length = length.get_u32() as usize + header;
+        if !(4..LONGEST).contains(&length) || (header == 0 && self.buffer.first() == Some(&0x16)) {
+            self.stage = Stage::Opaque;
+            return self.next();
+        }
+        if self.buffer.len() < length {
+            return None;
+        }
+        let frame = self.buffer.split_to(length).freeze();
+        if self.stage == Stage::Untyped
+            && !frame
+                .get(4..8)
+                .is_some_and(|mut code| REQUESTS.contains(&code.get_u32()))
+        {
+            self.stage = Stage::Typed;
+        }
+        Some(frame)
+    }
+}
+
+/// Whether a client's message is a simple query that ends in COMMIT.
+pub(super) fn is_commit(frame: &[u8]) -> bool {
+    let text = frame
+        .strip_prefix(b"Q")
+        .and_then(|rest| rest.get(4..))
+        .unwrap_or_default();
+    let text = text.strip_suffix(b"\0").unwrap_or(text);
+    text.trim_ascii()
+        .strip_suffix(b";")
+        .unwrap_or(text)
+        .trim_ascii()
+        .to_ascii_uppercase()
+        .ends_with(b"COMMIT")
+}
+
+/// Whether a server's message is ReadyForQuery.
+pub(super) fn is_ready(frame: &[u8]) -> bool {
+    frame.first() == Some(&b'Z') && frame.len() == 6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(sql: &str) -> Vec<u8> {
+        let length = u32::try_from(sql.len() + 5).unwrap();
+        [b"Q".as_slice(), &length.to_be_bytes(), sql.as_bytes(), b"\0"].concat()
+    }
+
+    #[test]
+    fn a_commit_is_told_from_a_query_that_mentions_one() {
+        assert!(is_commit(&query("INSERT INTO t VALUES (1);SET LOCAL x = 0;COMMIT")));
+        assert!(is_commit(&query("commit;")));
+        assert!(!is_commit(&query("SELECT 'COMMIT' AS word")));
+        assert!(!is_commit(&query("BEGIN")));
+    }
+
+    #[test]
+    fn messages_come_out_whole_however_the_bytes_came_in() {
+        let startup = [&20u32.to_be_bytes()[..], &196_608u32.to_be_bytes(), b"user\0seer\0\0\0"].concat();
+        let startup = [&u32::try_from(startup.len()).unwrap().to_be_bytes()[..], &startup[4..]].concat();
+        let ssl = [8u32.to_be_bytes(), REQUESTS[0].to_be_bytes()].concat();
+        let stream = [ssl.clone(), startup.clone(), query("BEGIN"), query("COMMIT")].concat();
+        for chunk in [1, 3, stream.len()] {
+            let mut frames = Frames::of_client();
+            let mut seen = Vec::new();
+            for bytes in stream.chunks(chunk) {
+                frames.buffer().extend_from_slice(bytes);
+                while let Some(frame) = frames.next() {
+                    seen.push(frame.to_vec());
+                }
+            }
+            assert_eq!(
+                seen,
+                [ssl.clone(), startup.clone(), query("BEGIN"), query("COMMIT")],
+                "chunks of {chunk}"
+            );
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The proxy's faults, seen by a plain TCP client and server.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use local::proxy::{Cut, Door, Proxy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+/// Long enough that an answer would have come, short enough to wait for its absence.
+const SILENCE: Duration = Duration::from_millis(200);
+
+/// A server that answers every read with ReadyForQuery and keeps what it read.
+async fn server() -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (heard, hearing) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let heard = heard.clone();
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 1024];
+                while let Ok(bytes @ 1..) = stream.read(&mut buffer).await {
+                    let _ = heard.send(buffer[..bytes].to_vec());
+                    let _ = stream.write_all(b"Z\0\0\0\x05I").await;
+                }
+                let _ = heard.send(Vec::new());
+            });
+        }
+    });
+    (address, hearing)
+}
+
+fn query(sql: &str) -> Vec<u8> {
+    let length = u32::try_from(sql.len() + 5).unwrap();
+    [b"Q".as_slice(), &length.to_be_bytes(), sql.as_bytes(), b"\0"].concat()
+}
+
+/// Connects and sends a start-up message; returns after the answer.
+async fn started(address: SocketAddr) -> TcpStream {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(&[0, 0, 0, 8, 0, 3, 0, 0]).await.unwrap();
+    let mut answer = [0; 6];
+    client.read_exact(&mut answer).await.unwrap();
+    client
+}
+
+async fn answer(client: &mut TcpStream) -> Result<[u8; 6], ErrorKind> {
+    let mut answer = [0; 6];
+    match timeout(SILENCE, client.read_exact(&mut answer)).await {
+        Ok(Ok(_)) => Ok(answer),
+        Ok(Err(error)) => Err(error.kind()),
+        Err(_) => Err(ErrorKind::TimedOut),
+    }
+}
+
+#[tokio::test]
+async fn new_connections_meet_what_the_door_says_and_the_server_again_after() {
+    let (upstream, _heard) = server().await;
+    let proxy = Proxy::start(upstream).await.unwrap();
+    proxy.set_door(Door::Refused).await;
+    let refused = TcpStream::connect(proxy.address()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    proxy.set_door(Door::Swallowed).await;
+    let swallowed = timeout(SILENCE, TcpStream::connect(proxy.address())).await;
+    assert!(swallowed.is_err() || !cfg!(target_os = "linux"));
+    proxy.set_door(Door::Reset).await;
+    let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+    let _ = client.write_all(b"x").await;
+    assert_ne!(answer(&mut client).await, Err(ErrorKind::TimedOut));
+    proxy.set_door(Door::Held).await;
+    let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+    assert_eq!(answer(&mut client).await, Err(ErrorKind::TimedOut));
+    proxy.set_door(Door::Open).await;
+    started(proxy.address()).await;
+    assert_eq!(proxy.counts().opened, 1);
+}
+
+#[tokio::test]
+async fn a_silent_line_swallows_even_the_goodbye() {
+    let (upstream, mut heard) = server().await;
+    let proxy = Proxy::start(upstream).await.unwrap();
+    let mut client = started(proxy.address()).await;
+    heard.recv().await.unwrap();
+    assert_eq!(proxy.silence(), 1);
+    client.write_all(&query("SELECT 1")).await.unwrap();
+    assert_eq!(answer(&mut client).await, Err(ErrorKind::TimedOut));
+    drop(client);
+    assert!(timeout(SILENCE, heard.recv()).await.is_err(), "the server heard of it");
+    assert_eq!(proxy.counts().open, 1);
+}
+
+#[tokio::test]
+async fn a_commit_is_cut_where_it_was_ordered_and_the_next_one_passes() {
+    for (cut, reaches_server) in [
+        (Cut::BeforeServer, false),
+        (Cut::AfterServer, true),
+        (Cut::BeforeAcknowledgement, true),
+    ] {
+        let (upstream, mut heard) = server().await;
+        let proxy = Proxy::start(upstream).await.unwrap();
+        proxy.cut_commits(cut, 1);
+        let mut client = started(proxy.address()).await;
+        heard.recv().await.unwrap();
+        client.write_all(&query("COMMIT")).await.unwrap();
+        let answered = answer(&mut client).await;
+        assert!(
+            matches!(answered, Err(kind) if kind != ErrorKind::TimedOut),
+            "{cut:?}: {answered:?}"
+        );
+        assert_eq!(
+            heard.recv().await.unwrap() == query("COMMIT"),
+            reaches_server,
+            "{cut:?}"
+        );
+        let mut client = started(proxy.address()).await;
+        client.write_all(&query("COMMIT")).await.unwrap();
+        assert!(answer(&mut client).await.is_ok(), "{cut:?}");
+        assert_eq!(proxy.counts().cut, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_reset_reaches_the_client_as_one() {
+    let (upstream, _heard) = server().await;
+    let proxy = Proxy::start(upstream).await.unwrap();
+    let mut client = started(proxy.address()).await;
+    proxy.reset();
+    assert_eq!(answer(&mut client).await, Err(ErrorKind::ConnectionReset));
+}
