@@ -3,7 +3,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::wildcard_enum_match_arm
+    clippy::wildcard_enum_match_arm,
+    clippy::disallowed_methods
 )]
 
 use std::collections::HashSet;
@@ -21,12 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn echo() -> Function {
     let tests = std::env::current_exe().unwrap();
-    let binary: PathBuf = tests
-        .parent()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .join("examples/echo");
+    let binary: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples/echo");
     assert!(
         binary.exists(),
         "cargo test builds it, with --test only: cargo build -p local --example echo"
@@ -50,9 +46,7 @@ fn start(function: Function) -> Lambda {
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .expect("it hangs")
+    tokio::time::timeout(PATIENCE, future).await.expect("it hangs")
 }
 
 async fn invoke(lambda: &Lambda, event: Value) -> Invocation {
@@ -77,10 +71,7 @@ fn kernel_state(pid: u32) -> Option<char> {
         return stat.rsplit_once(") ")?.1.chars().next();
     }
     let pid = pid.to_string();
-    let ps = Command::new("ps")
-        .args(["-o", "state=", "-p", &pid])
-        .output()
-        .unwrap();
+    let ps = Command::new("ps").args(["-o", "state=", "-p", &pid]).output().unwrap();
     String::from_utf8(ps.stdout).unwrap().trim().chars().next()
 }
 
@@ -101,10 +92,7 @@ async fn an_event_reaches_the_function_and_its_answer_comes_back() {
     let answer = answer(&invocation);
     assert_eq!(answer["event"], json!({"hello": ["wörld", 1.5, null]}));
     assert_eq!(answer["request_id"], invocation.request_id.as_str());
-    assert_eq!(
-        answer["arn"],
-        "arn:aws:lambda:us-east-1:123456789012:function:echo"
-    );
+    assert_eq!(answer["arn"], "arn:aws:lambda:us-east-1:123456789012:function:echo");
     let deadline = u128::from(answer["deadline_ms"].as_u64().unwrap());
     assert!(
         deadline >= (before + Duration::from_secs(20)).as_millis(),
@@ -135,13 +123,7 @@ async fn calls_one_after_another_stay_in_one_process() {
     }
     let lines = environment(&first).log();
     assert_eq!(lines.iter().filter(|line| *line == "INIT").count(), 1);
-    assert_eq!(
-        lines
-            .iter()
-            .filter(|line| line.starts_with("handling"))
-            .count(),
-        101
-    );
+    assert_eq!(lines.iter().filter(|line| line.starts_with("handling")).count(), 101);
 }
 
 #[tokio::test]
@@ -150,19 +132,13 @@ async fn calls_at_the_same_time_scale_out_and_the_last_used_serves_next() {
     let slow = || invoke(&lambda, json!({"sleep_ms": 300}));
     let burst = tokio::join!(slow(), slow(), slow(), slow(), slow());
     let burst = [burst.0, burst.1, burst.2, burst.3, burst.4];
-    let pids: HashSet<u64> = burst
-        .iter()
-        .map(|one| answer(one)["pid"].as_u64().unwrap())
-        .collect();
+    let pids: HashSet<u64> = burst.iter().map(|one| answer(one)["pid"].as_u64().unwrap()).collect();
     assert_eq!(pids.len(), 5);
     assert_eq!(lambda.environments("echo").len(), 5);
 
     let one = invoke(&lambda, json!({})).await;
     for _ in 0..10 {
-        assert_eq!(
-            answer(&invoke(&lambda, json!({})).await)["pid"],
-            answer(&one)["pid"]
-        );
+        assert_eq!(answer(&invoke(&lambda, json!({})).await)["pid"], answer(&one)["pid"]);
     }
     let cold = within(lambda.invoke_cold("echo", json!({}))).await.unwrap();
     assert!(cold.cold_start && !pids.contains(&answer(&cold)["pid"].as_u64().unwrap()));
@@ -300,12 +276,7 @@ async fn a_failing_init_runs_twice_and_is_told() {
         Outcome::InitFailed(report) => {
             let report: Value = serde_json::from_slice(report).unwrap();
             assert_eq!(report["errorType"], "Runtime.ExitError");
-            assert!(
-                report["errorMessage"]
-                    .as_str()
-                    .unwrap()
-                    .contains("exit status: 3")
-            );
+            assert!(report["errorMessage"].as_str().unwrap().contains("exit status: 3"));
         }
         other => panic!("{other:?}"),
     }
@@ -348,12 +319,7 @@ async fn a_frozen_environment_can_be_destroyed() {
     assert!(environment(&invocation).until_frozen().await);
     assert_eq!(lambda.destroy_all("echo").await, 1);
     assert_eq!(kernel_state(environment(&invocation).pid()), None);
-    assert!(
-        !environment(&invocation)
-            .log()
-            .iter()
-            .any(|line| line == "goodbye")
-    );
+    assert!(!environment(&invocation).log().iter().any(|line| line == "goodbye"));
     assert!(invoke(&lambda, json!({})).await.cold_start);
 }
 
@@ -388,10 +354,7 @@ async fn one_environment_serves_as_many_as_it_may_and_freezes_when_all_are_done(
         ..echo()
     });
     let first = invoke(&lambda, json!({})).await;
-    assert_eq!(
-        answer(&first)["variables"]["AWS_LAMBDA_MAX_CONCURRENCY"],
-        "4"
-    );
+    assert_eq!(answer(&first)["variables"]["AWS_LAMBDA_MAX_CONCURRENCY"], "4");
     assert!(environment(&first).until_frozen().await);
     let slow = || invoke(&lambda, json!({"sleep_ms": 300}));
     let four = tokio::join!(slow(), slow(), slow(), slow());
@@ -480,11 +443,11 @@ async fn a_frozen_environment_does_not_outlive_a_service_that_is_killed() {
     victim
         .args(["--exact", "victim_of_a_sudden_death", "--nocapture"])
         .env("SUDDEN_DEATH", "1");
-    let mut victim = victim
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    // A stopped group that is orphaned is ended by the kernel. Adopted by this process, which is of the
+    // same session, it is not orphaned, and only the watchdog ends it.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+    let mut victim = victim.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines();
     let pid: u32 = loop {
         let line = within(lines.next_line())
@@ -503,10 +466,7 @@ async fn a_frozen_environment_does_not_outlive_a_service_that_is_killed() {
 
 #[tokio::test]
 async fn a_missing_binary_and_an_unknown_function_are_named() {
-    let missing = Lambda::start(
-        [Function::new("ghost", "/nowhere/ghost")],
-        Options::default(),
-    );
+    let missing = Lambda::start([Function::new("ghost", "/nowhere/ghost")], Options::default());
     assert!(
         missing
             .err()
@@ -516,10 +476,7 @@ async fn a_missing_binary_and_an_unknown_function_are_named() {
     );
     let lambda = start(echo());
     let unknown = within(lambda.invoke("ghost", json!({}))).await;
-    assert_eq!(
-        unknown.err().unwrap().to_string(),
-        "no function is named ghost"
-    );
+    assert_eq!(unknown.err().unwrap().to_string(), "no function is named ghost");
 }
 
 #[tokio::test]
@@ -531,10 +488,7 @@ async fn many_environments_live_at_once() {
         burst.spawn(async move { lambda.invoke_cold("echo", json!({})).await.unwrap() });
     }
     let all = within(burst.join_all()).await;
-    let pids: HashSet<u64> = all
-        .iter()
-        .map(|one| answer(one)["pid"].as_u64().unwrap())
-        .collect();
+    let pids: HashSet<u64> = all.iter().map(|one| answer(one)["pid"].as_u64().unwrap()).collect();
     assert_eq!(pids.len(), 100);
     for environment in lambda.environments("echo") {
         assert!(environment.until_frozen().await);

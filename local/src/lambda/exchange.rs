@@ -158,12 +158,7 @@ impl Environment {
 
     async fn past(&self, before: Phase, deadline: Instant) -> Result<(), NotReady> {
         let mut phase = self.phase.subscribe();
-        let over = async {
-            phase
-                .wait_for(|phase| *phase != before)
-                .await
-                .map(|phase| *phase)
-        };
+        let over = async { phase.wait_for(|phase| *phase != before).await.map(|phase| *phase) };
         // Only the phase itself leaves the watch: its guard beside our lock would be a deadlock.
         let Ok(Ok(phase)) = timeout_at(deadline, over).await else {
             return Err(NotReady::TimedOut);
@@ -172,14 +167,7 @@ impl Environment {
         match (phase, reported) {
             (Phase::Failed | Phase::Ended(_), Some(report)) => Err(NotReady::Reported(report)),
             (Phase::Ended(status), None) => Err(NotReady::Ended(status)),
-            (
-                Phase::Initializing
-                | Phase::Snapshot
-                | Phase::Restoring
-                | Phase::Ready
-                | Phase::Failed,
-                _,
-            ) => Ok(()),
+            (Phase::Initializing | Phase::Snapshot | Phase::Restoring | Phase::Ready | Phase::Failed, _) => Ok(()),
         }
     }
 
@@ -296,9 +284,7 @@ impl Environment {
     /// The process registers an extension; the answer is its identifier.
     pub(super) fn register_extension(&self) -> String {
         let identifier = uuid::Uuid::new_v4().to_string();
-        lock(&self.state)
-            .extensions
-            .insert(identifier.clone(), false);
+        lock(&self.state).extensions.insert(identifier.clone(), false);
         identifier
     }
 
@@ -333,11 +319,7 @@ impl Environment {
                 true
             }
             Phase::Ready => true,
-            Phase::Initializing
-            | Phase::Snapshot
-            | Phase::Restoring
-            | Phase::Failed
-            | Phase::Ended(_) => false,
+            Phase::Initializing | Phase::Snapshot | Phase::Restoring | Phase::Failed | Phase::Ended(_) => false,
         };
         let slots = usize::try_from(self.function.max_concurrency.max(1)).unwrap_or(usize::MAX);
         if idle && state.claims == 0 && polls >= slots {

@@ -46,8 +46,7 @@ pub(super) struct Members {
 
 impl Members {
     fn forget_the_dead(&mut self) {
-        self.environments
-            .retain(|environment| environment.is_alive());
+        self.environments.retain(|environment| environment.is_alive());
     }
 }
 
@@ -59,10 +58,7 @@ struct TimeLimit {
 
 impl TimeLimit {
     fn from_now(timeout: Duration) -> Self {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            + timeout;
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + timeout;
         Self {
             deadline: Instant::now() + timeout,
             deadline_ms: wall.as_millis(),
@@ -109,11 +105,7 @@ impl Fleet {
             let mut members = lock(&self.members);
             members.forget_the_dead();
             let now = members.environments.len() + members.starting;
-            if self
-                .function
-                .reserved_concurrency
-                .is_some_and(|limit| now >= limit)
-            {
+            if self.function.reserved_concurrency.is_some_and(|limit| now >= limit) {
                 return Ok(None);
             }
             members.starting += 1;
@@ -168,19 +160,10 @@ impl Fleet {
     }
 
     /// Sees the environment through INIT and restore, and the event through the environment.
-    async fn see_through(
-        &self,
-        mut claim: Claim,
-        invocation: &mut Invocation,
-        payload: Bytes,
-    ) -> anyhow::Result<()> {
+    async fn see_through(&self, mut claim: Claim, invocation: &mut Invocation, payload: Bytes) -> anyhow::Result<()> {
         let begun = Instant::now();
         let mut limit = None;
-        if let Err(why) = claim
-            .environment()
-            .initialized(begun + self.init_limit())
-            .await
-        {
+        if let Err(why) = claim.environment().initialized(begun + self.init_limit()).await {
             // Lambda runs INIT once more, now with the invocation waiting and under the function's timeout.
             claim
                 .environment()
@@ -192,10 +175,9 @@ impl Fleet {
                 None => return Ok(()),
             }
             if let Err(why) = claim.environment().initialized(again.deadline).await {
-                claim.environment().note(&format!(
-                    "INIT_REPORT Phase: invoke Status: {}",
-                    why.status()
-                ));
+                claim
+                    .environment()
+                    .note(&format!("INIT_REPORT Phase: invoke Status: {}", why.status()));
                 let _ = claim.environment().destroy().await;
                 invocation.environment = Some(Arc::clone(claim.environment()));
                 invocation.duration = begun.elapsed();
@@ -234,9 +216,7 @@ impl Fleet {
             }
             Served::Ended(status) => {
                 let id = &invocation.request_id;
-                environment.note(&format!(
-                    "RequestId: {id} Error: Runtime exited with error: {status}"
-                ));
+                environment.note(&format!("RequestId: {id} Error: Runtime exited with error: {status}"));
                 Outcome::Crashed(status)
             }
         };

@@ -59,29 +59,16 @@ impl Function {
     /// Every variable of an environment's process: nothing of ours is inherited.
     pub(super) fn variables(&self, runtime_api: &str, environment: &str) -> Vec<(String, String)> {
         let date = chrono::Utc::now().format("%Y/%m/%d");
-        let kind = if self.snap_start {
-            "snap-start"
-        } else {
-            "on-demand"
-        };
+        let kind = if self.snap_start { "snap-start" } else { "on-demand" };
         let mut variables: Vec<(String, String)> = [
             ("_HANDLER", self.name.clone()),
             ("AWS_DEFAULT_REGION", REGION.to_owned()),
-            (
-                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-                self.memory_mb.to_string(),
-            ),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", self.memory_mb.to_string()),
             ("AWS_LAMBDA_FUNCTION_NAME", self.name.clone()),
             ("AWS_LAMBDA_FUNCTION_VERSION", VERSION.to_owned()),
             ("AWS_LAMBDA_INITIALIZATION_TYPE", kind.to_owned()),
-            (
-                "AWS_LAMBDA_LOG_GROUP_NAME",
-                format!("/aws/lambda/{}", self.name),
-            ),
-            (
-                "AWS_LAMBDA_LOG_STREAM_NAME",
-                format!("{date}/[{VERSION}]{environment}"),
-            ),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", self.name)),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", format!("{date}/[{VERSION}]{environment}")),
             ("AWS_LAMBDA_RUNTIME_API", runtime_api.to_owned()),
             ("AWS_REGION", REGION.to_owned()),
             ("LAMBDA_TASK_ROOT", self.task_root().display().to_string()),

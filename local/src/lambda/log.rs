@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use tokio::net::unix::pipe;
 
@@ -20,7 +20,6 @@ const KEPT: usize = 128 * 1024;
 const LONGEST_LINE: usize = 16 * 1024;
 
 pub(super) struct Log {
-    pipe: pipe::Receiver,
     kept: Mutex<Kept>,
     /// When set, each line also goes to our standard error, after this name.
     forward: Option<String>,
@@ -28,6 +27,8 @@ pub(super) struct Log {
 
 #[derive(Default)]
 struct Kept {
+    /// Until it is closed, so that a log that is only kept holds no descriptor.
+    pipe: Option<Arc<pipe::Receiver>>,
     lines: VecDeque<String>,
     bytes: usize,
     unfinished: Vec<u8>,
@@ -42,27 +43,32 @@ impl Log {
         let (reader, writer) = io::pipe()?;
         let second = writer.try_clone()?;
         let pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
-        let log = Self {
-            pipe,
-            kept: Mutex::default(),
-            forward,
-        };
+        let kept = Mutex::new(Kept {
+            pipe: Some(Arc::new(pipe)),
+            ..Kept::default()
+        });
+        let log = Self { kept, forward };
         Ok((log, writer.into(), second.into()))
     }
 
     /// Waits for output and takes it. Returns false once every write end is closed. Cancel safe.
     pub(super) async fn read(&self) -> bool {
-        if self.pipe.readable().await.is_err() {
+        let Some(pipe) = lock(&self.kept).pipe.clone() else {
             return false;
-        }
-        self.take(|buffer| self.pipe.try_read(buffer))
+        };
+        pipe.readable().await.is_ok() && self.take(|pipe, buffer| pipe.try_read(buffer))
     }
 
     /// The lines kept, oldest first, with everything written until now.
     pub(super) fn lines(&self) -> Vec<String> {
         // Straight from the descriptor: the runtime may not have seen yet that it is readable.
-        self.take(|buffer| Ok(rustix::io::read(&self.pipe, buffer)?));
+        self.take(|pipe, buffer| Ok(rustix::io::read(pipe, buffer)?));
         lock(&self.kept).lines.iter().cloned().collect()
+    }
+
+    /// Takes no more output; what was taken stays.
+    pub(super) fn close(&self) {
+        lock(&self.kept).pipe = None;
     }
 
     /// A line of the platform's own, as Lambda writes into the function's log.
@@ -70,11 +76,14 @@ impl Log {
         self.keep(&mut lock(&self.kept), line.as_bytes());
     }
 
-    fn take(&self, mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> bool {
+    fn take(&self, read: impl Fn(&pipe::Receiver, &mut [u8]) -> io::Result<usize>) -> bool {
         let mut buffer = [0; 8 * 1024];
         let mut kept = lock(&self.kept);
+        let Some(pipe) = kept.pipe.clone() else {
+            return false;
+        };
         loop {
-            match read(&mut buffer) {
+            match read(&pipe, &mut buffer) {
                 Ok(0) => return false,
                 Ok(length) => self.absorb(&mut kept, buffer.get(..length).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

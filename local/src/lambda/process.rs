@@ -49,13 +49,10 @@ impl Process {
             .stdout(stdout)
             .stderr(stderr)
             .process_group(0);
-        let child = Command::from(command)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| {
-                let binary = function.binary.display();
-                format!("cannot start {binary} for function {}", function.name)
-            })?;
+        let child = Command::from(command).kill_on_drop(true).spawn().with_context(|| {
+            let binary = function.binary.display();
+            format!("cannot start {binary} for function {}", function.name)
+        })?;
         let id = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let group = id.context("the child has no process id")?;
         watchdog.add(group);
@@ -107,6 +104,7 @@ impl Process {
         self.watchdog.remove(self.group);
         // The log ends with the last process that holds it; one that left the group may for long.
         let _ = timeout(LAST_WORDS, async { while reading && log.read().await {} }).await;
+        log.close();
         status.unwrap_or_default()
     }
 }

@@ -54,9 +54,7 @@ pub(super) async fn serve(listener: TcpListener, environment: Arc<Environment>) 
         environment.ended().await;
     };
     // It only ends without an error, and a connection whose peer is gone ends by itself.
-    let _ = axum::serve(listener, router)
-        .with_graceful_shutdown(ended)
-        .await;
+    let _ = axum::serve(listener, router).with_graceful_shutdown(ended).await;
 }
 
 async fn next(State(environment): Env) -> Response {
@@ -69,14 +67,8 @@ async fn next(State(environment): Env) -> Response {
 fn event(environment: &Environment, assignment: Assignment) -> Response {
     let headers = [
         ("lambda-runtime-aws-request-id", assignment.request_id),
-        (
-            "lambda-runtime-deadline-ms",
-            assignment.deadline_ms.to_string(),
-        ),
-        (
-            "lambda-runtime-invoked-function-arn",
-            environment.function().arn(),
-        ),
+        ("lambda-runtime-deadline-ms", assignment.deadline_ms.to_string()),
+        ("lambda-runtime-invoked-function-arn", environment.function().arn()),
         ("lambda-runtime-trace-id", trace_id()),
     ];
     let content_type = [(header::CONTENT_TYPE, "application/json")];
@@ -91,10 +83,7 @@ fn event(environment: &Environment, assignment: Assignment) -> Response {
 /// An X-Ray trace header of an unsampled trace.
 fn trace_id() -> String {
     let random = uuid::Uuid::new_v4().simple().to_string();
-    let (epoch, root) = (
-        chrono::Utc::now().timestamp(),
-        random.get(..24).unwrap_or_default(),
-    );
+    let (epoch, root) = (chrono::Utc::now().timestamp(), random.get(..24).unwrap_or_default());
     format!("Root=1-{epoch:08x}-{root};Parent={root:.16};Sampled=0")
 }
 
@@ -111,35 +100,20 @@ async fn response(
     body: Body,
 ) -> Response {
     if !environment.is_in_flight(&request_id) {
-        return refused(
-            StatusCode::BAD_REQUEST,
-            "InvalidRequestID",
-            "Invalid request ID",
-        );
+        return refused(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID");
     }
     let body = match Limited::new(body, PAYLOAD_LIMIT).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
-            let said = format!(
-                "Response payload size exceeded maximum allowed payload size ({PAYLOAD_LIMIT} bytes)."
-            );
-            let report =
-                json!({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": said});
+            let said = format!("Response payload size exceeded maximum allowed payload size ({PAYLOAD_LIMIT} bytes).");
+            let report = json!({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": said});
             environment.answer(&request_id, Answer::Error(Bytes::from(report.to_string())));
             let said = format!("Exceeded maximum allowed payload size ({PAYLOAD_LIMIT} bytes).");
-            return refused(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "RequestEntityTooLarge",
-                &said,
-            );
+            return refused(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &said);
         }
         // The process broke off: it sends again, or its end is noticed.
         Err(_) => {
-            return refused(
-                StatusCode::BAD_REQUEST,
-                "InvalidRequest",
-                "the body broke off",
-            );
+            return refused(StatusCode::BAD_REQUEST, "InvalidRequest", "the body broke off");
         }
     };
     let answer = match kind {
@@ -149,11 +123,7 @@ async fn response(
     if environment.answer(&request_id, answer) {
         accepted()
     } else {
-        refused(
-            StatusCode::BAD_REQUEST,
-            "InvalidRequestID",
-            "Invalid request ID",
-        )
+        refused(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID")
     }
 }
 
@@ -178,10 +148,7 @@ async fn register(State(environment): Env, headers: HeaderMap, body: Bytes) -> R
         );
     }
     let request: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if request["events"]
-        .as_array()
-        .is_some_and(|events| !events.is_empty())
-    {
+    if request["events"].as_array().is_some_and(|events| !events.is_empty()) {
         let said = "only an extension without events is served here";
         return refused(StatusCode::FORBIDDEN, "Extension.InvalidEventType", said);
     }
@@ -198,18 +165,11 @@ async fn register(State(environment): Env, headers: HeaderMap, body: Bytes) -> R
     {
         answer["accountId"] = json!(ACCOUNT);
     }
-    (
-        StatusCode::OK,
-        [(EXTENSION_IDENTIFIER, identifier)],
-        json_body(&answer),
-    )
-        .into_response()
+    (StatusCode::OK, [(EXTENSION_IDENTIFIER, identifier)], json_body(&answer)).into_response()
 }
 
 async fn extension_next(State(environment): Env, headers: HeaderMap) -> Response {
-    let identifier = headers
-        .get(EXTENSION_IDENTIFIER)
-        .and_then(|value| value.to_str().ok());
+    let identifier = headers.get(EXTENSION_IDENTIFIER).and_then(|value| value.to_str().ok());
     if !identifier.is_some_and(|identifier| environment.extension_polls(identifier)) {
         return refused(
             StatusCode::FORBIDDEN,
@@ -232,16 +192,9 @@ fn accepted() -> Response {
 }
 
 fn refused(status: StatusCode, kind: &str, message: &str) -> Response {
-    (
-        status,
-        json_body(&json!({"errorType": kind, "errorMessage": message})),
-    )
-        .into_response()
+    (status, json_body(&json!({"errorType": kind, "errorMessage": message}))).into_response()
 }
 
 fn json_body(value: &Value) -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, "application/json")],
-        value.to_string(),
-    )
+    ([(header::CONTENT_TYPE, "application/json")], value.to_string())
 }

@@ -49,23 +49,15 @@ impl Lambda {
     ///
     /// # Errors
     /// A binary that does not exist, two functions of one name, or no `/bin/sh`.
-    pub fn start(
-        functions: impl IntoIterator<Item = Function>,
-        options: Options,
-    ) -> anyhow::Result<Self> {
+    pub fn start(functions: impl IntoIterator<Item = Function>, options: Options) -> anyhow::Result<Self> {
         raise_open_files();
         let watchdog = Arc::new(Watchdog::start()?);
         let freezing = Arc::new(AtomicBool::new(options.freeze));
         let mut fleets = HashMap::new();
         for mut function in functions {
             let binary = function.binary.canonicalize();
-            function.binary = binary.with_context(|| {
-                format!(
-                    "function {}: no binary {}",
-                    function.name,
-                    function.binary.display()
-                )
-            })?;
+            function.binary = binary
+                .with_context(|| format!("function {}: no binary {}", function.name, function.binary.display()))?;
             let name = function.name.clone();
             let fleet = Fleet {
                 function: Arc::new(function),
@@ -92,11 +84,7 @@ impl Lambda {
     /// # Errors
     /// An unknown function, or an environment that this machine cannot start (no binary, no more
     /// processes or files). Whatever the function does is an [`Outcome`].
-    pub async fn invoke(
-        &self,
-        name: &str,
-        payload: impl Into<Payload>,
-    ) -> anyhow::Result<Invocation> {
+    pub async fn invoke(&self, name: &str, payload: impl Into<Payload>) -> anyhow::Result<Invocation> {
         self.run(name, payload.into(), false).await
     }
 
@@ -104,11 +92,7 @@ impl Lambda {
     ///
     /// # Errors
     /// As [`Self::invoke`].
-    pub async fn invoke_cold(
-        &self,
-        name: &str,
-        payload: impl Into<Payload>,
-    ) -> anyhow::Result<Invocation> {
+    pub async fn invoke_cold(&self, name: &str, payload: impl Into<Payload>) -> anyhow::Result<Invocation> {
         self.run(name, payload.into(), true).await
     }
 
@@ -123,10 +107,7 @@ impl Lambda {
             .start()?
             .with_context(|| format!("function {name} is at its reserved concurrency"))?;
         let environment = Arc::clone(claim.environment());
-        match environment
-            .initialized(Instant::now() + fleet.init_limit())
-            .await
-        {
+        match environment.initialized(Instant::now() + fleet.init_limit()).await {
             Ok(()) => Ok(environment),
             Err(why) => {
                 let _ = environment.destroy().await;
@@ -140,10 +121,7 @@ impl Lambda {
 
     /// The function's live environments, oldest first; none for an unknown function.
     pub fn environments(&self, name: &str) -> Vec<Arc<Environment>> {
-        self.fleets
-            .get(name)
-            .map(|fleet| fleet.living())
-            .unwrap_or_default()
+        self.fleets.get(name).map(|fleet| fleet.living()).unwrap_or_default()
     }
 
     /// Switches automatic freezing. On: everything idle freezes now. Off: everything frozen thaws now.

@@ -44,13 +44,8 @@ impl Watchdog {
             // Not in the terminal's foreground group, so that Ctrl-C does not reach it before us.
             .process_group(0)
             .spawn()
-            .context(
-                "cannot start /bin/sh, which ends the environments if this process is killed",
-            )?;
-        let pipe = shell
-            .stdin
-            .take()
-            .context("the watchdog has no standard input")?;
+            .context("cannot start /bin/sh, which ends the environments if this process is killed")?;
+        let pipe = shell.stdin.take().context("the watchdog has no standard input")?;
         Ok(Self {
             shell: Mutex::new(shell),
             pipe: Mutex::new(pipe),
