@@ -59,13 +59,8 @@ impl DatabaseUrl {
         let rest = ["postgres://", "postgresql://"]
             .into_iter()
             .find_map(|scheme| text.strip_prefix(scheme))
-            .ok_or_else(|| {
-                ConfigError::url(
-                    "must begin with postgres:// or postgresql:// (no quotes around it)",
-                )
-            })?;
-        let (authority, path_and_query) =
-            rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+            .ok_or_else(|| ConfigError::url("must begin with postgres:// or postgresql:// (no quotes around it)"))?;
+        let (authority, path_and_query) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         // An unencoded / ? or # inside the password ends the authority early. Going on would take the rest of the
         // password for a database or parameter name, and send or print it.
         if path_and_query.contains(['@', '#']) {
@@ -74,9 +69,7 @@ impl DatabaseUrl {
                  ? as %3F, # as %23 and @ as %40",
             ));
         }
-        let (path, query) = path_and_query
-            .split_once('?')
-            .unwrap_or((path_and_query, ""));
+        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
         let mut location = Location::parse(authority, path)?;
         let parameters = Parameters::parse(query)?;
         if let Some(directory) = &parameters.socket_directory {
@@ -87,10 +80,7 @@ impl DatabaseUrl {
                 "names no host; write it between the @ and the database",
             ));
         }
-        Ok(Self {
-            location,
-            parameters,
-        })
+        Ok(Self { location, parameters })
     }
 
     /// Host and port for the operator's log line; never a parameter's value.
@@ -188,12 +178,7 @@ impl DatabaseUrl {
             .username(user)
             .password(password.as_deref().unwrap_or_default())
             .database(database)
-            .application_name(
-                parameters
-                    .application_name
-                    .as_deref()
-                    .unwrap_or(application_name),
-            )
+            .application_name(parameters.application_name.as_deref().unwrap_or(application_name))
             // The server's own default is exact since PostgreSQL 12, and PgBouncer refuses the parameter.
             .extra_float_digits(None)
             // At 0 the driver still names every statement it prepares, and then never closes one.
@@ -248,9 +233,7 @@ fn percent_decoded(text: &str) -> Option<String> {
             bytes.push(byte);
         }
     }
-    String::from_utf8(bytes)
-        .ok()
-        .filter(|text| !text.contains('\0'))
+    String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
 }
 
 /// The rule that [`percent_decoded`] enforces.

@@ -110,10 +110,7 @@ impl Config {
     /// Reads the process's environment. Never fails: what is wrong is in the part it spoils.
     #[must_use]
     pub fn from_env() -> Self {
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "the one place where the environment is read"
-        )]
+        #[allow(clippy::disallowed_methods, reason = "the one place where the environment is read")]
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
@@ -124,23 +121,19 @@ impl Config {
                 .map(|text| text.trim().to_owned())
                 .filter(|text| !text.is_empty())
         };
-        let driver_variable = READ_BY_THE_DRIVER
-            .into_iter()
-            .find(|name| lookup(name).is_some());
+        let driver_variable = READ_BY_THE_DRIVER.into_iter().find(|name| lookup(name).is_some());
         Self {
             database: database(value, driver_variable),
             webhook_secret: webhook_secret(value(WEBHOOK_SECRET)),
             log_level: log_level(value),
             lambda: LambdaEnvironment {
                 function_name: value(AWS_LAMBDA_FUNCTION_NAME).unwrap_or_else(|| "seer".to_owned()),
-                function_version: value(AWS_LAMBDA_FUNCTION_VERSION)
-                    .unwrap_or_else(|| "$LATEST".to_owned()),
+                function_version: value(AWS_LAMBDA_FUNCTION_VERSION).unwrap_or_else(|| "$LATEST".to_owned()),
                 // What is not a number counts as 1 for the Lambda runtime too, and both must agree.
                 max_concurrency: value(AWS_LAMBDA_MAX_CONCURRENCY)
                     .and_then(|text| text.parse().ok())
                     .map_or(1, |requests: u16| usize::from(requests.max(1))),
-                snap_start: value(AWS_LAMBDA_INITIALIZATION_TYPE)
-                    .is_some_and(|kind| kind == "snap-start"),
+                snap_start: value(AWS_LAMBDA_INITIALIZATION_TYPE).is_some_and(|kind| kind == "snap-start"),
             },
         }
     }
@@ -181,31 +174,21 @@ fn database(
         ));
     }
     let url = value(DATABASE_URL).ok_or_else(|| {
-        ConfigError::url(
-            "is not set; set it to postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full",
-        )
+        ConfigError::url("is not set; set it to postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full")
     })?;
     Ok(DatabaseConfig {
         url: DatabaseUrl::parse(&url)?,
         retry: RetryConfig {
             max_attempts: number(MAX_RETRY_ATTEMPTS, value(MAX_RETRY_ATTEMPTS), 5, 100)?,
-            base_delay: Duration::from_millis(
-                number(RETRY_DELAY_MS, value(RETRY_DELAY_MS), 50, 10_000)?.into(),
-            ),
+            base_delay: Duration::from_millis(number(RETRY_DELAY_MS, value(RETRY_DELAY_MS), 50, 10_000)?.into()),
         },
     })
 }
 
-fn number(
-    variable: &'static str,
-    value: Option<String>,
-    default: u32,
-    most: u32,
-) -> Result<u32, ConfigError> {
+fn number(variable: &'static str, value: Option<String>, default: u32, most: u32) -> Result<u32, ConfigError> {
     value.map_or(Ok(default), |text| {
-        whole_number(&text, 1, most).ok_or_else(|| {
-            ConfigError::new(variable, format!("must be a whole number from 1 to {most}"))
-        })
+        whole_number(&text, 1, most)
+            .ok_or_else(|| ConfigError::new(variable, format!("must be a whole number from 1 to {most}")))
     })
 }
 
@@ -250,10 +233,7 @@ fn log_level(value: impl Fn(&'static str) -> Option<String>) -> Result<Level, Co
                 "info" => Ok(Level::INFO),
                 "warn" => Ok(Level::WARN),
                 "error" | "fatal" => Ok(Level::ERROR),
-                _ => Err(ConfigError::new(
-                    variable,
-                    "must be trace, debug, info, warn or error",
-                )),
+                _ => Err(ConfigError::new(variable, "must be trace, debug, info, warn or error")),
             };
         }
     }

@@ -63,11 +63,7 @@ fn a_malformed_variable_spoils_only_its_part_and_is_named_without_its_value() {
 
 #[test]
 fn numbers_are_honoured_at_their_bounds() {
-    let config = config(&[
-        URL,
-        ("MAX_RETRY_ATTEMPTS", "100"),
-        ("RETRY_DELAY_MS", " 1 "),
-    ]);
+    let config = config(&[URL, ("MAX_RETRY_ATTEMPTS", "100"), ("RETRY_DELAY_MS", " 1 ")]);
     let expected = RetryConfig {
         max_attempts: 100,
         base_delay: Duration::from_millis(1),
@@ -89,9 +85,7 @@ fn the_webhook_secret_is_read_in_every_form_and_never_shown() {
         assert!(!shown.contains("c2Vj") && !shown.contains("115"), "{shown}");
     }
     for text in ["", "whsec_", "not*base64"] {
-        let error = config(&[("WEBHOOK_SECRET", text)])
-            .webhook_secret
-            .unwrap_err();
+        let error = config(&[("WEBHOOK_SECRET", text)]).webhook_secret.unwrap_err();
         assert_eq!(error.variable(), "WEBHOOK_SECRET");
         assert!(!error.to_string().contains("not*base64"));
     }
@@ -108,10 +102,7 @@ fn the_log_level_falls_back_to_lambdas() {
         level(&[("LOG_LEVEL", ""), ("AWS_LAMBDA_LOG_LEVEL", "FATAL")]),
         Ok(Level::ERROR)
     );
-    assert_eq!(
-        level(&[("LOG_LEVEL", "loud")]).unwrap_err().variable(),
-        "LOG_LEVEL"
-    );
+    assert_eq!(level(&[("LOG_LEVEL", "loud")]).unwrap_err().variable(), "LOG_LEVEL");
 }
 
 #[test]
@@ -128,9 +119,7 @@ fn lambda_describes_the_environment() {
     assert!(lambda.snap_start);
     for other in ["0", "many", "-3"] {
         assert_eq!(
-            config(&[("AWS_LAMBDA_MAX_CONCURRENCY", other)])
-                .lambda
-                .max_concurrency,
+            config(&[("AWS_LAMBDA_MAX_CONCURRENCY", other)]).lambda.max_concurrency,
             1
         );
     }

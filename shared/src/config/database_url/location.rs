@@ -25,16 +25,14 @@ pub(super) struct Location {
 
 impl Location {
     pub(super) fn parse(authority: &str, path: &str) -> Result<Self, ConfigError> {
-        let (credentials, host_and_port) = authority.rsplit_once('@').ok_or_else(|| {
-            ConfigError::url("names no user; write postgres://USER:PASSWORD@HOST:5432/DATABASE")
-        })?;
+        let (credentials, host_and_port) = authority
+            .rsplit_once('@')
+            .ok_or_else(|| ConfigError::url("names no user; write postgres://USER:PASSWORD@HOST:5432/DATABASE"))?;
         let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
         let user = decoded("the user", user)?;
         let password = decoded("the password", password)?;
         if user.is_empty() {
-            return Err(ConfigError::url(
-                "names no user; write it before the password",
-            ));
+            return Err(ConfigError::url("names no user; write it before the password"));
         }
         let (host, port) = host_and_port_of(host_and_port)?;
         let database = path.strip_prefix('/').unwrap_or_default();
@@ -45,9 +43,7 @@ impl Location {
         }
         let database = decoded("the database", database)?;
         if database.is_empty() {
-            return Err(ConfigError::url(
-                "names no database; write /DATABASE after the host",
-            ));
+            return Err(ConfigError::url("names no database; write /DATABASE after the host"));
         }
         Ok(Self {
             user,
@@ -66,8 +62,7 @@ fn host_and_port_of(text: &str) -> Result<(String, u16), ConfigError> {
         ));
     }
     if let Some(bracketed) = text.strip_prefix('[') {
-        let address_rule =
-            || ConfigError::url("has a malformed IPv6 host; write it in brackets, as [::1]");
+        let address_rule = || ConfigError::url("has a malformed IPv6 host; write it in brackets, as [::1]");
         let (address, after) = bracketed.split_once(']').ok_or_else(address_rule)?;
         let address: Ipv6Addr = address.parse().map_err(|_| address_rule())?;
         let port = match after {
@@ -99,12 +94,14 @@ fn port_of(text: &str) -> Result<u16, ConfigError> {
     if text.is_empty() {
         return Ok(DEFAULT_PORT);
     }
-    crate::config::whole_number(text, 1, u16::MAX.into()).and_then(|port| u16::try_from(port).ok()).ok_or_else(|| {
-        ConfigError::url(
-            "has a malformed port; it is a whole number from 1 to 65535 (inside the password write / as %2F, \
+    crate::config::whole_number(text, 1, u16::MAX.into())
+        .and_then(|port| u16::try_from(port).ok())
+        .ok_or_else(|| {
+            ConfigError::url(
+                "has a malformed port; it is a whole number from 1 to 65535 (inside the password write / as %2F, \
              ? as %3F and # as %23)",
-        )
-    })
+            )
+        })
 }
 
 fn decoded(part: &str, text: &str) -> Result<String, ConfigError> {

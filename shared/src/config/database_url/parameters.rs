@@ -64,9 +64,7 @@ impl Parameters {
     pub(super) fn parse(query: &str) -> Result<Self, ConfigError> {
         let given = Given::parse(query)?;
         let pgbouncer = given
-            .get("pgbouncer", "must be true or false", |text| {
-                text.parse().ok()
-            })?
+            .get("pgbouncer", "must be true or false", |text| text.parse().ok())?
             .unwrap_or(false);
         // libpq's word for the public authorities is "system"; the driver would look for a file of that name.
         let ssl_root_cert = given.get(
@@ -110,10 +108,7 @@ impl Parameters {
 }
 
 fn statement_cache_size(given: &Given, pgbouncer: bool) -> Result<usize, ConfigError> {
-    match (
-        given.count("statement_cache_size", 0, MOST_STATEMENTS)?,
-        pgbouncer,
-    ) {
+    match (given.count("statement_cache_size", 0, MOST_STATEMENTS)?, pgbouncer) {
         (Some(1..), true) => Err(ConfigError::parameter_of_url(
             "statement_cache_size",
             "must be 0 or left out with pgbouncer=true: the next transaction may get another session",
@@ -125,11 +120,7 @@ fn statement_cache_size(given: &Given, pgbouncer: bool) -> Result<usize, ConfigE
 }
 
 fn ssl_client(given: &Given) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> {
-    let file = |name| {
-        given.get(name, "must be the path of a PEM file", |text| {
-            Some(PathBuf::from(text))
-        })
-    };
+    let file = |name| given.get(name, "must be the path of a PEM file", |text| Some(PathBuf::from(text)));
     match (file("sslcert")?, file("sslkey")?) {
         (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
         (None, None) => Ok(None),
@@ -159,12 +150,10 @@ fn ssl_mode(given: &Given, with_root_cert: bool) -> Result<PgSslMode, ConfigErro
     match mode {
         PgSslMode::VerifyCa | PgSslMode::VerifyFull => Ok(mode),
         PgSslMode::Require => Ok(PgSslMode::VerifyCa),
-        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => {
-            Err(ConfigError::parameter_of_url(
-                "sslrootcert",
-                "has no effect without sslmode=verify-full; add it",
-            ))
-        }
+        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => Err(ConfigError::parameter_of_url(
+            "sslrootcert",
+            "has no effect without sslmode=verify-full; add it",
+        )),
     }
 }
 
@@ -178,34 +167,21 @@ impl Given {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = known(name)?;
             if given.iter().any(|(earlier, _)| *earlier == name) {
-                return Err(ConfigError::parameter_of_url(
-                    name,
-                    "is there twice; keep one",
-                ));
+                return Err(ConfigError::parameter_of_url(name, "is there twice; keep one"));
             }
-            let value = percent_decoded(value)
-                .ok_or_else(|| ConfigError::parameter_of_url(name, PERCENT_RULE))?;
+            let value = percent_decoded(value).ok_or_else(|| ConfigError::parameter_of_url(name, PERCENT_RULE))?;
             given.push((name, value));
         }
         Ok(Self(given))
     }
 
     /// The value of `name` as `read` understands it; an empty value never is understood.
-    fn get<T>(
-        &self,
-        name: &str,
-        rule: &str,
-        read: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>, ConfigError> {
+    fn get<T>(&self, name: &str, rule: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ConfigError> {
         let Some((_, text)) = self.0.iter().find(|(given, _)| *given == name) else {
             return Ok(None);
         };
-        let value = Some(text.as_str())
-            .filter(|text| !text.is_empty())
-            .and_then(read);
-        value
-            .map(Some)
-            .ok_or_else(|| ConfigError::parameter_of_url(name, rule))
+        let value = Some(text.as_str()).filter(|text| !text.is_empty()).and_then(read);
+        value.map(Some).ok_or_else(|| ConfigError::parameter_of_url(name, rule))
     }
 
     fn count(&self, name: &str, least: u32, most: u32) -> Result<Option<usize>, ConfigError> {
@@ -216,13 +192,8 @@ impl Given {
     }
 
     /// `None` = no limit of its own, which 0 asks for.
-    fn timeout(
-        &self,
-        name: &str,
-        default: Option<Duration>,
-    ) -> Result<Option<Duration>, ConfigError> {
-        let rule =
-            format!("must be whole seconds from 0 to {DAY} (0 = until the request's deadline)");
+    fn timeout(&self, name: &str, default: Option<Duration>) -> Result<Option<Duration>, ConfigError> {
+        let rule = format!("must be whole seconds from 0 to {DAY} (0 = until the request's deadline)");
         let seconds = self.get(name, &rule, |text| whole_number(text, 0, DAY))?;
         Ok(match seconds {
             None => default,
@@ -266,31 +237,19 @@ fn known(name: &str) -> Result<&'static str, ConfigError> {
 /// Names that other clients know, and what to do instead of using them here.
 fn refused(name: &str) -> Option<&'static str> {
     match name {
-        "sslaccept" => {
-            Some("is not supported; use sslmode=verify-full for strict, sslmode=require otherwise")
-        }
-        "sslidentity" | "sslpassword" => {
-            Some("is not supported; use sslcert and sslkey with PEM files")
-        }
+        "sslaccept" => Some("is not supported; use sslmode=verify-full for strict, sslmode=require otherwise"),
+        "sslidentity" | "sslpassword" => Some("is not supported; use sslcert and sslkey with PEM files"),
         "ssl" => Some("is not supported; use sslmode"),
-        "channel_binding" => {
-            Some("is not supported; leave it out, sslmode=verify-full keeps others from in between")
-        }
+        "channel_binding" => Some("is not supported; leave it out, sslmode=verify-full keeps others from in between"),
         "user" | "password" => Some("is not supported; write USER:PASSWORD@ before the host"),
         "dbname" => Some("is not supported; write /DATABASE after the host"),
         "hostaddr" | "port" => Some("is not supported; write HOST:PORT after the @"),
         "options" => Some("is not supported; set the role's own settings with ALTER ROLE … SET"),
-        "target_session_attrs" => {
-            Some("is not supported; leave it out, every new connection is checked for it")
-        }
+        "target_session_attrs" => Some("is not supported; leave it out, every new connection is checked for it"),
         "max_connection_lifetime" | "max_idle_connection_lifetime" => {
             Some("is not supported; leave it out, the pool renews connections by itself")
         }
-        "keepalives"
-        | "keepalives_idle"
-        | "keepalives_interval"
-        | "keepalives_count"
-        | "tcp_user_timeout" => {
+        "keepalives" | "keepalives_idle" | "keepalives_interval" | "keepalives_count" | "tcp_user_timeout" => {
             Some("is not supported; leave it out, the pool sets it on every socket")
         }
         _ => None,

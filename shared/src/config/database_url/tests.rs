@@ -57,21 +57,9 @@ fn every_kind_of_host_is_understood() {
         ("u@localhost/d", "localhost", "localhost:5432"),
         ("u@10.0.0.1:1/d", "10.0.0.1", "10.0.0.1:1"),
         ("u@[::1]/d", "::1", "[::1]:5432"),
-        (
-            "u:p@[2001:DB8:0::1]:6000/d",
-            "2001:db8::1",
-            "[2001:db8::1]:6000",
-        ),
-        (
-            "u@%2Fvar%2Frun:6000/d",
-            "/var/run",
-            "the Unix socket .s.PGSQL.6000",
-        ),
-        (
-            "u@/d?host=/var/run",
-            "/var/run",
-            "the Unix socket .s.PGSQL.5432",
-        ),
+        ("u:p@[2001:DB8:0::1]:6000/d", "2001:db8::1", "[2001:db8::1]:6000"),
+        ("u@%2Fvar%2Frun:6000/d", "/var/run", "the Unix socket .s.PGSQL.6000"),
+        ("u@/d?host=/var/run", "/var/run", "the Unix socket .s.PGSQL.5432"),
         (
             "u@localhost:6000/d?host=/var/run",
             "/var/run",
@@ -128,8 +116,7 @@ fn what_cannot_be_meant_is_refused() {
 
 #[test]
 fn timeouts_and_counts_are_honoured_to_their_bounds() {
-    let url =
-        with("connection_limit=7&pool_timeout=10&connect_timeout=4&socket_timeout=86400").unwrap();
+    let url = with("connection_limit=7&pool_timeout=10&connect_timeout=4&socket_timeout=86400").unwrap();
     assert_eq!(url.connection_limit(), Some(7));
     assert_eq!(url.pool_timeout(), Some(Duration::from_secs(10)));
     assert_eq!(url.connect_timeout(), Some(Duration::from_secs(4)));
@@ -137,11 +124,7 @@ fn timeouts_and_counts_are_honoured_to_their_bounds() {
 
     let url = with("pool_timeout=0&connect_timeout=0&socket_timeout=0").unwrap();
     assert_eq!(
-        (
-            url.pool_timeout(),
-            url.connect_timeout(),
-            url.socket_timeout()
-        ),
+        (url.pool_timeout(), url.connect_timeout(), url.socket_timeout()),
         (None, None, None)
     );
 
@@ -174,10 +157,7 @@ fn a_pooler_gets_neither_startup_options_nor_cached_statements() {
     assert!(!url.is_pooled());
     assert_eq!(url.statement_cache_size(), 100);
     assert_eq!(
-        with("statement_cache_size=0")
-            .unwrap()
-            .parameters
-            .statement_cache_size,
+        with("statement_cache_size=0").unwrap().parameters.statement_cache_size,
         0
     );
     assert!(with("statement_cache_size=0&pgbouncer=true").is_ok());
@@ -196,10 +176,7 @@ fn tls_is_never_weaker_than_what_was_written() {
         ("sslmode=require", PgSslMode::Require),
         ("sslmode=require&sslrootcert=ca.pem", PgSslMode::VerifyCa),
         ("sslmode=verify-ca&sslrootcert=ca.pem", PgSslMode::VerifyCa),
-        (
-            "sslrootcert=ca.pem&sslmode=verify-full",
-            PgSslMode::VerifyFull,
-        ),
+        ("sslrootcert=ca.pem&sslmode=verify-full", PgSslMode::VerifyFull),
     ] {
         let mode = options(query).get_ssl_mode();
         assert_eq!(format!("{mode:?}"), format!("{expected:?}"), "{query}");
@@ -211,14 +188,8 @@ fn tls_is_never_weaker_than_what_was_written() {
     ] {
         assert_eq!(parameter_at_fault(query), "sslrootcert");
     }
-    assert_eq!(
-        parameter_at_fault("sslmode=require&sslcert=client.pem"),
-        "sslcert"
-    );
-    assert_eq!(
-        parameter_at_fault("sslmode=require&sslkey=client.pem"),
-        "sslkey"
-    );
+    assert_eq!(parameter_at_fault("sslmode=require&sslcert=client.pem"), "sslcert");
+    assert_eq!(parameter_at_fault("sslmode=require&sslkey=client.pem"), "sslkey");
 
     let files = "sslmode=verify-full&sslrootcert=ca.pem&sslcert=client.pem&sslkey=key.pem";
     let shown = format!("{:?}", options(files));
@@ -236,9 +207,7 @@ fn the_urls_application_name_wins() {
 }
 
 fn parameter_at_fault(query: &str) -> String {
-    let error = with(query)
-        .err()
-        .unwrap_or_else(|| panic!("{query} was taken"));
+    let error = with(query).err().unwrap_or_else(|| panic!("{query} was taken"));
     error
         .parameter()
         .unwrap_or_else(|| panic!("{error} names no parameter"))
@@ -248,23 +217,10 @@ fn parameter_at_fault(query: &str) -> String {
 #[test]
 fn a_malformed_value_names_its_parameter() {
     for (name, values) in [
-        (
-            "schema",
-            &["", "a%00b", "a%0Ab", "%ff", &"s".repeat(64)][..],
-        ),
+        ("schema", &["", "a%00b", "a%0Ab", "%ff", &"s".repeat(64)][..]),
         (
             "connection_limit",
-            &[
-                "",
-                "0",
-                "1001",
-                "-1",
-                "+1",
-                "1.5",
-                "1e2",
-                "zebra",
-                "99999999999",
-            ],
+            &["", "0", "1001", "-1", "+1", "1.5", "1e2", "zebra", "99999999999"],
         ),
         ("pool_timeout", &["", "-1", "86401", "1s", "zebra"]),
         ("connect_timeout", &["-1", "86401"]),
@@ -298,9 +254,7 @@ fn an_unknown_name_is_answered_with_the_nearest() {
         let error = with(&format!("{name}=1")).unwrap_err();
         assert_eq!(error.parameter(), Some(name));
         assert!(
-            error
-                .to_string()
-                .ends_with(&format!("did you mean {nearest}?")),
+            error.to_string().ends_with(&format!("did you mean {nearest}?")),
             "{error}"
         );
     }
@@ -329,9 +283,7 @@ fn other_clients_parameters_are_refused_with_what_to_do() {
     ] {
         let error = with(&format!("{name}=strict")).unwrap_err().to_string();
         assert!(
-            error.starts_with(&format!(
-                "DATABASE_URL: parameter {name}: is not supported; "
-            )),
+            error.starts_with(&format!("DATABASE_URL: parameter {name}: is not supported; ")),
             "{error}"
         );
     }
@@ -342,10 +294,7 @@ fn other_clients_parameters_are_refused_with_what_to_do() {
 #[test]
 fn libpqs_variables_do_not_leak_into_connections() {
     const MARK: &str = "leaked";
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "tells the second run from the first"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "tells the second run from the first")]
     if std::env::var("PGHOST").is_ok_and(|host| host == MARK) {
         let url = DatabaseUrl::parse("postgres://seer@db.example/seer").unwrap();
         let options = url.connect_options("meetings-get:7");
@@ -363,10 +312,7 @@ fn libpqs_variables_do_not_leak_into_connections() {
         "PGAPPNAME",
         "PGSSLROOTCERT",
     ];
-    let name = format!(
-        "{}::libpqs_variables_do_not_leak_into_connections",
-        module_path!()
-    );
+    let name = format!("{}::libpqs_variables_do_not_leak_into_connections", module_path!());
     let name = name.split_once("::").unwrap().1;
     let output = std::process::Command::new(std::env::current_exe().unwrap())
         .args([name, "--exact"])
@@ -375,10 +321,7 @@ fn libpqs_variables_do_not_leak_into_connections() {
         .output()
         .unwrap();
     let report = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && report.contains("1 passed"),
-        "{report}"
-    );
+    assert!(output.status.success() && report.contains("1 passed"), "{report}");
 }
 
 /// Text with everything that has a meaning in a URL, never empty, without NUL.
