@@ -3,6 +3,7 @@
 //! It may not choose environments or start invocations of its own accord: [`super::fleet`] does. It
 //! relies on [`super::exchange`] for the rules that make it ready, freeze it and thaw it.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitStatus;
 use std::sync::atomic::AtomicBool;
@@ -52,6 +53,19 @@ pub struct Environment {
     pub(super) phase: watch::Sender<Phase>,
     /// Whether the service freezes what is idle.
     pub(super) freezing: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = self.phase();
+        write!(
+            f,
+            "{} {} (process {}, {phase:?})",
+            self.function.name,
+            self.id,
+            self.pid()
+        )
+    }
 }
 
 impl Environment {

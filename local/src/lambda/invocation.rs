@@ -40,7 +40,7 @@ impl From<Bytes> for Payload {
 }
 
 /// One invocation that is over.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Invocation {
     /// The id the function saw.
     pub request_id: String,
