@@ -26,12 +26,7 @@ struct Served {
 /// `private` needs a token and answers what it is told; `public` needs none and is always busy.
 async fn serve() -> Served {
     let tests = std::env::current_exe().unwrap();
-    let binary: PathBuf = tests
-        .parent()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .join("examples/echo");
+    let binary: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples/echo");
     assert!(
         binary.exists(),
         "cargo test builds it, with --test only: cargo build -p local --example echo"
@@ -54,16 +49,9 @@ async fn serve() -> Served {
     let path = folder.path().join("key");
     let key = DevelopmentKey::load_or_create(&path).unwrap();
     let token = key
-        .sign(
-            "user_1",
-            "ann@example.com",
-            "Ann",
-            Duration::from_secs(3600),
-        )
+        .sign("user_1", "ann@example.com", "Ann", Duration::from_secs(3600))
         .unwrap();
-    let expired = key
-        .sign("user_1", "ann@example.com", "Ann", Duration::ZERO)
-        .unwrap();
+    let expired = key.sign("user_1", "ann@example.com", "Ann", Duration::ZERO).unwrap();
     let settings = Settings {
         routes: Routes::new([
             route("POST", "/private/{id}", "private"),
@@ -139,10 +127,7 @@ async fn a_request_reaches_its_function_with_the_verified_claims() {
     assert_eq!(event["routeKey"], "POST /private/{id}");
     assert_eq!(event["pathParameters"]["id"], "a b");
     assert_eq!(event["body"], r#"{"any":"thing"}"#);
-    assert_eq!(
-        event["requestContext"]["authorizer"]["jwt"]["claims"]["sub"],
-        "user_1"
-    );
+    assert_eq!(event["requestContext"]["authorizer"]["jwt"]["claims"]["sub"], "user_1");
     assert_eq!(
         event["requestContext"]["authorizer"]["jwt"]["claims"]["email_verified"],
         "true"
@@ -157,10 +142,7 @@ async fn without_a_valid_token_nothing_is_invoked() {
     let tampered = format!("{}x", served.token);
     for (headers, challenge) in [
         (String::new(), "www-authenticate: bearer\r\n"),
-        (
-            "Authorization: Bearer \r\n".to_owned(),
-            "www-authenticate: bearer\r\n",
-        ),
+        ("Authorization: Bearer \r\n".to_owned(), "www-authenticate: bearer\r\n"),
         (
             format!("Authorization: Bearer {}\r\n", served.expired),
             "error=\"invalid_token\"",
@@ -180,11 +162,7 @@ async fn without_a_valid_token_nothing_is_invoked() {
             (401, r#"{"message":"Unauthorized"}"#),
             "{headers}"
         );
-        assert!(
-            format!("{}\r\n", answer.head).contains(challenge),
-            "{}",
-            answer.head
-        );
+        assert!(format!("{}\r\n", answer.head).contains(challenge), "{}", answer.head);
     }
     assert!(served.lambda.environments("private").is_empty());
 }
@@ -193,12 +171,7 @@ async fn without_a_valid_token_nothing_is_invoked() {
 async fn the_gateway_answers_for_what_no_function_answers() {
     let served = serve().await;
     let address = served.gateway.address();
-    for line in [
-        "GET /nowhere",
-        "GET /private/1",
-        "POST /private/",
-        "DELETE /public",
-    ] {
+    for line in ["GET /nowhere", "GET /private/1", "POST /private/", "DELETE /public"] {
         let answer = send(address, line, "", b"").await;
         assert_eq!(
             (answer.status, answer.body.as_str()),
@@ -245,20 +218,11 @@ async fn an_answer_is_mapped_and_a_failure_shows_nothing() {
     ] {
         let answer = served.post(&failure).await;
         assert_eq!(answer.status, 500, "{failure}");
-        assert_eq!(
-            answer.body, r#"{"message":"Internal Server Error"}"#,
-            "{failure}"
-        );
+        assert_eq!(answer.body, r#"{"message":"Internal Server Error"}"#, "{failure}");
     }
     let large = served.post(&json!("x".repeat(7 * 1024 * 1024))).await;
     assert_eq!(large.status, 413);
-    assert_eq!(
-        served
-            .post(&json!({"respond": {"statusCode": 204}}))
-            .await
-            .status,
-        204
-    );
+    assert_eq!(served.post(&json!({"respond": {"statusCode": 204}})).await.status, 204);
 }
 
 #[tokio::test]
@@ -271,15 +235,8 @@ async fn a_stop_ends_it_and_a_taken_port_is_named() {
         key: DevelopmentKey::load_or_create(&served._folder.path().join("key")).unwrap(),
         lambda: Arc::clone(&served.lambda),
     };
-    let error = Gateway::start(address, again)
-        .await
-        .err()
-        .unwrap()
-        .to_string();
-    assert_eq!(
-        error,
-        format!("port {} on 127.0.0.1 is already in use", address.port())
-    );
+    let error = Gateway::start(address, again).await.err().unwrap().to_string();
+    assert_eq!(error, format!("port {} on 127.0.0.1 is already in use", address.port()));
     served.gateway.stop().await;
     assert!(TcpStream::connect(address).await.is_err());
 }

@@ -40,13 +40,7 @@ pub(super) fn response(payload: &Bytes) -> Option<Response> {
     let value: Value = serde_json::from_slice(payload).ok()?;
     if value.get("statusCode").is_none() {
         // Without a status the whole payload is the body.
-        return Some(
-            (
-                [(header::CONTENT_TYPE, "application/json")],
-                payload.clone(),
-            )
-                .into_response(),
-        );
+        return Some(([(header::CONTENT_TYPE, "application/json")], payload.clone()).into_response());
     }
     let answer: Answer = serde_json::from_value(value).ok()?;
     let body = answer.body.unwrap_or_default();
@@ -58,20 +52,11 @@ pub(super) fn response(payload: &Bytes) -> Option<Response> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::from_u16(answer.status_code).ok()?;
     let headers = response.headers_mut();
-    for (name, value) in answer
-        .multi_value_headers
-        .into_iter()
-        .chain(answer.headers)
-        .flatten()
-    {
+    for (name, value) in answer.multi_value_headers.into_iter().chain(answer.headers).flatten() {
         let name = HeaderName::try_from(name).ok()?;
         let values = match value {
             Value::Array(values) => values,
-            single @ (Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Object(_)) => {
+            single @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
                 vec![single]
             }
         };
@@ -80,9 +65,7 @@ pub(super) fn response(payload: &Bytes) -> Option<Response> {
         }
         headers.remove(&name);
         for value in values {
-            let value = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             headers.append(&name, HeaderValue::try_from(value).ok()?);
         }
     }
@@ -147,19 +130,12 @@ mod tests {
 
     #[tokio::test]
     async fn base64_is_decoded_and_a_bare_payload_is_the_body() {
-        let response =
-            map(&json!({"statusCode": 200, "body": "/wA=", "isBase64Encoded": true})).unwrap();
-        assert_eq!(
-            response.headers()["content-type"],
-            "text/plain;charset=UTF-8"
-        );
+        let response = map(&json!({"statusCode": 200, "body": "/wA=", "isBase64Encoded": true})).unwrap();
+        assert_eq!(response.headers()["content-type"], "text/plain;charset=UTF-8");
         assert_eq!(&body(response).await[..], b"\xff\0");
         let response = map(&json!({"hello": 1})).unwrap();
         assert_eq!(
-            (
-                response.status(),
-                response.headers()["content-type"].as_bytes()
-            ),
+            (response.status(), response.headers()["content-type"].as_bytes()),
             (StatusCode::OK, &b"application/json"[..])
         );
         assert_eq!(body(response).await, r#"{"hello":1}"#);

@@ -34,12 +34,7 @@ const NOT_PASSED_ON: [header::HeaderName; 8] = [
 
 /// The event for a request on its route. `claims` are those of the verified token, `None` on a public
 /// route. Members that API Gateway leaves out when they are empty are left out.
-pub fn event(
-    matched: &Matched<'_>,
-    request: &Request<Bytes>,
-    claims: Option<&Claims>,
-    source_ip: IpAddr,
-) -> Value {
+pub fn event(matched: &Matched<'_>, request: &Request<Bytes>, claims: Option<&Claims>, source_ip: IpAddr) -> Value {
     let now = chrono::Utc::now();
     let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
     let query = request.uri().query().unwrap_or_default();
@@ -174,12 +169,7 @@ fn text(request: &Request<Bytes>) -> Option<&str> {
         .trim()
         .to_ascii_lowercase();
     let textual = kind.starts_with("text/")
-        || [
-            "application/json",
-            "application/javascript",
-            "application/xml",
-        ]
-        .contains(&kind.as_str());
+        || ["application/json", "application/javascript", "application/xml"].contains(&kind.as_str());
     // Bytes that are no text would be lost; as base64 the function can see and refuse them.
     if textual {
         std::str::from_utf8(request.body()).ok()
@@ -199,10 +189,7 @@ fn as_strings(claims: &Claims) -> Map<String, Value> {
 fn as_string(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Array(items) => format!(
-            "[{}]",
-            items.iter().map(as_string).collect::<Vec<_>>().join(" ")
-        ),
+        Value::Array(items) => format!("[{}]", items.iter().map(as_string).collect::<Vec<_>>().join(" ")),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     }
 }
@@ -215,11 +202,7 @@ mod tests {
     use super::super::routes::{Route, Routes};
     use super::*;
 
-    fn build(
-        request: http::request::Builder,
-        body: impl Into<Bytes>,
-        claims: Option<Value>,
-    ) -> Value {
+    fn build(request: http::request::Builder, body: impl Into<Bytes>, claims: Option<Value>) -> Value {
         let routes = Routes::new([Route {
             method: Some("POST".to_owned()),
             path: "/api/meetings/{id}".to_owned(),
@@ -228,12 +211,7 @@ mod tests {
         let request = request.method("POST").body(body.into()).unwrap();
         let matched = routes.find("POST", request.uri().path()).unwrap();
         let claims = claims.map(|claims| claims.as_object().unwrap().clone());
-        event(
-            &matched,
-            &request,
-            claims.as_ref(),
-            Ipv4Addr::LOCALHOST.into(),
-        )
+        event(&matched, &request, claims.as_ref(), Ipv4Addr::LOCALHOST.into())
     }
 
     #[test]
@@ -254,15 +232,10 @@ mod tests {
         let mut event = build(request, r#"{"a":"ä"}"#, Some(claims));
 
         let context = event["requestContext"].as_object_mut().unwrap();
-        assert_eq!(
-            context.remove("requestId").unwrap().as_str().unwrap().len(),
-            16
-        );
+        assert_eq!(context.remove("requestId").unwrap().as_str().unwrap().len(), 16);
         let time = context.remove("time").unwrap();
         let epoch = context.remove("timeEpoch").unwrap().as_i64().unwrap();
-        let parsed =
-            chrono::DateTime::parse_from_str(time.as_str().unwrap(), "%d/%b/%Y:%H:%M:%S %z")
-                .unwrap();
+        let parsed = chrono::DateTime::parse_from_str(time.as_str().unwrap(), "%d/%b/%Y:%H:%M:%S %z").unwrap();
         assert_eq!(parsed.timestamp(), epoch / 1000);
         let trace = event["headers"]
             .as_object_mut()
@@ -355,9 +328,6 @@ mod tests {
         ] {
             assert_eq!(sent(binary, b"{}"), ("e30=".to_owned(), true), "{binary:?}");
         }
-        assert_eq!(
-            sent(Some("application/json"), b"\xff"),
-            ("/w==".to_owned(), true)
-        );
+        assert_eq!(sent(Some("application/json"), b"\xff"), ("/w==".to_owned(), true));
     }
 }

@@ -104,22 +104,19 @@ impl Routes {
     /// list of `{ method, function }`; the message names the file and the entry.
     pub fn from_manifest(manifest: &Path) -> anyhow::Result<Self> {
         let shown = manifest.display();
-        let text =
-            std::fs::read_to_string(manifest).with_context(|| format!("cannot read {shown}"))?;
-        let document: toml::Table = text
-            .parse()
-            .with_context(|| format!("{shown} is not valid TOML"))?;
+        let text = std::fs::read_to_string(manifest).with_context(|| format!("cannot read {shown}"))?;
+        let document: toml::Table = text.parse().with_context(|| format!("{shown} is not valid TOML"))?;
         let mut table = &document;
         for key in ["workspace", "metadata", "lambda", "watch", "router"] {
             let inner = table.get(key).and_then(toml::Value::as_table);
-            table = inner.with_context(|| {
-                format!("{shown} has no [workspace.metadata.lambda.watch.router]")
-            })?;
+            table = inner.with_context(|| format!("{shown} has no [workspace.metadata.lambda.watch.router]"))?;
         }
         let mut routes = Vec::new();
         for (path, entry) in table {
             let entry: Entry = entry.clone().try_into().map_err(|_| {
-                anyhow::anyhow!("{shown}: router entry {path:?} is neither a function nor a list of {{ method, function }}")
+                anyhow::anyhow!(
+                    "{shown}: router entry {path:?} is neither a function nor a list of {{ method, function }}"
+                )
             })?;
             match entry {
                 Entry::Any(function) => routes.push(Route {
@@ -128,12 +125,10 @@ impl Routes {
                     function,
                 }),
                 Entry::Methods(methods) => {
-                    routes.extend(methods.into_iter().map(|MethodEntry { method, function }| {
-                        Route {
-                            method: Some(method.to_ascii_uppercase()),
-                            path: path.clone(),
-                            function,
-                        }
+                    routes.extend(methods.into_iter().map(|MethodEntry { method, function }| Route {
+                        method: Some(method.to_ascii_uppercase()),
+                        path: path.clone(),
+                        function,
                     }))
                 }
             }
@@ -154,12 +149,7 @@ impl Routes {
     /// The route for a request; `path` as it was sent, without the query.
     pub fn find(&self, method: &str, path: &str) -> Option<Matched<'_>> {
         self.iter()
-            .filter(|route| {
-                route
-                    .method
-                    .as_deref()
-                    .is_none_or(|expected| expected == method)
-            })
+            .filter(|route| route.method.as_deref().is_none_or(|expected| expected == method))
             .filter_map(|route| {
                 Some(Matched {
                     route,
@@ -201,14 +191,8 @@ mod tests {
                 .map(|matched| (matched.route.function.clone(), matched.parameters))
         };
         let function = |method: &str, path: &str| found(method, path).map(|(function, _)| function);
-        assert_eq!(
-            function("GET", "/api/meetings").as_deref(),
-            Some("meetings-list")
-        );
-        assert_eq!(
-            function("POST", "/api/meetings").as_deref(),
-            Some("meetings-create")
-        );
+        assert_eq!(function("GET", "/api/meetings").as_deref(), Some("meetings-list"));
+        assert_eq!(function("POST", "/api/meetings").as_deref(), Some("meetings-create"));
         assert_eq!(
             function("GET", "/api/meetings/webhook").as_deref(),
             Some("meetings-get")
@@ -217,18 +201,12 @@ mod tests {
             function("POST", "/api/meetings/webhook").as_deref(),
             Some("meetings-webhook")
         );
-        assert_eq!(
-            function("GET", "/api/meetings/tasks/all").as_deref(),
-            Some("tasks-all")
-        );
+        assert_eq!(function("GET", "/api/meetings/tasks/all").as_deref(), Some("tasks-all"));
         assert_eq!(
             function("GET", "/api/meetings/tasks/tasks").as_deref(),
             Some("any-task")
         );
-        assert_eq!(
-            function("GET", "/api/meetings/7/tasks").as_deref(),
-            Some("tasks-list")
-        );
+        assert_eq!(function("GET", "/api/meetings/7/tasks").as_deref(), Some("tasks-list"));
         let (function_name, parameters) = found("DELETE", "/api/meetings/a%20b/tasks/%2F").unwrap();
         assert_eq!(function_name, "tasks-delete");
         assert_eq!(parameters["id"], "a b");
@@ -247,8 +225,7 @@ mod tests {
 
     #[test]
     fn a_bad_manifest_is_named() {
-        let error = read("[workspace.metadata.lambda.watch.router]\n\"/x\" = [{ verb = \"GET\" }]")
-            .unwrap_err();
+        let error = read("[workspace.metadata.lambda.watch.router]\n\"/x\" = [{ verb = \"GET\" }]").unwrap_err();
         assert!(error.to_string().contains("router entry \"/x\""), "{error}");
         let error = read("[package]").unwrap_err();
         assert!(
@@ -261,13 +238,8 @@ mod tests {
 
     #[test]
     fn functions_are_listed_once() {
-        let routes =
-            read("[workspace.metadata.lambda.watch.router]\n\"/a\" = \"one\"\n\"/b\" = \"one\"")
-                .unwrap();
+        let routes = read("[workspace.metadata.lambda.watch.router]\n\"/a\" = \"one\"\n\"/b\" = \"one\"").unwrap();
         assert_eq!(routes.functions().into_iter().collect::<Vec<_>>(), ["one"]);
-        assert_eq!(
-            routes.iter().map(Route::key).collect::<Vec<_>>(),
-            ["ANY /a", "ANY /b"]
-        );
+        assert_eq!(routes.iter().map(Route::key).collect::<Vec<_>>(), ["ANY /a", "ANY /b"]);
     }
 }

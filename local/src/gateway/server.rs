@@ -62,31 +62,22 @@ impl Gateway {
     pub async fn start(address: SocketAddr, settings: Settings) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(address).await.map_err(|error| {
             if error.kind() == ErrorKind::AddrInUse {
-                anyhow::anyhow!(
-                    "port {} on {} is already in use",
-                    address.port(),
-                    address.ip()
-                )
+                anyhow::anyhow!("port {} on {} is already in use", address.port(), address.ip())
             } else {
                 anyhow::anyhow!("cannot listen on {address}: {error}")
             }
         })?;
-        let address = listener
-            .local_addr()
-            .context("the listener has no address")?;
+        let address = listener.local_addr().context("the listener has no address")?;
         let router = Router::new().fallback(serve).with_state(Arc::new(settings));
         let (stop, stopped) = oneshot::channel::<()>();
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
         });
-        let server = axum::serve(
-            listener,
-            router.into_make_service_with_connect_info::<SocketAddr>(),
-        )
-        .with_graceful_shutdown(async move {
-            // A dropped sender stops it too.
-            let _ = stopped.await;
-        });
+        let server = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+            .with_graceful_shutdown(async move {
+                // A dropped sender stops it too.
+                let _ = stopped.await;
+            });
         let server = tokio::spawn(async move { server.await });
         Ok(Self {
             address,
@@ -120,10 +111,7 @@ async fn serve(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request<Body>,
 ) -> Response {
-    let Some(matched) = settings
-        .routes
-        .find(request.method().as_str(), request.uri().path())
-    else {
+    let Some(matched) = settings.routes.find(request.method().as_str(), request.uri().path()) else {
         return message(StatusCode::NOT_FOUND, "Not Found");
     };
     let host = request.headers().get(header::HOST);
@@ -149,9 +137,7 @@ async fn serve(
     let request = Request::from_parts(parts, body);
     let event = super::event(&matched, &request, claims.as_ref(), peer.ip());
     let mut response = integrate(&settings.lambda, &matched, &event).await;
-    let id = event["requestContext"]["requestId"]
-        .as_str()
-        .unwrap_or_default();
+    let id = event["requestContext"]["requestId"].as_str().unwrap_or_default();
     if let Ok(id) = HeaderValue::from_str(id) {
         response.headers_mut().insert("apigw-requestid", id);
     }
@@ -174,17 +160,14 @@ fn authorize(key: &DevelopmentKey, headers: &HeaderMap) -> Result<Claims, String
     if token.is_empty() {
         return Err("Bearer".to_owned());
     }
-    key.verify(token).map_err(|why| {
-        format!(r#"Bearer scope="" error="invalid_token" error_description="{why}""#)
-    })
+    key.verify(token)
+        .map_err(|why| format!(r#"Bearer scope="" error="invalid_token" error_description="{why}""#))
 }
 
 fn unauthorized(challenge: String) -> Response {
     let mut response = message(StatusCode::UNAUTHORIZED, "Unauthorized");
     let challenge = HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"));
-    response
-        .headers_mut()
-        .insert(header::WWW_AUTHENTICATE, challenge);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     response
 }
 
@@ -202,10 +185,7 @@ async fn integrate(lambda: &Lambda, matched: &Matched<'_>, event: &Value) -> Res
         Outcome::TooLarge => {
             return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         }
-        Outcome::FunctionError(_)
-        | Outcome::TimedOut
-        | Outcome::Crashed(_)
-        | Outcome::InitFailed(_) => None,
+        Outcome::FunctionError(_) | Outcome::TimedOut | Outcome::Crashed(_) | Outcome::InitFailed(_) => None,
     };
     answered.unwrap_or_else(|| message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
 }

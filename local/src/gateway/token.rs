@@ -41,19 +41,12 @@ impl DevelopmentKey {
         let folder = path
             .parent()
             .with_context(|| format!("{shown} is no place for a key file"))?;
-        fs::create_dir_all(folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         // Written aside and then linked into place: nobody ever reads half a key. Temporary files are
         // readable by the user alone.
-        let mut aside = tempfile::NamedTempFile::new_in(folder)
-            .with_context(|| format!("cannot write {shown}"))?;
-        let secret = [
-            uuid::Uuid::new_v4().into_bytes(),
-            uuid::Uuid::new_v4().into_bytes(),
-        ]
-        .concat();
-        writeln!(aside, "{}", URL_SAFE_NO_PAD.encode(&secret))
-            .with_context(|| format!("cannot write {shown}"))?;
+        let mut aside = tempfile::NamedTempFile::new_in(folder).with_context(|| format!("cannot write {shown}"))?;
+        let secret = [uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes()].concat();
+        writeln!(aside, "{}", URL_SAFE_NO_PAD.encode(&secret)).with_context(|| format!("cannot write {shown}"))?;
         match aside.persist_noclobber(path) {
             Ok(_) => Ok(Self { secret }),
             Err(error) if error.error.kind() == ErrorKind::AlreadyExists => {
@@ -84,16 +77,8 @@ impl DevelopmentKey {
     ///
     /// # Errors
     /// None in practice: only what the signing library could report.
-    pub fn sign(
-        &self,
-        sub: &str,
-        email: &str,
-        name: &str,
-        lifetime: Duration,
-    ) -> anyhow::Result<String> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+    pub fn sign(&self, sub: &str, email: &str, name: &str, lifetime: Duration) -> anyhow::Result<String> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let claims = json!({
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -105,8 +90,7 @@ impl DevelopmentKey {
             "exp": (now + lifetime).as_secs(),
         });
         let key = EncodingKey::from_secret(&self.secret);
-        encode(&Header::new(Algorithm::HS256), &claims, &key)
-            .context("cannot sign a development token")
+        encode(&Header::new(Algorithm::HS256), &claims, &key).context("cannot sign a development token")
     }
 
     /// The claims of a token, if this key signed it with HS256 for [`AUDIENCE`] as [`ISSUER`], and it is
@@ -137,17 +121,14 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn key() -> DevelopmentKey {
-        DevelopmentKey {
-            secret: vec![7; 32],
-        }
+        DevelopmentKey { secret: vec![7; 32] }
     }
 
     fn forge(header: &Value, claims: &Value, key: &DevelopmentKey) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(header), part(claims));
         let key = EncodingKey::from_secret(&key.secret);
-        let signature =
-            jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
+        let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
         format!("{signed}.{signature}")
     }
 
@@ -157,9 +138,7 @@ mod tests {
 
     #[test]
     fn its_own_tokens_are_accepted_with_their_claims() {
-        let token = key()
-            .sign("user_1", "ann@example.com", "Ann", HOUR)
-            .unwrap();
+        let token = key().sign("user_1", "ann@example.com", "Ann", HOUR).unwrap();
         let claims = key().verify(&token).unwrap();
         assert_eq!(claims["sub"], "user_1");
         assert_eq!(claims["email"], "ann@example.com");
@@ -186,23 +165,13 @@ mod tests {
             forge(&header, &claims, &key())
         };
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let unsigned = format!(
-            "{}.{}.",
-            part(&json!({"alg": "none"})),
-            part(&good_claims())
-        );
+        let unsigned = format!("{}.{}.", part(&json!({"alg": "none"})), part(&good_claims()));
         let mut tampered = forge(&header, &good_claims(), &key());
         tampered.replace_range(30..31, if &tampered[30..31] == "A" { "B" } else { "A" });
         let refused = [
             (
                 "wrong key",
-                forge(
-                    &header,
-                    &good_claims(),
-                    &DevelopmentKey {
-                        secret: vec![8; 32],
-                    },
-                ),
+                forge(&header, &good_claims(), &DevelopmentKey { secret: vec![8; 32] }),
             ),
             ("expired", with("exp", json!(1_000_000_000))),
             ("not yet valid", with("nbf", json!(3_999_999_999_u64))),
@@ -234,24 +203,13 @@ mod tests {
             .unwrap()
             .sign("s", "e", "n", HOUR)
             .unwrap();
-        assert!(
-            DevelopmentKey::load_or_create(&path)
-                .unwrap()
-                .verify(&token)
-                .is_ok()
-        );
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert!(DevelopmentKey::load_or_create(&path).unwrap().verify(&token).is_ok());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let other = DevelopmentKey::load_or_create(&folder.path().join("other")).unwrap();
         assert!(other.verify(&token).is_err());
 
         fs::write(&path, "short").unwrap();
-        let error = DevelopmentKey::load_or_create(&path)
-            .err()
-            .unwrap()
-            .to_string();
+        let error = DevelopmentKey::load_or_create(&path).err().unwrap().to_string();
         assert!(
             error.contains("holds no development key") && !error.contains("short"),
             "{error}"
@@ -266,10 +224,7 @@ mod tests {
             let makers: Vec<_> = (0..8)
                 .map(|_| scope.spawn(|| DevelopmentKey::load_or_create(&path).unwrap().secret))
                 .collect();
-            makers
-                .into_iter()
-                .map(|maker| maker.join().unwrap())
-                .collect()
+            makers.into_iter().map(|maker| maker.join().unwrap()).collect()
         });
         assert!(keys.iter().all(|key| *key == keys[0]));
     }

@@ -83,7 +83,7 @@ impl Lambda {
     ///
     /// # Errors
     /// An unknown function, or an environment that this machine cannot start (no binary, no more
-    /// processes or files). Whatever the function does is an [`Outcome`].
+    /// processes or files). Whatever the function does is an [`Outcome`](super::Outcome).
     pub async fn invoke(&self, name: &str, payload: impl Into<Payload>) -> anyhow::Result<Invocation> {
         self.run(name, payload.into(), false).await
     }
