@@ -1,0 +1,21 @@
+//! `GET /api/meetings/{id}/changes`: a page of what was changed about a meeting, newest first.
+//! Safe to repeat: it only reads.
+
+use std::process::ExitCode;
+
+use shared::http::{Error, Request, Response, run};
+use shared::meetings::changes::{self, Filter};
+
+fn main() -> ExitCode {
+    run("GET /api/meetings/{id}/changes", handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let id = request.id("id")?;
+    let filter: Filter = request.query()?;
+    let page = request
+        .read(async move |db| changes::list(db, &caller, id, &filter).await)
+        .await?;
+    Ok(Response::ok(&page))
+}

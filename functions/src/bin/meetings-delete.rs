@@ -1,0 +1,23 @@
+//! `DELETE /api/meetings/{id}`: deletes a meeting with its tasks and changes; If-Match is honoured.
+//! Safe to repeat: a meeting that is gone is 404.
+
+use std::process::ExitCode;
+
+use shared::http::{Error, Request, Response, run};
+use shared::meetings;
+
+fn main() -> ExitCode {
+    run("DELETE /api/meetings/{id}", handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let id = request.id("id")?;
+    let if_match = request.if_match()?;
+    request
+        .write(async move |db| {
+            meetings::delete(db, &caller, id, &if_match).await?;
+            Ok(Response::no_content())
+        })
+        .await
+}

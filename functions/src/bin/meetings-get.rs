@@ -1,0 +1,20 @@
+//! `GET /api/meetings/{id}`: one meeting the caller may see, with its ETag.
+//! Safe to repeat: it only reads.
+
+use std::process::ExitCode;
+
+use shared::http::{Error, Request, Response, run};
+use shared::meetings;
+
+fn main() -> ExitCode {
+    run("GET /api/meetings/{id}", handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let id = request.id("id")?;
+    let meeting = request
+        .read(async move |db| meetings::get(db, &caller, id).await)
+        .await?;
+    Ok(Response::ok(&meeting).with_etag(meeting.version))
+}

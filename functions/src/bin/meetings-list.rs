@@ -1,0 +1,20 @@
+//! `GET /api/meetings`: a page of the meetings the caller may see, newest date first.
+//! Safe to repeat: it only reads, and a cursor always names the same place.
+
+use std::process::ExitCode;
+
+use shared::http::{Error, Request, Response, run};
+use shared::meetings::{self, Filter};
+
+fn main() -> ExitCode {
+    run("GET /api/meetings", handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let filter: Filter = request.query()?;
+    let page = request
+        .read(async move |db| meetings::list(db, &caller, &filter).await)
+        .await?;
+    Ok(Response::ok(&page))
+}

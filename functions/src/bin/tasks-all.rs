@@ -1,0 +1,18 @@
+//! `GET /api/meetings/tasks/all`: a page of the tasks of the caller's team, newest first.
+//! Safe to repeat: it only reads, and a cursor always names the same place.
+
+use std::process::ExitCode;
+
+use shared::http::{Error, Request, Response, run};
+use shared::tasks::all::{self, Filter};
+
+fn main() -> ExitCode {
+    run("GET /api/meetings/tasks/all", handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let filter: Filter = request.query()?;
+    let page = request.read(async move |db| all::list(db, &caller, &filter).await).await?;
+    Ok(Response::ok(&page))
+}

@@ -1,0 +1,22 @@
+//! `PATCH /api/meetings/{id}/tasks/{taskId}/approve`: makes a suggested task one to be done.
+//! Safe to repeat: a task that is approved already is 409 and stays as it is.
+
+use std::process::ExitCode;
+
+use shared::http::{Error, Request, Response, run};
+use shared::tasks;
+
+fn main() -> ExitCode {
+    run("PATCH /api/meetings/{id}/tasks/{taskId}/approve", handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let (meeting, id) = (request.id("id")?, request.id("taskId")?);
+    request
+        .write(async move |db| {
+            let task = tasks::approve(db, &caller, meeting, id).await?;
+            Ok(Response::ok(&task))
+        })
+        .await
+}

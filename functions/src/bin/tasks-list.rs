@@ -1,0 +1,18 @@
+//! `GET /api/meetings/{id}/tasks`: the tasks of a meeting the caller may see, oldest first.
+//! Safe to repeat: it only reads.
+
+use std::process::ExitCode;
+
+use shared::http::{Error, Request, Response, run};
+use shared::tasks;
+
+fn main() -> ExitCode {
+    run("GET /api/meetings/{id}/tasks", handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let meeting = request.id("id")?;
+    let page = request.read(async move |db| tasks::list(db, &caller, meeting).await).await?;
+    Ok(Response::ok(&page))
+}

@@ -1,0 +1,17 @@
+//! `GET /api/users/me`: the caller's own user.
+//! Safe to repeat: it only reads.
+
+use std::process::ExitCode;
+
+use shared::http::{Error, Request, Response, run};
+use shared::users;
+
+fn main() -> ExitCode {
+    run("GET /api/users/me", handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let user = request.read(async move |db| users::me(db, &caller).await).await?;
+    Ok(Response::ok(&user))
+}

@@ -1,0 +1,302 @@
+//! Updating a meeting, and the record of its changes.
+//!
+//! An update and its record are one statement. Two at once wait for each other at the meeting's row, so what a record
+//! calls previous is what the update replaced.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::fields::{BotId, Date, Lines, LongText, MeetingType, Minutes, Platform, Status, Title, Transcript};
+use super::{Meeting, NEWEST, known_bot, stranger};
+use crate::db::Session;
+use crate::http::page::{Cursor, Limit, Page};
+use crate::http::{Caller, Error, IfMatch, Stop};
+use crate::partial::{self, given};
+use crate::text::HttpUrl;
+
+/// The fields of a meeting that a client changes: at least one. With the id of the change's record: made once, so that
+/// the update can run again.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Fields")]
+pub struct Changes {
+    id: Uuid,
+    fields: Fields,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all(deserialize = "camelCase"), deny_unknown_fields, default)]
+struct Fields {
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    title: Option<Title>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    team_member_id: Option<Uuid>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    date: Option<Date>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    duration: Option<Minutes>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    meeting_type: Option<MeetingType>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    platform: Option<Option<Platform>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    platform_meeting_url: Option<Option<HttpUrl>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    meeting_baas_id: Option<Option<BotId>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    recording_url: Option<Option<HttpUrl>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    transcript: Option<Option<Transcript>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    speakers: Option<Lines>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    executive_summary: Option<Option<LongText>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    wins: Option<Lines>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    areas_for_support: Option<Lines>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    key_insights: Option<Lines>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    agenda: Option<Option<LongText>>,
+}
+
+impl TryFrom<Fields> for Changes {
+    type Error = &'static str;
+
+    fn try_from(fields: Fields) -> Result<Self, Self::Error> {
+        if fields == Fields::default() {
+            return Err(partial::NOTHING);
+        }
+        Ok(Self {
+            id: Uuid::now_v7(),
+            fields,
+        })
+    }
+}
+
+/// What an update was, the weightiest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeType {
+    /// The meeting will not be held.
+    Cancelled,
+    /// It is at another time or takes longer or shorter.
+    Rescheduled,
+    /// It has another title.
+    Renamed,
+    /// Something else changed.
+    Updated,
+}
+
+/// The record of one update.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all(serialize = "camelCase"))]
+pub struct MeetingChange {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// What was changed.
+    pub meeting_id: Uuid,
+    /// What kind of change it was.
+    pub change_type: ChangeType,
+    /// The title before.
+    pub previous_title: String,
+    /// The date before.
+    pub previous_date: DateTime<Utc>,
+    /// The duration before, in minutes.
+    pub previous_duration: i32,
+    /// The title after.
+    pub new_title: String,
+    /// The date after.
+    pub new_date: DateTime<Utc>,
+    /// The duration after, in minutes.
+    pub new_duration: i32,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Which changes to list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Filter {
+    limit: Limit,
+    cursor: Option<Cursor>,
+}
+
+/// Changes a meeting and records it.
+///
+/// # Errors
+/// 401 for an unregistered caller, 404, 403 unless they are an admin who may change it, 412, 422 for a team member of
+/// another team, 409 for a `meetingBaasId` that another meeting has.
+pub async fn update(
+    db: &mut Session,
+    caller: &Caller,
+    id: Uuid,
+    if_match: &IfMatch,
+    changes: &Changes,
+) -> Result<Meeting, Stop> {
+    // A transcript that is not changed is named by the old row itself, so that its pages are not written again.
+    let row = sqlx::query!(
+        r#"
+        WITH caller AS (
+            SELECT id, role FROM users WHERE clerk_id = $1
+        ), seen AS (
+            SELECT m AS old, c.role = 'admin' AND c.id IN (m.team_id, m.created_by) AS manages
+            FROM caller c
+            JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
+            WHERE m.id = $2
+            FOR NO KEY UPDATE OF m
+        ), updated AS (
+            UPDATE meetings m
+            SET (
+                title, team_member_id, date, duration, status, meeting_type, platform, platform_meeting_url,
+                meeting_baas_id, recording_url, transcript, speakers, executive_summary, wins, areas_for_support,
+                key_insights, agenda, version, updated_at
+            ) = ROW (
+                n.title, n.team_member_id, n.date, n.duration, n.status, n.meeting_type, n.platform,
+                n.platform_meeting_url, n.meeting_baas_id, n.recording_url,
+                CASE WHEN $3 ? 'transcript' THEN n.transcript ELSE m.transcript END,
+                n.speakers, n.executive_summary, n.wins, n.areas_for_support, n.key_insights,
+                n.agenda, m.version + 1, clock_timestamp()
+            )
+            FROM seen s, jsonb_populate_record(s.old, $3) n
+            WHERE m.id = (s.old).id AND s.manages AND EXISTS (
+                SELECT FROM users t WHERE t.id = n.team_member_id AND m.team_id IN (t.id, t.admin_id)
+            )
+            RETURNING m.*
+        ), recorded AS (
+            INSERT INTO meeting_changes (
+                id, meeting_id, change_type, previous_title, previous_date, previous_duration, new_title, new_date,
+                new_duration, created_at
+            )
+            SELECT
+                $4, u.id,
+                CASE
+                    WHEN u.status = 'cancelled' AND (s.old).status <> 'cancelled' THEN 'cancelled'
+                    WHEN (u.date, u.duration) <> ((s.old).date, (s.old).duration) THEN 'rescheduled'
+                    WHEN u.title <> (s.old).title THEN 'renamed'
+                    ELSE 'updated'
+                END,
+                (s.old).title, (s.old).date, (s.old).duration, u.title, u.date, u.duration, u.updated_at
+            FROM updated u, seen s
+        )
+        SELECT (s.old).version AS "version?", s.manages AS "manages?", to_jsonb(u) AS "meeting: Json<Meeting>"
+        FROM caller c LEFT JOIN seen s ON true LEFT JOIN updated u ON true
+        "#,
+        caller.sub,
+        id,
+        Json(&changes.fields) as _,
+        changes.id,
+    )
+    .fetch_optional(db)
+    .await
+    .map_err(known_bot)?
+    .ok_or_else(Error::unknown_caller)?;
+    let version = row.version.ok_or_else(|| Error::not_found("meeting"))?;
+    if row.manages != Some(true) {
+        return Err(Error::forbidden("Only the admin of its team may change a meeting.").into());
+    }
+    // Refusing rolls the update back.
+    if !if_match.allows(version) {
+        return Err(Error::precondition_failed().into());
+    }
+    Ok(row.meeting.ok_or_else(stranger)?.0)
+}
+
+/// A page of a meeting's changes, newest first.
+///
+/// # Errors
+/// 401 for an unregistered caller, 404.
+pub async fn list(db: &mut Session, caller: &Caller, id: Uuid, filter: &Filter) -> Result<Page<MeetingChange>, Stop> {
+    let before = filter.cursor.unwrap_or(NEWEST);
+    let rows = sqlx::query!(
+        r#"
+        SELECT m.id AS "meeting?", to_jsonb(h) AS "change: Json<MeetingChange>"
+        FROM users u
+        LEFT JOIN meetings m ON m.id = $2
+            AND (u.id IN (m.created_by, m.team_member_id) OR u.role = 'admin' AND u.id = m.team_id)
+        LEFT JOIN LATERAL (
+            SELECT * FROM meeting_changes
+            WHERE meeting_id = m.id AND (created_at, id) < ($3, $4)
+            ORDER BY created_at DESC, id DESC
+            LIMIT $5
+        ) h ON true
+        WHERE u.clerk_id = $1
+        ORDER BY h.created_at DESC, h.id DESC
+        "#,
+        caller.sub,
+        id,
+        before.at,
+        before.id,
+        filter.limit.rows_and_one(),
+    )
+    .fetch_all(db)
+    .await?;
+    let first = rows.first().ok_or_else(Error::unknown_caller)?;
+    first.meeting.ok_or_else(|| Error::not_found("meeting"))?;
+    let changes = rows
+        .into_iter()
+        .filter_map(|row| row.change)
+        .map(|change| change.0)
+        .collect();
+    Ok(Page::of(changes, filter.limit, |last| Cursor {
+        at: last.created_at,
+        id: last.id,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(body: serde_json::Value) -> Result<Changes, String> {
+        serde_json::from_value(body).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_what_was_given_reaches_the_row() {
+        let changes = read(json!({"title": "New", "agenda": null, "wins": []})).unwrap();
+        let row = serde_json::to_value(&changes.fields).unwrap();
+        assert_eq!(row, json!({"title": "New", "agenda": null, "wins": []}));
+    }
+
+    #[test]
+    fn null_clears_only_what_may_be_empty() {
+        for field in [
+            "title",
+            "teamMemberId",
+            "date",
+            "duration",
+            "status",
+            "meetingType",
+            "speakers",
+            "keyInsights",
+        ] {
+            assert!(read(json!({field: null})).is_err(), "{field}");
+        }
+        for field in [
+            "platform",
+            "platformMeetingUrl",
+            "meetingBaasId",
+            "recordingUrl",
+            "transcript",
+            "agenda",
+        ] {
+            assert!(read(json!({field: null})).is_ok(), "{field}");
+        }
+    }
+
+    #[test]
+    fn nothing_to_change_is_said_so() {
+        assert!(read(json!({})).unwrap_err().contains("at least one"));
+        assert!(
+            read(json!({"processingStatus": "completed"}))
+                .unwrap_err()
+                .contains("unknown field")
+        );
+    }
+}

@@ -1,0 +1,303 @@
+//! Meetings: what they are, and reading, listing, creating and deleting them.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`fields`] | what a client may write, with each field's rule |
+//! | [`changes`] | updating a meeting, and the record of it |
+//! | [`webhook`] | what the recording service reports |
+//!
+//! A meeting is visible to its creator, its team member and the admin of its team; that admin, and a creator who is an
+//! admin, may change and delete it. Every operation is one statement that holds the caller's row, that check and the
+//! data, so a read is one round trip. May not: answer differently for what is absent and what is invisible.
+
+pub mod changes;
+pub mod fields;
+pub mod webhook;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+pub use changes::{Changes, MeetingChange, update};
+pub use fields::{Date, Draft, MeetingType, Platform, ProcessingStatus, Status};
+
+use crate::db::Session;
+use crate::http::page::{Cursor, Limit, Page};
+use crate::http::{Caller, Error, IfMatch, Stop};
+
+/// Above every item of a list that begins with the newest; PostgreSQL's timestamptz reaches further.
+pub(crate) const NEWEST: Cursor = Cursor {
+    at: DateTime::<Utc>::MAX_UTC,
+    id: Uuid::nil(),
+};
+
+/// What of its meetings' text a page holds, in bytes: what fits well into the 6 MB that Lambda
+/// allows an answer, in which text is escaped twice.
+const PAGE_TEXT: i64 = 3 * 1024 * 1024;
+
+/// A meeting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all(serialize = "camelCase"))]
+pub struct Meeting {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// What it is about.
+    pub title: String,
+    /// With whom; somebody of the creator's team.
+    pub team_member_id: Uuid,
+    /// When it starts.
+    pub date: DateTime<Utc>,
+    /// How long it is planned to last, in minutes.
+    pub duration: i32,
+    /// Where it stands.
+    pub status: Status,
+    /// What kind it is.
+    pub meeting_type: MeetingType,
+    /// Where it is held.
+    pub platform: Option<Platform>,
+    /// The link to join it.
+    pub platform_meeting_url: Option<String>,
+    /// The recording service's `bot_id`.
+    pub meeting_baas_id: Option<String>,
+    /// Where its recording stands.
+    pub processing_status: ProcessingStatus,
+    /// Where the recording is.
+    pub recording_url: Option<String>,
+    /// Who said what: a line for each turn.
+    pub transcript: Option<String>,
+    /// Who spoke.
+    pub speakers: Vec<String>,
+    /// What it came to, in short.
+    pub executive_summary: Option<String>,
+    /// What went well.
+    pub wins: Vec<String>,
+    /// What needs help.
+    pub areas_for_support: Vec<String>,
+    /// What was learned.
+    pub key_insights: Vec<String>,
+    /// What is to be talked about.
+    pub agenda: Option<String>,
+    /// Who created it.
+    pub created_by: Uuid,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+    /// Counts up with every change; clients see it as the ETag.
+    #[serde(skip_serializing)]
+    pub version: i32,
+}
+
+/// Which meetings to list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Filter {
+    limit: Limit,
+    cursor: Option<Cursor>,
+    status: Option<Status>,
+    team_member_id: Option<Uuid>,
+    /// The earliest date, itself included.
+    from: Option<Date>,
+    /// The latest date, itself included.
+    to: Option<Date>,
+}
+
+/// One meeting.
+///
+/// # Errors
+/// 401 for an unregistered caller, 404.
+pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Meeting, Stop> {
+    let meeting = sqlx::query_scalar!(
+        r#"
+        SELECT to_jsonb(m) AS "meeting: Json<Meeting>"
+        FROM users u
+        LEFT JOIN meetings m ON m.id = $2
+            AND (u.id IN (m.created_by, m.team_member_id) OR u.role = 'admin' AND u.id = m.team_id)
+        WHERE u.clerk_id = $1
+        "#,
+        caller.sub,
+        id,
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or_else(Error::unknown_caller)?;
+    Ok(meeting.ok_or_else(|| Error::not_found("meeting"))?.0)
+}
+
+/// A page of the meetings the caller may see, newest date first; it ends before its limit when their text grows long.
+///
+/// # Errors
+/// 401 for an unregistered caller.
+pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<Page<Meeting>, Stop> {
+    // Each of the three ways to see a meeting walks its own index from the cursor on, no further than the limit. Sizes
+    // are summed before a row is read whole: text that does not fit the page is never unpacked.
+    let before = filter.before();
+    let from = filter.from.map_or(DateTime::UNIX_EPOCH, Date::at);
+    let status = filter.status.map(Status::name);
+    let rows = sqlx::query_scalar!(
+        r#"
+        WITH caller AS (
+            SELECT id, role FROM users WHERE clerk_id = $1
+        ), visible AS (
+            (SELECT date, id FROM meetings
+             WHERE team_id = (SELECT id FROM caller WHERE role = 'admin')
+                AND (date, id) < ($3, $4) AND date >= $5
+                AND ($6::text IS NULL OR status = $6) AND ($7::uuid IS NULL OR team_member_id = $7)
+             ORDER BY date DESC, id DESC LIMIT $2)
+            UNION
+            (SELECT date, id FROM meetings
+             WHERE team_member_id = (SELECT id FROM caller)
+                AND (date, id) < ($3, $4) AND date >= $5
+                AND ($6::text IS NULL OR status = $6) AND ($7::uuid IS NULL OR team_member_id = $7)
+             ORDER BY date DESC, id DESC LIMIT $2)
+            UNION
+            (SELECT date, id FROM meetings
+             WHERE created_by = (SELECT id FROM caller)
+                AND (date, id) < ($3, $4) AND date >= $5
+                AND ($6::text IS NULL OR status = $6) AND ($7::uuid IS NULL OR team_member_id = $7)
+             ORDER BY date DESC, id DESC LIMIT $2)
+            ORDER BY date DESC, id DESC LIMIT $2
+        ), sized AS (
+            SELECT m.id, row_number() OVER page AS place, sum(coalesce(octet_length(m.transcript), 0) + octet_length(
+                (m.executive_summary, m.agenda, m.wins, m.areas_for_support, m.key_insights, m.speakers)::text
+            )) OVER page AS bytes
+            FROM visible JOIN meetings m USING (id)
+            WINDOW page AS (ORDER BY m.date DESC, m.id DESC)
+        )
+        SELECT to_jsonb(m) AS "meeting: Json<Meeting>"
+        FROM caller
+        LEFT JOIN sized s ON true
+        LEFT JOIN meetings m ON m.id = s.id AND (s.place = 1 OR s.bytes <= $8)
+        ORDER BY s.place
+        "#,
+        caller.sub,
+        filter.limit.rows_and_one(),
+        before.at,
+        before.id,
+        from,
+        status,
+        filter.team_member_id,
+        PAGE_TEXT,
+    )
+    .fetch_all(db)
+    .await?;
+    if rows.is_empty() {
+        return Err(Error::unknown_caller().into());
+    }
+    let fetched = rows.len();
+    let items: Vec<Meeting> = rows
+        .into_iter()
+        .flatten()
+        .map(|row| row.0)
+        .take(filter.limit.rows())
+        .collect();
+    let more = items.len() < fetched;
+    let next_cursor = items.last().filter(|_| more).map(|last| Cursor {
+        at: last.date,
+        id: last.id,
+    });
+    Ok(Page { items, next_cursor })
+}
+
+/// Creates a meeting of the caller's team.
+///
+/// # Errors
+/// 401 for an unregistered caller, 403 unless they are an admin, 422 for a team member of another team, 409 for a
+/// `meetingBaasId` that another meeting has.
+pub async fn create(db: &mut Session, caller: &Caller, draft: &Draft) -> Result<Meeting, Stop> {
+    let row = sqlx::query!(
+        r#"
+        WITH caller AS (
+            SELECT id, role = 'admin' AS admin FROM users WHERE clerk_id = $1
+        ), created AS (
+            INSERT INTO meetings (
+                id, team_id, created_by, team_member_id, title, date, duration, status, meeting_type, platform,
+                platform_meeting_url, meeting_baas_id, recording_url, transcript, speakers, executive_summary, wins,
+                areas_for_support, key_insights, agenda
+            )
+            SELECT
+                n.id, c.id, c.id, t.id, n.title, n.date, n.duration, n.status, n.meeting_type, n.platform,
+                n.platform_meeting_url, n.meeting_baas_id, n.recording_url, n.transcript, n.speakers,
+                n.executive_summary, n.wins, n.areas_for_support, n.key_insights, n.agenda
+            FROM caller c, jsonb_populate_record(NULL::meetings, $2) n
+            JOIN users t ON t.id = n.team_member_id
+            WHERE c.admin AND c.id IN (t.id, t.admin_id)
+            RETURNING *
+        )
+        SELECT c.admin AS "admin!", to_jsonb(m) AS "meeting: Json<Meeting>"
+        FROM caller c LEFT JOIN created m ON true
+        "#,
+        caller.sub,
+        Json(draft) as _,
+    )
+    .fetch_optional(db)
+    .await
+    .map_err(known_bot)?
+    .ok_or_else(Error::unknown_caller)?;
+    if !row.admin {
+        return Err(Error::forbidden("Only an admin may create a meeting.").into());
+    }
+    Ok(row.meeting.ok_or_else(stranger)?.0)
+}
+
+/// Deletes a meeting with its tasks and its record of changes.
+///
+/// # Errors
+/// 401 for an unregistered caller, 404, 403 unless they are an admin who may change it, 412.
+pub async fn delete(db: &mut Session, caller: &Caller, id: Uuid, if_match: &IfMatch) -> Result<(), Stop> {
+    let row = sqlx::query!(
+        r#"
+        WITH caller AS (
+            SELECT id, role FROM users WHERE clerk_id = $1
+        ), seen AS (
+            SELECT m.id, m.version, c.role = 'admin' AND c.id IN (m.team_id, m.created_by) AS manages
+            FROM caller c
+            JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
+            WHERE m.id = $2
+            FOR UPDATE OF m
+        ), deleted AS (
+            DELETE FROM meetings m USING seen s WHERE m.id = s.id AND s.manages
+        )
+        SELECT s.version AS "version?", s.manages AS "manages?" FROM caller c LEFT JOIN seen s ON true
+        "#,
+        caller.sub,
+        id,
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or_else(Error::unknown_caller)?;
+    let version = row.version.ok_or_else(|| Error::not_found("meeting"))?;
+    if row.manages != Some(true) {
+        return Err(Error::forbidden("Only the admin of its team may delete a meeting.").into());
+    }
+    // Refusing rolls the deletion back.
+    if !if_match.allows(version) {
+        return Err(Error::precondition_failed().into());
+    }
+    Ok(())
+}
+
+impl Filter {
+    /// Where the page begins: below the cursor and not above `to`, whichever is lower.
+    fn before(&self) -> Cursor {
+        let to = self.to.map(|to| Cursor {
+            at: to.at() + TimeDelta::microseconds(1),
+            id: Uuid::nil(),
+        });
+        let bounds = [self.cursor, to].into_iter().flatten();
+        bounds.min_by_key(|cursor| (cursor.at, cursor.id)).unwrap_or(NEWEST)
+    }
+}
+
+fn stranger() -> Error {
+    Error::field("teamMemberId", "must be somebody of the meeting's team")
+}
+
+/// A bot that records another meeting already: the only constraint a client's input can run into.
+fn known_bot(error: sqlx::Error) -> Stop {
+    if error.as_database_error().and_then(|e| e.constraint()) == Some("meetings_meeting_baas_id_key") {
+        return Error::conflict("Another meeting has this meetingBaasId.").into();
+    }
+    error.into()
+}

@@ -1,0 +1,414 @@
+//! What the recording service reports about a meeting: deliveries signed by Standard Webhooks, at least once, in any
+//! order.
+//!
+//! Applied exactly once: the delivery's id is its idempotency key. Order does not matter: a status older than the last
+//! applied one is skipped, and nothing is undone that `complete` brought. A bot that no meeting knows is 404, so that
+//! the sender comes again: the meeting may not be saved yet. May not: look at a delivery before its signature is verified.
+
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use standardwebhooks::Webhook;
+
+use super::fields::{BotId, ProcessingStatus, Status};
+use crate::config::WebhookSecret;
+use crate::db::Session;
+use crate::http::{Error, Request, Stop};
+use crate::text::HttpUrl;
+
+/// The headers of a delivery; senders that came before the standard put `svix` for `webhook`.
+const HEADERS: [(&str, &str); 3] = [
+    (standardwebhooks::HEADER_WEBHOOK_ID, "svix-id"),
+    (standardwebhooks::HEADER_WEBHOOK_TIMESTAMP, "svix-timestamp"),
+    (standardwebhooks::HEADER_WEBHOOK_SIGNATURE, "svix-signature"),
+];
+
+/// Digits of a Unix time in seconds; more would overflow where its age is reckoned.
+const LONGEST_TIMESTAMP: usize = 12;
+
+/// A verified delivery.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The sender's id of it, the same whenever it is sent again.
+    pub id: String,
+    /// What it reports.
+    pub event: Event,
+}
+
+/// The answer to a delivery.
+#[derive(Debug, Serialize)]
+pub struct Receipt {
+    received: bool,
+}
+
+/// What the recording service has to say.
+#[derive(Debug)]
+pub enum Event {
+    /// The recording is ready.
+    Complete(Complete),
+    /// Its bot is somewhere else than before.
+    StatusChange(StatusChange),
+    /// One this backend has no use for.
+    Other,
+}
+
+/// Fields that this backend does not know are the sender's to add.
+#[derive(Deserialize)]
+struct Named {
+    event: String,
+}
+
+#[derive(Deserialize)]
+struct Body<T> {
+    data: T,
+}
+
+/// What was recorded.
+#[derive(Debug, Deserialize)]
+pub struct Complete {
+    bot_id: BotId,
+    /// Absent when speech was not transcribed.
+    transcript: Option<Vec<Turn>>,
+    speakers: Option<Vec<Speaker>>,
+    mp4: Option<HttpUrl>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Turn {
+    speaker: Spoken,
+    words: Vec<Word>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Word {
+    word: Spoken,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "must be a name, or an object with a name")]
+enum Speaker {
+    Name(Spoken),
+    Object { name: Spoken },
+}
+
+/// Where a bot is.
+#[derive(Debug, Deserialize)]
+pub struct StatusChange {
+    bot_id: BotId,
+    status: BotStatus,
+}
+
+#[derive(Debug, Deserialize)]
+struct BotStatus {
+    code: String,
+    created_at: DateTime<Utc>,
+}
+
+/// Text that PostgreSQL can store; it may be empty.
+#[derive(Debug)]
+struct Spoken(String);
+
+impl<'de> Deserialize<'de> for Spoken {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.contains('\0') {
+            return Err(de::Error::custom("must not contain the character NUL"));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl Delivery {
+    /// Verifies a request's signature and age, then reads it.
+    ///
+    /// # Errors
+    /// 401 for a signature that is absent, wrong or more than five minutes old or early, 500 without a secret, 400, 415
+    /// or 422 for a body that is not what its event should bring.
+    pub fn of(request: &Request) -> Result<Self, Error> {
+        let id = verify(request.webhook_secret()?, request.headers(), request.body())?;
+        let Named { event } = request.json()?;
+        let event = match event.as_str() {
+            "complete" => Event::Complete(request.json::<Body<_>>()?.data),
+            "bot.status_change" => Event::StatusChange(request.json::<Body<_>>()?.data),
+            _ => Event::Other,
+        };
+        Ok(Self { id, event })
+    }
+}
+
+/// Gives a delivery's id once its signature over id, time and raw body is found right.
+fn verify(secret: &WebhookSecret, headers: &HeaderMap, body: &[u8]) -> Result<String, Error> {
+    const REFUSED: &str = "The webhook's signature is missing, wrong, or more than five minutes old.";
+    let refused = || Error::unauthorized(REFUSED);
+    let mut signed = HeaderMap::new();
+    for (name, older_name) in HEADERS {
+        let value: &HeaderValue = headers
+            .get(name)
+            .or_else(|| headers.get(older_name))
+            .ok_or_else(refused)?;
+        signed.insert(HeaderName::from_static(name), value.clone());
+    }
+    let text = |name| {
+        signed
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
+    let (id, timestamp) = (
+        text(standardwebhooks::HEADER_WEBHOOK_ID),
+        text(standardwebhooks::HEADER_WEBHOOK_TIMESTAMP),
+    );
+    let sound = (1..=LONGEST_TIMESTAMP).contains(&timestamp.len()) && timestamp.bytes().all(|b| b.is_ascii_digit());
+    if id.is_empty() || !sound {
+        return Err(refused());
+    }
+    Webhook::from_bytes(secret.key().to_vec())
+        .and_then(|webhook| webhook.verify(body, &signed))
+        .map_err(|_| refused())?;
+    Ok(id.to_owned())
+}
+
+/// Applies an event to the meeting it is about.
+///
+/// # Errors
+/// 404 when no meeting has its bot.
+pub async fn apply(db: &mut Session, event: &Event) -> Result<Receipt, Stop> {
+    let known = match event {
+        Event::Complete(complete) => finish(db, complete).await?,
+        Event::StatusChange(change) => match change.status.step() {
+            Some(step) => advance(db, change, step).await?,
+            None => true,
+        },
+        Event::Other => true,
+    };
+    if known {
+        return Ok(Receipt { received: true });
+    }
+    Err(Error::not_found("meeting with this bot_id").into())
+}
+
+/// Stores what was recorded; what the event does not bring stays. Says whether a meeting has the bot.
+async fn finish(db: &mut Session, complete: &Complete) -> Result<bool, sqlx::Error> {
+    let speakers: Option<Vec<String>> = complete
+        .speakers
+        .as_deref()
+        .map(|all| all.iter().map(Speaker::name).collect());
+    let updated = sqlx::query_scalar!(
+        r#"
+        UPDATE meetings
+        SET transcript = coalesce($2, transcript), speakers = coalesce($3, speakers),
+            recording_url = coalesce($4, recording_url),
+            status = CASE WHEN status = 'cancelled' THEN status ELSE 'completed' END,
+            processing_status = 'completed', version = version + 1, updated_at = clock_timestamp()
+        WHERE meeting_baas_id = $1
+        RETURNING id
+        "#,
+        complete.bot_id.as_str(),
+        complete.transcript.as_deref().map(transcript),
+        speakers.as_deref(),
+        complete.mp4.as_ref().map(HttpUrl::as_str),
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(updated.is_some())
+}
+
+/// Moves a meeting on, never back. Says whether a meeting has the bot.
+async fn advance(db: &mut Session, change: &StatusChange, step: Step) -> Result<bool, sqlx::Error> {
+    let known = sqlx::query_scalar!(
+        r#"
+        WITH known AS (
+            SELECT id FROM meetings WHERE meeting_baas_id = $1
+        ), advanced AS (
+            UPDATE meetings m
+            SET status = CASE WHEN status IN ('completed', 'cancelled') THEN status ELSE coalesce($3, status) END,
+                processing_status = coalesce($4, processing_status),
+                bot_status_at = $2, version = version + 1, updated_at = clock_timestamp()
+            FROM known k
+            WHERE m.id = k.id AND processing_status <> 'completed' AND (bot_status_at IS NULL OR bot_status_at <= $2)
+        )
+        SELECT id FROM known
+        "#,
+        change.bot_id.as_str(),
+        change.status.created_at,
+        step.status.map(Status::name),
+        step.processing.map(ProcessingStatus::name),
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(known.is_some())
+}
+
+/// What a bot's status means for its meeting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Step {
+    status: Option<Status>,
+    processing: Option<ProcessingStatus>,
+}
+
+impl BotStatus {
+    /// By the recording service's codes; `None` for those on the way to one that matters, and for new ones.
+    fn step(&self) -> Option<Step> {
+        match self.code.as_str() {
+            "in_call_recording" | "recording_resumed" => Some(Step {
+                status: Some(Status::InProgress),
+                processing: None,
+            }),
+            "call_ended" => Some(Step {
+                status: Some(Status::Completed),
+                processing: Some(ProcessingStatus::Processing),
+            }),
+            "bot_rejected"
+            | "bot_removed"
+            | "waiting_room_timeout"
+            | "invalid_meeting_url"
+            | "meeting_error"
+            | "recording_failed" => Some(Step {
+                status: None,
+                processing: Some(ProcessingStatus::Failed),
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl Speaker {
+    fn name(&self) -> String {
+        match self {
+            Self::Name(name) | Self::Object { name } => name.0.clone(),
+        }
+    }
+}
+
+/// A line for each turn: the speaker, a colon, what they said.
+fn transcript(turns: &[Turn]) -> String {
+    let line = |turn: &Turn| {
+        let words = turn
+            .words
+            .iter()
+            .map(|word| word.word.0.trim())
+            .filter(|word| !word.is_empty());
+        format!("{}: {}", turn.speaker.0, words.collect::<Vec<_>>().join(" "))
+    };
+    turns.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use serde_json::json;
+
+    fn secret() -> WebhookSecret {
+        let lookup = |name: &str| (name == "WEBHOOK_SECRET").then(|| "whsec_c2VjcmV0".to_owned());
+        Config::from_lookup(lookup).webhook_secret.unwrap()
+    }
+
+    /// Headers of a delivery signed `age` seconds ago with the prefix of their names.
+    fn signed(prefix: &str, age: i64, body: &[u8]) -> HeaderMap {
+        let time = Utc::now().timestamp() - age;
+        let signature = Webhook::from_bytes(secret().key().to_vec())
+            .unwrap()
+            .sign("msg_1", time, body)
+            .unwrap();
+        let values = [
+            ("id", "msg_1".to_owned()),
+            ("timestamp", time.to_string()),
+            ("signature", signature),
+        ];
+        let header = |(name, value): (&str, String)| {
+            (
+                HeaderName::try_from(format!("{prefix}-{name}")).unwrap(),
+                HeaderValue::try_from(value).unwrap(),
+            )
+        };
+        values.into_iter().map(header).collect()
+    }
+
+    #[test]
+    fn a_delivery_is_known_by_its_signature_under_either_name() {
+        for prefix in ["webhook", "svix"] {
+            assert_eq!(verify(&secret(), &signed(prefix, 0, b"{}"), b"{}").unwrap(), "msg_1");
+        }
+    }
+
+    #[test]
+    fn what_was_changed_or_kept_too_long_is_refused() {
+        let refused = |headers: &HeaderMap, body: &[u8]| {
+            assert!(
+                matches!(verify(&secret(), headers, body), Err(Error::Unauthorized(_))),
+                "{headers:?}"
+            );
+        };
+        refused(&signed("webhook", 0, b"{}"), b"[]");
+        refused(&signed("webhook", 301, b"{}"), b"{}");
+        refused(&signed("webhook", -302, b"{}"), b"{}");
+        refused(&HeaderMap::new(), b"{}");
+        for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
+            let mut headers = signed("webhook", 0, b"{}");
+            headers.remove(name);
+            refused(&headers, b"{}");
+            for bad in [
+                "",
+                "-9223372036854775808",
+                "9223372036854775807",
+                "9999999999999",
+                "v1,",
+            ] {
+                headers.insert(name, HeaderValue::from_static(bad));
+                refused(&headers, b"{}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_transcript_has_a_line_for_each_turn() {
+        let complete: Complete = serde_json::from_value(json!({
+            "bot_id": "bot-1",
+            "transcript": [
+                {"speaker": "Ada", "words": [{"start": 0.1, "end": 0.2, "word": "Good"}, {"word": " morning. "}]},
+                {"speaker": "Ben", "words": []},
+            ],
+            "speakers": ["Ada", {"name": "Ben", "id": 7}],
+            "mp4": "https://recordings.example.com/1.mp4?signature=x",
+        }))
+        .unwrap();
+        assert_eq!(
+            transcript(complete.transcript.as_deref().unwrap()),
+            "Ada: Good morning.\nBen: "
+        );
+        let names: Vec<_> = complete.speakers.unwrap().iter().map(Speaker::name).collect();
+        assert_eq!(names, ["Ada", "Ben"]);
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_refused_wherever_it_is() {
+        for bad in [
+            json!({"bot_id": "b", "transcript": [{"speaker": "a\0", "words": []}]}),
+            json!({"bot_id": "b", "transcript": [{"speaker": "a", "words": [{"word": "\0"}]}]}),
+            json!({"bot_id": "b", "speakers": ["\0"]}),
+            json!({"bot_id": "b\0"}),
+            json!({"bot_id": "b", "mp4": "javascript:alert(1)"}),
+        ] {
+            assert!(serde_json::from_value::<Complete>(bad.clone()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_code_that_is_new_to_us_changes_nothing() {
+        let step = |code: &str| {
+            BotStatus {
+                code: code.to_owned(),
+                created_at: Utc::now(),
+            }
+            .step()
+        };
+        assert_eq!(step("joining_call"), None);
+        assert_eq!(step("transcribing"), None);
+        assert_eq!(step("in_call_recording").unwrap().status, Some(Status::InProgress));
+        assert_eq!(
+            step("meeting_error").unwrap().processing,
+            Some(ProcessingStatus::Failed)
+        );
+    }
+}
