@@ -1,0 +1,79 @@
+//! The checkout the command runs in, and cargo in it.
+//!
+//! Asks cargo, so that every way to say where the target folder is counts. May not write anything.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::process::Command;
+
+/// A checkout of Seer.
+#[derive(Debug)]
+pub(crate) struct Checkout {
+    /// The folder of the workspace manifest.
+    pub(crate) root: PathBuf,
+    /// Where cargo builds.
+    pub(crate) target: PathBuf,
+}
+
+impl Checkout {
+    /// The checkout around the working directory.
+    ///
+    /// # Errors
+    /// No cargo, or no workspace; one line that says which.
+    pub(crate) async fn here() -> Result<Self> {
+        let asked = cargo()
+            .args(["metadata", "--no-deps", "--format-version=1"])
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("cannot run cargo")?;
+        let said = String::from_utf8_lossy(&asked.stderr);
+        ensure!(
+            asked.status.success(),
+            "run it inside a checkout of Seer: {}",
+            said.lines().last().unwrap_or_default().trim_start_matches("error: ")
+        );
+        let metadata: serde_json::Value =
+            serde_json::from_slice(&asked.stdout).context("cannot read what cargo metadata says")?;
+        let folder = |name: &str| {
+            let path = metadata.get(name).and_then(serde_json::Value::as_str);
+            path.map(PathBuf::from)
+                .with_context(|| format!("cargo metadata names no {name}"))
+        };
+        let checkout = Self {
+            root: folder("workspace_root")?,
+            target: folder("target_directory")?,
+        };
+        ensure!(
+            checkout.root.join("shared/migrations").is_dir(),
+            "run it inside a checkout of Seer: {} is another workspace",
+            checkout.root.display()
+        );
+        Ok(checkout)
+    }
+}
+
+/// Cargo as the user's shell would run it. What `cargo run` has set for this process is left out: build scripts that
+/// look at it would run again, and everything after them.
+pub(crate) fn cargo() -> Command {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "cargo's own variable, not Seer's configuration"
+    )]
+    let itself = std::env::var_os("CARGO");
+    let mut command = Command::new(itself.unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let set_by_cargo = name.to_str().is_some_and(|name| {
+            ["CARGO_PKG_", "CARGO_MANIFEST_"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+        });
+        if set_by_cargo {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
