@@ -11,6 +11,8 @@ use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::variables::variable;
+
 /// Who owns a cluster's files and runs its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Account {
@@ -59,7 +61,7 @@ impl Account {
             .stdin(Stdio::null())
             .current_dir("/");
         for kept in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
-            if let Some(value) = std::env::var_os(kept) {
+            if let Some(value) = variable(kept) {
                 command.env(kept, value);
             }
         }
@@ -81,15 +83,15 @@ impl Account {
         }
     }
 
-    /// Whether the account can reach what `path` names, going by the permission bits of every folder above it.
-    pub(super) fn reaches(self, path: &Path) -> bool {
+    /// Whether the account can enter `folder`, going by the permission bits of it and of every folder above it.
+    pub(super) fn enters(self, folder: &Path) -> bool {
         let Account::Lent { uid, gid } = self else {
             return true;
         };
-        let Ok(path) = path.canonicalize() else {
+        let Ok(folder) = folder.canonicalize() else {
             return false;
         };
-        path.ancestors().skip(1).all(|folder| {
+        folder.ancestors().all(|folder| {
             folder.metadata().is_ok_and(|found| {
                 let search = match (found.uid() == uid, found.gid() == gid) {
                     (true, _) => 0o100,
@@ -112,4 +114,32 @@ fn id(flag: &str, name: &str) -> Option<u32> {
         .status
         .success()
         .then(|| String::from_utf8_lossy(&output.stdout).trim().parse().ok())?
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs::{Permissions, create_dir, set_permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_private_folder_keeps_a_stranger_out_of_all_below_it() {
+        let stranger = Account::Lent {
+            uid: 4_000_000,
+            gid: 4_000_000,
+        };
+        let above = tempfile::tempdir().unwrap();
+        let below = above.path().join("open");
+        create_dir(&below).unwrap();
+        set_permissions(&below, Permissions::from_mode(0o755)).unwrap();
+        for (mode, entered) in [(0o755, true), (0o711, true), (0o750, false), (0o700, false)] {
+            set_permissions(above.path(), Permissions::from_mode(mode)).unwrap();
+            for folder in [above.path(), &below] {
+                assert_eq!(stranger.enters(folder), entered, "{mode:o}");
+                assert!(Account::Own.enters(folder), "{mode:o}");
+            }
+        }
+    }
 }

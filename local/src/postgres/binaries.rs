@@ -1,22 +1,19 @@
 //! PostgreSQL's programs: found on this machine, else fetched once.
 //!
-//! Nothing is installed and nothing is taken that is too old for Seer. Programs that the servers' account cannot reach
-//! are copied to the cache folder, share files and libraries with them.
+//! Nothing is installed, and nothing is taken that is too old for Seer or that the servers' account cannot reach.
 
-use std::ffi::OsStr;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
 use super::account::Account;
-use super::places;
+use super::fetch;
 use super::program::run;
-use super::{fetch, template};
+use super::variables::variable;
 
 /// The oldest release that its makers still mend, as of PostgreSQL 18.
 const OLDEST: u32 = 14;
@@ -42,7 +39,7 @@ impl Binaries {
 
     async fn look() -> Result<Binaries> {
         let account = Account::of_servers()?;
-        if let Some(folder) = std::env::var_os("PG_BIN").filter(|folder| !folder.is_empty()) {
+        if let Some(folder) = variable("PG_BIN") {
             return Binaries::at(Path::new(&folder), account)
                 .await
                 .context("PG_BIN names no usable PostgreSQL");
@@ -56,7 +53,7 @@ impl Binaries {
         fetch::fetched(account).await
     }
 
-    /// The programs in `folder`, or a copy of them that `account` can reach.
+    /// The programs in `folder`, if `account` can run them and they are not too old.
     pub(super) async fn at(folder: &Path, account: Account) -> Result<Binaries> {
         ensure!(
             has_programs(folder),
@@ -66,28 +63,19 @@ impl Binaries {
         let folder = folder
             .canonicalize()
             .with_context(|| format!("cannot enter {}", folder.display()))?;
-        if account.reaches(&folder.join("postgres")) {
-            return Binaries::in_reach(folder, account).await;
+        ensure!(
+            account.enters(&folder),
+            "PostgreSQL refuses to run as root, and the account it is lent to cannot enter {}: move it out of the private folder",
+            folder.display()
+        );
+        // Both, because they need different libraries.
+        let mut said = String::new();
+        for program in ["initdb", "postgres"] {
+            let mut command = account.command(&folder.join(program));
+            command.arg("--version");
+            said = run(command, None, ANSWER).await?;
         }
-        let copy = copied(&folder, account).await?;
-        Binaries::in_reach(copy.join("bin"), account)
-            .await
-            .with_context(|| {
-                format!(
-                    "root lends PostgreSQL to another account, which cannot enter {}",
-                    folder.display()
-                )
-            })
-    }
-
-    async fn in_reach(folder: PathBuf, account: Account) -> Result<Binaries> {
-        let mut command = account.command(&folder.join("postgres"));
-        command.arg("--version");
-        let said = run(command, None, ANSWER).await?;
-        let version = said
-            .trim()
-            .trim_start_matches("postgres (PostgreSQL) ")
-            .to_owned();
+        let version = said.trim().trim_start_matches("postgres (PostgreSQL) ").to_owned();
         let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
         let major = digits
             .parse()
@@ -96,11 +84,7 @@ impl Binaries {
             major >= OLDEST,
             "PostgreSQL {version} is too old: Seer needs {OLDEST} or newer"
         );
-        Ok(Binaries {
-            folder,
-            version,
-            major,
-        })
+        Ok(Binaries { folder, version, major })
     }
 
     /// Where the programs are.
@@ -125,10 +109,7 @@ impl Binaries {
 
     /// Names these programs: what one build made, another build of the same version may not read.
     pub(super) fn key(&self) -> String {
-        key(&[
-            self.version.as_bytes(),
-            self.folder.as_os_str().as_encoded_bytes(),
-        ])
+        key(&[self.version.as_bytes(), self.folder.as_os_str().as_encoded_bytes()])
     }
 }
 
@@ -164,61 +145,11 @@ async fn installed() -> Vec<PathBuf> {
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| {
-            Some((
-                entry.file_name().to_str()?.parse().ok()?,
-                entry.path().join("bin"),
-            ))
-        })
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
         .collect();
     versions.sort_by(|one, other| other.cmp(one));
     told.into_iter()
         .chain(versions.into_iter().map(|(_, folder)| folder))
         .filter(|folder| has_programs(folder))
         .collect()
-}
-
-/// Copies the installation around `folder` to where `account` can reach it, once for each build.
-async fn copied(folder: &Path, account: Account) -> Result<PathBuf> {
-    let around = folder
-        .parent()
-        .filter(|_| folder.file_name() == Some(OsStr::new("bin")));
-    let Some(around) = around.map(Path::to_path_buf) else {
-        bail!(
-            "{} cannot be entered by the account PostgreSQL has to run as here, for root it refuses: move it out of a private folder",
-            folder.display()
-        )
-    };
-    let server = folder.join("postgres").metadata()?;
-    let named = key(&[
-        folder.as_os_str().as_encoded_bytes(),
-        &server.mtime().to_ne_bytes(),
-        &server.len().to_ne_bytes(),
-    ]);
-    let cache = places::cache(account)?;
-    let place = cache.join(format!("postgres-binaries-{named}"));
-    if place.exists() {
-        return Ok(place);
-    }
-    let new = tempfile::Builder::new()
-        .prefix("postgres-binaries-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .tempdir_in(&cache)
-        .with_context(|| format!("cannot write to {}", cache.display()))?;
-    let to = new.path().to_path_buf();
-    tokio::task::spawn_blocking(move || {
-        for part in ["bin", "lib", "lib64", "share"]
-            .iter()
-            .filter(|part| around.join(part).is_dir())
-        {
-            template::copy(&around.join(part), &to.join(part), Account::Own)?;
-        }
-        anyhow::Ok(())
-    })
-    .await??;
-    // Another process that was faster has made the same.
-    if std::fs::rename(new.path(), &place).is_ok() {
-        let _ = new.keep();
-    }
-    Ok(place)
 }

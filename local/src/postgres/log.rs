@@ -52,10 +52,7 @@ impl Log {
             file.seek(SeekFrom::Start(start))?;
             file.read_to_end(&mut text)
         });
-        read.map_or_else(
-            |_| String::new(),
-            |_| String::from_utf8_lossy(&text).into_owned(),
-        )
+        read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&text).into_owned())
     }
 
     /// The last lines since `start`, for an error.

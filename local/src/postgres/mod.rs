@@ -31,6 +31,7 @@ mod settings;
 mod standby;
 mod template;
 mod tls;
+mod variables;
 
 pub use binaries::Binaries;
 pub use cluster::{Cluster, Shutdown};

@@ -3,8 +3,8 @@
 //! Nothing is written outside these two, and the second is empty again when its clusters are gone. Both must be
 //! reachable by the account that runs the servers, which is why root may get others than a user would.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::account::Account;
+use super::variables::variable;
 
 /// Memory is only worth it when a few clusters with their write-ahead log fit in (bytes).
 const ROOM_FOR_CLUSTERS: u64 = 1 << 30;
@@ -20,9 +21,9 @@ const ROOM_FOR_CLUSTERS: u64 = 1 << 30;
 /// The folder that is kept between runs: `$XDG_CACHE_HOME/seer`, else `~/.cache/seer`; for root, when servers cannot
 /// enter that, the system's cache folder; and when none of them can be written, one in the folder for temporary files.
 pub(super) fn cache(account: Account) -> Result<PathBuf> {
-    let home = std::env::var_os("XDG_CACHE_HOME")
+    let home = variable("XDG_CACHE_HOME")
         .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
+        .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".cache")));
     let system = match account {
         Account::Own => None,
         Account::Lent { .. } if cfg!(target_os = "macos") => Some(PathBuf::from("/Library/Caches")),
@@ -36,15 +37,20 @@ pub(super) fn cache(account: Account) -> Result<PathBuf> {
         .map(|folder| folder.join("seer"));
     let last = std::env::temp_dir().join(format!("seer-cache-{owner}"));
     for folder in named.chain([last]) {
-        let made = DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&folder);
-        let inside = folder.join("x");
+        let there = folder.ancestors().find(|above| above.exists());
+        if !there.is_some_and(|there| account.enters(there)) {
+            continue;
+        }
+        let new = !folder.exists();
+        let made = DirBuilder::new().recursive(true).create(&folder).is_ok();
+        if made && new {
+            // Whatever the umask is: it may be another account that has to enter.
+            let _ = std::fs::set_permissions(&folder, Permissions::from_mode(0o755));
+        }
         let ours = folder
             .symlink_metadata()
             .is_ok_and(|found| found.is_dir() && found.uid() == owner);
-        if made.is_ok() && ours && may_write(&folder) && enters(account, &inside) {
+        if made && ours && may_write(&folder) && account.enters(&folder) {
             return Ok(folder);
         }
     }
@@ -55,37 +61,21 @@ fn may_write(folder: &Path) -> bool {
     rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
-/// Like [`Account::reaches`], for a path that does not exist yet in a folder that does.
-fn enters(account: Account, inside: &Path) -> bool {
-    let Some(folder) = inside.parent() else {
-        return false;
-    };
-    account.reaches(&folder.join("."))
-        && match account {
-            Account::Own => true,
-            Account::Lent { .. } => folder
-                .metadata()
-                .is_ok_and(|found| found.mode() & 0o001 != 0),
-        }
-}
-
 /// A new folder for one throwaway cluster, in memory when there is room. Removed when dropped.
 pub(super) fn throwaway(account: Account) -> Result<TempDir> {
     let memory = Path::new("/dev/shm");
     let roots = [
-        Some(memory)
-            .filter(|memory| has_room(memory))
-            .map(Path::to_path_buf),
+        Some(memory).filter(|memory| has_room(memory)).map(Path::to_path_buf),
         Some(std::env::temp_dir()),
         Some("/tmp".into()),
     ];
     for root in roots.into_iter().flatten() {
-        if !(may_write(&root) && enters(account, &root.join("x"))) {
+        if !(may_write(&root) && account.enters(&root)) {
             continue;
         }
         let folder = tempfile::Builder::new()
             .prefix("seer-postgres-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .permissions(Permissions::from_mode(0o700))
             .tempdir_in(&root)
             .with_context(|| format!("cannot make a folder in {}", root.display()))?;
         account.own(folder.path())?;
@@ -95,8 +85,7 @@ pub(super) fn throwaway(account: Account) -> Result<TempDir> {
 }
 
 fn has_room(folder: &Path) -> bool {
-    rustix::fs::statvfs(folder)
-        .is_ok_and(|found| found.f_bavail.saturating_mul(found.f_frsize) >= ROOM_FOR_CLUSTERS)
+    rustix::fs::statvfs(folder).is_ok_and(|found| found.f_bavail.saturating_mul(found.f_frsize) >= ROOM_FOR_CLUSTERS)
 }
 
 /// A lock that other tasks and processes respect, until this is dropped or its process is gone.
@@ -129,5 +118,23 @@ pub(super) async fn lock(path: &Path, bound: Duration) -> Result<Option<Held>> {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_holds_the_lock_and_the_next_gets_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let held = lock(&path, Duration::ZERO).await.unwrap().unwrap();
+        assert!(lock(&path, Duration::ZERO).await.unwrap().is_none());
+        let next = tokio::spawn(async move { lock(&path, Duration::from_secs(60)).await });
+        tokio::task::yield_now().await;
+        drop(held);
+        assert!(next.await.unwrap().unwrap().is_some());
     }
 }

@@ -38,11 +38,8 @@ impl Port {
 
     /// This port, unless another cluster of this process has it.
     fn take(number: u16) -> Option<Port> {
-        TAKEN
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(number)
-            .then_some(Port(number))
+        let new = TAKEN.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+        new.then(|| Port(number))
     }
 
     pub(super) fn number(&self) -> u16 {
@@ -73,9 +70,22 @@ impl Wanted {
 
 impl Drop for Port {
     fn drop(&mut self) {
-        TAKEN
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.0);
+        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_one_clusters_until_it_is_gone() {
+        let first = Wanted::Any.port().unwrap();
+        let number = first.number();
+        assert!(Wanted::Exactly(number).port().is_err());
+        assert_ne!(Wanted::Rather(number).port().unwrap().number(), number);
+        drop(first);
+        assert_eq!(Wanted::Rather(number).port().unwrap().number(), number);
     }
 }

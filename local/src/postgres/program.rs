@@ -8,21 +8,10 @@ use tokio::io::AsyncWriteExt as _;
 
 /// What the program printed, when it succeeded. `input` is given to it as its standard input. When `bound` passes, or
 /// the future is dropped, the program is killed.
-pub(super) async fn run(
-    mut command: Command,
-    input: Option<&str>,
-    bound: Duration,
-) -> Result<String> {
+pub(super) async fn run(mut command: Command, input: Option<&str>, bound: Duration) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let stdin = if input.is_some() {
-        Stdio::piped()
-    } else {
-        Stdio::null()
-    };
-    command
-        .stdin(stdin)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = tokio::process::Command::from(command)
         .kill_on_drop(true)
         .spawn()

@@ -41,12 +41,7 @@ pub(super) enum Start {
 }
 
 impl Server {
-    pub(super) fn spawn(
-        binaries: &Binaries,
-        account: Account,
-        data: &Path,
-        log: &Log,
-    ) -> Result<Server> {
+    pub(super) fn spawn(binaries: &Binaries, account: Account, data: &Path, log: &Log) -> Result<Server> {
         let begin = log.end();
         let mut command = account.command(&binaries.program("postgres"));
         // Its own process group: Ctrl-C is for this process, which then stops the server in order.
@@ -58,11 +53,7 @@ impl Server {
             .stderr(log.open(account)?);
         let process = command.spawn().context("cannot start PostgreSQL")?;
         let pid = Pid::from_child(&process);
-        Ok(Server {
-            process,
-            pid,
-            begin,
-        })
+        Ok(Server { process, pid, begin })
     }
 
     pub(super) fn pid(&self) -> Pid {
@@ -94,9 +85,7 @@ impl Server {
                 if said.contains("Address already in use") {
                     return Ok(Start::PortTaken);
                 }
-                if said.contains("lock file \"postmaster.pid\" already exists")
-                    || said.contains("is still in use")
-                {
+                if said.contains("lock file \"postmaster.pid\" already exists") || said.contains("is still in use") {
                     return Ok(Start::DataTaken);
                 }
                 bail!(
@@ -121,8 +110,7 @@ impl Server {
         };
         let mut lines = said.lines();
         let process = lines.next().and_then(|line| line.trim().parse().ok());
-        process == Some(self.pid.as_raw_nonzero().get())
-            && lines.nth(6).is_some_and(|state| state.trim() == "ready")
+        process == Some(self.pid.as_raw_nonzero().get()) && lines.nth(6).is_some_and(|state| state.trim() == "ready")
     }
 
     /// Signals the server; one that has ended already is fine.
@@ -194,11 +182,7 @@ pub(super) fn forget_shared_memory(data: &Path) {
     let Ok(said) = std::fs::read_to_string(data.join("postmaster.pid")) else {
         return;
     };
-    if let Some(id) = said
-        .lines()
-        .nth(6)
-        .and_then(|line| line.split_whitespace().nth(1))
-    {
+    if let Some(id) = said.lines().nth(6).and_then(|line| line.split_whitespace().nth(1)) {
         let _ = Command::new("ipcrm")
             .args(["-m", id])
             .stdin(Stdio::null())
@@ -212,18 +196,8 @@ pub(super) fn forget_shared_memory(data: &Path) {
 fn children(of: Pid) -> Vec<Pid> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     processes
-        .filter_map(|entry| {
-            entry
-                .file_name()
-                .to_str()?
-                .parse()
-                .ok()
-                .and_then(Pid::from_raw)
-        })
-        .filter(|process| {
-            state_and_parent(*process)
-                .is_some_and(|(_, parent)| parent == of.as_raw_nonzero().get())
-        })
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw))
+        .filter(|process| state_and_parent(*process).is_some_and(|(_, parent)| parent == of.as_raw_nonzero().get()))
         .collect()
 }
 
@@ -254,10 +228,7 @@ fn children(of: Pid) -> Vec<Pid> {
     );
     let pairs = listed.lines().filter_map(|line| {
         let mut fields = line.split_whitespace();
-        Some((
-            fields.next()?.parse().ok()?,
-            fields.next()?.parse::<i32>().ok()?,
-        ))
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse::<i32>().ok()?))
     });
     pairs
         .filter(|(_, parent)| *parent == of.as_raw_nonzero().get())

@@ -88,11 +88,7 @@ impl Configuration {
         all.set("unix_socket_directories", "")?;
         all.set(
             "listen_addresses",
-            if settings.ipv6 {
-                "127.0.0.1,::1"
-            } else {
-                "127.0.0.1"
-            },
+            if settings.ipv6 { "127.0.0.1,::1" } else { "127.0.0.1" },
         )?;
         all.set("max_connections", &settings.max_connections.to_string())?;
         for (name, value) in &settings.parameters {
@@ -121,14 +117,9 @@ impl Configuration {
             let value = value.replace('\\', "\\\\").replace('\'', "''");
             format!("{name} = '{value}'\n")
         });
-        let (file, new) = (
-            data.join("postgresql.conf"),
-            data.join("postgresql.conf.new"),
-        );
+        let (file, new) = (data.join("postgresql.conf"), data.join("postgresql.conf.new"));
         std::fs::write(&new, lines.collect::<String>())
-            .and_then(|()| {
-                std::fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o600))
-            })
+            .and_then(|()| std::fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o600)))
             .with_context(|| format!("cannot write {}", new.display()))?;
         account.own(&new)?;
         std::fs::rename(&new, &file).with_context(|| format!("cannot write {}", file.display()))

@@ -39,8 +39,7 @@ impl Cluster {
     /// Commits wait for a synchronous standby from the beginning, so those under way meanwhile take until it streams;
     /// when it fails to, they no longer wait for it. When this future is dropped they still do.
     pub async fn standby(&self, name: &str, replication: Replication) -> Result<Cluster> {
-        let plain =
-            |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
+        let plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
         ensure!(
             !name.is_empty() && name.chars().all(plain),
             "{name:?} is no name for a standby"
@@ -70,39 +69,25 @@ impl Cluster {
         let guard = Guard::over("QUIT", home.to_remove())?;
         let source = format!("host=127.0.0.1 port={} user={SEER}", self.server_port());
 
-        let mut copy = self
-            .account
-            .command(&self.binaries.program("pg_basebackup"));
-        copy.args([
-            "--checkpoint=fast",
-            "--no-sync",
-            "--no-password",
-            "--wal-method=stream",
-        ]);
+        let mut copy = self.account.command(&self.binaries.program("pg_basebackup"));
+        copy.args(["--checkpoint=fast", "--no-sync", "--no-password", "--wal-method=stream"]);
         copy.arg("--dbname")
             .arg(&source)
             .arg("--pgdata")
             .arg(home.data())
             .env("PGPASSWORD", self.password());
-        run(copy, None, COPY)
-            .await
-            .context("cannot copy the primary")?;
+        run(copy, None, COPY).await.context("cannot copy the primary")?;
 
         let password = home.folder().join("password");
-        std::fs::write(&password, self.password())
-            .with_context(|| format!("cannot write {}", password.display()))?;
+        std::fs::write(&password, self.password()).with_context(|| format!("cannot write {}", password.display()))?;
         let signal = home.data().join("standby.signal");
-        std::fs::write(&signal, "")
-            .with_context(|| format!("cannot write {}", signal.display()))?;
+        std::fs::write(&signal, "").with_context(|| format!("cannot write {}", signal.display()))?;
         self.account.own(&signal)?;
 
         let mut configuration = self.configuration().await;
         configuration.set(
             "primary_conninfo",
-            &format!(
-                "{source} password={} application_name={name}",
-                self.password()
-            ),
+            &format!("{source} password={} application_name={name}", self.password()),
         )?;
         configuration.set(SYNCHRONOUS, "")?;
         let standby = Cluster::begin(
@@ -129,11 +114,7 @@ impl Cluster {
         self.account.own(&order)?;
         self.signal(Signal::USR1).await?;
         self.log
-            .says(
-                "database system is ready to accept connections",
-                said,
-                PROMOTION,
-            )
+            .says("database system is ready to accept connections", said, PROMOTION)
             .await
     }
 }

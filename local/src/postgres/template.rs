@@ -33,11 +33,7 @@ impl Template {
     /// it, the others wait.
     pub(super) async fn of(binaries: &Binaries, account: Account) -> Result<Template> {
         let cache = places::cache(account)?;
-        let name = format!(
-            "postgres-template-{FORM}-{}-{}",
-            binaries.major(),
-            binaries.key()
-        );
+        let name = format!("postgres-template-{FORM}-{}-{}", binaries.major(), binaries.key());
         let place = cache.join(&name);
         if place.exists() {
             return Ok(Template(place));
@@ -57,31 +53,23 @@ impl Template {
         initialise(binaries, account, scratch.path(), Durability::None).await?;
         let new = tempfile::Builder::new()
             .prefix("postgres-template-")
+            .permissions(Permissions::from_mode(0o700))
             .tempdir_in(&cache)
             .with_context(|| format!("cannot write to {}", cache.display()))?;
         let to = new.path().to_path_buf();
         tokio::task::spawn_blocking(move || {
             copy(&scratch.path().join("data"), &to.join("data"), Account::Own)?;
-            copy(
-                &scratch.path().join("password"),
-                &to.join("password"),
-                Account::Own,
-            )
+            copy(&scratch.path().join("password"), &to.join("password"), Account::Own)
         })
         .await??;
-        std::fs::rename(new.path(), &place)
-            .with_context(|| format!("cannot make {}", place.display()))?;
+        std::fs::rename(new.path(), &place).with_context(|| format!("cannot make {}", place.display()))?;
         let _ = new.keep();
         Ok(Template(place))
     }
 
     /// Copies the template's data and password into `folder`, for `account`. Blocks the thread.
     pub(super) fn copy_to(&self, folder: &Path, account: Account) -> Result<()> {
-        copy(
-            &self.0.join("password"),
-            &folder.join("password"),
-            Account::Own,
-        )?;
+        copy(&self.0.join("password"), &folder.join("password"), Account::Own)?;
         copy(&self.0.join("data"), &folder.join("data"), account)
     }
 }
@@ -94,12 +82,7 @@ pub(super) enum Durability {
 }
 
 /// Makes `data` and `password` in `folder`: the superuser `seer` with a password of its own, the database `seer`.
-pub(super) async fn initialise(
-    binaries: &Binaries,
-    account: Account,
-    folder: &Path,
-    kept: Durability,
-) -> Result<()> {
+pub(super) async fn initialise(binaries: &Binaries, account: Account, folder: &Path, kept: Durability) -> Result<()> {
     let (data, password) = (folder.join("data"), folder.join("password"));
     std::fs::write(&password, uuid::Uuid::new_v4().simple().to_string())
         .and_then(|()| std::fs::set_permissions(&password, Permissions::from_mode(0o600)))
@@ -120,22 +103,13 @@ pub(super) async fn initialise(
     ]);
     if binaries.major() >= 17 {
         // Upper and lower case beyond ASCII, whatever locales the machine has.
-        initdb.args([
-            "--locale-provider",
-            "builtin",
-            "--builtin-locale",
-            "C.UTF-8",
-        ]);
+        initdb.args(["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]);
     }
     match kept {
         Durability::None => initdb.arg("--no-sync"),
         Durability::Full => &mut initdb,
     };
-    initdb
-        .arg("--pwfile")
-        .arg(&password)
-        .arg("--pgdata")
-        .arg(&data);
+    initdb.arg("--pwfile").arg(&password).arg("--pgdata").arg(&data);
     run(initdb, None, INITDB).await?;
 
     let authentication = data.join("pg_hba.conf");
@@ -149,13 +123,9 @@ pub(super) async fn initialise(
         Durability::Full => &mut single,
     };
     single.arg("postgres");
-    run(
-        single,
-        Some(&format!("CREATE DATABASE {SEER};\n\n")),
-        INITDB,
-    )
-    .await
-    .map(drop)
+    run(single, Some(&format!("CREATE DATABASE {SEER};\n\n")), INITDB)
+        .await
+        .map(drop)
 }
 
 /// Copies a file or a folder with everything in it, keeping permissions, and gives the copy to `account`.
@@ -168,10 +138,7 @@ pub(super) fn copy(from: &Path, to: &Path, account: Account) -> Result<()> {
         return symlink(from.read_link()?, to).with_context(failed);
     }
     if found.is_dir() {
-        DirBuilder::new()
-            .mode(found.mode())
-            .create(to)
-            .with_context(failed)?;
+        DirBuilder::new().mode(found.mode()).create(to).with_context(failed)?;
         for entry in std::fs::read_dir(from).with_context(failed)? {
             let name = entry.with_context(failed)?.file_name();
             copy(&from.join(&name), &to.join(&name), account)?;

@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -57,9 +56,7 @@ pub(super) fn certify(data: &Path, account: Account) -> Result<()> {
     let server_key = KeyPair::generate()?;
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let mut server = CertificateParams::new(names)?;
-    server
-        .distinguished_name
-        .push(DnType::CommonName, "localhost");
+    server.distinguished_name.push(DnType::CommonName, "localhost");
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let server = server.signed_by(&server_key, &issuer)?.pem();
 
@@ -78,11 +75,7 @@ pub(super) fn certify(data: &Path, account: Account) -> Result<()> {
 }
 
 /// Whether this build of PostgreSQL can speak TLS itself.
-pub(super) async fn is_built_in(
-    binaries: &Binaries,
-    data: &Path,
-    account: Account,
-) -> Result<bool> {
+pub(super) async fn is_built_in(binaries: &Binaries, data: &Path, account: Account) -> Result<bool> {
     let mut asked = account.command(&binaries.program("postgres"));
     asked.args(["-C", "ssl_library", "-D"]).arg(data);
     Ok(!run(asked, None, ANSWER).await?.trim().is_empty())
@@ -100,10 +93,8 @@ pub(super) struct Front {
 impl Front {
     /// A front on `port` for the server on `server`, with the certificate in `data`.
     pub(super) fn of(port: Port, server: u16, data: &Path) -> Result<Front> {
-        let chain = CertificateDer::from_pem_file(data.join(CERTIFICATE))
-            .context("the server certificate")?;
-        let key =
-            PrivateKeyDer::from_pem_file(data.join(KEY)).context("the server certificate's key")?;
+        let chain = CertificateDer::from_pem_file(data.join(CERTIFICATE)).context("the server certificate")?;
+        let key = PrivateKeyDer::from_pem_file(data.join(KEY)).context("the server certificate's key")?;
         let configuration = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
@@ -113,9 +104,7 @@ impl Front {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port.number()))
             .with_context(|| format!("port {} is taken by another process", port.number()))?;
         listener.set_nonblocking(true)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (end, ended) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("postgres-tls".to_owned())
