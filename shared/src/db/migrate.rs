@@ -1,40 +1,155 @@
 //! The schema: forward-only SQL in `shared/migrations`, applied by `cargo seer migrate`, never at a cold start.
 //!
-//! Safe to run twice and twice at once: sqlx takes an advisory lock and remembers what was applied.
+//! Everything pending is applied in one transaction, under a lock that ends with it: whole or not at all, safe to run
+//! twice and twice at once, through a transaction pooler too. So a migration holds nothing that PostgreSQL keeps out of
+//! transactions; an index that must be built `CONCURRENTLY` is built by hand first, and the migration says `IF NOT
+//! EXISTS`.
+//!
+//! May not: run inside a function. Relies on `connect` for the connection and on sqlx for what was applied already.
+
+use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::config::DatabaseUrl;
+use super::classify::kind_of;
+use super::connect::{self, Purpose, Target};
+use super::deadline::Deadline;
+use super::error::{Error, Kind};
+use crate::config::{DatabaseUrl, RetryConfig};
 
 /// Every migration, compiled in.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// Brings the schema up to date over a connection of its own, with no session limits, and returns the names of the
-/// migrations it applied. Creates the URL's `schema` if it is not there.
+/// How long a server that refuses, starts or does not answer is tried.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long another run on the same database is waited for.
+const OTHER_RUN: &str = "10min";
+
+/// How long a statement waits for a lock on a table. All who want that table queue up behind it, and a function gives
+/// up after 28 s.
+const TABLE_LOCK: &str = "10s";
+
+/// Names the lock among the advisory locks of the database. The digits spell "seer".
+const LOCK: i64 = 0x7365_6572;
+
+/// Why the database is as it was before.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// No connection within ten seconds, or one that takes no writes.
+    #[error("{0}")]
+    Connect(Error),
+    /// Another run has held the lock for ten minutes.
+    #[error("another migration has been running on this database for {OTHER_RUN}: wait for its end, or stop it")]
+    Locked,
+    /// A statement failed. The message is the server's: for the operator.
+    #[error("{0}; nothing was applied")]
+    Statement(sqlx::Error),
+    /// A migration failed, or those applied before are not those of this build.
+    #[error("{}", explain(.0))]
+    Migration(MigrateError),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(cause: sqlx::Error) -> Self {
+        Self::Statement(cause)
+    }
+}
+
+fn explain(error: &MigrateError) -> String {
+    if let MigrateError::VersionMissing(version) = error {
+        return format!("the database has migration {version}, which this build does not: it is older than the schema");
+    }
+    if let MigrateError::VersionMismatch(version) = error {
+        return format!("migration {version} was changed after it was applied: undo that, and write a new one");
+    }
+    format!("{error}; nothing was applied")
+}
+
+/// Brings the schema up to date and returns the names of the migrations this run applied. Creates the URL's `schema` if
+/// it is not there. Connecting is bounded by ten seconds, each wait for a lock too; the statements take what they take.
+///
+/// Dropping the future, or losing the process, rolls back.
 ///
 /// # Errors
-/// The connection's or the first failing migration's; each migration is applied whole or not at all.
-pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, MigrateError> {
-    let options = url.connect_options("seer migrate");
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a migration may run for hours: no pool, no limits"
-    )]
-    let mut connection = PgConnection::connect_with(&options).await?;
-    if let Some(schema) = url.search_path() {
-        let sql = sqlx::AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {schema}"));
-        sqlx::raw_sql(sql).execute(&mut connection).await?;
-    }
-    let before = applied(&mut connection).await?;
-    MIGRATIONS.run_direct(None, &mut connection, false).await?;
-    let names = MIGRATIONS
+/// See [`Failure`]; nothing is applied then.
+pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, Failure> {
+    let mut connection = open(url).await?;
+    let mut transaction = connection.begin().await?;
+    alone(&mut transaction, url).await?;
+    let before = applied(&mut transaction).await?;
+    let mut migrations = sqlx::migrate!("./migrations");
+    // Ours holds already, and ends with the transaction: a pooler would keep sqlx's.
+    migrations.set_locking(false);
+    migrations
+        .run_direct(None, &mut *transaction, false)
+        .await
+        .map_err(Failure::Migration)?;
+    // What sqlx has prepared must not meet the next client of a pooler's connection.
+    sqlx::raw_sql("DEALLOCATE ALL").execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    let _ = connection.close().await;
+    let names = migrations
         .iter()
         .filter(|migration| !before.contains(&migration.version))
-        .map(|migration| format!("{} {}", migration.version, migration.description))
+        .map(|migration| format!("{:04} {}", migration.version, migration.description))
         .collect();
-    connection.close().await?;
     Ok(names)
+}
+
+/// Runs a script on a migrated database, in one transaction, and not at the same time as [`migrate`].
+///
+/// # Errors
+/// See [`Failure`]; nothing is applied then.
+pub async fn seed(url: &DatabaseUrl, script: &'static str) -> Result<(), Failure> {
+    let mut connection = open(url).await?;
+    let mut transaction = connection.begin().await?;
+    alone(&mut transaction, url).await?;
+    sqlx::raw_sql(script).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    let _ = connection.close().await;
+    Ok(())
+}
+
+async fn open(url: &DatabaseUrl) -> Result<PgConnection, Failure> {
+    let retry = RetryConfig {
+        max_attempts: 1, // Of statements, which are not tried again here.
+        base_delay: Duration::from_millis(50),
+    };
+    let target = Target::new(url, "seer migrate");
+    let live = connect::effort(&target, Purpose::Write, &retry, Deadline::after(CONNECT)).await;
+    Ok(live.map_err(Failure::Connect)?.session.connection)
+}
+
+/// Takes the lock, lifts the limits of a function's session, and sees to the schema: for this transaction only.
+async fn alone(transaction: &mut PgConnection, url: &DatabaseUrl) -> Result<(), Failure> {
+    let begin = format!(
+        "DEALLOCATE ALL; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; \
+         SET LOCAL lock_timeout = '{OTHER_RUN}'; SELECT pg_advisory_xact_lock({LOCK}); \
+         SET LOCAL lock_timeout = '{TABLE_LOCK}'"
+    );
+    if let Err(cause) = sqlx::raw_sql(sqlx::AssertSqlSafe(begin))
+        .execute(&mut *transaction)
+        .await
+    {
+        let locked = kind_of(&cause) == Kind::LockTimeout;
+        return Err(if locked { Failure::Locked } else { cause.into() });
+    }
+    let Some(schema) = url.search_path() else { return Ok(()) };
+    // Not IF NOT EXISTS, which asks for the right to create even where there is nothing to create.
+    let there: bool = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL")
+        .bind(&schema)
+        .fetch_one(&mut *transaction)
+        .await?;
+    let create = if there {
+        String::new()
+    } else {
+        format!("CREATE SCHEMA {schema};")
+    };
+    let sql = sqlx::AssertSqlSafe(format!("{create} SET LOCAL search_path = {schema}"));
+    sqlx::raw_sql(sql).execute(&mut *transaction).await?;
+    Ok(())
 }
 
 async fn applied(connection: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error> {
@@ -47,4 +162,15 @@ async fn applied(connection: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error>
     sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
         .fetch_all(connection)
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_migration_needs_to_run_outside_a_transaction() {
+        let outside: Vec<_> = MIGRATIONS.iter().filter(|migration| migration.no_tx).collect();
+        assert!(outside.is_empty(), "all are applied in one: {outside:?}");
+    }
 }

@@ -133,7 +133,8 @@ impl Claim {
         Ok(row.is_some())
     }
 
-    fn lock(&self) -> i64 {
+    /// The advisory lock that this key is worked on under.
+    pub fn lock(&self) -> i64 {
         let [a, b, c, d, e, f, g, h, ..] = self.key;
         i64::from_be_bytes([a, b, c, d, e, f, g, h])
     }

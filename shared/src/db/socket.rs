@@ -2,8 +2,8 @@
 //!
 //! Without TCP_NODELAY a TLS connect stalls twice for a delayed ACK, 40 ms each time. sqlx offers no hook between
 //! opening the socket and the handshake, so [`Tuned`] polls the connect itself and, after each poll, looks for TCP
-//! sockets that this process did not have before. Setting these options on a socket that another thread opened in the
-//! same instant does no harm. To be deleted when a release of sqlx sets them (launchbadge/sqlx#4335, #4336).
+//! sockets that this process did not have before, until one of them is connected. Setting these options on a socket that
+//! another thread opened in the same instant does no harm. To be deleted when a release of sqlx sets them (launchbadge/sqlx#4335, #4336).
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -28,6 +28,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 pub struct Tuned<F> {
     connect: Pin<Box<F>>,
     known: BTreeSet<RawFd>,
+    connected: bool,
 }
 
 impl<F: Future> Tuned<F> {
@@ -36,6 +37,7 @@ impl<F: Future> Tuned<F> {
         Self {
             connect: Box::pin(connect),
             known: tcp_sockets(|_, _| ()),
+            connected: false,
         }
     }
 }
@@ -45,13 +47,18 @@ impl<F: Future> Future for Tuned<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let polled = self.connect.as_mut().poll(cx);
-        // After every poll, not until the first find: a name with several addresses opens a socket for each in turn.
-        let known = &self.known;
-        tcp_sockets(|raw, socket| {
-            if !known.contains(&raw) {
-                tune(socket);
-            }
-        });
+        // A name with several addresses opens a socket for each in turn; and authentication polls hundreds of times,
+        // so the search must end.
+        if !self.connected {
+            let mut connected = false;
+            tcp_sockets(|raw, socket| {
+                if !self.known.contains(&raw) {
+                    tune(socket);
+                    connected |= rustix::net::getpeername(socket).is_ok();
+                }
+            });
+            self.connected = connected;
+        }
         polled
     }
 }

@@ -1,0 +1,134 @@
+//! A test's surroundings: a cluster, a proxy in front of it, a pool that goes through the proxy.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use local::postgres::{Cluster, Settings};
+use local::proxy::Proxy;
+use shared::config::{Config, DatabaseUrl};
+use shared::db::{Claim, Deadline, Error, Pool, Session, Stop, Written, migrate};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use uuid::Uuid;
+
+/// Time for work that must succeed, however slow the machine.
+pub(crate) const PLENTY: Duration = Duration::from_secs(25);
+
+pub(crate) struct Bench {
+    pub(crate) cluster: Cluster,
+    pub(crate) proxy: Proxy,
+    pub(crate) pool: Pool,
+}
+
+impl Bench {
+    pub(crate) async fn new() -> Self {
+        Self::with(Settings::default(), "").await
+    }
+
+    /// `parameters`: what follows the `?` of the connection string.
+    pub(crate) async fn with(settings: Settings, parameters: &str) -> Self {
+        let cluster = Cluster::throwaway(settings).await.unwrap();
+        migrate::migrate(&DatabaseUrl::parse(&cluster.url()).unwrap())
+            .await
+            .unwrap();
+        let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], cluster.port())))
+            .await
+            .unwrap();
+        let pool = pool(&proxy.url(&cluster.url()), parameters);
+        let bench = Self { cluster, proxy, pool };
+        bench
+            .sql("CREATE TABLE notes (id uuid PRIMARY KEY, text text NOT NULL)")
+            .await;
+        bench
+    }
+
+    /// One statement past the pool and the proxy.
+    pub(crate) async fn sql(&self, sql: &str) {
+        let mut direct = self.direct().await;
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+            .execute(&mut direct)
+            .await
+            .unwrap();
+        direct.close().await.unwrap();
+    }
+
+    /// A connection past the pool and the proxy.
+    pub(crate) async fn direct(&self) -> PgConnection {
+        PgConnection::connect(&self.cluster.url()).await.unwrap()
+    }
+
+    pub(crate) async fn count(&self, sql: &str) -> i64 {
+        let mut direct = self.direct().await;
+        let count = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
+            .fetch_one(&mut direct)
+            .await
+            .unwrap();
+        direct.close().await.unwrap();
+        count
+    }
+
+    /// Our sessions, as the server sees them.
+    pub(crate) async fn sessions(&self) -> i64 {
+        self.count("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'bench:$LATEST'")
+            .await
+    }
+
+    pub(crate) async fn terminate_sessions(&self) {
+        self.sql(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'bench:$LATEST'",
+        )
+        .await;
+    }
+
+    pub(crate) async fn read(&self) -> Result<i32, Error> {
+        let answer = self.pool.read(Deadline::after(PLENTY), async |db| one(db).await).await;
+        answer.map_err(|Refusal(error)| error)
+    }
+
+    pub(crate) async fn write(&self, id: Uuid) -> Result<Written<Uuid>, Error> {
+        self.write_under(&Claim::anonymous(), id).await
+    }
+
+    pub(crate) async fn write_under(&self, claim: &Claim, id: Uuid) -> Result<Written<Uuid>, Error> {
+        let work = async |db: &mut Session| note(db, id).await;
+        let saved = |id: &Uuid| id.as_bytes().to_vec();
+        let written = self.pool.write(Deadline::after(PLENTY), claim, work, saved).await;
+        written.map_err(|Refusal(error)| error)
+    }
+
+    pub(crate) async fn notes(&self, id: Uuid) -> i64 {
+        self.count(&format!("SELECT count(*) FROM notes WHERE id = '{id}'"))
+            .await
+    }
+}
+
+/// Work in these tests refuses nothing of its own.
+#[derive(Debug)]
+pub(crate) struct Refusal(pub(crate) Error);
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+pub(crate) fn pool(url: &str, parameters: &str) -> Pool {
+    let url = format!("{url}?{parameters}");
+    let config = Config::from_lookup(|name| match name {
+        "DATABASE_URL" => Some(url.clone()),
+        "AWS_LAMBDA_FUNCTION_NAME" => Some("bench".to_owned()),
+        _ => None,
+    });
+    Pool::new(&config.database.unwrap(), &config.lambda)
+}
+
+pub(crate) async fn one(db: &mut Session) -> Result<i32, Stop<Refusal>> {
+    Ok(sqlx::query_scalar("SELECT 1").fetch_one(db).await?)
+}
+
+async fn note(db: &mut Session, id: Uuid) -> Result<Uuid, Stop<Refusal>> {
+    sqlx::query("INSERT INTO notes VALUES ($1, 'text')")
+        .bind(id)
+        .execute(db)
+        .await?;
+    Ok(id)
+}

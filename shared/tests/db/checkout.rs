@@ -1,0 +1,182 @@
+//! What a connection has to show before it is lent again.
+
+use std::time::Duration;
+
+use local::postgres::Settings;
+use shared::db::{Deadline, Kind};
+use sqlx::Connection as _;
+
+use super::bench::{Bench, PLENTY, Refusal, one, pool};
+
+/// Longer than a connection may idle without being asked whether it lives.
+const STALE: Duration = Duration::from_millis(1_100);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warm_read_is_one_round_trip_and_a_warm_write_three() {
+    let bench = Bench::new().await;
+    bench.read().await.unwrap();
+    bench.write(uuid::Uuid::now_v7()).await.unwrap();
+    let before = bench.proxy.counts();
+    bench.read().await.unwrap();
+    assert_eq!(bench.proxy.counts().ready - before.ready, 1);
+    bench.write(uuid::Uuid::now_v7()).await.unwrap();
+    assert_eq!(bench.proxy.counts().ready - before.ready, 4);
+    assert_eq!(bench.proxy.counts().opened, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_killed_while_idle_costs_one_reconnect_and_no_error() {
+    let bench = Bench::new().await;
+    bench.read().await.unwrap();
+    bench.terminate_sessions().await;
+    bench.read().await.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 2);
+    bench.terminate_sessions().await;
+    tokio::time::sleep(STALE).await;
+    bench.read().await.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blackholed_connection_is_overtaken_by_a_new_one() {
+    let bench = Bench::new().await;
+    bench.read().await.unwrap();
+    tokio::time::sleep(STALE).await;
+    bench.proxy.silence();
+    bench.read().await.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_blackholed_in_use_is_given_up_and_the_work_runs_again() {
+    let bench = Bench::new().await;
+    bench.read().await.unwrap();
+    // Within the second in which no ping is sent: the statement itself meets the silence.
+    bench.proxy.silence();
+    bench.read().await.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_but_living_connection_is_kept() {
+    let bench = Bench::new().await;
+    bench.proxy.set_delay(Duration::from_millis(20), Duration::ZERO);
+    bench.read().await.unwrap();
+    tokio::time::sleep(STALE).await;
+    bench.read().await.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_is_dropped_half_way_takes_its_connection_with_it() {
+    let bench = Bench::new().await;
+    bench.read().await.unwrap();
+    let slow = bench.pool.read(Deadline::after(PLENTY), async |db| {
+        sqlx::query("SELECT pg_sleep(60)").execute(db).await?;
+        Ok::<_, shared::db::Stop<Refusal>>(())
+    });
+    assert!(tokio::time::timeout(Duration::from_millis(200), slow).await.is_err());
+    assert_eq!(bench.read().await.unwrap(), 1);
+    assert_eq!(bench.proxy.counts().opened, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_outlasts_the_deadline_is_ended_on_the_server_too() {
+    let bench = Bench::new().await;
+    bench.read().await.unwrap();
+    let late = bench
+        .pool
+        .read(Deadline::after(Duration::from_millis(400)), async |db| {
+            sqlx::query("SELECT pg_sleep(60)").execute(db).await?;
+            Ok::<_, shared::db::Stop<Refusal>>(())
+        });
+    let Refusal(error) = late.await.unwrap_err();
+    assert_eq!(error.kind, Kind::Timeout);
+    let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    while bench.count(asleep).await > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_a_migration_made_stale_is_prepared_anew() {
+    let bench = Bench::new().await;
+    let read = || async {
+        bench
+            .pool
+            .read(Deadline::after(PLENTY), async |db| {
+                let rows = sqlx::query("SELECT * FROM notes").fetch_all(db).await?;
+                Ok::<_, shared::db::Stop<Refusal>>(rows.len())
+            })
+            .await
+    };
+    read().await.unwrap();
+    bench.sql("ALTER TABLE notes ADD COLUMN more text").await;
+    read().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_a_transaction_left_open_is_lent_again() {
+    let bench = Bench::new().await;
+    let refused = bench
+        .pool
+        .read(Deadline::after(PLENTY), async |db| {
+            sqlx::query("SELECT 1/0").execute(db).await?;
+            Ok::<_, shared::db::Stop<Refusal>>(())
+        })
+        .await;
+    assert_eq!(refused.unwrap_err().0.sqlstate.as_deref(), Some("22012"));
+    bench.read().await.unwrap();
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+    assert_eq!(bench.count(open).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_is_told_who_asks_and_what_to_give_up() {
+    let bench = Bench::new().await;
+    let limits = bench.pool.read(Deadline::after(PLENTY), async |db| {
+        let limits: (String, String, String) = sqlx::query_as(
+            "SELECT current_setting('statement_timeout'), current_setting('idle_session_timeout'),
+             current_setting('idle_in_transaction_session_timeout')",
+        )
+        .fetch_one(db)
+        .await?;
+        Ok::<_, shared::db::Stop<Refusal>>(limits)
+    });
+    let (statement, idle, in_transaction) = limits.await.unwrap();
+    assert_eq!((&*statement, &*idle, &*in_transaction), ("14s", "10min", "5s"));
+    assert_eq!(bench.sessions().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_idle_connections_leaves_no_session_and_a_usable_pool() {
+    let bench = Bench::new().await;
+    bench.read().await.unwrap();
+    bench.pool.close_idle().await;
+    while bench.sessions().await > 0 {
+        tokio::task::yield_now().await;
+    }
+    bench.read().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_speaks_tls_is_verified() {
+    let settings = Settings {
+        tls: true,
+        ..Settings::default()
+    };
+    let bench = Bench::with(settings, "").await;
+    let authority = bench.cluster.authority().unwrap().display().to_string();
+    let through = |parameters: &str| {
+        let url = bench.cluster.url();
+        let url = url.split('?').next().unwrap().to_owned();
+        pool(&url, parameters)
+    };
+    let verified = through(&format!("sslmode=verify-full&sslrootcert={authority}"));
+    let answer = verified.read(Deadline::after(PLENTY), async |db| one(db).await).await;
+    assert_eq!(answer.unwrap(), 1);
+    let unknown = through("sslmode=verify-full");
+    let refused = unknown.read(Deadline::after(PLENTY), async |db| one(db).await).await;
+    assert_eq!(refused.unwrap_err().0.kind, Kind::Tls);
+    bench.direct().await.close().await.unwrap();
+}

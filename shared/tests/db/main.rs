@@ -1,0 +1,10 @@
+//! The pool against a real PostgreSQL behind a proxy that fails as networks do.
+//!
+//! In process, so that one cause is under test at a time; whole functions in whole environments are `tests/it`'s.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bench;
+mod checkout;
+mod commit;
+mod crowd;
+mod outage;

@@ -1,0 +1,122 @@
+//! A database that cannot be reached, and one that comes back.
+
+use std::time::Duration;
+
+use local::postgres::Shutdown;
+use local::proxy::Door;
+use shared::db::{Deadline, Kind, Phase, Written};
+use uuid::Uuid;
+
+use super::bench::{Bench, PLENTY, one, pool};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_true_cause_of_not_connecting_is_kept() {
+    let bench = Bench::with(Default::default(), "pool_timeout=1&connect_timeout=1").await;
+    for (door, kind) in [
+        (Door::Refused, Kind::Refused),
+        (Door::Swallowed, Kind::Timeout),
+        (Door::Reset, Kind::Lost),
+    ] {
+        bench.proxy.set_door(door).await;
+        // A pool of its own: an outage seen before would be remembered.
+        let fresh = pool(
+            &bench.proxy.url(&bench.cluster.url()),
+            "pool_timeout=1&connect_timeout=1",
+        );
+        let failed = fresh
+            .read(Deadline::after(PLENTY), async |db| one(db).await)
+            .await
+            .unwrap_err()
+            .0;
+        assert_eq!(
+            (failed.kind, failed.phase),
+            (kind, Phase::Connect),
+            "{door:?}: {failed}"
+        );
+        assert!(
+            failed.to_string().contains(&bench.proxy.address().to_string()),
+            "{failed}"
+        );
+    }
+    let wrong = bench.cluster.url().replace(bench.cluster.password(), "wrong");
+    let failed = pool(&wrong, "")
+        .read(Deadline::after(PLENTY), async |db| one(db).await)
+        .await
+        .unwrap_err()
+        .0;
+    assert_eq!(failed.kind, Kind::Auth);
+    assert!(!failed.to_string().contains("wrong"), "{failed}");
+    let nowhere = pool("postgres://u:p@no-such-host.invalid:5432/d", "pool_timeout=1");
+    let failed = nowhere
+        .read(Deadline::after(PLENTY), async |db| one(db).await)
+        .await
+        .unwrap_err()
+        .0;
+    assert_eq!(failed.kind, Kind::Unresolvable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spent_outage_is_answered_without_another_attempt_until_the_database_is_back() {
+    let bench = Bench::with(Default::default(), "pool_timeout=1&connect_timeout=1").await;
+    bench.proxy.set_door(Door::Refused).await;
+    assert!(bench.read().await.unwrap_err().attempts > 1);
+    let refused = bench.read().await.unwrap_err();
+    assert_eq!((refused.kind, refused.attempts), (Kind::Refused, 0), "{refused}");
+    bench.proxy.set_door(Door::Open).await;
+    while bench.read().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_fails_neither_a_read_nor_a_write() {
+    let bench = Bench::new().await;
+    let restart = async {
+        for how in [Shutdown::Immediate, Shutdown::Fast] {
+            bench.cluster.stop(how).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            bench.cluster.start().await.unwrap();
+        }
+    };
+    tokio::pin!(restart);
+    let mut over = false;
+    let mut ids = Vec::new();
+    while !over {
+        let id = Uuid::now_v7();
+        tokio::select! {
+            () = &mut restart => over = true,
+            () = async {
+                bench.read().await.unwrap();
+                assert!(matches!(bench.write(id).await.unwrap(), Written::Done(_)));
+                ids.push(id);
+            } => {}
+        }
+    }
+    for id in ids {
+        assert_eq!(bench.notes(id).await, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_turned_reader_is_left_for_the_new_writer() {
+    let bench = Bench::new().await;
+    bench.write(Uuid::now_v7()).await.unwrap();
+    bench.sql("ALTER SYSTEM SET default_transaction_read_only = on").await;
+    bench.sql("SELECT pg_reload_conf()").await;
+    let readable = "SELECT (current_setting('default_transaction_read_only') = 'on')::int4::int8";
+    while bench.count(readable).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    bench.read().await.unwrap();
+    let id = Uuid::now_v7();
+    let (written, ()) = tokio::join!(bench.write(id), async {
+        // The write has met the reader when it has come back for another connection.
+        while bench.proxy.counts().opened < 3 {
+            tokio::task::yield_now().await;
+        }
+        bench.sql("ALTER SYSTEM RESET default_transaction_read_only").await;
+        bench.sql("SELECT pg_reload_conf()").await;
+    });
+    written.unwrap();
+    assert_eq!(bench.notes(id).await, 1);
+}
