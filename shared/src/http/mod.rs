@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`run`] | `main` of every function: INIT, the event loop, shutdown, snapshots |
+//! | [`mod@run`] | `main` of every function: INIT, the event loop, shutdown, snapshots |
 //! | [`request`] | what a handler asks of its request, and its way to the database |
 //! | [`response`] | what a handler answers |
 //! | [`problem`] | every error a client can see, and the only status codes there are for them |
