@@ -1,2 +1,48 @@
-//! seer
-fn main(){}
+//! `cargo seer`: what an operator or a developer does with Seer from a shell.
+//!
+//! Each command is a module of its own, and what it prints is for people. May not: hold anything a function needs at
+//! run time. An error is one line, `error: …`, and exit code 1; wrong arguments are clap's, and exit code 2.
+
+mod checkout;
+mod local;
+mod migrate;
+mod token;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Seer's backend on this machine, and the care of its database.
+#[derive(Parser)]
+#[command(bin_name = "cargo seer")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Local(local::Arguments),
+    Migrate,
+    Token(token::Arguments),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Local(arguments) => local::run(arguments).await,
+        Command::Migrate => migrate::run().await,
+        Command::Token(arguments) => token::run(&arguments).await,
+    }
+}

@@ -1,0 +1,174 @@
+//! `cargo local`: Seer's backend on this machine, from real function binaries and a real PostgreSQL.
+//!
+//! Nothing is written outside the target folder and PostgreSQL's cache folder, and nothing runs on when it ends: in
+//! order after Ctrl-C or SIGTERM, and through the guards of the library `local` when it is killed.
+
+mod build;
+mod database;
+mod front;
+mod step;
+
+use std::io::{Write as _, stdout};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use local::gateway::{DevelopmentKey, Routes};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::checkout::Checkout;
+use crate::token;
+use build::build;
+use database::Database;
+use front::Front;
+use step::Step;
+
+/// Signs the webhooks of a developer who has set no secret. Known to everyone: nothing but this machine may trust it.
+const WEBHOOK_SECRET: &str = "whsec_c2VlcidzIGRldmVsb3BtZW50IHdlYmhvb2sgc2VjcmV0";
+
+/// What a developer may set for the functions too; `shared::config` has their meaning.
+const HANDED_ON: [&str; 3] = ["LOG_LEVEL", "MAX_RETRY_ATTEMPTS", "RETRY_DELAY_MS"];
+
+/// The admin of the seed.
+const ADMIN: (&str, &str, &str) = ("dev-admin", "admin@example.com", "Avery Adams");
+
+/// Runs the whole backend at http://localhost:3001.
+///
+/// The database is a PostgreSQL of this checkout's own, whose data stays until --reset; with DATABASE_URL set it is
+/// that one, neither migrated nor seeded unless asked.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The port to serve at
+    #[arg(long, default_value_t = 3001, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// Throw the data of earlier runs away first
+    #[arg(long)]
+    reset: bool,
+    /// Migrate the database of DATABASE_URL
+    #[arg(long)]
+    migrate: bool,
+    /// Seed the database of DATABASE_URL
+    #[arg(long)]
+    seed: bool,
+}
+
+/// Runs until it is asked to stop.
+///
+/// # Errors
+/// One line: a port taken, no PostgreSQL to be had, a build that fails.
+pub(crate) async fn run(arguments: Arguments) -> Result<()> {
+    let mut stop = Stop::listen()?;
+    // Dropping the start stops whatever it has begun.
+    let started = tokio::select! {
+        started = start(&arguments) => Some(started?),
+        () = stop.asked() => None,
+    };
+    if let Some((front, database)) = started {
+        stop.asked().await;
+        // Below the ^C of the terminal.
+        let _ = writeln!(stdout());
+        front.close().await;
+        database.stop().await?;
+    }
+    let _ = writeln!(stdout(), "stopped");
+    Ok(())
+}
+
+async fn start(arguments: &Arguments) -> Result<(Front, Database)> {
+    let addresses = front::addresses(arguments.port)?;
+    let checkout = Checkout::here().await?;
+    let routes = Routes::from_manifest(&checkout.root.join("Cargo.toml"))?;
+    let database = Database::ready(
+        arguments,
+        variable("DATABASE_URL"),
+        &checkout.target.join("local/postgres"),
+    )
+    .await?;
+
+    let step = Step::begin("functions");
+    let functions = routes.functions();
+    let binaries = build(&checkout, &functions).await?;
+    step.done(&format!("{} built", functions.len()));
+
+    let secret = variable("WEBHOOK_SECRET");
+    let mut variables = vec![
+        ("DATABASE_URL".to_owned(), database.url.clone()),
+        (
+            "WEBHOOK_SECRET".to_owned(),
+            secret.clone().unwrap_or_else(|| WEBHOOK_SECRET.to_owned()),
+        ),
+    ];
+    let handed_on = HANDED_ON
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), variable(name)?)));
+    variables.extend(handed_on);
+    let key = token::key(&checkout);
+    let front = Front::open(addresses, &routes, &binaries, &variables, &key).await?;
+
+    let (sub, email, name) = ADMIN;
+    let token = DevelopmentKey::load_or_create(&key)?.sign(sub, email, name, token::LIFETIME)?;
+    welcome(arguments.port, &routes, &token, database.seeded, secret.is_none());
+    Ok((front, database))
+}
+
+/// A variable of the functions, where the developer has set it; an empty one is not set.
+fn variable(name: &str) -> Option<String> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "handed on to the functions, which read it by shared::config"
+    )]
+    let value = std::env::var(name).ok();
+    value.filter(|value| !value.trim().is_empty())
+}
+
+fn welcome(port: u16, routes: &Routes, token: &str, seeded: bool, own_secret: bool) {
+    let mut text = format!("\nSeer is at http://localhost:{port}; Ctrl-C stops it.\n\n");
+    for route in routes.iter() {
+        let method = route.method.as_deref().unwrap_or("ANY");
+        text.push_str(&format!("  {method:<7} {:<42} {}\n", route.path, route.function));
+    }
+    if own_secret {
+        text.push_str(&format!("\nWEBHOOK_SECRET, as none is set: {WEBHOOK_SECRET}\n"));
+    }
+    let (sub, ..) = ADMIN;
+    text.push_str(&format!(
+        "\nA token for {sub}, good for 12 hours:\n\n{token}\n\nTry it:\n\n"
+    ));
+    // Someone without a row has to register before anything else.
+    let request = if seeded {
+        "/api/meetings"
+    } else {
+        "/api/users/register -X POST"
+    };
+    text.push_str(&format!(
+        "curl http://localhost:{port}{request} -H 'Authorization: Bearer {token}'\n\n"
+    ));
+    let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
+}
+
+/// The ways to be asked to stop: Ctrl-C, SIGTERM, and a terminal that is closed.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Stop {
+    /// From now on none of them ends the process by itself.
+    fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the first of them. Cancel safe.
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The database of `cargo local`: a cluster of this checkout's own, or the one that `DATABASE_URL` names.
+//!
+//! The first is migrated and seeded always, the second only when asked, and never thrown away.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use local::postgres::{Binaries, Cluster, Settings, Shutdown};
+use shared::config::{Config, DatabaseUrl};
+use shared::db::migrate::{migrate, seed};
+
+use super::Arguments;
+use super::step::Step;
+
+/// An admin, a team member, meetings and tasks; safe to run again.
+const SEED: &str = include_str!("../seed.sql");
+
+/// A database that can be used.
+pub(crate) struct Database {
+    /// What the functions get as `DATABASE_URL`.
+    pub(crate) url: String,
+    /// Whether the people of the seed are in it.
+    pub(crate) seeded: bool,
+    cluster: Option<Cluster>,
+}
+
+impl Database {
+    /// Starts or finds the database. `given` is `DATABASE_URL`, `folder` the place of the checkout's own cluster.
+    /// Dropping the future, or what it gives, stops the cluster.
+    ///
+    /// # Errors
+    /// One line: no PostgreSQL to be had, a folder in use, a malformed `DATABASE_URL`, a migration that fails.
+    pub(crate) async fn ready(arguments: &Arguments, given: Option<String>, folder: &Path) -> Result<Self> {
+        let database = match given {
+            Some(url) => given_one(arguments, url)?,
+            None => own(arguments, folder).await?,
+        };
+        let own = database.cluster.is_some();
+        let url = DatabaseUrl::parse(&database.url)?;
+        if own || arguments.migrate {
+            let step = Step::begin("migrations");
+            let applied = migrate(&url)
+                .await
+                .with_context(|| if own { HINT } else { "cannot migrate" })?;
+            step.done(&match applied.len() {
+                0 => "nothing to do".to_owned(),
+                count => format!("{count} applied"),
+            });
+        }
+        if database.seeded {
+            let step = Step::begin("seed");
+            seed(&url, SEED)
+                .await
+                .with_context(|| if own { HINT } else { "cannot seed" })?;
+            step.done("an admin, a team member, meetings and tasks");
+        }
+        Ok(database)
+    }
+
+    /// Stops the checkout's own cluster, after a checkpoint; another database is left alone.
+    ///
+    /// # Errors
+    /// One that does not stop within a minute.
+    pub(crate) async fn stop(self) -> Result<()> {
+        match self.cluster {
+            Some(cluster) => cluster.stop(Shutdown::Fast).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// What to do about data that this build cannot use.
+const HINT: &str = "cannot use the data of earlier runs (`cargo local --reset` throws it away)";
+
+fn given_one(arguments: &Arguments, url: String) -> Result<Database> {
+    ensure!(
+        !arguments.reset,
+        "--reset throws away the data in target/local, but DATABASE_URL names another database: unset it, or leave --reset out"
+    );
+    let read = Config::from_env().database?.url;
+    Step::begin("database").done(&format!("{}/{} of DATABASE_URL", read.endpoint(), read.database()));
+    Ok(Database {
+        url,
+        seeded: arguments.seed,
+        cluster: None,
+    })
+}
+
+async fn own(arguments: &Arguments, folder: &Path) -> Result<Database> {
+    if arguments.reset {
+        let step = Step::begin("data");
+        Cluster::remove(folder).await?;
+        step.done("thrown away");
+    }
+    let step = Step::begin("PostgreSQL");
+    let binaries = Binaries::find().await?;
+    step.done(&format!("{} in {}", binaries.version(), binaries.folder().display()));
+    let step = Step::begin("database");
+    let cluster = Cluster::durable(folder, Settings::default()).await?;
+    step.done(&format!("127.0.0.1:{} in {}", cluster.port(), folder.display()));
+    Ok(Database {
+        url: cluster.url(),
+        seeded: true,
+        cluster: Some(cluster),
+    })
+}

@@ -1,0 +1,96 @@
+//! The functions in service: their environments, the gateway before them, and what the developer is told about both.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use local::gateway::{DevelopmentKey, Gateway, Routes, Settings};
+use local::lambda::{Function, Lambda, Options};
+use shared::db::deadline::FUNCTION_TIMEOUT;
+
+use super::build::Binaries;
+
+/// The functions that API Gateway asks no token for: one is for anyone, the other verifies a signature itself.
+const PUBLIC: [&str; 2] = ["health", "meetings-webhook"];
+
+/// The addresses of localhost, as far as this machine has them.
+///
+/// # Errors
+/// A port that is taken, or that this user may not listen on.
+pub(crate) fn addresses(port: u16) -> Result<Vec<SocketAddr>> {
+    let mut addresses = Vec::new();
+    for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)] {
+        let address = SocketAddr::from((ip, port));
+        match TcpListener::bind(address) {
+            Ok(_) => addresses.push(address),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
+                "port {port} is taken: stop what listens on {address} (another `cargo local`?), or choose a port with --port"
+            ),
+            // A machine without IPv6 is fine.
+            Err(_) if ip.is_ipv6() => {}
+            Err(error) => bail!("cannot listen on {address}: {error}"),
+        }
+    }
+    Ok(addresses)
+}
+
+/// The backend, up and serving. Dropping it ends it at once.
+pub(crate) struct Front {
+    gateways: Vec<Gateway>,
+    lambda: Arc<Lambda>,
+}
+
+impl Front {
+    /// Serves `routes` at `addresses`, each function with `variables` as its environment.
+    ///
+    /// # Errors
+    /// A port taken meanwhile, a key file that cannot be read.
+    pub(crate) async fn open(
+        addresses: Vec<SocketAddr>,
+        routes: &Routes,
+        binaries: &Binaries,
+        variables: &[(String, String)],
+        key: &Path,
+    ) -> Result<Self> {
+        let mut functions = Vec::new();
+        for name in routes.functions() {
+            let binary = binaries
+                .get(name)
+                .with_context(|| format!("cargo built no function {name}"))?;
+            functions.push(Function {
+                env: variables.to_vec(),
+                timeout: FUNCTION_TIMEOUT,
+                ..Function::new(name, binary)
+            });
+        }
+        let options = Options {
+            forward_logs: true,
+            ..Options::default()
+        };
+        let mut front = Self {
+            gateways: Vec::new(),
+            lambda: Arc::new(Lambda::start(functions, options)?),
+        };
+        for address in addresses {
+            let settings = Settings {
+                routes: routes.clone(),
+                public: BTreeSet::from(PUBLIC.map(str::to_owned)),
+                key: DevelopmentKey::load_or_create(key)?,
+                lambda: Arc::clone(&front.lambda),
+            };
+            front.gateways.push(Gateway::start(address, settings).await?);
+        }
+        Ok(front)
+    }
+
+    /// Finishes the requests in flight, for five seconds at most, and shuts every environment down.
+    pub(crate) async fn close(self) {
+        for gateway in self.gateways {
+            gateway.stop().await;
+        }
+        self.lambda.shutdown().await;
+    }
+}

@@ -1,0 +1,22 @@
+//! `cargo seer migrate`: brings the schema of the database that `DATABASE_URL` names up to date.
+
+use anyhow::{Context as _, Result};
+use shared::config::Config;
+use shared::db::migrate::migrate;
+
+/// Applies what is pending and prints each migration it applied.
+///
+/// # Errors
+/// A malformed `DATABASE_URL`, a database that cannot be reached within ten seconds, a migration that fails: one line.
+pub(crate) async fn run() -> Result<()> {
+    let url = Config::from_env().database?.url;
+    let name = format!("{}/{}", url.endpoint(), url.database());
+    let applied = migrate(&url).await.with_context(|| format!("cannot migrate {name}"))?;
+    for migration in &applied {
+        println!("applied {migration}");
+    }
+    if applied.is_empty() {
+        println!("nothing to do: {name} has every migration");
+    }
+    Ok(())
+}
