@@ -3,7 +3,7 @@
 //! Rules live in the types (`text::Text`, enums, bounded numbers): what deserializes is valid. The first broken rule is
 //! reported, with the path to it. 400 is for what is not JSON at all, 422 for JSON that breaks a rule.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::problem::Error;
@@ -25,13 +25,22 @@ pub fn json<T: DeserializeOwned>(content_type: Option<&str>, body: &[u8]) -> Res
         return Err(Error::UnsupportedMediaType);
     }
     let text = std::str::from_utf8(body).map_err(|_| Error::Malformed("The body is not valid UTF-8.".to_owned()))?;
+    // The grammar on its own first: the reader below calls some values of another kind a mistake in the text.
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(&error))?;
+    // A struct would read from an array too, its fields by their places.
+    if text.trim_start().starts_with('[') {
+        return Err(Error::field("body", "must be a JSON object"));
+    }
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        rejected(&path, error.inner())
-    })?;
-    reader.end().map_err(|error| not_json(&error))?;
-    Ok(value)
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let kinds = error.inner().is_syntax().then(|| serde_json::from_str::<Value>(text));
+        match kinds {
+            // Read from its tree, a value of another kind is called that.
+            Some(Ok(tree)) => serde_path_to_error::deserialize::<_, T>(tree).map_or_else(rejected, |_| rejected(error)),
+            // A lone surrogate, a number without end: JSON, and no text or number of ours.
+            Some(Err(_)) | None => rejected(error),
+        }
+    })
 }
 
 /// Reads a query string into a struct whose fields read from text.
@@ -48,17 +57,12 @@ pub fn query<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
             return Err(Error::field(name, "must be given once"));
         }
     }
-    serde_path_to_error::deserialize(Value::Object(parameters)).map_err(|error| {
-        let path = error.path().to_string();
-        rejected(&path, error.inner())
-    })
+    serde_path_to_error::deserialize(Value::Object(parameters)).map_err(rejected)
 }
 
-fn rejected(path: &str, error: &serde_json::Error) -> Error {
-    if error.is_syntax() || error.is_eof() || error.is_io() {
-        return not_json(error);
-    }
-    let message = error.to_string();
+fn rejected(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
+    let path = &*error.path().to_string();
+    let message = error.inner().to_string();
     // serde_json ends its messages with where it stopped reading, which a path says better.
     let rule = message.split(" at line ").next().unwrap_or(&message);
     // Missing and unknown fields are reported at their parent; the name is in the message.
@@ -100,6 +104,16 @@ mod tests {
         title: String,
         #[expect(dead_code)]
         inner: Option<Inner>,
+        #[expect(dead_code)]
+        #[serde(default)]
+        kind: Kind,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Kind {
+        #[default]
+        One,
     }
 
     #[derive(Debug, Deserialize)]
@@ -124,12 +138,37 @@ mod tests {
         assert_eq!(field(r#"{"title": "a", "inner": {"count": 300}}"#), "inner.count");
         assert_eq!(field(r#"{"title": "a", "inner": {"count": 1, "x": 1}}"#), "inner.x");
         assert_eq!(field(r#"{"title": "a", "inner": {}}"#), "inner.count");
-        assert_eq!(field("[]"), "body");
+        for body in ["[]", r#"["a", null]"#, "null", "7", "true", r#""a""#] {
+            assert_eq!(field(body), "body", "{body}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_no_mistake_in_the_text() {
+        for other in ["null", "1", "true", "[]", "{}"] {
+            assert_eq!(
+                field(&format!(r#"{{"title": "a", "kind": {other}}}"#)),
+                "kind",
+                "{other}"
+            );
+        }
+        // By its grammar this is JSON.
+        assert_eq!(field(r#"{"title": "\ud800"}"#), "title");
+        assert_eq!(field(r#"{"title": "a", "inner": {"count": 1e400}}"#), "inner.count");
     }
 
     #[test]
     fn what_is_not_json_is_malformed() {
-        for body in ["", "{", "{]", r#"{"title": "a"}{}"#, "nope", r#"{"title": "\ud800"}"#] {
+        for body in [
+            "",
+            "{",
+            "{]",
+            r#"{"title": "a"}{}"#,
+            "nope",
+            r#"{"other": }"#,
+            "{\"title\": \"\n\"}",
+            "[[[",
+        ] {
             let read = json::<Body>(None, body.as_bytes());
             assert!(matches!(read, Err(Error::Malformed(_))), "{body}: {read:?}");
         }

@@ -61,6 +61,8 @@ pub enum Error {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Extensions<'a> {
+    /// Among these, because the library's own member is an `http::Uri`, which holds no URN.
+    r#type: String,
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<&'a [FieldError]>,
@@ -217,16 +219,14 @@ impl Error {
     /// The response for a client.
     pub fn into_response(self, request_id: &str) -> Response {
         let face = self.face();
-        let mut problem = ProblemDetails::from_status_code(face.status)
+        let problem = ProblemDetails::from_status_code(face.status)
             .with_title(face.title)
             .with_detail(face.detail)
             .with_extensions(Extensions {
+                r#type: format!("urn:seer:problem:{}", face.kind),
                 request_id,
                 errors: face.errors,
             });
-        if let Ok(kind) = format!("urn:seer:problem:{}", face.kind).parse::<http::Uri>() {
-            problem = problem.with_type(kind);
-        }
         let mut response = Response::problem(face.status, &problem);
         if let Some(seconds) = face.retry_after {
             response = response.with_header("retry-after", seconds.to_string());
