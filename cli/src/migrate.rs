@@ -10,13 +10,16 @@ use shared::db::migrate::migrate;
 /// A malformed `DATABASE_URL`, a database that cannot be reached within ten seconds, a migration that fails: one line.
 pub(crate) async fn run() -> Result<()> {
     let url = Config::from_env().database?.url;
-    let name = format!("{}/{}", url.endpoint(), url.database());
-    let applied = migrate(&url).await.with_context(|| format!("cannot migrate {name}"))?;
+    let applied = migrate(&url).await.context("cannot migrate")?;
     for migration in &applied {
         println!("applied {migration}");
     }
     if applied.is_empty() {
-        println!("nothing to do: {name} has every migration");
+        println!(
+            "nothing to do: {}/{} has every migration",
+            url.endpoint(),
+            url.database()
+        );
     }
     Ok(())
 }

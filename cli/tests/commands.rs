@@ -1,0 +1,110 @@
+//! The command as its user meets it: the real binary, a real PostgreSQL, what it prints and how it ends.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Output;
+
+use local::gateway::DevelopmentKey;
+use local::postgres::{Cluster, Settings, Shutdown};
+use tokio::process::Command;
+
+const SEER: &str = env!("CARGO_BIN_EXE_seer");
+
+fn seer(arguments: &[&str]) -> Command {
+    let mut command = Command::new(SEER);
+    command.args(arguments).env_remove("DATABASE_URL").kill_on_drop(true);
+    command
+}
+
+async fn migrate(url: &str) -> Output {
+    seer(&["migrate"]).env("DATABASE_URL", url).output().await.unwrap()
+}
+
+fn printed(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The one line of a failure.
+fn error(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(said.starts_with("error: ") && said.lines().count() == 1, "{said}");
+    said
+}
+
+#[tokio::test]
+async fn of_two_migrations_at_once_one_does_the_work() {
+    let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+    let url = cluster.url();
+    let (one, other) = tokio::join!(migrate(&url), migrate(&url));
+    let (one, other) = (printed(&one), printed(&other));
+    let (worked, idle) = if one.starts_with("applied") {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    assert!(worked.lines().all(|line| line.starts_with("applied ")), "{worked}");
+    assert_eq!(worked.lines().count(), shared::db::migrate::MIGRATIONS.iter().count());
+    assert!(idle.starts_with("nothing to do"), "{idle}");
+    assert!(printed(&migrate(&url).await).starts_with("nothing to do"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_up_yet_is_waited_for() {
+    let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+    let url = cluster.url();
+    cluster.stop(Shutdown::Fast).await.unwrap();
+    // Refused at least until the server is started, which takes longer than a connect.
+    let (output, started) = tokio::join!(migrate(&url), cluster.start());
+    started.unwrap();
+    assert!(printed(&output).starts_with("applied"));
+}
+
+#[tokio::test]
+async fn a_migration_that_cannot_be_done_says_why_and_no_secret() {
+    let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+    let said = error(&migrate(&cluster.url_of("absent")).await);
+    assert!(
+        said.contains("create the database") && !said.contains(cluster.password()),
+        "{said}"
+    );
+    let said = error(&migrate(&format!("{}?schemer=secret", cluster.url())).await);
+    assert!(
+        said.contains("schemer") && !said.contains("secret") && !said.contains(cluster.password()),
+        "{said}"
+    );
+    let said = error(&seer(&["migrate"]).output().await.unwrap());
+    assert!(said.contains("DATABASE_URL: is not set"), "{said}");
+}
+
+#[tokio::test]
+async fn a_token_is_one_that_the_local_key_accepts() {
+    let arguments = [
+        "token",
+        "--sub",
+        "someone",
+        "--email",
+        "some@example.com",
+        "--name",
+        "Some One",
+    ];
+    let output = seer(&arguments).output().await.unwrap();
+    let key = Path::new(SEER).ancestors().nth(2).unwrap().join("local/key");
+    let key = DevelopmentKey::load_or_create(&key).unwrap();
+    let claims = key.verify(printed(&output).trim_end()).unwrap();
+    assert_eq!(
+        (&claims["sub"], &claims["email"], &claims["name"]),
+        (&"someone".into(), &"some@example.com".into(), &"Some One".into())
+    );
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_said_before_anything_is_done() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port().to_string();
+    let output = seer(&["local", "--port", &port]).output().await.unwrap();
+    assert!(error(&output).contains(&format!("port {port} is taken")));
+    assert!(output.stdout.is_empty(), "{output:?}");
+}
