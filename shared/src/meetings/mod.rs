@@ -301,3 +301,29 @@ fn known_bot(error: sqlx::Error) -> Stop {
     }
     error.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn before(query: serde_json::Value) -> Cursor {
+        serde_json::from_value::<Filter>(query).unwrap().before()
+    }
+
+    #[test]
+    fn a_page_begins_below_the_cursor_and_not_above_the_latest_date() {
+        let to = "2026-03-02T00:00:00Z";
+        let cursor = |day: u32| {
+            let at = DateTime::UNIX_EPOCH + TimeDelta::days(20_000 + i64::from(day));
+            serde_json::to_value(Cursor { at, id: Uuid::max() }).unwrap()
+        };
+        assert_eq!(before(json!({})), NEWEST);
+        let latest = before(json!({"to": to}));
+        let date: Date = serde_json::from_value(json!(to)).unwrap();
+        // A meeting at that very time is still on the page, whatever its id.
+        assert!((date.at(), Uuid::max()) < (latest.at, latest.id));
+        assert_eq!(before(json!({"to": to, "cursor": cursor(0)})).id, Uuid::max());
+        assert_eq!(before(json!({"to": to, "cursor": cursor(3000)})), latest);
+    }
+}
