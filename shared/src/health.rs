@@ -144,8 +144,16 @@ impl Report {
     }
 }
 
-/// Looks at the database `pool` would use, over a connection of its own.
-pub async fn look(pool: &Pool, deadline: Deadline) -> Report {
+/// Looks at the database `pool` would use, over a connection of its own. A pool that could not be made is a database
+/// that cannot be used.
+pub async fn look(pool: Result<&Pool, Error>, deadline: Deadline) -> Report {
+    let pool = match pool {
+        Ok(pool) => pool,
+        Err(error) => {
+            error.log();
+            return Report::down(&db::Error::bare(Kind::Config, db::Phase::Config), 0);
+        }
+    };
     let since = Instant::now();
     let deadline = deadline.within(BUDGET);
     let mut connection = match pool.probe(deadline).await {
@@ -166,9 +174,9 @@ pub async fn look(pool: &Pool, deadline: Deadline) -> Report {
 /// Looks on behalf of the schedule: metrics and one log line for operators; the report is the invocation's result.
 ///
 /// # Errors
-/// `DATABASE_URL` cannot be used.
+/// None: a database that is down is a report too.
 pub async fn scheduled(function: &'static Function, deadline: Deadline) -> Result<serde_json::Value, Error> {
-    let report = look(function.pool()?, deadline).await;
+    let report = look(function.pool(), deadline).await;
     emit_metrics(&report);
     let value = serde_json::to_value(&report).unwrap_or_default();
     match report.status {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 #[serde(transparent)]
 pub struct Text<const MAX: usize>(String);
 
-/// An absolute http or https URL of at most 2,048 characters.
+/// An absolute http or https URL of at most 8,192 characters: a presigned one can be long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct HttpUrl(String);
@@ -59,7 +59,7 @@ impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
 
 impl<'de> Deserialize<'de> for HttpUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Text::<2048>::deserialize(deserializer)?.0;
+        let text = Text::<8192>::deserialize(deserializer)?.0;
         let url = url::Url::parse(&text).map_err(|_| rule("must be an absolute URL"))?;
         if !matches!(url.scheme(), "http" | "https") || text.contains(char::is_control) {
             return Err(rule("must be an http or https URL"));

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {
-    let report = health::look(request.pool()?, request.deadline()).await.public();
+    let report = health::look(request.pool(), request.deadline()).await.public();
     let response = match report.status {
         Status::Ok | Status::Degraded => Response::ok(&report),
         Status::Down => Response::unavailable(&report),

@@ -16,10 +16,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
     request
         .write(async move |db| {
             let invitation = invitations::create(db, &caller, &draft).await?;
-            Ok(Response::created(
-                format!("/api/users/invite/{}", invitation.id),
-                &invitation,
-            ))
+            Ok(Response::created(&invitation))
         })
         .await
 }

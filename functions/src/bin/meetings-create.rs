@@ -17,7 +17,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .write(async move |db| {
             let meeting = meetings::create(db, &caller, &draft).await?;
             let location = format!("/api/meetings/{}", meeting.id);
-            Ok(Response::created(location, &meeting).with_etag(meeting.version))
+            Ok(Response::created(&meeting).at(location).with_etag(meeting.version))
         })
         .await
 }

@@ -13,6 +13,8 @@ fn main() -> ExitCode {
 async fn handle(request: Request) -> Result<Response, Error> {
     let caller = request.caller()?;
     let filter: Filter = request.query()?;
-    let page = request.read(async move |db| all::list(db, &caller, &filter).await).await?;
+    let page = request
+        .read(async move |db| all::list(db, &caller, &filter).await)
+        .await?;
     Ok(Response::ok(&page))
 }

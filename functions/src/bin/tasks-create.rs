@@ -17,10 +17,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
     request
         .write(async move |db| {
             let task = tasks::create(db, &caller, meeting, &draft).await?;
-            Ok(Response::created(
-                format!("/api/meetings/{meeting}/tasks/{}", task.id),
-                &task,
-            ))
+            Ok(Response::created(&task).at(format!("/api/meetings/{meeting}/tasks/{}", task.id)))
         })
         .await
 }

@@ -13,6 +13,8 @@ fn main() -> ExitCode {
 async fn handle(request: Request) -> Result<Response, Error> {
     let caller = request.caller()?;
     let meeting = request.id("id")?;
-    let page = request.read(async move |db| tasks::list(db, &caller, meeting).await).await?;
+    let page = request
+        .read(async move |db| tasks::list(db, &caller, meeting).await)
+        .await?;
     Ok(Response::ok(&page))
 }

@@ -18,7 +18,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
     request
         .write(async move |db| {
             Ok(match users::register(db, &registration).await? {
-                Registered::Now(user) => Response::created("/api/users/me", &user),
+                Registered::Now(user) => Response::created(&user).at("/api/users/me"),
                 Registered::Before(user) => Response::ok(&user),
             })
         })

@@ -52,6 +52,12 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Above every item of a list that begins with the newest; PostgreSQL's timestamptz reaches further.
+    pub const NEWEST: Self = Self {
+        at: DateTime::<Utc>::MAX_UTC,
+        id: Uuid::nil(),
+    };
+
     fn encode(&self) -> String {
         let mut bytes = [0; 24];
         let (at, id) = bytes.split_at_mut(8);

@@ -268,12 +268,4 @@ impl IfMatch {
             Self::Versions(versions) => versions.contains(&version),
         }
     }
-
-    /// The versions as a parameter of a statement; `None` allows any.
-    pub fn versions(&self) -> Option<&[i32]> {
-        match self {
-            Self::Absent => None,
-            Self::Versions(versions) => Some(versions),
-        }
-    }
 }

@@ -21,9 +21,14 @@ impl Response {
         Self::json(StatusCode::OK, "application/json", body)
     }
 
-    /// 201 with a JSON body and where the new resource is.
-    pub fn created<T: Serialize>(location: impl Into<String>, body: &T) -> Self {
-        Self::json(StatusCode::CREATED, "application/json", body).with_header("location", location)
+    /// 201 with a JSON body; where the new resource can be read is [`at`](Self::at)'s to say.
+    pub fn created<T: Serialize>(body: &T) -> Self {
+        Self::json(StatusCode::CREATED, "application/json", body)
+    }
+
+    /// The same, with a Location.
+    pub fn at(self, location: impl Into<String>) -> Self {
+        self.with_header("location", location)
     }
 
     /// 204.
@@ -111,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_replay_is_the_saved_answer_and_says_so() {
-        let first = Response::created("/api/meetings/1", &serde_json::json!({"id": 1}));
+        let first = Response::created(&serde_json::json!({"id": 1})).at("/api/meetings/1");
         let again = Response::replay(&first.save()).unwrap();
         assert_eq!(again.status, 201);
         assert_eq!(again.body, first.body);

@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::fields::{BotId, Date, Lines, LongText, MeetingType, Minutes, Platform, Status, Title, Transcript};
-use super::{Meeting, NEWEST, known_bot, stranger};
+use super::{Meeting, known_bot, stranger};
 use crate::db::Session;
 use crate::http::page::{Cursor, Limit, Page};
 use crate::http::{Caller, Error, IfMatch, Stop};
@@ -211,7 +211,7 @@ pub async fn update(
 /// # Errors
 /// 401 for an unregistered caller, 404.
 pub async fn list(db: &mut Session, caller: &Caller, id: Uuid, filter: &Filter) -> Result<Page<MeetingChange>, Stop> {
-    let before = filter.cursor.unwrap_or(NEWEST);
+    let before = filter.cursor.unwrap_or(Cursor::NEWEST);
     let rows = sqlx::query!(
         r#"
         SELECT m.id AS "meeting?", to_jsonb(h) AS "change: Json<MeetingChange>"

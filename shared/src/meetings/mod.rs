@@ -26,12 +26,6 @@ use crate::db::Session;
 use crate::http::page::{Cursor, Limit, Page};
 use crate::http::{Caller, Error, IfMatch, Stop};
 
-/// Above every item of a list that begins with the newest; PostgreSQL's timestamptz reaches further.
-pub(crate) const NEWEST: Cursor = Cursor {
-    at: DateTime::<Utc>::MAX_UTC,
-    id: Uuid::nil(),
-};
-
 /// What of its meetings' text a page holds, in bytes: what fits well into the 6 MB that Lambda
 /// allows an answer, in which text is escaped twice.
 const PAGE_TEXT: i64 = 3 * 1024 * 1024;
@@ -286,7 +280,9 @@ impl Filter {
             id: Uuid::nil(),
         });
         let bounds = [self.cursor, to].into_iter().flatten();
-        bounds.min_by_key(|cursor| (cursor.at, cursor.id)).unwrap_or(NEWEST)
+        bounds
+            .min_by_key(|cursor| (cursor.at, cursor.id))
+            .unwrap_or(Cursor::NEWEST)
     }
 }
 
@@ -318,7 +314,7 @@ mod tests {
             let at = DateTime::UNIX_EPOCH + TimeDelta::days(20_000 + i64::from(day));
             serde_json::to_value(Cursor { at, id: Uuid::max() }).unwrap()
         };
-        assert_eq!(before(json!({})), NEWEST);
+        assert_eq!(before(json!({})), Cursor::NEWEST);
         let latest = before(json!({"to": to}));
         let date: Date = serde_json::from_value(json!(to)).unwrap();
         // A meeting at that very time is still on the page, whatever its id.

@@ -7,7 +7,6 @@ use super::{Status, Task};
 use crate::db::Session;
 use crate::http::page::{Cursor, Limit, Page};
 use crate::http::{Caller, Error, Stop};
-use crate::meetings::NEWEST;
 
 /// Which tasks to list.
 #[derive(Debug, Default, Deserialize)]
@@ -23,7 +22,7 @@ pub struct Filter {
 /// # Errors
 /// 401 for an unregistered caller, 403 unless they are an admin.
 pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<Page<Task>, Stop> {
-    let before = filter.cursor.unwrap_or(NEWEST);
+    let before = filter.cursor.unwrap_or(Cursor::NEWEST);
     let rows = sqlx::query!(
         r#"
         SELECT u.role = 'admin' AS "admin!", to_jsonb(t) AS "task: Json<Task>"
