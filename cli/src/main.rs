@@ -4,6 +4,7 @@
 //! run time. An error is one line, `error: …`, and exit code 1; wrong arguments are clap's, and exit code 2.
 
 mod checkout;
+mod faults;
 mod local;
 mod migrate;
 mod token;
@@ -23,6 +24,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Faults(faults::Arguments),
     Local(local::Arguments),
     Migrate,
     Token(token::Arguments),
@@ -41,6 +43,7 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<()> {
     match command {
+        Command::Faults(arguments) => faults::run(arguments).await,
         Command::Local(arguments) => local::run(arguments).await,
         Command::Migrate => migrate::run().await,
         Command::Token(arguments) => token::run(&arguments).await,

@@ -1,4 +1,5 @@
 //! Local
+pub mod faults;
 pub mod gateway;
 pub mod lambda;
 pub mod postgres;

@@ -24,6 +24,7 @@ mod guard;
 mod home;
 mod log;
 mod places;
+mod pooler;
 mod port;
 mod program;
 mod server;
@@ -35,5 +36,6 @@ mod variables;
 
 pub use binaries::Binaries;
 pub use cluster::{Cluster, Shutdown};
+pub use pooler::Pooler;
 pub use settings::Settings;
 pub use standby::Replication;

@@ -3,6 +3,8 @@
 //! A client's stream begins with untyped messages: SSLRequest, GSSENCRequest, then the start-up. What cannot be read so,
 //! TLS above all, is passed on as it came.
 
+use std::time::Duration;
+
 use bytes::{Buf as _, Bytes, BytesMut};
 
 /// A message longer than this is not PostgreSQL's: the stream is TLS.
@@ -101,6 +103,34 @@ pub(super) fn is_commit(frame: &[u8]) -> bool {
         .ends_with(b"COMMIT")
 }
 
+/// A client's message with another `idle_session_timeout` among the options it starts up with, if it is a start-up with
+/// one. The value keeps its length, with decimals, and so does the message.
+pub(super) fn with_idle_session_timeout(frame: Bytes, timeout: Duration) -> Bytes {
+    const NAME: &[u8] = b"idle_session_timeout=";
+    let startup = frame.first() == Some(&0) && frame.get(4..6) == Some(&[0, 3]);
+    let Some(at) = startup
+        .then(|| frame.windows(NAME.len()).position(|window| window == NAME))
+        .flatten()
+    else {
+        return frame;
+    };
+    let mut rewritten = BytesMut::from(&*frame);
+    let value = rewritten.get_mut(at + NAME.len()..).unwrap_or_default();
+    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let mut text = timeout.as_millis().to_string();
+    // Decimals, because a leading zero would make it octal (PostgreSQL's `parse_int`).
+    while text.len() < digits {
+        text.push(if text.contains('.') { '0' } else { '.' });
+    }
+    if text.len() == digits {
+        value
+            .iter_mut()
+            .zip(text.bytes())
+            .for_each(|(byte, digit)| *byte = digit);
+    }
+    rewritten.freeze()
+}
+
 /// Whether a server's message is ReadyForQuery.
 pub(super) fn is_ready(frame: &[u8]) -> bool {
     frame.first() == Some(&b'Z') && frame.len() == 6
@@ -121,6 +151,20 @@ mod tests {
         assert!(is_commit(&query("commit;")));
         assert!(!is_commit(&query("SELECT 'COMMIT' AS word")));
         assert!(!is_commit(&query("BEGIN")));
+    }
+
+    #[test]
+    fn a_start_up_asks_for_another_timeout_and_keeps_its_length() {
+        let startup = |value: &str| {
+            let rest = format!("user\0a\0options\0-c idle_session_timeout={value} -c x=1\0\0");
+            let length = u32::try_from(rest.len() + 8).unwrap();
+            Bytes::from([&length.to_be_bytes()[..], &196_608u32.to_be_bytes(), rest.as_bytes()].concat())
+        };
+        let five = Duration::from_secs(5);
+        assert_eq!(with_idle_session_timeout(startup("600000"), five), startup("5000.0"));
+        assert_eq!(with_idle_session_timeout(startup("60"), five), startup("60"));
+        let text = Bytes::from(query("SELECT 'idle_session_timeout=600000'"));
+        assert_eq!(with_idle_session_timeout(text.clone(), five), text);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! One connection through the proxy: two directions, and what may befall them.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::frames::{Frames, is_commit, is_ready};
-use super::{Shared, lock};
+use super::{Shared, frames, lock};
 
 /// Where the connection of a COMMIT is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,7 @@ pub(super) async fn carry(client: TcpStream, upstream: SocketAddr, shared: Arc<S
 }
 
 async fn flow(mut client: TcpStream, mut server: TcpStream, mut state: watch::Receiver<State>, shared: &Shared) {
+    let session = OnceLock::new();
     let ended = {
         let (client_read, client_write) = client.split();
         let (server_read, server_write) = server.split();
@@ -64,7 +65,7 @@ async fn flow(mut client: TcpStream, mut server: TcpStream, mut state: watch::Re
                 State::Flowing | State::Reset => End::Reset,
             }),
             end = to_server(client_read, server_write, &lose_answer, shared) => end,
-            end = to_client(server_read, client_write, &lose_answer, shared) => end,
+            end = to_client(server_read, client_write, &lose_answer, &session, shared) => end,
         }
     };
     match ended {
@@ -89,6 +90,23 @@ async fn flow(mut client: TcpStream, mut server: TcpStream, mut state: watch::Re
     }
 }
 
+/// A connection that the server has taken, until the server's side of it is closed.
+struct Session<'s>(&'s Shared);
+
+impl<'s> Session<'s> {
+    fn begin(shared: &'s Shared) -> Self {
+        let now = shared.sessions.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.peak_sessions.fetch_max(now, Ordering::SeqCst);
+        Self(shared)
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.0.sessions.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 enum End {
     Closed,
     Reset,
@@ -108,6 +126,10 @@ async fn to_server(
             return End::Closed;
         }
         while let Some(frame) = frames.next() {
+            let frame = match *shared.idle_sessions.borrow() {
+                Some(timeout) => frames::with_idle_session_timeout(frame, timeout),
+                None => frame,
+            };
             let cut = is_commit(&frame).then(|| shared.take_cut()).flatten();
             match cut {
                 Some(Cut::BeforeServer) => return End::CutClient,
@@ -126,11 +148,12 @@ async fn to_server(
     }
 }
 
-async fn to_client(
+async fn to_client<'s>(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     lose_answer: &watch::Sender<bool>,
-    shared: &Shared,
+    session: &OnceLock<Session<'s>>,
+    shared: &'s Shared,
 ) -> End {
     let mut frames = Frames::of_server();
     loop {
@@ -147,6 +170,7 @@ async fn to_client(
             }
             if ready {
                 shared.ready.fetch_add(1, Ordering::SeqCst);
+                session.get_or_init(|| Session::begin(shared));
             }
             if pass(frame, &mut to, shared).await.is_err() {
                 return End::Closed;

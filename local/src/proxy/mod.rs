@@ -44,6 +44,8 @@ pub struct Counts {
     pub open: usize,
     /// The most that were open at once.
     pub peak: usize,
+    /// The most that the server had taken at once: those it refused are not among them.
+    pub peak_sessions: usize,
     /// ReadyForQuery messages from the server: round trips, the one that ends the start-up included.
     pub ready: u64,
     /// COMMITs that were cut.
@@ -56,8 +58,11 @@ struct Shared {
     lines: Mutex<HashMap<u64, watch::Sender<State>>>,
     weather: watch::Sender<Weather>,
     cuts: Mutex<Option<(Cut, u64)>>,
+    idle_sessions: watch::Sender<Option<Duration>>,
     opened: AtomicU64,
     peak: AtomicU64,
+    sessions: AtomicU64,
+    peak_sessions: AtomicU64,
     ready: AtomicU64,
     cut: AtomicU64,
 }
@@ -82,8 +87,11 @@ impl Proxy {
             lines: Mutex::default(),
             weather: watch::Sender::new(Weather::default()),
             cuts: Mutex::default(),
+            idle_sessions: watch::Sender::new(None),
             opened: AtomicU64::new(0),
             peak: AtomicU64::new(0),
+            sessions: AtomicU64::new(0),
+            peak_sessions: AtomicU64::new(0),
             ready: AtomicU64::new(0),
             cut: AtomicU64::new(0),
         });
@@ -142,6 +150,12 @@ impl Proxy {
         *lock(&self.shared.cuts) = Some((cut, times));
     }
 
+    /// From now on a new connection's `idle_session_timeout` is passed on as this long, when it asks for one: so that a
+    /// timeout of minutes can be met in seconds. At most 999,999 ms, and no longer than what is asked for.
+    pub fn shorten_idle_sessions(&self, timeout: Duration) {
+        self.shared.idle_sessions.send_replace(Some(timeout));
+    }
+
     /// What was seen so far.
     pub fn counts(&self) -> Counts {
         let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
@@ -149,6 +163,7 @@ impl Proxy {
             opened: count(&self.shared.opened),
             open: lock(&self.shared.lines).len(),
             peak: usize::try_from(count(&self.shared.peak)).unwrap_or(usize::MAX),
+            peak_sessions: usize::try_from(count(&self.shared.peak_sessions)).unwrap_or(usize::MAX),
             ready: count(&self.shared.ready),
             cut: count(&self.shared.cut),
         }
@@ -159,12 +174,12 @@ impl Proxy {
     }
 
     fn tell(&self, state: State) -> usize {
-        let lines = lock(&self.shared.lines);
-        lines
-            .values()
-            .filter(|line| !line.is_closed())
-            .map(|line| line.send_replace(state))
-            .count()
+        let mut told = 0;
+        for line in lock(&self.shared.lines).values().filter(|line| !line.is_closed()) {
+            line.send_replace(state);
+            told += 1;
+        }
+        told
     }
 }
 

@@ -1,0 +1,232 @@
+//! One client of the fleet: sends requests one after the other, again when it is told to, and compares what it reads
+//! with what it knows.
+//!
+//! May not look at the database. Every write carries an Idempotency-Key, as the documentation advises.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use fastrand::Rng;
+use http::Request;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use super::answer::{Answer, judge};
+use super::history::{Entry, History, Seen};
+use super::scene::Scene;
+use super::team::{Deed, Fate, Team};
+use crate::gateway::{Claims, event};
+
+/// Tries of one request before a client gives up on an answer that says nothing was changed.
+const TRIES: u32 = 4;
+
+/// Tries before it gives up on finding out what became of a write.
+const TRIES_TO_KNOW: u32 = 40;
+
+/// INIT twice, and the function's timeout: longer than the service lets anything take.
+const LONGEST: Duration = Duration::from_secs(90);
+
+/// One request, as often as it is sent.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    method: &'static str,
+    path: String,
+    headers: Vec<(&'static str, String)>,
+    body: Option<Value>,
+    claims: Option<Claims>,
+    good: &'static [u16],
+}
+
+impl Call {
+    /// A request by nobody.
+    pub(super) fn new(method: &'static str, path: impl Into<String>, good: &'static [u16]) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            headers: Vec::new(),
+            body: None,
+            claims: None,
+            good,
+        }
+    }
+
+    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn body(mut self, body: Value) -> Self {
+        self.body = Some(body);
+        self.header("content-type", "application/json")
+    }
+
+    /// With a verified token of this subject.
+    pub(super) fn by(mut self, sub: &str, email: &str) -> Self {
+        let claims = json!({"iss": "https://issuer.example.com/", "sub": sub, "email": email, "name": sub});
+        self.claims = claims.as_object().cloned();
+        self
+    }
+}
+
+/// What asking came to.
+pub(super) enum Asked {
+    /// The answer that was asked for.
+    Answered(Answer),
+    /// None; what became of the request is the fate.
+    Given(Fate),
+}
+
+/// A client and its team.
+pub(super) struct Client {
+    pub(super) number: usize,
+    pub(super) scene: Arc<Scene>,
+    pub(super) history: Arc<History>,
+    pub(super) random: Rng,
+    pub(super) team: Team,
+    pub(super) deeds: Vec<Deed>,
+    /// What contradicted the contract or what it knew.
+    pub(super) wrong: Vec<String>,
+    markers: u32,
+}
+
+impl Client {
+    pub(super) fn new(number: usize, seed: u64, scene: &Arc<Scene>, history: &Arc<History>) -> Self {
+        Self {
+            number,
+            scene: Arc::clone(scene),
+            history: Arc::clone(history),
+            random: Rng::with_seed(seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            team: Team::default(),
+            deeds: Vec::new(),
+            wrong: Vec::new(),
+            markers: 0,
+        }
+    }
+
+    /// A text that stands for one write and no other.
+    pub(super) fn marker(&mut self) -> String {
+        self.markers += 1;
+        format!("{}-{}", self.number, self.markers)
+    }
+
+    pub(super) fn wrong(&mut self, what: impl Into<String>) {
+        self.wrong.push(format!("client {}: {}", self.number, what.into()));
+    }
+
+    /// Sends a read until it is answered or refused too often.
+    pub(super) async fn read(&mut self, call: Call) -> Result<Option<Answer>> {
+        match self.ask(&call, false).await? {
+            Asked::Answered(answer) => Ok(Some(answer)),
+            Asked::Given(_) => Ok(None),
+        }
+    }
+
+    /// Sends a write under a key of its own until it is answered, refused too often, or never to be known.
+    pub(super) async fn write(&mut self, key: &str, call: Call) -> Result<Asked> {
+        let call = call.header("idempotency-key", format!("key-{key}"));
+        self.ask(&call, true).await
+    }
+
+    /// Sends a request, and again as the answers say.
+    pub(super) async fn ask(&mut self, call: &Call, write: bool) -> Result<Asked> {
+        let mut doubt = false;
+        for attempt in 1..=TRIES_TO_KNOW {
+            let (seen, answer) = self.send(call, attempt).await?;
+            match seen {
+                Seen::Served(_) => {
+                    let answer = answer.context("an answer that was served")?;
+                    if write && attempt > 1 && !doubt && answer.is_replayed() {
+                        self.wrong(format!(
+                            "{} {} was refused, and had been applied",
+                            call.method, call.path
+                        ));
+                    }
+                    return Ok(Asked::Answered(answer));
+                }
+                Seen::Refused if !doubt && attempt >= TRIES => return Ok(Asked::Given(Fate::Absent)),
+                Seen::Refused => {}
+                Seen::Unknown => doubt = true,
+                Seen::Running if attempt > 1 => {}
+                Seen::Running => self.wrong(format!(
+                    "{} {}: a first request was said to be running",
+                    call.method, call.path
+                )),
+                Seen::Broken(what) => {
+                    // Another design's functions promised nothing: their failures are counted, not reported.
+                    if self.scene.peer {
+                        return Ok(Asked::Given(Fate::Absent));
+                    }
+                    self.wrong(format!("{} {}: {what}", call.method, call.path));
+                    if !write {
+                        return Ok(Asked::Given(Fate::Absent));
+                    }
+                    doubt = true;
+                }
+            }
+            // A quarter of what Retry-After says at least, so that a run takes no longer than it must.
+            sleep(Duration::from_millis(self.random.u64(250..=1_000))).await;
+        }
+        Ok(Asked::Given(if doubt { Fate::Unknown } else { Fate::Absent }))
+    }
+
+    async fn send(&mut self, call: &Call, attempt: u32) -> Result<(Seen, Option<Answer>)> {
+        let (function, event) = self.event(call)?;
+        let sent = self.history.now();
+        let invoked = timeout(LONGEST, self.scene.lambda.invoke(&function, event)).await;
+        let invocation = invoked.context("an invocation hangs")??;
+        let (seen, answer) = judge(&invocation.outcome, call.good);
+        self.history.add(Entry {
+            function,
+            attempt,
+            sent,
+            took: self.history.now().saturating_sub(sent),
+            seen: seen.clone(),
+            cold: invocation.cold_start,
+        });
+        Ok((seen, answer))
+    }
+
+    /// Sends a request once, in an environment that has not served before; a warm one serves the next.
+    pub(super) async fn send_cold(&mut self, call: &Call) -> Result<Seen> {
+        let (function, event) = self.event(call)?;
+        let sent = self.history.now();
+        let invoked = timeout(LONGEST, self.scene.lambda.invoke_cold(&function, event)).await;
+        let invocation = invoked.context("an invocation hangs")??;
+        let (seen, _) = judge(&invocation.outcome, call.good);
+        if let Seen::Broken(what) = &seen
+            && !self.scene.peer
+        {
+            self.wrong(format!("{} {}: {what}", call.method, call.path));
+        }
+        let took = self.history.now().saturating_sub(sent);
+        let cold = invocation.cold_start;
+        self.history.add(Entry {
+            function,
+            attempt: 1,
+            sent,
+            took,
+            seen: seen.clone(),
+            cold,
+        });
+        Ok(seen)
+    }
+
+    /// The function of a call's route, and the event that API Gateway would send it.
+    fn event(&self, call: &Call) -> Result<(String, Value)> {
+        let path = call.path.split('?').next().unwrap_or_default();
+        let matched = self.scene.routes.find(call.method, path);
+        let matched = matched.with_context(|| format!("the router has no {} {path}", call.method))?;
+        let mut request = Request::builder()
+            .method(call.method)
+            .uri(format!("http://localhost:3001{}", call.path));
+        for (name, value) in &call.headers {
+            request = request.header(*name, value);
+        }
+        let body = call.body.as_ref().map(Value::to_string).unwrap_or_default();
+        let request = request.body(body.into())?;
+        let event = event(&matched, &request, call.claims.as_ref(), Ipv4Addr::LOCALHOST.into());
+        Ok((matched.route.function.clone(), event))
+    }
+}

@@ -1,0 +1,308 @@
+//! The faults: each a named value that can strike a scene and be lifted from it.
+//!
+//! They compose: any number may be in force at once. May not look at answers; a fault that has to be met by a request
+//! waits until the server or the proxy says that it was.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio::time::{Instant, sleep};
+
+use super::scene::{ROLE, Scene};
+use crate::postgres::Shutdown;
+use crate::proxy::{Cut, Door};
+
+/// More than anything that is waited for here takes, unless it is never to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `idle_session_timeout` as the proxy passes it on while environments are destroyed. The functions ask for ten minutes.
+const SHORTENED: Duration = Duration::from_secs(5);
+
+/// Sessions of the functions.
+pub(super) const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fleet'";
+
+/// Whose sessions the server is made to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// All that wait for their client.
+    Idle,
+    /// One in the middle of a statement.
+    Querying,
+    /// One between two statements of a transaction.
+    InTransaction,
+}
+
+/// Something that goes wrong between a fleet and its database, or in one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// New connections meet this door; existing ones are reset.
+    Unreachable(Door),
+    /// New connections meet this door; existing ones go on.
+    Entrance(Door),
+    /// The database's name does not resolve; existing connections are reset.
+    Unresolvable,
+    /// Every existing connection is reset.
+    Reset,
+    /// Existing connections fall silent for good: no answer, no goodbye.
+    Silence,
+    /// Everything takes this long more in each direction, and up to as long again at random.
+    Delay(Duration),
+    /// The server ends sessions.
+    Terminate(Whose),
+    /// The reply to the next COMMIT is cut off at this place.
+    CutCommit(Cut),
+    /// The server is stopped, and started again when lifted.
+    Stopped(Shutdown),
+    /// The server's processes are killed, and it recovers when lifted.
+    Crashed,
+    /// The primary is killed and the standby promoted; for good.
+    FailedOver,
+    /// The server takes no writes.
+    ReadOnly,
+    /// Others hold every connection slot.
+    SlotsTaken,
+    /// The functions' password is another one than they know; their sessions are ended.
+    PasswordRotated,
+    /// A migration adds and drops columns of every table.
+    Migrated,
+    /// Somebody holds the tables locked.
+    Locked,
+    /// Every environment vanishes without a goodbye; lifted when the server has ended their sessions.
+    EnvironmentsLost,
+    /// Every environment is shut down in order.
+    EnvironmentsRetired,
+    /// The functions' wall clock is this many seconds wrong.
+    ClockMoved(i64),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(door) => write!(to, "door {door:?}, connections reset"),
+            Self::Entrance(door) => write!(to, "door {door:?}"),
+            Self::Unresolvable => to.write_str("name gone"),
+            Self::Reset => to.write_str("connections reset"),
+            Self::Silence => to.write_str("connections silent"),
+            Self::Delay(delay) => write!(to, "{} ms and jitter", delay.as_millis()),
+            Self::Terminate(Whose::Idle) => to.write_str("idle sessions terminated"),
+            Self::Terminate(Whose::Querying) => to.write_str("session terminated mid-query"),
+            Self::Terminate(Whose::InTransaction) => to.write_str("session terminated in its transaction"),
+            Self::CutCommit(Cut::BeforeServer) => to.write_str("COMMIT cut before the server"),
+            Self::CutCommit(Cut::AfterServer) => to.write_str("COMMIT cut after the server"),
+            Self::CutCommit(Cut::BeforeAcknowledgement) => to.write_str("COMMIT's reply cut"),
+            Self::Stopped(how) => write!(to, "stopped ({how:?})"),
+            Self::Crashed => to.write_str("crashed"),
+            Self::FailedOver => to.write_str("primary killed, standby promoted"),
+            Self::ReadOnly => to.write_str("read-only"),
+            Self::SlotsTaken => to.write_str("slots taken"),
+            Self::PasswordRotated => to.write_str("password rotated"),
+            Self::Migrated => to.write_str("migration"),
+            Self::Locked => to.write_str("tables locked"),
+            Self::EnvironmentsLost => to.write_str("environments lost"),
+            Self::EnvironmentsRetired => to.write_str("environments retired"),
+            Self::ClockMoved(seconds) => write!(to, "clock {seconds:+} s"),
+        }
+    }
+}
+
+/// A fault in force, with what holds it there.
+pub(super) struct Struck {
+    fault: Fault,
+    held: Vec<PgConnection>,
+}
+
+impl Fault {
+    /// Brings the fault about. It is in force when this returns.
+    pub(super) async fn strike(self, scene: &Scene) -> Result<Struck> {
+        let mut held = Vec::new();
+        match self {
+            Self::Unreachable(door) => {
+                scene.proxy.set_door(door).await;
+                scene.proxy.reset();
+            }
+            Self::Entrance(door) => scene.proxy.set_door(door).await,
+            Self::Unresolvable => {
+                let surroundings = scene.surroundings.as_ref().context("the scene has no names")?;
+                surroundings.set_resolvable(false)?;
+                scene.proxy.reset();
+            }
+            Self::Reset => {
+                scene.proxy.reset();
+            }
+            Self::Silence => {
+                scene.proxy.silence();
+            }
+            Self::Delay(delay) => scene.proxy.set_delay(delay, delay),
+            Self::Terminate(whose) => terminate(scene, whose).await?,
+            Self::CutCommit(cut) => scene.proxy.cut_commits(cut, 1),
+            Self::Stopped(how) => scene.server().stop(how).await?,
+            Self::Crashed => scene.server().kill().await?,
+            Self::FailedOver => {
+                scene.server().kill().await?;
+                scene.promote().await?;
+            }
+            Self::ReadOnly => read_only(scene, true).await?,
+            Self::SlotsTaken => held = take_slots(scene).await?,
+            Self::PasswordRotated => {
+                let kept = "SELECT rolpassword FROM pg_authid WHERE rolname = 'fleet'";
+                let rotate = format!(
+                    "CREATE TEMPORARY TABLE kept AS {kept};ALTER ROLE {ROLE} PASSWORD 'another';\
+                     SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '{ROLE}'"
+                );
+                // The old verifier is kept in the session that is held.
+                held.push(run_and_hold(scene, &rotate).await?);
+            }
+            Self::Migrated => migrate(scene).await?,
+            Self::Locked => {
+                let lock = "BEGIN;LOCK TABLE users, meetings, tasks, invitations IN ACCESS EXCLUSIVE MODE";
+                held.push(run_and_hold(scene, lock).await?);
+            }
+            Self::EnvironmentsLost => {
+                scene.proxy.silence();
+                for function in scene.functions() {
+                    scene.lambda.destroy_all(&function).await;
+                }
+            }
+            Self::EnvironmentsRetired => scene.lambda.shutdown().await,
+            Self::ClockMoved(seconds) => {
+                let surroundings = scene
+                    .surroundings
+                    .as_ref()
+                    .context("the scene's clock cannot be moved")?;
+                surroundings.move_clock(seconds)?;
+            }
+        }
+        Ok(Struck { fault: self, held })
+    }
+
+    /// What has to hold before a load begins that this fault will strike.
+    pub(super) fn prepare(self, scene: &Scene) {
+        if self == Self::EnvironmentsLost {
+            scene.proxy.shorten_idle_sessions(SHORTENED);
+        }
+    }
+}
+
+impl Struck {
+    /// Takes the fault away again. What it was about works when this returns, as far as the server can say.
+    pub(super) async fn lift(mut self, scene: &Scene) -> Result<()> {
+        match self.fault {
+            Fault::Unreachable(_) | Fault::Entrance(_) => scene.proxy.set_door(Door::Open).await,
+            Fault::Unresolvable => {
+                let surroundings = scene.surroundings.as_ref().context("the scene has no names")?;
+                surroundings.set_resolvable(true)?;
+            }
+            Fault::Delay(_) => scene.proxy.set_delay(Duration::ZERO, Duration::ZERO),
+            Fault::Stopped(_) | Fault::Crashed => scene.server().start().await?,
+            Fault::ReadOnly => read_only(scene, false).await?,
+            Fault::PasswordRotated => {
+                let back = "DO $$ BEGIN EXECUTE format('ALTER ROLE fleet PASSWORD %L', (SELECT rolpassword FROM kept)); END $$";
+                for session in &mut self.held {
+                    sqlx::raw_sql(back).execute(session).await?;
+                }
+            }
+            Fault::EnvironmentsLost => {
+                scene
+                    .falls_to(0, SESSIONS, PATIENCE)
+                    .await
+                    .context("sessions of lost environments")?;
+            }
+            Fault::ClockMoved(_) => {
+                let surroundings = scene
+                    .surroundings
+                    .as_ref()
+                    .context("the scene's clock cannot be moved")?;
+                surroundings.move_clock(0)?;
+            }
+            Fault::Reset
+            | Fault::Silence
+            | Fault::Terminate(_)
+            | Fault::CutCommit(_)
+            | Fault::FailedOver
+            | Fault::SlotsTaken
+            | Fault::Migrated
+            | Fault::Locked
+            | Fault::EnvironmentsRetired => {}
+        }
+        for session in self.held {
+            session.close().await?;
+        }
+        Ok(())
+    }
+}
+
+async fn run_and_hold(scene: &Scene, sql: &str) -> Result<PgConnection> {
+    let mut session = scene.direct().await?;
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+        .execute(&mut session)
+        .await?;
+    Ok(session)
+}
+
+/// Ends sessions in the state that is asked for, waiting until one is in it.
+async fn terminate(scene: &Scene, whose: Whose) -> Result<()> {
+    let (state, most) = match whose {
+        Whose::Idle => ("state = 'idle'", "ALL"),
+        Whose::Querying => ("state = 'active'", "1"),
+        Whose::InTransaction => ("state = 'idle in transaction'", "1"),
+    };
+    let sql = format!(
+        "SELECT count(pg_terminate_backend(pid, 5000)) FROM \
+         (SELECT pid FROM pg_stat_activity WHERE usename = '{ROLE}' AND {state} LIMIT {most}) AS those"
+    );
+    let mut direct = scene.direct().await?;
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let ended: i64 = sqlx::query_scalar(AssertSqlSafe(sql.clone()))
+            .fetch_one(&mut direct)
+            .await?;
+        if ended > 0 {
+            return Ok(direct.close().await?);
+        }
+        ensure!(Instant::now() < end, "no session was ever in the state {state}");
+    }
+}
+
+async fn read_only(scene: &Scene, on: bool) -> Result<()> {
+    let value = if on { "on" } else { "off" };
+    scene.server().set("default_transaction_read_only", value).await?;
+    scene.server().reload().await?;
+    // Sessions learn of it one by one; a new one that has it says that the postmaster does.
+    let has = format!("SELECT (current_setting('default_transaction_read_only') <> '{value}')::int::int8");
+    scene.falls_to(0, &has, PATIENCE).await?;
+    Ok(())
+}
+
+/// Opens sessions until the server has no slot left for an ordinary role.
+async fn take_slots(scene: &Scene) -> Result<Vec<PgConnection>> {
+    let mut held = Vec::new();
+    let free = "SELECT current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8 \
+                - (SELECT sum(numbackends) FROM pg_stat_database)::int8";
+    loop {
+        // Counted in a session that is gone when another takes its slot.
+        if scene.number(free).await? < 1 {
+            return Ok(held);
+        }
+        held.push(scene.direct().await?);
+    }
+}
+
+async fn migrate(scene: &Scene) -> Result<()> {
+    for table in ["users", "meetings", "meeting_changes", "tasks", "idempotency_keys"] {
+        for change in [
+            "ADD COLUMN added text",
+            "ADD COLUMN counted int DEFAULT 7",
+            "DROP COLUMN added",
+            "DROP COLUMN counted",
+        ] {
+            // As a careful migration does: it gives up its place in the queue soon, and comes again.
+            let sql = format!("SET lock_timeout = '2s';ALTER TABLE {table} {change}");
+            while scene.sql(&sql).await.is_err() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+    Ok(())
+}

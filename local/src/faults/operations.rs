@@ -1,0 +1,571 @@
+//! What clients do: one operation for each route, chosen by chance from the client's own seed.
+//!
+//! Each says what an acknowledged write changes about the team and what an unknown one puts in doubt, and holds every
+//! read against what is known.
+
+use anyhow::Result;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use standardwebhooks::Webhook;
+use tokio::task::JoinSet;
+
+use super::answer::Answer;
+use super::client::{Asked, Call, Client};
+use super::scene::WEBHOOK_SECRET;
+use super::team::{Deed, Fate, Meeting, Task, Trace};
+
+/// Which requests a load is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// All routes.
+    Everything,
+    /// Writes of all kinds.
+    Writes,
+    /// `GET /api/meetings/{id}` and nothing else: what other designs serve too.
+    Get,
+    /// `PUT /api/meetings/{id}` and nothing else.
+    Update,
+}
+
+/// No client has more, so that each list fits one page.
+const MEETINGS: usize = 60;
+const TASKS: usize = 90;
+
+impl Client {
+    /// Registers the client as an admin and makes a first meeting, so that there is something to read.
+    pub(super) async fn settle_in(&mut self) -> Result<()> {
+        let sub = format!("admin-{}", self.number);
+        self.team.admin_sub = sub.clone();
+        if self.scene.peer {
+            return self.settle_another_design().await;
+        }
+        match self.register(&sub, &format!("{sub}@example.com")).await? {
+            Some(answer) => self.team.admin = answer.text("id").to_owned(),
+            None => self.wrong("could not register"),
+        }
+        self.create_meeting().await
+    }
+
+    /// What another design's functions have to read; they write nothing.
+    async fn settle_another_design(&mut self) -> Result<()> {
+        let (admin, meeting) = (uuid::Uuid::new_v4().to_string(), uuid::Uuid::new_v4().to_string());
+        let sub = &self.team.admin_sub;
+        let sql = format!(
+            "INSERT INTO users (id, clerk_id, email, name, role) VALUES ('{admin}', '{sub}', '{sub}', '{sub}', 'admin');\
+             INSERT INTO meetings (id, team_id, created_by, team_member_id, title, date, duration) \
+             VALUES ('{meeting}', '{admin}', '{admin}', '{admin}', 'Weekly', now(), 30)"
+        );
+        self.scene.sql(&sql).await?;
+        let known = Meeting {
+            title: "Weekly".to_owned(),
+            version: 1,
+            ..Meeting::default()
+        };
+        self.team.meetings.insert(meeting, known);
+        Ok(())
+    }
+
+    /// One operation of this kind.
+    pub(super) async fn act(&mut self, kind: Kind) -> Result<()> {
+        let chance = match kind {
+            Kind::Everything => self.random.u32(0..100),
+            Kind::Writes => self.random.u32(45..100),
+            Kind::Get => return self.get_meeting().await,
+            Kind::Update => return self.update_meeting().await,
+        };
+        match chance {
+            0..12 => self.get_meeting().await,
+            12..20 => self.list_meetings().await,
+            20..26 => self.list_changes().await,
+            26..32 => self.list_tasks().await,
+            32..38 => self.all_tasks().await,
+            38..42 => self.me().await,
+            42..45 => self.health().await,
+            45..58 => self.create_meeting().await,
+            58..68 => self.update_meeting().await,
+            68..71 => self.delete_meeting().await,
+            71..80 => self.create_task().await,
+            80..85 => self.update_task().await,
+            85..88 => self.approve_task().await,
+            88..90 => self.delete_task().await,
+            90..93 => self.invite().await,
+            93..95 => self.register_invited().await,
+            _ => self.deliver().await,
+        }
+    }
+
+    /// Asks for a meeting in `environments` new environments at once, then `requests` times more in all of them.
+    pub(super) async fn burst(&mut self, environments: usize, requests: usize) -> Result<()> {
+        let Some(id) = self.any_meeting() else { return Ok(()) };
+        let call = self.call("GET", format!("/api/meetings/{id}"), &[200]);
+        let mut sending = JoinSet::new();
+        for number in 0..environments {
+            let mut one = Self::new(number, self.random.u64(..), &self.scene, &self.history);
+            let call = call.clone();
+            sending.spawn(async move {
+                one.send_cold(&call).await?;
+                anyhow::Ok(one)
+            });
+        }
+        let all = joined(sending).await?;
+        let mut sending = JoinSet::new();
+        for mut one in all {
+            let call = call.clone();
+            sending.spawn(async move {
+                for _ in 0..requests {
+                    one.ask(&call, false).await?;
+                }
+                anyhow::Ok(one)
+            });
+        }
+        for one in joined(sending).await? {
+            self.wrong.extend(one.wrong);
+        }
+        Ok(())
+    }
+
+    /// A request as the admin.
+    fn call(&self, method: &'static str, path: impl Into<String>, good: &'static [u16]) -> Call {
+        let sub = &self.team.admin_sub;
+        Call::new(method, path, good).by(sub, &format!("{sub}@example.com"))
+    }
+
+    /// A meeting whose state is certain.
+    fn any_meeting(&mut self) -> Option<String> {
+        let known: Vec<&String> = self.team.meetings.keys().filter(|id| self.team.knows(id)).collect();
+        (!known.is_empty()).then(|| known[self.random.usize(0..known.len())].clone())
+    }
+
+    /// A task of a meeting whose state is certain.
+    fn any_task(&mut self, wanted: impl Fn(&Task) -> bool) -> Option<(String, String)> {
+        let meetings = self.team.meetings.iter().filter(|(id, _)| self.team.knows(id));
+        let tasks: Vec<(&String, &String)> = meetings
+            .flat_map(|(meeting, it)| {
+                it.tasks
+                    .iter()
+                    .filter(|(_, task)| wanted(task))
+                    .map(move |(id, _)| (meeting, id))
+            })
+            .collect();
+        let chosen = (!tasks.is_empty()).then(|| tasks[self.random.usize(0..tasks.len())])?;
+        Some((chosen.0.clone(), chosen.1.clone()))
+    }
+
+    fn deed(&mut self, marker: &str, trace: Trace, asked: &Asked) {
+        let fate = match asked {
+            Asked::Answered(_) => Fate::Done,
+            Asked::Given(fate) => *fate,
+        };
+        self.deeds.push(Deed {
+            marker: marker.to_owned(),
+            trace,
+            fate,
+        });
+    }
+
+    /// Sends a write that changes one meeting: `apply` when it was acknowledged, doubt when nobody knows.
+    async fn change(
+        &mut self,
+        id: &str,
+        key: &str,
+        call: Call,
+        apply: impl FnOnce(&mut Self, &Answer),
+    ) -> Result<Asked> {
+        let asked = self.write(key, call.clone()).await?;
+        match &asked {
+            Asked::Answered(answer) => {
+                apply(self, answer);
+                // Now and then the answer is lost on its way, and the client comes again.
+                if self.random.u8(0..8) == 0 {
+                    match self.write(key, call).await? {
+                        Asked::Answered(again) if again.body == answer.body && again.is_replayed() => {}
+                        Asked::Answered(_) => self.wrong(format!("{key}: repeated, and not replayed")),
+                        Asked::Given(_) => {}
+                    }
+                }
+            }
+            Asked::Given(Fate::Unknown) => {
+                self.team.in_doubt.insert(id.to_owned());
+            }
+            Asked::Given(Fate::Done | Fate::Absent) => {}
+        }
+        Ok(asked)
+    }
+
+    // Reads.
+
+    async fn get_meeting(&mut self) -> Result<()> {
+        let Some(id) = self.any_meeting() else {
+            return self.create_meeting().await;
+        };
+        let call = self.call("GET", format!("/api/meetings/{id}"), &[200]);
+        if let Some(answer) = self.read(call).await? {
+            let known = &self.team.meetings[&id];
+            let version = answer
+                .header("etag")
+                .unwrap_or_default()
+                .trim_matches('"')
+                .parse()
+                .unwrap_or(0_u64);
+            let transcript = answer.body.get("transcript").and_then(Value::as_str);
+            // Another design's functions answer with less.
+            let right = self.scene.peer
+                || (answer.text("title"), version, transcript)
+                    == (&*known.title, known.version, known.transcript.as_deref());
+            if !right {
+                let said = format!("read {:?} at version {version}, knew {known:?}", answer.text("title"));
+                self.wrong(said);
+            }
+        }
+        Ok(())
+    }
+
+    async fn list_meetings(&mut self) -> Result<()> {
+        let call = self.call("GET", "/api/meetings?limit=100", &[200]);
+        if let Some(answer) = self.read(call).await? {
+            let listed = by_id(&answer, "title");
+            let known = self.team.meetings.iter().filter(|(id, _)| self.team.knows(id));
+            let known: Vec<_> = known.map(|(id, meeting)| (id.clone(), meeting.title.clone())).collect();
+            self.compare("meetings-list", listed, known, |team, id| !team.more && team.knows(id));
+        }
+        Ok(())
+    }
+
+    async fn list_changes(&mut self) -> Result<()> {
+        let Some(id) = self.any_meeting() else {
+            return self.create_meeting().await;
+        };
+        let call = self.call("GET", format!("/api/meetings/{id}/changes?limit=100"), &[200]);
+        if let Some(answer) = self.read(call).await? {
+            let known = &self.team.meetings[&id];
+            let newest = answer
+                .items()
+                .first()
+                .and_then(|change| change.get("newTitle"))
+                .and_then(Value::as_str);
+            let right =
+                answer.items().len() == known.changes.min(100) && (known.changes == 0 || newest == Some(&known.title));
+            if !right {
+                let said = format!(
+                    "read {} changes, the newest to {newest:?}, knew {known:?}",
+                    answer.items().len()
+                );
+                self.wrong(said);
+            }
+        }
+        Ok(())
+    }
+
+    async fn list_tasks(&mut self) -> Result<()> {
+        let Some(id) = self.any_meeting() else {
+            return self.create_meeting().await;
+        };
+        let call = self.call("GET", format!("/api/meetings/{id}/tasks"), &[200]);
+        if let Some(answer) = self.read(call).await? {
+            let tasks = &self.team.meetings[&id].tasks;
+            let known: Vec<_> = tasks.iter().map(|(id, task)| (id.clone(), task.text.clone())).collect();
+            self.compare("tasks-list", by_id(&answer, "text"), known, |_, _| true);
+        }
+        Ok(())
+    }
+
+    async fn all_tasks(&mut self) -> Result<()> {
+        let call = self.call("GET", "/api/meetings/tasks/all?limit=100", &[200]);
+        if let Some(answer) = self.read(call).await? {
+            let known = self.team.meetings.iter().filter(|(id, _)| self.team.knows(id));
+            let known: Vec<_> = known
+                .flat_map(|(_, meeting)| meeting.tasks.iter().map(|(id, task)| (id.clone(), task.text.clone())))
+                .collect();
+            let certain = self.team.in_doubt.is_empty() && !self.team.more;
+            self.compare("tasks-all", by_id(&answer, "text"), known, |_, _| certain);
+        }
+        Ok(())
+    }
+
+    /// Everything known is in the list as known; and what is in the list and is not known is in doubt.
+    fn compare(
+        &mut self,
+        what: &str,
+        listed: Vec<(String, String)>,
+        known: Vec<(String, String)>,
+        certain: impl Fn(&super::team::Team, &str) -> bool,
+    ) {
+        let missing: Vec<_> = known.iter().filter(|pair| !listed.contains(pair)).collect();
+        let extra: Vec<_> = listed
+            .iter()
+            .filter(|pair| !known.contains(pair) && certain(&self.team, &pair.0))
+            .collect();
+        if !missing.is_empty() || !extra.is_empty() {
+            self.wrong(format!("{what} without {missing:?}, with {extra:?}"));
+        }
+    }
+
+    async fn me(&mut self) -> Result<()> {
+        let call = self.call("GET", "/api/users/me", &[200]);
+        if let Some(answer) = self.read(call).await?
+            && answer.text("id") != self.team.admin
+        {
+            self.wrong(format!("users-me is {}", answer.body));
+        }
+        Ok(())
+    }
+
+    async fn health(&mut self) -> Result<()> {
+        // 503 is its answer to an outage, and no problem document.
+        let call = Call::new("GET", "/api/health", &[200, 503]);
+        if let Some(answer) = self.read(call).await? {
+            let right = match answer.status {
+                200 => ["ok", "degraded"].contains(&answer.text("status")),
+                _ => answer.text("status") == "down",
+            };
+            if !right {
+                self.wrong(format!("health said {} with {}", answer.body, answer.status));
+            }
+        }
+        Ok(())
+    }
+
+    // Writes.
+
+    async fn register(&mut self, sub: &str, email: &str) -> Result<Option<Answer>> {
+        let call = Call::new("POST", "/api/users/register", &[200, 201])
+            .by(sub, email)
+            .body(json!({}));
+        let asked = self.write(sub, call).await?;
+        self.deed(sub, Trace::User, &asked);
+        match asked {
+            Asked::Answered(answer) => Ok(Some(answer)),
+            Asked::Given(_) => Ok(None),
+        }
+    }
+
+    async fn create_meeting(&mut self) -> Result<()> {
+        if self.team.meetings.len() >= MEETINGS {
+            return self.update_meeting().await;
+        }
+        let marker = self.marker();
+        let bot = format!("bot-{marker}");
+        let body = json!({
+            "title": marker, "agenda": marker, "meetingBaasId": bot, "teamMemberId": self.team.admin,
+            "date": "2031-03-04T09:30:00Z", "duration": 30,
+        });
+        let call = self.call("POST", "/api/meetings", &[201]).body(body);
+        let asked = self.write(&marker, call).await?;
+        self.deed(&marker, Trace::Meeting, &asked);
+        match asked {
+            Asked::Answered(answer) => {
+                let meeting = Meeting {
+                    title: marker,
+                    bot,
+                    version: 1,
+                    ..Meeting::default()
+                };
+                self.team.meetings.insert(answer.text("id").to_owned(), meeting);
+            }
+            Asked::Given(Fate::Unknown) => self.team.more = true,
+            Asked::Given(Fate::Done | Fate::Absent) => {}
+        }
+        Ok(())
+    }
+
+    async fn update_meeting(&mut self) -> Result<()> {
+        let Some(id) = self.any_meeting() else { return Ok(()) };
+        let marker = self.marker();
+        let version = self.team.meetings[&id].version;
+        let call = self
+            .call("PUT", format!("/api/meetings/{id}"), &[200])
+            .body(json!({"title": marker}));
+        let call = call.header("if-match", format!("\"{version}\""));
+        let title = marker.clone();
+        let asked = self
+            .change(&id, &marker, call, |client, answer| {
+                if answer.text("title") != title {
+                    client.wrong(format!("an update to {title} was answered with {}", answer.body));
+                }
+                if let Some(meeting) = client.team.meetings.get_mut(answer.text("id")) {
+                    meeting.title = title;
+                    meeting.version += 1;
+                    meeting.changes += 1;
+                }
+            })
+            .await?;
+        self.deed(&marker, Trace::Change(id), &asked);
+        Ok(())
+    }
+
+    async fn delete_meeting(&mut self) -> Result<()> {
+        if self.team.meetings.len() < 2 {
+            return self.create_meeting().await;
+        }
+        let Some(id) = self.any_meeting() else { return Ok(()) };
+        let marker = self.marker();
+        let call = self.call("DELETE", format!("/api/meetings/{id}"), &[204]);
+        let gone = id.clone();
+        self.change(&id, &marker, call, |client, _| {
+            client.team.meetings.remove(&gone);
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn create_task(&mut self) -> Result<()> {
+        let tasks: usize = self.team.meetings.values().map(|meeting| meeting.tasks.len()).sum();
+        let Some(id) = self.any_meeting().filter(|_| tasks < TASKS) else {
+            return self.update_task().await;
+        };
+        let marker = self.marker();
+        let status = if self.random.bool() { "suggested" } else { "incomplete" };
+        let body = json!({"text": marker, "reasoning": marker, "status": status});
+        let call = self
+            .call("POST", format!("/api/meetings/{id}/tasks"), &[201])
+            .body(body);
+        let (meeting, text) = (id.clone(), marker.clone());
+        let asked = self
+            .change(&id, &marker, call, |client, answer| {
+                let task = Task {
+                    text,
+                    status: status.to_owned(),
+                };
+                if let Some(meeting) = client.team.meetings.get_mut(&meeting) {
+                    meeting.tasks.insert(answer.text("id").to_owned(), task);
+                }
+            })
+            .await?;
+        self.deed(&marker, Trace::Task(id), &asked);
+        Ok(())
+    }
+
+    async fn update_task(&mut self) -> Result<()> {
+        let Some((id, task)) = self.any_task(|_| true) else {
+            return self.update_meeting().await;
+        };
+        let marker = self.marker();
+        let call = self
+            .call("PATCH", format!("/api/meetings/{id}/tasks/{task}"), &[200])
+            .body(json!({"text": marker}));
+        let (meeting, text) = (id.clone(), marker.clone());
+        self.change(&id, &marker, call, |client, _| {
+            if let Some(task) = client
+                .team
+                .meetings
+                .get_mut(&meeting)
+                .and_then(|meeting| meeting.tasks.get_mut(&task))
+            {
+                task.text = text;
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn approve_task(&mut self) -> Result<()> {
+        let Some((id, task)) = self.any_task(|task| task.status == "suggested") else {
+            return self.create_task().await;
+        };
+        let marker = self.marker();
+        let call = self.call("PATCH", format!("/api/meetings/{id}/tasks/{task}/approve"), &[200]);
+        let meeting = id.clone();
+        self.change(&id, &marker, call, |client, _| {
+            if let Some(task) = client
+                .team
+                .meetings
+                .get_mut(&meeting)
+                .and_then(|meeting| meeting.tasks.get_mut(&task))
+            {
+                task.status = "incomplete".to_owned();
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn delete_task(&mut self) -> Result<()> {
+        let Some((id, task)) = self.any_task(|_| true) else {
+            return self.create_task().await;
+        };
+        let marker = self.marker();
+        let call = self.call("DELETE", format!("/api/meetings/{id}/tasks/{task}"), &[204]);
+        let meeting = id.clone();
+        self.change(&id, &marker, call, |client, _| {
+            if let Some(meeting) = client.team.meetings.get_mut(&meeting) {
+                meeting.tasks.remove(&task);
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn invite(&mut self) -> Result<()> {
+        let email = format!("{}@example.com", self.marker());
+        let call = self
+            .call("POST", "/api/users/invite", &[201])
+            .body(json!({"email": email}));
+        let asked = self.write(&email, call).await?;
+        self.deed(&email, Trace::Invitation, &asked);
+        if let Asked::Answered(_) = asked {
+            self.team.invited.push(email);
+        }
+        Ok(())
+    }
+
+    async fn register_invited(&mut self) -> Result<()> {
+        let Some(email) = self.team.invited.pop() else {
+            return self.invite().await;
+        };
+        if let Some(answer) = self.register(&email.clone(), &email).await?
+            && (answer.text("role") != "user" || answer.text("adminId") != self.team.admin)
+        {
+            self.wrong(format!("invited and registered as {}", answer.body));
+        }
+        Ok(())
+    }
+
+    /// A delivery of the recording service: sent until it is taken, now and then once more.
+    async fn deliver(&mut self) -> Result<()> {
+        let Some(id) = self.any_meeting() else {
+            return self.create_meeting().await;
+        };
+        let marker = self.marker();
+        let body = json!({"event": "complete", "data": {
+            "bot_id": self.team.meetings[&id].bot,
+            "transcript": [{"speaker": "Ada", "words": [{"start": 0.0, "end": 1.0, "word": marker}]}],
+        }});
+        let time = chrono::Utc::now().timestamp();
+        let secret = STANDARD.decode(WEBHOOK_SECRET.trim_start_matches("whsec_"))?;
+        let delivery = format!("msg-{marker}");
+        let signature = Webhook::from_bytes(secret)?.sign(&delivery, time, body.to_string().as_bytes())?;
+        let call = Call::new("POST", "/api/meetings/webhook", &[200])
+            .header("webhook-id", delivery)
+            .header("webhook-timestamp", time.to_string())
+            .header("webhook-signature", signature)
+            .body(body);
+        let meeting = id.clone();
+        self.change(&id, &marker, call, |client, _| {
+            if let Some(meeting) = client.team.meetings.get_mut(&meeting) {
+                meeting.transcript = Some(format!("Ada: {marker}"));
+                meeting.version += 1;
+            }
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+/// The items of a list: their ids, and one member of each.
+fn by_id(answer: &Answer, member: &str) -> Vec<(String, String)> {
+    let text = |item: &Value, name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    answer
+        .items()
+        .iter()
+        .map(|item| (text(item, "id"), text(item, member)))
+        .collect()
+}
+
+async fn joined(mut sending: JoinSet<Result<Client>>) -> Result<Vec<Client>> {
+    let mut all = Vec::new();
+    while let Some(one) = sending.join_next().await {
+        all.push(one??);
+    }
+    Ok(all)
+}

@@ -1,0 +1,95 @@
+//! A scenario: a stage, a load, the faults that strike meanwhile, and what must come of it. Values only.
+
+use std::time::Duration;
+
+use super::fault::Fault;
+use super::operations::Kind;
+use super::scene::Stage;
+
+/// What is asked of the fleet.
+#[derive(Clone, Debug)]
+pub enum Load {
+    /// Clients at once, each with this many requests and more until the last fault is over.
+    Steady {
+        /// Clients.
+        clients: usize,
+        /// Requests of each, tries of the same one counted once.
+        requests: usize,
+        /// Which.
+        kind: Kind,
+    },
+    /// One client, one request a round; the faults strike before each and are lifted after it.
+    Rounds {
+        /// Rounds.
+        rounds: usize,
+        /// Which requests.
+        kind: Kind,
+        /// Before the faults strike, everything is frozen, and stays so for this long.
+        frozen: Option<Duration>,
+    },
+    /// Environments that all start at once, each for a request; then all of them serve on, side by side.
+    Burst {
+        /// Environments.
+        environments: usize,
+        /// Further requests of each.
+        requests: usize,
+    },
+}
+
+/// Faults that come together.
+#[derive(Clone, Debug)]
+pub struct Strike {
+    /// Requests answered before, since the load began; without meaning for [`Load::Rounds`].
+    pub after: usize,
+    /// Struck in this order, and lifted in this order.
+    pub faults: Vec<Fault>,
+    /// In force for this long.
+    pub hold: Duration,
+}
+
+/// What must come of a scenario, beyond the contract and the tables, which always must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// Every request got the answer it asked for.
+    NothingRefused,
+    /// Some requests were refused: the fault was met.
+    SomethingRefused,
+    /// New connections while the load was on, exactly.
+    Connections(u64),
+    /// COMMITs that were cut, exactly.
+    Cuts(u64),
+    /// The slowest answer took no longer. A figure: it is reported when missed, and no failure.
+    Within(Duration),
+    /// From the lifting of the last fault to the first write acknowledged after it, or read where nothing is written.
+    /// A figure, too.
+    RecoversWithin(Duration),
+}
+
+/// One entry of the catalogue.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// For `--only`.
+    pub name: &'static str,
+    /// What happens, in a sentence.
+    pub about: &'static str,
+    /// Where.
+    pub stage: Stage,
+    /// Every environment is shut down before the first fault strikes.
+    pub cold: bool,
+    /// What is asked.
+    pub load: Load,
+    /// What goes wrong.
+    pub strikes: Vec<Strike>,
+    /// What must come of it.
+    pub expectations: Vec<Expectation>,
+}
+
+impl Scenario {
+    /// Whether other designs can play it: it asks for `GET /api/meetings/{id}` and nothing else.
+    pub fn is_for_peers(&self) -> bool {
+        match self.load {
+            Load::Steady { kind, .. } | Load::Rounds { kind, .. } => kind == Kind::Get,
+            Load::Burst { .. } => true,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Where a scenario plays: a primary, a standby where one is wanted, a proxy in front, and the fleet.
+//!
+//! The functions log in as an ordinary role, as in production: the superuser's reserved slots are not theirs. What is
+//! asked of the server here goes past the proxy, as the superuser. May not know what a fault is.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use sqlx::migrate::Migrator;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio::time::{Instant, sleep};
+
+use super::surroundings::Surroundings;
+use crate::gateway::Routes;
+use crate::lambda::{Function, Lambda, Options};
+use crate::postgres::{Cluster, Pooler, Replication, Settings};
+use crate::proxy::Proxy;
+
+/// What the functions log in as.
+pub(super) const ROLE: &str = "fleet";
+
+/// Signs the recording service's deliveries.
+pub(super) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// The functions' timeout in `template.yaml`.
+const TIMEOUT: Duration = Duration::from_secs(28);
+
+/// Connections that a pooler keeps to the server.
+const POOL: u16 = 20;
+
+/// Tables the functions' role works on.
+const GRANTS: &str = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO fleet";
+
+/// What the functions reach the proxy by where names can be taken away.
+const NAME: &str = "database.seer.test";
+
+/// What a scenario needs.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// `max_connections`, of which three are the superuser's.
+    pub slots: u16,
+    /// A synchronous standby that streams.
+    pub standby: bool,
+    /// A transaction pooler between the proxy and the server.
+    pub pooler: bool,
+    /// The functions reach the database by a name that can be taken away.
+    pub by_name: bool,
+    /// The functions' wall clock can be moved.
+    pub moved_clock: bool,
+    /// Requests one environment serves at once.
+    pub concurrency: u32,
+    /// Environments are restored from a snapshot.
+    pub snap_start: bool,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self {
+            slots: 103,
+            standby: false,
+            pooler: false,
+            by_name: false,
+            moved_clock: false,
+            concurrency: 1,
+            snap_start: false,
+        }
+    }
+}
+
+/// Which binaries play, and where the workspace is.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// The workspace: its manifest has the routes, `shared/migrations` the schema.
+    pub root: PathBuf,
+    /// The folder of the functions' binaries.
+    pub binaries: PathBuf,
+    /// Another design's binary, which serves `meetings-get` alone.
+    pub peer: Option<PathBuf>,
+}
+
+/// One scenario's surroundings. Dropping it ends everything in it.
+pub(super) struct Scene {
+    // Dropped first: nothing may use what is taken down below.
+    pub(super) lambda: Lambda,
+    pub(super) proxy: Proxy,
+    pub(super) surroundings: Option<Surroundings>,
+    pooler: Option<Pooler>,
+    pub(super) primary: Cluster,
+    pub(super) standby: Option<Cluster>,
+    promoted: AtomicBool,
+    pub(super) routes: Routes,
+    /// Whether the functions are another design's, which promised nothing.
+    pub(super) peer: bool,
+}
+
+impl Scene {
+    /// Sets everything up.
+    ///
+    /// # Errors
+    /// What could not be started. [`Stage`]'s needs that this machine cannot meet are found out before, see
+    /// [`super::catalogue`].
+    pub(super) async fn set(stage: &Stage, ground: &Ground) -> Result<Arc<Self>> {
+        let settings = Settings {
+            max_connections: stage.slots,
+            ..Settings::default()
+        };
+        let primary = Cluster::throwaway(settings).await?;
+        let password = uuid::Uuid::new_v4().simple().to_string();
+        prepare(&primary, &ground.root, &password).await?;
+        let standby = match stage.standby {
+            true => Some(primary.standby("fleet_standby", Replication::Synchronous).await?),
+            false => None,
+        };
+        let server = local(primary.port());
+        let pooler = match stage.pooler {
+            true => Some(Pooler::start(&primary, ROLE, &password, POOL).await?),
+            false => None,
+        };
+        let proxy = Proxy::start(pooler.as_ref().map_or(server, Pooler::address)).await?;
+        let surroundings = match stage.by_name || stage.moved_clock {
+            true => Some(Surroundings::new(stage.by_name.then_some(NAME), stage.moved_clock)?),
+            false => None,
+        };
+
+        let host = if stage.by_name {
+            NAME.to_owned()
+        } else {
+            Ipv4Addr::LOCALHOST.to_string()
+        };
+        let port = proxy.address().port();
+        // Without TLS, which would hide COMMIT from the proxy.
+        let mut url = format!("postgres://{ROLE}:{password}@{host}:{port}/seer?sslmode=disable");
+        if stage.pooler && ground.peer.is_none() {
+            url.push_str("&pgbouncer=true");
+        }
+        let routes = Routes::from_manifest(&ground.root.join("Cargo.toml"))?;
+        let function = |name: &str| {
+            let binary = ground.peer.clone().unwrap_or_else(|| ground.binaries.join(name));
+            let mut function = Function::new(name, binary);
+            function.env = vec![
+                ("DATABASE_URL".to_owned(), url.clone()),
+                ("WEBHOOK_SECRET".to_owned(), WEBHOOK_SECRET.to_owned()),
+            ];
+            function.timeout = TIMEOUT;
+            function.max_concurrency = stage.concurrency;
+            function.snap_start = stage.snap_start;
+            match &surroundings {
+                Some(surroundings) => surroundings.around(function),
+                None => Ok(function),
+            }
+        };
+        let names = routes.functions().into_iter();
+        let functions = names
+            .filter(|name| ground.peer.is_none() || *name == "meetings-get")
+            .map(function)
+            .collect::<Result<Vec<_>>>()?;
+        let lambda = Lambda::start(functions, Options::default())?;
+        Ok(Arc::new(Self {
+            lambda,
+            proxy,
+            surroundings,
+            pooler,
+            primary,
+            standby,
+            promoted: AtomicBool::new(false),
+            routes,
+            peer: ground.peer.is_some(),
+        }))
+    }
+
+    /// Whether sessions are a pooler's, which keeps them.
+    pub(super) fn has_pooler(&self) -> bool {
+        self.pooler.is_some()
+    }
+
+    /// The names of the functions in service.
+    pub(super) fn functions(&self) -> Vec<String> {
+        self.lambda.functions().map(|function| function.name.clone()).collect()
+    }
+
+    /// The cluster that takes writes.
+    pub(super) fn server(&self) -> &Cluster {
+        match &self.standby {
+            Some(standby) if self.promoted.load(Ordering::SeqCst) => standby,
+            Some(_) | None => &self.primary,
+        }
+    }
+
+    /// The standby takes over, and new connections reach it, as by a changed DNS record.
+    pub(super) async fn promote(&self) -> Result<()> {
+        let standby = self.standby.as_ref().context("the scene has no standby")?;
+        standby.promote().await?;
+        self.promoted.store(true, Ordering::SeqCst);
+        self.proxy.redirect(local(standby.port()));
+        Ok(())
+    }
+
+    /// A superuser's session past the proxy.
+    pub(super) async fn direct(&self) -> Result<PgConnection> {
+        connect(self.server()).await
+    }
+
+    /// Runs SQL as the superuser.
+    pub(super) async fn sql(&self, sql: &str) -> Result<()> {
+        let mut direct = self.direct().await?;
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+            .execute(&mut direct)
+            .await?;
+        Ok(direct.close().await?)
+    }
+
+    /// The one number that a query answers.
+    pub(super) async fn number(&self, sql: &str) -> Result<i64> {
+        let mut direct = self.direct().await?;
+        let number = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
+            .fetch_one(&mut direct)
+            .await?;
+        direct.close().await?;
+        Ok(number)
+    }
+
+    /// Waits until a query answers at most `most`; says how long that took.
+    ///
+    /// # Errors
+    /// When it has not after `bound`: the number it still answered.
+    pub(super) async fn falls_to(&self, most: i64, sql: &str, bound: Duration) -> Result<Duration> {
+        let since = Instant::now();
+        loop {
+            let number = self.number(sql).await?;
+            if number <= most {
+                return Ok(since.elapsed());
+            }
+            ensure!(since.elapsed() < bound, "still {number} after {} s", bound.as_secs());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// The schema, and the role with what it may do.
+async fn prepare(cluster: &Cluster, root: &Path, password: &str) -> Result<()> {
+    let mut direct = connect(cluster).await?;
+    let migrations = Migrator::new(root.join("shared/migrations")).await?;
+    migrations
+        .run_direct(None, &mut direct, false)
+        .await
+        .context("the migrations do not apply")?;
+    let role = format!("CREATE ROLE {ROLE} LOGIN PASSWORD '{password}';{GRANTS}");
+    sqlx::raw_sql(AssertSqlSafe(role)).execute(&mut direct).await?;
+    Ok(direct.close().await?)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "past the functions and their pool, to a cluster of this process"
+)]
+async fn connect(cluster: &Cluster) -> Result<PgConnection> {
+    PgConnection::connect(&cluster.url())
+        .await
+        .context("cannot reach the cluster")
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
