@@ -8,6 +8,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
+/// What the items of a page may take of an answer, in bytes: Lambda takes 6,291,556 in all.
+const FULL: usize = 6_000_000;
+
 /// How many items a page holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(u8);
@@ -104,14 +107,33 @@ pub struct Page<T> {
     pub next_cursor: Option<Cursor>,
 }
 
-impl<T> Page<T> {
-    /// A page of `limit` from rows that were fetched with [`Limit::rows_and_one`].
+impl<T: Serialize> Page<T> {
+    /// A page of `limit` from rows that were fetched with [`Limit::rows_and_one`]; see [`fit`].
     pub fn of(mut items: Vec<T>, limit: Limit, key: impl Fn(&T) -> Cursor) -> Self {
-        let more = items.len() > limit.rows();
+        let fetched = items.len();
         items.truncate(limit.rows());
-        let next_cursor = items.last().filter(|_| more).map(key);
+        fit(&mut items);
+        let next_cursor = items.last().filter(|_| items.len() < fetched).map(key);
         Self { items, next_cursor }
     }
+}
+
+/// Ends a page where an answer is full, after its first item at the soonest.
+pub fn fit<T: Serialize>(items: &mut Vec<T>) {
+    let mut room = FULL;
+    let fitting = items.iter().take_while(|item| {
+        let left = room.checked_sub(weight(item));
+        room = left.unwrap_or_default();
+        left.is_some()
+    });
+    items.truncate(fitting.count().max(1));
+}
+
+/// What an item takes of an answer, in bytes. An answer is JSON in the text of an event that is JSON: what its escapes
+/// are made of is escaped again.
+fn weight<T: Serialize>(item: &T) -> usize {
+    let json = serde_json::to_string(item).unwrap_or_default();
+    json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }
 
 #[cfg(test)]
@@ -140,6 +162,25 @@ mod tests {
                 prop_assert!((0..=9999).contains(&chrono::Datelike::year(&cursor.at)));
             }
         }
+    }
+
+    #[test]
+    fn a_page_ends_where_an_answer_is_full() {
+        let key = |_: &String| Cursor::NEWEST;
+        let limit = Limit(100);
+        // Seven bytes each in an answer.
+        let long = "\u{1}".repeat(FULL / 30);
+        let page = Page::of(vec![long; 5], limit, key);
+        assert_eq!(page.items.len(), 4);
+        assert_eq!(page.next_cursor, Some(Cursor::NEWEST));
+        let too_long = "x".repeat(FULL);
+        let page = Page::of(vec![too_long; 2], limit, key);
+        assert_eq!(
+            page.items.len(),
+            1,
+            "an item that fits no answer is not waited on for ever"
+        );
+        assert!(page.next_cursor.is_some());
     }
 
     #[test]

@@ -23,11 +23,11 @@ pub use changes::{Changes, MeetingChange, update};
 pub use fields::{Date, Draft, MeetingType, Platform, ProcessingStatus, Status};
 
 use crate::db::Session;
-use crate::http::page::{Cursor, Limit, Page};
+use crate::http::page::{self, Cursor, Limit, Page};
 use crate::http::{Caller, Error, IfMatch, Stop};
 
-/// What of its meetings' text a page holds, in bytes: what fits well into the 6 MB that Lambda
-/// allows an answer, in which text is escaped twice.
+/// What of its meetings' text is fetched for a page, in bytes: more fits no answer. What its escapes make of it is for
+/// [`page::fit`] to weigh.
 const PAGE_TEXT: i64 = 3 * 1024 * 1024;
 
 /// A meeting.
@@ -180,12 +180,13 @@ pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<
         return Err(Error::unknown_caller().into());
     }
     let fetched = rows.len();
-    let items: Vec<Meeting> = rows
+    let mut items: Vec<Meeting> = rows
         .into_iter()
         .flatten()
         .map(|row| row.0)
         .take(filter.limit.rows())
         .collect();
+    page::fit(&mut items);
     let more = items.len() < fetched;
     let next_cursor = items.last().filter(|_| more).map(|last| Cursor {
         at: last.date,
