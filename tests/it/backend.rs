@@ -1,0 +1,264 @@
+//! One test's backend: a database of its own on a cluster that all tests share, and a Lambda service with every function
+//! of the router.
+//!
+//! Databases are used again, emptied, once a test is over: making one takes longer than most tests.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use local::gateway::Routes;
+use local::lambda::{Environment, Function, Invocation, Lambda, Options, Payload};
+use local::postgres::{Cluster, Settings};
+use local::proxy::Proxy;
+use shared::config::DatabaseUrl;
+use shared::db::migrate::migrate;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use tokio::sync::{Mutex, OnceCell};
+
+/// The functions' timeout in `template.yaml`.
+pub const TIMEOUT: Duration = Duration::from_secs(28);
+
+/// More than anything takes on a loaded machine, and reached only when something hangs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the recording service signs with in these tests.
+pub const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// The password in connection strings that lead nowhere.
+pub const UNKNOWN_PASSWORD: &str = "nobody-knows";
+
+/// The tables with data in them.
+const TABLES: [&str; 6] = [
+    "users",
+    "invitations",
+    "meetings",
+    "meeting_changes",
+    "tasks",
+    "idempotency_keys",
+];
+
+/// The route table of the workspace manifest.
+pub static ROUTES: LazyLock<Routes> = LazyLock::new(|| Routes::from_manifest(&workspace().join("Cargo.toml")).unwrap());
+
+static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+static FREE: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// The repository.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// Where cargo put the functions' binaries.
+pub fn binary(function: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_health")).with_file_name(function)
+}
+
+/// Every function of the router, with the variables it needs and no others.
+pub fn functions(database_url: &str) -> Vec<Function> {
+    let env = [("DATABASE_URL", database_url), ("WEBHOOK_SECRET", WEBHOOK_SECRET)];
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let function = |name: &str| Function {
+        env: env.to_vec(),
+        timeout: TIMEOUT,
+        ..Function::new(name, binary(name))
+    };
+    ROUTES.functions().into_iter().map(function).collect()
+}
+
+/// A session of the superuser.
+pub async fn connect(url: &str) -> PgConnection {
+    PgConnection::connect(url).await.unwrap()
+}
+
+/// Brings the schema of a database up to date.
+pub async fn migrated(url: &str) {
+    migrate(&DatabaseUrl::parse(url).unwrap()).await.unwrap();
+}
+
+/// A database that nobody else uses.
+struct Database {
+    name: String,
+    url: String,
+    /// The test's own session, of the superuser.
+    session: Mutex<PgConnection>,
+}
+
+impl Database {
+    async fn take() -> Self {
+        let cluster = CLUSTER
+            .get_or_init(async || {
+                // Each of many tests at once has up to an environment, and so a session, a function.
+                let settings = Settings {
+                    max_connections: 500,
+                    ..Settings::default()
+                };
+                Cluster::throwaway(settings).await.unwrap()
+            })
+            .await;
+        let free = FREE.lock().unwrap().pop();
+        let used = free.is_some();
+        let name = free.unwrap_or_else(|| format!("it_{}", MADE.fetch_add(1, Ordering::Relaxed)));
+        let url = cluster.url_of(&name);
+        if !used {
+            let mut session = connect(&cluster.url()).await;
+            let create = format!("CREATE DATABASE {name}");
+            sqlx::raw_sql(AssertSqlSafe(create))
+                .execute(&mut session)
+                .await
+                .unwrap();
+            migrated(&url).await;
+        }
+        let mut session = connect(&url).await;
+        if used {
+            // The environments of the test before were killed; the server may not have noticed yet.
+            let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
+            sqlx::raw_sql(end).execute(&mut session).await.unwrap();
+            let empty = format!("TRUNCATE {}", TABLES.join(", "));
+            sqlx::raw_sql(AssertSqlSafe(empty)).execute(&mut session).await.unwrap();
+        }
+        Self {
+            name,
+            url,
+            session: Mutex::new(session),
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        FREE.lock().unwrap().push(std::mem::take(&mut self.name));
+    }
+}
+
+/// The backend of one test. Dropping it kills its environments.
+pub struct Backend {
+    // Dropped first: nothing may use a database that another test takes.
+    lambda: Lambda,
+    database: Database,
+}
+
+impl Backend {
+    /// All functions, on an empty database.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// As [`Self::start`], with changes to every function's configuration.
+    pub async fn with(change: impl Fn(&mut Function)) -> Self {
+        let database = Database::take().await;
+        let functions = functions(&database.url).into_iter().map(|mut function| {
+            change(&mut function);
+            function
+        });
+        let lambda = Lambda::start(functions, Options::default()).unwrap();
+        Self { lambda, database }
+    }
+
+    /// As [`Self::start`], with all functions reaching the database through a proxy. Without TLS, which would hide from
+    /// the proxy what is said.
+    pub async fn behind_proxy() -> (Self, Proxy) {
+        let database = Database::take().await;
+        let cluster = SocketAddr::from(([127, 0, 0, 1], CLUSTER.get().unwrap().port()));
+        let proxy = Proxy::start(cluster).await.unwrap();
+        let url = format!("{}?sslmode=disable", proxy.url(&database.url));
+        let lambda = Lambda::start(functions(&url), Options::default()).unwrap();
+        (Self { lambda, database }, proxy)
+    }
+
+    /// The service.
+    pub fn lambda(&self) -> &Lambda {
+        &self.lambda
+    }
+
+    /// The database's URL, with the superuser in it.
+    pub fn url(&self) -> &str {
+        &self.database.url
+    }
+
+    /// The environments of a function that live.
+    pub fn environments(&self, function: &str) -> Vec<Arc<Environment>> {
+        self.lambda.environments(function)
+    }
+
+    /// Sends an event as it is.
+    pub async fn invoke(&self, function: &str, event: impl Into<Payload>) -> Invocation {
+        invoke(&self.lambda, function, event).await
+    }
+
+    /// Runs SQL of the test's own.
+    pub async fn execute(&self, sql: &str) {
+        let mut session = self.database.session.lock().await;
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *session).await.unwrap();
+    }
+
+    /// The one number that a query answers.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let mut session = self.database.session.lock().await;
+        let row = sqlx::raw_sql(AssertSqlSafe(sql))
+            .fetch_one(&mut *session)
+            .await
+            .unwrap();
+        row.get(0)
+    }
+
+    /// Everything that is stored: for each table the number of its rows and a digest of them.
+    pub async fn stored(&self) -> BTreeMap<String, (i64, String)> {
+        let digest = |table| {
+            let rows = "string_agg(t::text, chr(10) ORDER BY t::text)";
+            format!("SELECT '{table}', count(*), md5(coalesce({rows}, '')) FROM {table} t")
+        };
+        let sql = TABLES.map(digest).join(" UNION ALL ");
+        let mut session = self.database.session.lock().await;
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql))
+            .fetch_all(&mut *session)
+            .await
+            .unwrap();
+        rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect()
+    }
+}
+
+/// Waits until something is so.
+pub async fn until(mut so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("it never came about");
+}
+
+/// Invokes a function and looks at what it logged: no secret is ever in there.
+pub async fn invoke(lambda: &Lambda, function: &str, event: impl Into<Payload>) -> Invocation {
+    let invocation = tokio::time::timeout(PATIENCE, lambda.invoke(function, event))
+        .await
+        .expect("it hangs")
+        .unwrap();
+    if let Some(environment) = &invocation.environment {
+        tells_no_secret(&environment.log());
+    }
+    invocation
+}
+
+/// Fails when a log line holds the cluster's password, a connection string or the webhooks' secret.
+pub fn tells_no_secret(log: &[String]) {
+    let password = CLUSTER.get().map(Cluster::password);
+    let secrets = password.into_iter().chain([
+        "postgres://seer",
+        UNKNOWN_PASSWORD,
+        WEBHOOK_SECRET.trim_start_matches("whsec_"),
+    ]);
+    for secret in secrets {
+        assert!(
+            !log.iter().any(|line| line.contains(secret)),
+            "a secret was logged: {log:#?}"
+        );
+    }
+}

@@ -1,0 +1,147 @@
+//! A request of the tests: made into the event that API Gateway would send, and sent to the function of its route.
+
+use std::net::Ipv4Addr;
+
+use http::Request;
+use local::gateway::{Claims, event};
+use local::lambda::Payload;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::answer::Answer;
+use super::backend::{Backend, PATIENCE, ROUTES, tells_no_secret};
+use super::people::Person;
+
+/// A request that has not been sent.
+pub struct Call<'a> {
+    backend: &'a Backend,
+    request: http::request::Builder,
+    method: &'static str,
+    target: String,
+    body: Vec<u8>,
+    claims: Option<Claims>,
+    cold: bool,
+}
+
+impl Backend {
+    /// GET of a path with its query.
+    pub fn get(&self, target: &str) -> Call<'_> {
+        self.call("GET", target)
+    }
+
+    /// POST to a path.
+    pub fn post(&self, target: &str) -> Call<'_> {
+        self.call("POST", target)
+    }
+
+    /// PUT to a path.
+    pub fn put(&self, target: &str) -> Call<'_> {
+        self.call("PUT", target)
+    }
+
+    /// PATCH of a path.
+    pub fn patch(&self, target: &str) -> Call<'_> {
+        self.call("PATCH", target)
+    }
+
+    /// DELETE of a path.
+    pub fn delete(&self, target: &str) -> Call<'_> {
+        self.call("DELETE", target)
+    }
+
+    /// Any method.
+    pub fn call(&self, method: &'static str, target: &str) -> Call<'_> {
+        Call {
+            backend: self,
+            request: Request::builder(),
+            method,
+            target: target.to_owned(),
+            body: Vec::new(),
+            claims: None,
+            cold: false,
+        }
+    }
+}
+
+impl Call<'_> {
+    /// With somebody's valid token.
+    pub fn by(self, person: &Person) -> Self {
+        self.claiming(person.claims())
+    }
+
+    /// With a valid token of these claims.
+    pub fn claiming(mut self, claims: Value) -> Self {
+        self.claims = Some(claims.as_object().unwrap().clone());
+        self
+    }
+
+    /// With one more header.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    /// With an Idempotency-Key.
+    pub fn key(self, key: &str) -> Self {
+        self.header("idempotency-key", key)
+    }
+
+    /// With a JSON body.
+    pub fn json(self, body: &Value) -> Self {
+        self.body("application/json", body.to_string())
+    }
+
+    /// With any body.
+    pub fn body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self.header("content-type", content_type)
+    }
+
+    /// In an environment that has not served before.
+    pub fn cold(mut self) -> Self {
+        self.cold = true;
+        self
+    }
+
+    /// The function of its route, and the event for it.
+    pub fn event(self) -> (String, Value) {
+        let path = self.target.split('?').next().unwrap();
+        let matched = ROUTES.find(self.method, path);
+        let matched = matched.unwrap_or_else(|| panic!("the router has no {} {path}", self.method));
+        let uri = format!("http://localhost:3001{}", self.target);
+        let request = self
+            .request
+            .method(self.method)
+            .uri(uri)
+            .body(self.body.into())
+            .unwrap();
+        let event = event(&matched, &request, self.claims.as_ref(), Ipv4Addr::LOCALHOST.into());
+        (matched.route.function.clone(), event)
+    }
+
+    /// Sends it and waits for the answer.
+    pub async fn send(self) -> Answer {
+        let (backend, cold) = (self.backend, self.cold);
+        let (function, event) = self.event();
+        backend.send(&function, event, cold).await
+    }
+}
+
+impl Backend {
+    /// Sends an event that somebody waits for an HTTP answer to.
+    pub async fn send(&self, function: &str, event: impl Into<Payload>, cold: bool) -> Answer {
+        let event = event.into();
+        let invocation = async {
+            if cold {
+                self.lambda().invoke_cold(function, event).await
+            } else {
+                self.lambda().invoke(function, event).await
+            }
+        };
+        let invocation = timeout(PATIENCE, invocation).await.expect("it hangs").unwrap();
+        if let Some(environment) = &invocation.environment {
+            tells_no_secret(&environment.log());
+        }
+        Answer::of(function, invocation)
+    }
+}

@@ -1,0 +1,218 @@
+//! Health: the truth about the database for everyone, and all of it for the schedule.
+
+use std::collections::BTreeSet;
+
+use local::lambda::{Lambda, Options, Outcome};
+use local::postgres::{Cluster, Settings};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::answer::Answer;
+use super::backend::{Backend, connect, functions, invoke, until};
+
+/// An EventBridge Scheduler event with the default input.
+fn schedule() -> Value {
+    json!({
+        "version": "0",
+        "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
+        "detail-type": "Scheduled Event",
+        "source": "aws.scheduler",
+        "account": "123456789012",
+        "time": "2031-03-04T09:30:00Z",
+        "region": "us-east-1",
+        "resources": ["arn:aws:scheduler:us-east-1:123456789012:schedule/default/health"],
+        "detail": "{}",
+    })
+}
+
+fn only_health(database_url: &str) -> Lambda {
+    let health = functions(database_url)
+        .into_iter()
+        .filter(|function| function.name == "health");
+    Lambda::start(health, Options::default()).unwrap()
+}
+
+/// What a schedule gets, and the metrics it left in the log.
+async fn scheduled(lambda: &Lambda) -> (Value, Value) {
+    let invocation = invoke(lambda, "health", schedule()).await;
+    let Outcome::Success(report) = &invocation.outcome else {
+        panic!("{:?}", invocation.outcome)
+    };
+    let log = invocation.environment.unwrap().log();
+    let metrics = log
+        .iter()
+        .find(|line| line.contains("\"_aws\""))
+        .unwrap_or_else(|| panic!("no metrics: {log:#?}"));
+    (
+        serde_json::from_slice(report).unwrap(),
+        serde_json::from_str(metrics).unwrap(),
+    )
+}
+
+/// What the public gets from a database that is not there.
+async fn public(lambda: &Lambda, backend: &Backend) -> Answer {
+    let (_, event) = backend.get("/api/health").event();
+    Answer::of("health", invoke(lambda, "health", event).await)
+}
+
+#[tokio::test]
+async fn anyone_is_told_that_it_works_and_no_more() {
+    let backend = Backend::start().await;
+    let answer = backend.get("/api/health").send().await.is(200);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let health = answer.json();
+    let members: BTreeSet<_> = health.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        members,
+        BTreeSet::from(["status", "database", "timestamp", "latencyMs"])
+    );
+    assert_eq!(health["status"], "ok");
+    assert_eq!(health["database"], "connected");
+    assert!(health["latencyMs"].is_u64());
+    chrono::DateTime::parse_from_rfc3339(health["timestamp"].as_str().unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn with_the_database_down_it_says_so() {
+    let backend = Backend::start().await;
+    let lambda = only_health("postgres://seer:nobody-knows@127.0.0.1:1/seer?pool_timeout=1");
+    let answer = public(&lambda, &backend).await.is(503);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let health = answer.json();
+    assert_eq!(
+        (&health["status"], &health["database"]),
+        (&json!("down"), &json!("disconnected"))
+    );
+    assert!(!answer.body.contains("127.0.0.1"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_database_that_never_answers_is_down_long_before_the_functions_timeout() {
+    let backend = Backend::start().await;
+    // Connections are taken by the kernel; nobody ever says a word on them.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let url = format!("postgres://seer:nobody-knows@127.0.0.1:{port}/seer");
+    let lambda = only_health(&url);
+    let answer = public(&lambda, &backend).await.is(503);
+    // The contract says 3 s of an idle machine; the function's timeout is 28.
+    assert!(answer.json()["latencyMs"].as_u64().unwrap() < 10_000, "{}", answer.body);
+    assert_eq!(answer.json()["status"], "down");
+}
+
+#[tokio::test]
+async fn the_schedule_gets_the_whole_report_and_metrics() {
+    let backend = Backend::start().await;
+    let (report, metrics) = scheduled(backend.lambda()).await;
+    assert_eq!(report["status"], "ok");
+    assert_eq!(report["state"], "up");
+    assert!(
+        report["serverVersion"]
+            .as_str()
+            .unwrap()
+            .starts_with(|digit: char| digit.is_ascii_digit())
+    );
+    assert_eq!(
+        report["connectionsMax"],
+        backend.number("SELECT current_setting('max_connections')::int8").await
+    );
+    assert_eq!(report["connectionsReserved"], 3);
+    assert!(report["connectionsUsed"].as_i64().unwrap() >= 1);
+    assert_eq!(
+        (&report["inRecovery"], &report["readOnly"]),
+        (&json!(false), &json!(false))
+    );
+    for figure in ["connectMs", "queryMs", "oldestTransactionSeconds"] {
+        assert!(report[figure].is_u64(), "{figure}: {report}");
+    }
+    assert_eq!(metrics["DatabaseUp"], 1.0);
+    assert_eq!(metrics["ConnectionsMax"], report["connectionsMax"].as_f64().unwrap());
+    let described = &metrics["_aws"]["CloudWatchMetrics"][0];
+    assert_eq!(described["Namespace"], "Seer");
+    let named: BTreeSet<_> = described["Metrics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|metric| metric["Name"].as_str().unwrap())
+        .collect();
+    for name in [
+        "DatabaseUp",
+        "ConnectLatency",
+        "QueryLatency",
+        "ConnectionsUsed",
+        "OldestTransaction",
+    ] {
+        assert!(named.contains(name), "{name} is not described as a metric: {described}");
+    }
+}
+
+#[tokio::test]
+async fn the_schedule_is_told_why_the_database_is_down() {
+    let backend = Backend::start().await;
+    let wrong = backend.url().replacen("seer:", "seer:not-", 1);
+    let refused = only_health("postgres://seer:nobody-knows@127.0.0.1:1/seer?pool_timeout=1");
+    let unresolvable = only_health("postgres://seer:nobody-knows@no-such-host.invalid/seer?pool_timeout=1");
+    let auth = only_health(&wrong);
+    let told = tokio::join!(scheduled(&refused), scheduled(&unresolvable), scheduled(&auth));
+    for ((report, metrics), state, advice) in [
+        (told.0, "refused", "check that PostgreSQL runs"),
+        (told.1, "unresolvable", "check the host in DATABASE_URL"),
+        (told.2, "auth", "check user and password"),
+    ] {
+        assert_eq!((&report["status"], &report["state"]), (&json!("down"), &json!(state)));
+        assert!(report["cause"].as_str().unwrap().contains(advice), "{report}");
+        assert!(!report.to_string().contains("nobody-knows"), "{report}");
+        assert_eq!(metrics["DatabaseUp"], 0.0);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_writes_or_is_almost_full_is_degraded() {
+    let parameters = vec![("default_transaction_read_only".to_owned(), "on".to_owned())];
+    let cluster = Cluster::throwaway(Settings {
+        max_connections: 13,
+        parameters,
+        ..Settings::default()
+    })
+    .await
+    .unwrap();
+    let lambda = only_health(&cluster.url());
+    let (report, metrics) = scheduled(&lambda).await;
+    assert_eq!(
+        (&report["status"], &report["state"]),
+        (&json!("degraded"), &json!("read-only"))
+    );
+    assert_eq!(metrics["DatabaseUp"], 1.0);
+
+    cluster.set("default_transaction_read_only", "off").await.unwrap();
+    cluster.reload().await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..9 {
+        held.push(connect(&cluster.url()).await);
+    }
+    let (report, _) = scheduled(&lambda).await;
+    assert_eq!(
+        (&report["status"], &report["state"]),
+        (&json!("degraded"), &json!("saturated"))
+    );
+
+    // The public is told 200: it works, and a load balancer has no reason to take it out.
+    let backend = Backend::start().await;
+    let health = public(&lambda, &backend).await.is(200).json();
+    assert_eq!(
+        (&health["status"], &health["database"]),
+        (&json!("degraded"), &json!("connected"))
+    );
+}
+
+#[tokio::test]
+async fn it_leaves_no_session_of_its_own_look_behind() {
+    let backend = Backend::start().await;
+    for _ in 0..5 {
+        backend.get("/api/health").send().await.is(200);
+    }
+    let sessions = "SELECT count(*) FROM pg_stat_activity \
+                    WHERE datname = current_database() AND application_name LIKE 'health:%'";
+    // The pool's own, from INIT, stays; the server may take a moment to see the others go.
+    until(async || backend.number(sessions).await <= 1).await;
+}

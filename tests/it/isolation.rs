@@ -1,0 +1,305 @@
+//! Two teams that know nothing of each other: for each route, what everybody gets who is not its owner.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::backend::{Backend, ROUTES};
+use super::people::{Person, Team, id, meeting};
+
+/// A request about something of the first team's.
+struct Attempt {
+    function: &'static str,
+    method: &'static str,
+    path: String,
+    body: Option<Value>,
+    /// What it gets: the team's own member whom the meeting is with, a colleague of theirs, the other team's admin, the
+    /// other team's member, somebody with a valid token who never registered, somebody without a token.
+    expected: [u16; 6],
+}
+
+fn attempts(team: &Team, made: Uuid, task: Uuid) -> Vec<Attempt> {
+    let one = format!("/api/meetings/{made}");
+    let attempt = |function, method, path: &str, body, expected| Attempt {
+        function,
+        method,
+        path: path.to_owned(),
+        body,
+        expected,
+    };
+    vec![
+        attempt("health", "GET", "/api/health", None, [200; 6]),
+        // Somebody who never registered does with this.
+        attempt(
+            "users-register",
+            "POST",
+            "/api/users/register",
+            None,
+            [200, 200, 200, 200, 201, 401],
+        ),
+        attempt("users-me", "GET", "/api/users/me", None, [200, 200, 200, 200, 401, 401]),
+        attempt(
+            "invitations-create",
+            "POST",
+            "/api/users/invite",
+            Some(json!({"email": "new@example.com"})),
+            [403, 403, 201, 403, 401, 401],
+        ),
+        attempt(
+            "meetings-list",
+            "GET",
+            "/api/meetings",
+            None,
+            [200, 200, 200, 200, 401, 401],
+        ),
+        attempt(
+            "meetings-create",
+            "POST",
+            "/api/meetings",
+            Some(meeting(team.member.id, json!({}))),
+            [403, 403, 422, 403, 401, 401],
+        ),
+        attempt("meetings-get", "GET", &one, None, [200, 404, 404, 404, 401, 401]),
+        attempt(
+            "meetings-update",
+            "PUT",
+            &one,
+            Some(json!({"title": "Mine"})),
+            [403, 404, 404, 404, 401, 401],
+        ),
+        attempt("meetings-delete", "DELETE", &one, None, [403, 404, 404, 404, 401, 401]),
+        attempt(
+            "meetings-changes",
+            "GET",
+            &format!("{one}/changes"),
+            None,
+            [200, 404, 404, 404, 401, 401],
+        ),
+        attempt(
+            "meetings-webhook",
+            "POST",
+            "/api/meetings/webhook",
+            Some(json!({"event": "complete", "data": {"bot_id": "bot-1"}})),
+            [401; 6],
+        ),
+        attempt(
+            "tasks-list",
+            "GET",
+            &format!("{one}/tasks"),
+            None,
+            [200, 404, 404, 404, 401, 401],
+        ),
+        attempt(
+            "tasks-create",
+            "POST",
+            &format!("{one}/tasks"),
+            Some(json!({"text": "x"})),
+            [403, 404, 404, 404, 401, 401],
+        ),
+        attempt(
+            "tasks-update",
+            "PATCH",
+            &format!("{one}/tasks/{task}"),
+            Some(json!({"text": "x"})),
+            [403, 404, 404, 404, 401, 401],
+        ),
+        attempt(
+            "tasks-approve",
+            "PATCH",
+            &format!("{one}/tasks/{task}/approve"),
+            None,
+            [403, 404, 404, 404, 401, 401],
+        ),
+        attempt(
+            "tasks-delete",
+            "DELETE",
+            &format!("{one}/tasks/{task}"),
+            None,
+            [403, 404, 404, 404, 401, 401],
+        ),
+        attempt(
+            "tasks-all",
+            "GET",
+            "/api/meetings/tasks/all",
+            None,
+            [403, 403, 200, 403, 401, 401],
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn nobody_reaches_into_another_team() {
+    let backend = Backend::start().await;
+    let (team, other) = (backend.team("one").await, backend.team("two").await);
+    let colleague = backend.member(&team.admin, "colleague").await;
+    let made = id(&backend
+        .meeting(&team, json!({"meetingBaasId": "bot-1", "title": "Secret"}))
+        .await);
+    let task = id(&backend
+        .task(&team.admin, made, json!({"status": "suggested", "text": "Secret"}))
+        .await);
+    let attempts = attempts(&team, made, task);
+    let tried: BTreeSet<_> = attempts.iter().map(|attempt| attempt.function).collect();
+    assert_eq!(tried, ROUTES.functions(), "a route has nobody who tries it here");
+
+    let stranger = Person::stranger("stranger");
+    let callers = [
+        Some(&team.member),
+        Some(&colleague),
+        Some(&other.admin),
+        Some(&other.member),
+        Some(&stranger),
+        None,
+    ];
+    // Registering is last: it makes the stranger somebody.
+    let (register, others): (Vec<_>, Vec<_>) = attempts
+        .into_iter()
+        .partition(|attempt| attempt.function == "users-register");
+    for attempt in others.into_iter().chain(register) {
+        for (caller, expected) in callers.into_iter().zip(attempt.expected) {
+            let before = backend.stored().await;
+            let mut call = backend.call(attempt.method, &attempt.path);
+            if let Some(caller) = caller {
+                call = call.by(caller);
+            }
+            if let Some(body) = &attempt.body {
+                call = call.json(body);
+            }
+            let (function, event) = call.event();
+            assert_eq!(function, attempt.function);
+            let answer = backend.send(&function, event, false).await;
+            let who = caller.map_or("nobody", |caller| &caller.sub);
+            assert_eq!(
+                answer.status, expected,
+                "{} by {who}: {}",
+                attempt.function, answer.body
+            );
+            if expected >= 400 {
+                assert_eq!(
+                    backend.stored().await,
+                    before,
+                    "{} by {who} wrote something",
+                    attempt.function
+                );
+            }
+            let own = caller.is_some_and(|caller| caller.sub == team.member.sub);
+            assert!(
+                own || !answer.body.contains("Secret"),
+                "{} tells {who}: {}",
+                attempt.function,
+                answer.body
+            );
+        }
+    }
+    // After all that it is as it was.
+    let kept = backend
+        .get(&format!("/api/meetings/{made}"))
+        .by(&team.admin)
+        .send()
+        .await
+        .is(200);
+    assert_eq!(
+        (kept.header("etag"), &kept.json()["title"]),
+        (Some("\"1\""), &json!("Secret"))
+    );
+}
+
+/// What is invisible and what is not there are answered with the same words.
+#[tokio::test]
+async fn what_one_may_not_see_looks_like_what_is_not_there() {
+    let backend = Backend::start().await;
+    let (team, other) = (backend.team("one").await, backend.team("two").await);
+    let made = id(&backend.meeting(&team, json!({})).await);
+    let task = id(&backend.task(&team.admin, made, json!({})).await);
+    let absent = Uuid::now_v7();
+    for (method, theirs, nowhere) in [
+        ("GET", format!("{made}"), format!("{absent}")),
+        ("DELETE", format!("{made}"), format!("{absent}")),
+        ("GET", format!("{made}/changes"), format!("{absent}/changes")),
+        ("GET", format!("{made}/tasks"), format!("{absent}/tasks")),
+        (
+            "DELETE",
+            format!("{made}/tasks/{task}"),
+            format!("{absent}/tasks/{absent}"),
+        ),
+        (
+            "PATCH",
+            format!("{made}/tasks/{task}/approve"),
+            format!("{absent}/tasks/{absent}/approve"),
+        ),
+    ] {
+        let mut answers = Vec::new();
+        for path in [theirs, nowhere] {
+            let call = backend.call(method, &format!("/api/meetings/{path}")).by(&other.admin);
+            let mut problem = call.send().await.problem(404, "not-found").json();
+            problem.as_object_mut().unwrap().remove("requestId");
+            answers.push(problem);
+        }
+        assert_eq!(answers[0], answers[1], "{method}");
+    }
+}
+
+#[tokio::test]
+async fn lists_stay_within_the_team() {
+    let backend = Backend::start().await;
+    let (team, other) = (backend.team("one").await, backend.team("two").await);
+    let mut expected = Vec::new();
+    for team in [&team, &other] {
+        let made = backend.meeting(team, json!({})).await;
+        let task = backend.task(&team.admin, id(&made), json!({})).await;
+        expected.push((made, task));
+    }
+    for (team, (made, task)) in [&team, &other].into_iter().zip(expected) {
+        let meetings = format!("/api/meetings?teamMemberId={}", team.member.id);
+        for list in ["/api/meetings", meetings.as_str()] {
+            let page = backend.get(list).by(&team.admin).send().await.is(200).json();
+            assert_eq!(page["items"], json!([made]));
+        }
+        let tasks = backend
+            .get("/api/meetings/tasks/all")
+            .by(&team.admin)
+            .send()
+            .await
+            .is(200)
+            .json();
+        assert_eq!(tasks["items"], json!([task]));
+    }
+    // Asking for the other team's member by name changes nothing.
+    let theirs = format!("/api/meetings?teamMemberId={}", other.member.id);
+    let page = backend.get(&theirs).by(&team.admin).send().await.is(200).json();
+    assert_eq!(page["items"], json!([]));
+}
+
+/// Only rows that no route makes get somebody into a meeting of another team; even then they read it and no more.
+#[tokio::test]
+async fn an_admin_who_is_in_another_teams_meeting_reads_it_and_no_more() {
+    let backend = Backend::start().await;
+    let (team, other) = (backend.team("one").await, backend.team("two").await);
+    let made = id(&backend.meeting(&team, json!({})).await);
+    backend
+        .execute(&format!("UPDATE meetings SET team_member_id = '{}'", other.admin.id))
+        .await;
+    let before = backend.stored().await;
+    let path = format!("/api/meetings/{made}");
+    backend.get(&path).by(&other.admin).send().await.is(200);
+    backend
+        .put(&path)
+        .by(&other.admin)
+        .json(&json!({"title": "x"}))
+        .send()
+        .await
+        .problem(403, "forbidden");
+    backend
+        .delete(&path)
+        .by(&other.admin)
+        .send()
+        .await
+        .problem(403, "forbidden");
+    let tasks = backend
+        .post(&format!("{path}/tasks"))
+        .by(&other.admin)
+        .json(&json!({"text": "x"}));
+    tasks.send().await.problem(403, "forbidden");
+    assert_eq!(backend.stored().await, before);
+}

@@ -1,0 +1,140 @@
+//! An environment's life: shut down, restored from a snapshot, serving several requests at once, and held up by a
+//! database that does not answer in time.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use local::lambda::{Environment, Phase};
+use serde_json::json;
+
+use super::backend::{Backend, connect, until};
+use super::people::{Person, id};
+
+/// Sessions of a function's own pool.
+fn sessions(function: &str) -> String {
+    format!(
+        "SELECT count(*) FROM pg_stat_activity \
+         WHERE datname = current_database() AND application_name = '{function}:$LATEST'"
+    )
+}
+
+#[tokio::test]
+async fn an_environment_that_is_shut_down_says_goodbye() {
+    let (backend, proxy) = Backend::behind_proxy().await;
+    backend.admin("ada").await;
+    backend
+        .get("/api/users/me")
+        .by(&Person::stranger("ada"))
+        .send()
+        .await
+        .is(200);
+    let open = proxy.counts().open;
+    let environment = backend.environments("users-me").remove(0);
+    let status = Environment::shutdown(&environment).await.unwrap();
+    assert_eq!(status.code(), Some(0), "it did not end by itself: {status}");
+    until(async || proxy.counts().open == open - 1).await;
+    until(async || backend.number(&sessions("users-me")).await == 0).await;
+}
+
+#[tokio::test]
+async fn every_log_line_of_an_invocation_says_whose_it_is() {
+    let backend = Backend::start().await;
+    backend.admin("ada").await;
+    let mut seen = Vec::new();
+    for cold in [true, false] {
+        let answer = backend
+            .get("/api/users/me")
+            .by(&Person::stranger("ada"))
+            .send()
+            .await
+            .is(200);
+        let log = answer.environment().log();
+        let line = log
+            .iter()
+            .find(|line| line.contains(&answer.invocation.request_id))
+            .expect("no line of it");
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["span"]["cold_start"], cold, "{line}");
+        assert_eq!(line["status"], 200, "{line}");
+        seen.push(answer.invocation.request_id);
+    }
+    assert_ne!(seen[0], seen[1]);
+}
+
+/// A snapshot is taken of the whole process: a connection in it would be shared by all that are restored from it.
+#[tokio::test]
+async fn a_snapshot_holds_no_connection() {
+    let backend = Backend::with(|function| function.snap_start = true).await;
+    backend.admin("ada").await;
+    let environment = backend.lambda().prepare("users-me").await.unwrap();
+    assert_eq!(environment.phase(), Phase::Snapshot);
+    until(async || backend.number(&sessions("users-me")).await == 0).await;
+    let answer = backend
+        .get("/api/users/me")
+        .by(&Person::stranger("ada"))
+        .send()
+        .await
+        .is(200);
+    assert_eq!(answer.environment().pid(), environment.pid());
+    assert_eq!(backend.number(&sessions("users-me")).await, 1);
+}
+
+#[tokio::test]
+async fn requests_at_the_same_time_share_one_environment_where_it_serves_several() {
+    for (parameters, most) in [("", 8), ("?connection_limit=2", 2)] {
+        let backend = Backend::with(|function| {
+            function.max_concurrency = 8;
+            for (name, value) in &mut function.env {
+                if name == "DATABASE_URL" {
+                    value.push_str(parameters);
+                }
+            }
+        })
+        .await;
+        let team = backend.team("one").await;
+        let path = format!("/api/meetings/{}", id(&backend.meeting(&team, json!({})).await));
+        backend.get(&path).by(&team.admin).send().await.is(200);
+        for _ in 0..5 {
+            let answers = join_all((0..8).map(|_| backend.get(&path).by(&team.member).send())).await;
+            assert!(answers.iter().all(|answer| answer.status == 200));
+        }
+        assert_eq!(backend.environments("meetings-get").len(), 1);
+        let open = backend.number(&sessions("meetings-get")).await;
+        assert!((1..=most).contains(&open), "{open} sessions for a pool of {most}");
+    }
+}
+
+/// Somebody holds the row, and the function has two seconds: it answers before it is killed, nothing is changed, and it
+/// is as good as before when the row is free again.
+#[tokio::test]
+async fn it_answers_before_its_timeout_whoever_holds_the_row() {
+    let backend = Backend::with(|function| function.timeout = Duration::from_secs(2)).await;
+    let team = backend.team("one").await;
+    let made = backend.meeting(&team, json!({})).await;
+    let path = format!("/api/meetings/{}", id(&made));
+    let mut holder = connect(backend.url()).await;
+    let hold = "BEGIN; SELECT * FROM meetings FOR UPDATE";
+    sqlx::raw_sql(hold).execute(&mut holder).await.unwrap();
+    let put = async |title: &str| {
+        backend
+            .put(&path)
+            .by(&team.admin)
+            .json(&json!({"title": title}))
+            .send()
+            .await
+    };
+    let held = put("Held").await.problem(503, "database-unavailable");
+    let log = held.environment().log();
+    assert!(log.iter().any(|line| line.contains("57014")), "{log:#?}");
+    // A read waits for nobody.
+    backend.get(&path).by(&team.member).send().await.is(200);
+
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    let free = put("Free").await.is(200);
+    assert_eq!(free.environment().pid(), held.environment().pid());
+    assert_eq!(
+        free.header("etag"),
+        Some("\"2\""),
+        "the refused change was made after all"
+    );
+}

@@ -1,0 +1,229 @@
+//! Lists of meetings: in order, narrowed, and walked to their end without missing anything or meeting it twice.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::backend::Backend;
+use super::people::{Person, id};
+
+const MEETINGS: &str = "/api/meetings";
+
+/// Every page of a list, from the first to the one without a next.
+async fn walk(backend: &Backend, by: &Person, list: &str, limit: u32) -> Vec<Value> {
+    let mut items = Vec::new();
+    let mut next = format!("{list}{}limit={limit}", if list.contains('?') { '&' } else { '?' });
+    let first = next.clone();
+    loop {
+        let page = backend.get(&next).by(by).send().await.is(200).json();
+        let page_items = page["items"].as_array().unwrap();
+        assert!(
+            page_items.len() <= limit.try_into().unwrap(),
+            "{} items at limit {limit}",
+            page_items.len()
+        );
+        items.extend(page_items.iter().cloned());
+        match page["nextCursor"].as_str() {
+            Some(cursor) => next = format!("{first}&cursor={cursor}"),
+            None => return items,
+        }
+    }
+}
+
+fn ids(items: &[Value]) -> Vec<Uuid> {
+    items.iter().map(id).collect()
+}
+
+async fn listed(backend: &Backend, by: &Person, query: &str) -> Vec<Uuid> {
+    let page = backend
+        .get(&format!("{MEETINGS}{query}"))
+        .by(by)
+        .send()
+        .await
+        .is(200)
+        .json();
+    ids(page["items"].as_array().unwrap())
+}
+
+#[tokio::test]
+async fn lists_are_newest_date_first_and_hold_what_one_may_see() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    let other = backend.team("two").await;
+    let on = async |day: &str| {
+        backend
+            .meeting(&team, json!({"date": format!("2031-03-{day}T09:00:00Z")}))
+            .await
+    };
+    let (second, third, first) = (on("02").await, on("03").await, on("01").await);
+    let own = backend
+        .meeting(
+            &team,
+            json!({"teamMemberId": team.admin.id, "date": "2031-04-01T00:00:00Z"}),
+        )
+        .await;
+    backend.meeting(&other, json!({})).await;
+    let shared = [id(&third), id(&second), id(&first)];
+    assert_eq!(listed(&backend, &team.member, "").await, shared);
+    assert_eq!(
+        listed(&backend, &team.admin, "").await,
+        [vec![id(&own)], shared.to_vec()].concat()
+    );
+    let page = backend.get(MEETINGS).by(&team.admin).send().await.json();
+    assert_eq!(page["items"][0], own);
+    assert_eq!(page["nextCursor"], Value::Null);
+    let nobody = backend.admin("nobody").await;
+    let page = backend.get(MEETINGS).by(&nobody).send().await.is(200).json();
+    assert_eq!(page, json!({"items": [], "nextCursor": null}));
+}
+
+#[tokio::test]
+async fn lists_are_narrowed() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    let on = |day: &str| format!("2031-03-{day}T09:00:00Z");
+    let one = backend
+        .meeting(&team, json!({"date": on("01"), "status": "completed"}))
+        .await;
+    let two = backend
+        .meeting(&team, json!({"date": on("02"), "teamMemberId": team.admin.id}))
+        .await;
+    let three = backend.meeting(&team, json!({"date": on("03")})).await;
+    let (one, two, three) = (id(&one), id(&two), id(&three));
+    let list = async |query: &str| listed(&backend, &team.admin, query).await;
+    assert_eq!(list("?status=completed").await, [one]);
+    assert!(list("?status=cancelled").await.is_empty());
+    assert_eq!(list(&format!("?teamMemberId={}", team.member.id)).await, [three, one]);
+    // Both ends are part of it.
+    assert_eq!(list(&format!("?from={}&to={}", on("02"), on("03"))).await, [three, two]);
+    assert_eq!(list(&format!("?to={}", on("02"))).await, [two, one]);
+    assert_eq!(list("?from=2031-03-02T10:00:00%2B01:00").await, [three, two]);
+    assert_eq!(list("?from=2031-03-02T09:00:00.000001Z").await, [three]);
+    assert_eq!(
+        list(&format!("?status=scheduled&teamMemberId={}&limit=1", team.member.id)).await,
+        [three]
+    );
+}
+
+#[tokio::test]
+async fn a_query_that_is_not_understood_is_refused_by_name() {
+    let backend = Backend::start().await;
+    let admin = backend.admin("ada").await;
+    for (query, field) in [
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=1e1", "limit"),
+        ("limit=%2B5", "limit"),
+        ("limit=", "limit"),
+        ("limit=99999999999999999999", "limit"),
+        ("limit=5&limit=6", "limit"),
+        ("cursor=nonsense", "cursor"),
+        ("cursor=", "cursor"),
+        ("cursor=%00", "cursor"),
+        ("status=done", "status"),
+        ("status=", "status"),
+        ("teamMemberId=7", "teamMemberId"),
+        ("from=yesterday", "from"),
+        ("from=2031-03-04", "from"),
+        ("to=2031-02-30T00:00:00Z", "to"),
+        ("to=10000-01-01T00:00:00Z", "to"),
+        ("page=2", "page"),
+        ("Status=completed", "Status"),
+        ("status=completed'%20OR%201=1--", "status"),
+    ] {
+        backend
+            .get(&format!("{MEETINGS}?{query}"))
+            .by(&admin)
+            .send()
+            .await
+            .names(field);
+    }
+}
+
+#[tokio::test]
+async fn a_walk_meets_everything_once_while_others_write() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    // Days shared by several: the id breaks ties.
+    for day in [3, 1, 2, 2, 3, 1, 2, 3, 3, 2, 1] {
+        backend
+            .meeting(&team, json!({"date": format!("2031-03-0{day}T09:00:00Z")}))
+            .await;
+    }
+    let all = ids(&walk(&backend, &team.admin, MEETINGS, 100).await);
+    assert_eq!(all.len(), 11);
+    for limit in [1, 2, 3, 10, 11, 12] {
+        assert_eq!(
+            ids(&walk(&backend, &team.admin, MEETINGS, limit).await),
+            all,
+            "limit {limit}"
+        );
+        assert_eq!(
+            ids(&walk(&backend, &team.member, MEETINGS, limit).await),
+            all,
+            "limit {limit}"
+        );
+    }
+
+    let mut met = Vec::new();
+    let mut next = format!("{MEETINGS}?limit=2");
+    loop {
+        let page = backend.get(&next).by(&team.admin).send().await.is(200).json();
+        met.extend(ids(page["items"].as_array().unwrap()));
+        // One on each side of where the walk is, and one is deleted that was met.
+        backend.meeting(&team, json!({"date": "2039-01-01T00:00:00Z"})).await;
+        backend.meeting(&team, json!({"date": "2031-03-02T09:00:00Z"})).await;
+        if let Some(old) = met.iter().rev().nth(1) {
+            backend
+                .delete(&format!("{MEETINGS}/{old}"))
+                .by(&team.admin)
+                .send()
+                .await;
+        }
+        match page["nextCursor"].as_str() {
+            Some(cursor) => next = format!("{MEETINGS}?limit=2&cursor={cursor}"),
+            None => break,
+        }
+    }
+    let distinct: BTreeSet<_> = met.iter().collect();
+    assert_eq!(distinct.len(), met.len(), "something was met twice");
+    assert!(all.iter().all(|id| distinct.contains(id)), "something was missed");
+}
+
+#[tokio::test]
+async fn pages_of_long_meetings_fit_an_answer_and_miss_none() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    // Escaped, each of these characters is six: the worst that an answer of 6 MB can be asked to hold.
+    let long = "\u{1}".repeat(150_000);
+    for _ in 0..12 {
+        backend.meeting(&team, json!({"transcript": long})).await;
+    }
+    let met = walk(&backend, &team.admin, MEETINGS, 100).await;
+    assert_eq!(met.len(), 12);
+    assert_eq!(ids(&met).into_iter().collect::<BTreeSet<_>>().len(), 12);
+    assert!(met.iter().all(|meeting| meeting["transcript"] == long.as_str()));
+}
+
+#[tokio::test]
+async fn a_cursor_shows_nobody_what_is_not_theirs() {
+    let backend = Backend::start().await;
+    let (team, other) = (backend.team("one").await, backend.team("two").await);
+    for _ in 0..3 {
+        backend.meeting(&team, json!({})).await;
+    }
+    let own = backend.meeting(&other, json!({"date": "2030-01-01T00:00:00Z"})).await;
+    let page = backend
+        .get(&format!("{MEETINGS}?limit=1"))
+        .by(&team.admin)
+        .send()
+        .await
+        .json();
+    let cursor = page["nextCursor"].as_str().unwrap();
+    assert_eq!(
+        listed(&backend, &other.admin, &format!("?cursor={cursor}")).await,
+        [id(&own)]
+    );
+}

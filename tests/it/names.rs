@@ -1,0 +1,242 @@
+//! One name end to end: a route's file, its binary, its entry in the router and its event are called the same, and all
+//! say the same method and path.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use local::lambda::{Lambda, Options, Outcome};
+use serde_json::{Value, json};
+use standardwebhooks::Webhook;
+
+use super::answer::Answer;
+use super::backend::{Backend, ROUTES, WEBHOOK_SECRET, binary, functions, invoke, workspace};
+
+/// The files of a folder with this extension: their names without it, and their text.
+fn files(folder: &str, extension: &str) -> BTreeMap<String, String> {
+    let folder = workspace().join(folder);
+    let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .filter(|path| path.extension().is_some_and(|end| end == extension))
+        .map(|path| {
+            (
+                path.file_stem().unwrap().to_str().unwrap().to_owned(),
+                fs::read_to_string(&path).unwrap(),
+            )
+        })
+        .collect()
+}
+
+/// The method and path of each function, as the router has them.
+fn routes() -> BTreeMap<String, String> {
+    ROUTES
+        .iter()
+        .map(|route| (route.function.clone(), route.key()))
+        .collect()
+}
+
+#[test]
+fn file_binary_router_and_event_have_the_same_names() {
+    let routes = routes();
+    let names: BTreeSet<_> = routes.keys().cloned().collect();
+    assert_eq!(ROUTES.iter().count(), names.len(), "a function serves two routes");
+    assert_eq!(names.len(), 17, "the contract has seventeen");
+    let sources: BTreeSet<_> = files("functions/src/bin", "rs").into_keys().collect();
+    assert_eq!(sources, names, "functions/src/bin and the router differ");
+    let mut events: BTreeSet<_> = files("tests/events", "json").into_keys().collect();
+    assert!(
+        events.remove("health-scheduled"),
+        "tests/events has no health-scheduled.json"
+    );
+    assert_eq!(events, names, "tests/events and the router differ");
+    for name in &names {
+        assert!(binary(name).is_file(), "cargo built no {name}");
+    }
+}
+
+#[test]
+fn each_says_the_same_method_and_path() {
+    let events = files("tests/events", "json");
+    for (name, source) in files("functions/src/bin", "rs") {
+        let route = &routes()[&name];
+        let doc = source.lines().next().unwrap();
+        assert!(
+            doc.starts_with(&format!("//! `{route}`")),
+            "{name}.rs begins with {doc:?} and serves {route}"
+        );
+        let call = format!("(\"{route}\", ");
+        let runs = source
+            .lines()
+            .any(|line| line.trim().starts_with("run") && line.contains(&call));
+        assert!(runs, "{name}.rs does not run {route}");
+
+        let event: Value = serde_json::from_str(&events[&name]).unwrap();
+        let context = &event["requestContext"];
+        assert_eq!(event["routeKey"], route.as_str(), "{name}.json");
+        assert_eq!(context["routeKey"], route.as_str(), "{name}.json");
+        let (method, path) = (
+            context["http"]["method"].as_str().unwrap(),
+            event["rawPath"].as_str().unwrap(),
+        );
+        let matched = ROUTES
+            .find(method, path)
+            .unwrap_or_else(|| panic!("{name}.json is for no route: {method} {path}"));
+        assert_eq!(matched.route.function, name, "{name}.json is for another function");
+        assert_eq!(context["http"]["path"], path, "{name}.json");
+        let parameters = event.get("pathParameters").cloned().unwrap_or_else(|| json!({}));
+        assert_eq!(parameters, json!(matched.parameters), "{name}.json");
+    }
+}
+
+#[test]
+fn a_route_file_holds_a_route_and_nothing_else() {
+    for (name, source) in files("functions/src/bin", "rs") {
+        let lines = source.lines().count();
+        assert!(lines < 40, "{name}.rs has {lines} lines");
+        let docs: Vec<_> = source.lines().take_while(|line| line.starts_with("//!")).collect();
+        assert_eq!(
+            docs.len(),
+            2,
+            "{name}.rs: method, path and what it does; why a retry is safe"
+        );
+        assert!(
+            docs[1].starts_with("//! Safe to repeat: "),
+            "{name}.rs does not say why a retry is safe"
+        );
+        let code = source
+            .lines()
+            .filter(|line| !line.starts_with("//"))
+            .collect::<Vec<_>>()
+            .join("\n");
+        for word in [
+            "sqlx",
+            "SELECT",
+            "INSERT",
+            "UPDATE",
+            "DELETE FROM",
+            "env::",
+            "loop",
+            "sleep",
+            "unwrap",
+            "expect(",
+            "StatusCode",
+            "tracing",
+            "#[cfg(test)]",
+            "std::thread",
+            "static ",
+        ] {
+            assert!(!code.contains(word), "{name}.rs has {word:?}");
+        }
+    }
+}
+
+/// A service on a database as `cargo local` leaves it: migrated and seeded.
+async fn seeded() -> Backend {
+    let backend = Backend::start().await;
+    backend.execute(include_str!("../../cli/src/seed.sql")).await;
+    backend
+}
+
+#[tokio::test]
+async fn every_event_is_answered_on_a_seeded_database() {
+    let good = BTreeMap::from([
+        ("invitations-create", 201),
+        ("meetings-create", 201),
+        ("meetings-delete", 204),
+        // Its time is long past.
+        ("meetings-webhook", 401),
+        ("tasks-create", 201),
+        ("tasks-delete", 204),
+        ("users-register", 201),
+    ]);
+    for (name, event) in files("tests/events", "json") {
+        let backend = seeded().await;
+        if name == "health-scheduled" {
+            let invocation = backend.invoke("health", event.into_bytes()).await;
+            let Outcome::Success(report) = invocation.outcome else {
+                panic!("{:?}", invocation.outcome)
+            };
+            assert_eq!(serde_json::from_slice::<Value>(&report).unwrap()["status"], "ok");
+            continue;
+        }
+        let answer = backend.send(&name, event.into_bytes(), false).await;
+        assert_eq!(
+            answer.status,
+            good.get(name.as_str()).copied().unwrap_or(200),
+            "{name}: {}",
+            answer.body
+        );
+        if let Some(items) = (answer.status == 200)
+            .then(|| answer.json()["items"].clone())
+            .and_then(|i| i.as_array().cloned())
+        {
+            assert!(!items.is_empty(), "{name}.json finds nothing of the seed");
+        }
+    }
+}
+
+/// Signed anew, it is about a meeting of the seed.
+#[tokio::test]
+async fn the_webhooks_event_is_good_but_for_its_age() {
+    let backend = seeded().await;
+    let mut event: Value = serde_json::from_str(&files("tests/events", "json")["meetings-webhook"]).unwrap();
+    let now = chrono::Utc::now().timestamp();
+    let headers = event["headers"].as_object().unwrap();
+    let prefix = if headers.contains_key("webhook-id") {
+        "webhook"
+    } else {
+        "svix"
+    };
+    let id = headers[&format!("{prefix}-id")].as_str().unwrap().to_owned();
+    let signer = Webhook::new(WEBHOOK_SECRET).unwrap();
+    let signature = signer
+        .sign(&id, now, event["body"].as_str().unwrap().as_bytes())
+        .unwrap();
+    event["headers"][format!("{prefix}-timestamp")] = json!(now.to_string());
+    event["headers"][format!("{prefix}-signature")] = json!(signature);
+    let changed = "SELECT count(*) FROM meetings WHERE version > 1";
+    assert_eq!(backend.number(changed).await, 0);
+    backend.send("meetings-webhook", event, false).await.is(200);
+    assert_eq!(backend.number(changed).await, 1);
+}
+
+/// `cargo lambda watch` sends a deadline of 1970, no authorizer and `$default` for a route key.
+#[tokio::test]
+async fn an_event_of_cargo_lambda_watch_is_answered() {
+    let backend = seeded().await;
+    for (name, event) in files("tests/events", "json") {
+        let mut event: Value = serde_json::from_str(&event).unwrap();
+        let Some(context) = event.get_mut("requestContext") else {
+            continue;
+        };
+        context["routeKey"] = json!("$default");
+        context.as_object_mut().unwrap().remove("authorizer");
+        event["routeKey"] = json!("$default");
+        let answer = backend.send(&name, event, false).await;
+        assert_eq!(
+            answer.status,
+            if name == "health" { 200 } else { 401 },
+            "{name}: {}",
+            answer.body
+        );
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_database_url_and_the_webhooks_secret_is_needed() {
+    let backend = seeded().await;
+    let mut bare = functions(backend.url());
+    for function in &mut bare {
+        let needed: BTreeSet<_> = function.env.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(needed, BTreeSet::from(["DATABASE_URL", "WEBHOOK_SECRET"]));
+        if function.name != "meetings-webhook" {
+            function.env.retain(|(name, _)| name == "DATABASE_URL");
+        }
+    }
+    let lambda = Lambda::start(bare, Options::default()).unwrap();
+    for (name, event) in files("tests/events", "json")
+        .into_iter()
+        .filter(|(name, _)| name.ends_with("-list"))
+    {
+        Answer::of(&name, invoke(&lambda, &name, event.into_bytes()).await).is(200);
+    }
+}

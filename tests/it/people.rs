@@ -1,0 +1,135 @@
+//! Callers: what the gateway would say about them, and their rows.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::backend::Backend;
+
+/// Somebody with a valid token, registered or not.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// The token's `sub`.
+    pub sub: String,
+    /// The token's `email`.
+    pub email: String,
+    /// The id of the row, nil before registration.
+    pub id: Uuid,
+}
+
+impl Person {
+    /// Somebody who has not registered.
+    pub fn stranger(name: &str) -> Self {
+        Self {
+            sub: format!("user_{name}"),
+            email: format!("{name}@example.com"),
+            id: Uuid::nil(),
+        }
+    }
+
+    /// The claims of their token.
+    pub fn claims(&self) -> Value {
+        json!({
+            "iss": "https://idp.example.com",
+            "aud": "seer",
+            "sub": self.sub,
+            "email": self.email,
+            "name": self.sub.trim_start_matches("user_"),
+            "exp": 4_000_000_000_u64,
+        })
+    }
+}
+
+/// An admin and somebody on the admin's team.
+#[derive(Clone, Debug)]
+pub struct Team {
+    /// Leads the team.
+    pub admin: Person,
+    /// Is on it.
+    pub member: Person,
+}
+
+impl Backend {
+    /// Registers somebody as they are.
+    pub async fn register(&self, mut person: Person) -> Person {
+        let user = self.post("/api/users/register").by(&person).send().await.is(201).json();
+        person.id = id(&user);
+        person
+    }
+
+    /// A new admin, with a team of their own.
+    pub async fn admin(&self, name: &str) -> Person {
+        self.register(Person::stranger(name)).await
+    }
+
+    /// A new member of an admin's team.
+    pub async fn member(&self, admin: &Person, name: &str) -> Person {
+        let person = Person::stranger(name);
+        let invitation = json!({ "email": person.email });
+        self.post("/api/users/invite")
+            .by(admin)
+            .json(&invitation)
+            .send()
+            .await
+            .is(201);
+        self.register(person).await
+    }
+
+    /// A new team of two.
+    pub async fn team(&self, name: &str) -> Team {
+        let admin = self.admin(&format!("{name}-admin")).await;
+        let member = self.member(&admin, &format!("{name}-member")).await;
+        Team { admin, member }
+    }
+
+    /// A new meeting of the team's admin with its member; `more` wins over what it would have.
+    pub async fn meeting(&self, team: &Team, more: Value) -> Value {
+        let body = meeting(team.member.id, more);
+        self.post("/api/meetings")
+            .by(&team.admin)
+            .json(&body)
+            .send()
+            .await
+            .is(201)
+            .json()
+    }
+
+    /// A new task of a meeting.
+    pub async fn task(&self, by: &Person, meeting: Uuid, more: Value) -> Value {
+        let body = with(json!({ "text": "Send the figures" }), more);
+        self.post(&format!("/api/meetings/{meeting}/tasks"))
+            .by(by)
+            .json(&body)
+            .send()
+            .await
+            .is(201)
+            .json()
+    }
+}
+
+/// The smallest body of a new meeting with `team_member`, and more.
+pub fn meeting(team_member: Uuid, more: Value) -> Value {
+    let body = json!({
+        "title": "Weekly 1:1",
+        "teamMemberId": team_member,
+        "date": "2031-03-04T09:30:00Z",
+        "duration": 30,
+    });
+    with(body, more)
+}
+
+/// An object with another's members in it, which win; null for none.
+pub fn with(mut object: Value, more: Value) -> Value {
+    for (name, value) in more.as_object().into_iter().flatten() {
+        object[name] = value.clone();
+    }
+    object
+}
+
+/// The id of something that was answered.
+pub fn id(value: &Value) -> Uuid {
+    value["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no id in {value}"))
+        .parse()
+        .unwrap()
+}
