@@ -2,13 +2,15 @@
 //!
 //! Everything is thrown away after, except the report in the target folder. Needs nothing but what `cargo local` needs.
 
+mod peers;
+
 use std::io::{Write as _, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use local::faults::{Ground, Played, Scenario, Size, catalogue, missing, play, table};
+use local::faults::{Ground, Line, Played, Scenario, Size, catalogue, for_peers, missing, page, play, table};
 
 use crate::checkout::{Checkout, cargo};
 
@@ -21,65 +23,122 @@ pub(crate) struct Arguments {
     /// What chance begins from: the same seed asks the same
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Few requests and short outages, as in `cargo test`
+    /// Play the read faults against the designs of tests/peers, too, and nothing else
     #[arg(long)]
-    small: bool,
+    peers: bool,
 }
+
+/// A scenario's name, and what came of it or why it was not played.
+type Reported = (String, Result<Played, String>);
 
 /// Plays what was asked for.
 ///
 /// # Errors
 /// A scenario that could not be played, or an answer or a row that breaks a promise.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
-    let size = if arguments.small { Size::Small } else { Size::Full };
-    let wanted = |scenario: &Scenario| {
-        arguments.only.is_empty() || arguments.only.iter().any(|only| scenario.name.contains(only.as_str()))
+    let all = if arguments.peers {
+        for_peers()
+    } else {
+        catalogue(Size::Full)
     };
-    let scenarios: Vec<Scenario> = catalogue(size).into_iter().filter(wanted).collect();
-    ensure!(!scenarios.is_empty(), "no scenario has such a name: {}", names(size));
+    let names: Vec<_> = all.iter().map(|scenario| scenario.name).collect();
+    let mut scenarios = all.clone();
+    if !arguments.only.is_empty() {
+        scenarios.retain(|scenario| arguments.only.iter().any(|only| scenario.name.contains(only.as_str())));
+    }
+    ensure!(
+        !scenarios.is_empty(),
+        "no scenario has such a name: there are {}",
+        names.join(", ")
+    );
+
     let checkout = Checkout::here().await?;
-    let ground = Ground {
+    let ours = Ground {
         binaries: build(&checkout).await?,
         root: checkout.root.clone(),
         peer: None,
+        path: None,
     };
-
-    let mut lines: Vec<(&str, Result<Played, &str>)> = Vec::new();
+    let mut reported: Vec<Reported> = Vec::new();
     for (number, scenario) in scenarios.iter().enumerate() {
-        if let Some(why) = missing(&scenario.stage) {
-            lines.push((scenario.name, Err(why)));
-            continue;
-        }
-        let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {prefix} {msg}")?);
-        bar.set_prefix(format!("{}/{} {}", number + 1, scenarios.len(), scenario.name));
-        let told = |answered| {
-            bar.set_message(format!("{answered} answered"));
-            bar.tick();
-        };
-        let played = play(scenario, &ground, arguments.seed, told).await;
-        bar.finish_and_clear();
-        lines.push((scenario.name, Ok(played.with_context(|| scenario.name.to_owned())?)));
+        let label = format!("{}/{} {}", number + 1, scenarios.len(), scenario.name);
+        let line = one(scenario, &ours, arguments.seed, label).await?;
+        reported.push((scenario.name.to_owned(), line));
     }
+    if arguments.peers {
+        play_peers(&checkout, &ours, &scenarios, arguments.seed, &mut reported).await?;
+    }
+    report(&checkout, arguments.seed, &reported)
+}
 
-    let shown: Vec<_> = lines
+/// Plays one scenario with a line of progress.
+async fn one(scenario: &Scenario, ground: &Ground, seed: u64, label: String) -> Result<Result<Played, String>> {
+    if let Some(why) = missing(&scenario.stage) {
+        return Ok(Err(why.to_owned()));
+    }
+    let style = ProgressStyle::with_template("{spinner} {prefix}  {msg}  {elapsed}")?;
+    let bar = ProgressBar::new_spinner().with_style(style).with_prefix(label.clone());
+    let told = |answered| {
+        bar.set_message(format!("{answered} answered"));
+        bar.tick();
+    };
+    let played = play(scenario, ground, seed, told).await;
+    bar.finish_and_clear();
+    Ok(Ok(played.context(label)?))
+}
+
+async fn play_peers(
+    checkout: &Checkout,
+    ours: &Ground,
+    scenarios: &[Scenario],
+    seed: u64,
+    reported: &mut Vec<Reported>,
+) -> Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "where programs are, not Seer's configuration")]
+    let path = std::env::var("PATH").unwrap_or_default();
+    for peer in peers::listed(checkout)? {
+        let built = peer.build(checkout, &path).await;
+        for scenario in scenarios {
+            let name = format!("{}: {}", peer.name, scenario.name);
+            let line = match &built {
+                Ok(program) => {
+                    let ground = Ground {
+                        peer: Some(program.clone()),
+                        path: Some(path.clone()),
+                        ..ours.clone()
+                    };
+                    one(scenario, &ground, seed, name.clone()).await?
+                }
+                Err(why) => Err(format!("{why:#}")),
+            };
+            reported.push((name, line));
+        }
+    }
+    Ok(())
+}
+
+/// Prints the table and writes the page.
+fn report(checkout: &Checkout, seed: u64, reported: &[Reported]) -> Result<()> {
+    let lines: Vec<Line<'_>> = reported
         .iter()
-        .map(|(name, line)| (*name, line.as_ref().map_err(|why| *why)))
+        .map(|(name, line)| (name.as_str(), line.as_ref().map_err(String::as_str)))
         .collect();
-    let _ = write!(stdout(), "{}", table(&shown));
-    let wrong = lines
-        .iter()
-        .filter_map(|(_, line)| line.as_ref().ok())
-        .map(|played| played.verdict.wrong.len());
-    let wrong: usize = wrong.sum();
+    let path = checkout.target.join("faults/report.html");
+    write_page(&path, &page(&format!("Release binaries, seed {seed}."), &lines))?;
+    let _ = writeln!(stdout(), "{}\nreport: {}", table(&lines), path.display());
+    let played = lines.iter().filter_map(|(_, line)| line.as_ref().ok());
+    let wrong: usize = played.map(|played| played.verdict.wrong.len()).sum();
     if wrong > 0 {
         bail!("{wrong} promises were broken");
     }
     Ok(())
 }
 
-fn names(size: Size) -> String {
-    let names: Vec<_> = catalogue(size).iter().map(|scenario| scenario.name).collect();
-    names.join(", ")
+fn write_page(path: &Path, html: &str) -> Result<()> {
+    let folder = path.parent().context("the report has no folder")?;
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(path, html))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The functions as they are deployed: their figures are the ones that count.
@@ -91,5 +150,5 @@ async fn build(checkout: &Checkout) -> Result<PathBuf> {
         .kill_on_drop(true);
     let status = command.status().await.context("cannot run cargo")?;
     ensure!(status.success(), "the functions do not build: see above");
-    Ok(Path::new(&checkout.target).join("release"))
+    Ok(checkout.target.join("release"))
 }

@@ -128,3 +128,74 @@ fn refusal(answer: &Answer, text: &str) -> Result<Seen, &'static str> {
 fn broken(what: String) -> (Seen, Option<Answer>) {
     (Seen::Broken(what), None)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn seen(status: u16, retry_after: bool, content_type: &str, body: Value) -> Seen {
+        let mut headers = json!({"content-type": content_type});
+        if retry_after {
+            headers["retry-after"] = json!("1");
+        }
+        let event = json!({"statusCode": status, "headers": headers, "body": body.to_string()});
+        judge(&Outcome::Success(event.to_string().into()), &[200]).0
+    }
+
+    fn problem(status: u16, kind: &str, detail: &str) -> Value {
+        let kind = format!("urn:seer:problem:{kind}");
+        json!({"type": kind, "title": "T", "status": status, "detail": detail, "requestId": "r"})
+    }
+
+    const JSON: &str = "application/problem+json";
+
+    #[test]
+    fn failures_that_the_contract_knows_are_told_apart() {
+        let unavailable = problem(503, "database-unavailable", "Try again.");
+        assert_eq!(seen(503, true, JSON, unavailable), Seen::Refused);
+        assert_eq!(
+            seen(503, true, JSON, problem(503, "commit-unknown", "Look.")),
+            Seen::Unknown
+        );
+        assert_eq!(
+            seen(409, true, JSON, problem(409, "idempotency-key-in-use", "Wait.")),
+            Seen::Running
+        );
+        assert_eq!(seen(200, false, "application/json", json!({})), Seen::Served(200));
+    }
+
+    #[test]
+    fn everything_else_is_broken() {
+        let unavailable = || problem(503, "database-unavailable", "Try again.");
+        let mut nameless = unavailable();
+        nameless["requestId"] = json!("");
+        let broken = [
+            seen(503, false, JSON, unavailable()),
+            seen(503, true, "application/json", unavailable()),
+            seen(503, true, JSON, nameless),
+            seen(500, false, JSON, problem(500, "internal", "Our mistake.")),
+            seen(404, false, JSON, problem(404, "not-found", "There is none.")),
+            seen(
+                503,
+                true,
+                JSON,
+                problem(503, "database-unavailable", "FATAL: terminating connection"),
+            ),
+            seen(
+                503,
+                true,
+                JSON,
+                problem(503, "database-unavailable", "connect to 127.0.0.1 failed"),
+            ),
+            judge(&Outcome::Success("null".into()), &[200]).0,
+            judge(&Outcome::TimedOut, &[200]).0,
+            judge(&Outcome::FunctionError("{}".into()), &[200]).0,
+        ];
+        for (number, seen) in broken.into_iter().enumerate() {
+            assert!(matches!(seen, Seen::Broken(_)), "{number}: {seen:?}");
+        }
+    }
+}

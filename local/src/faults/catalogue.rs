@@ -66,6 +66,26 @@ pub fn catalogue(size: Size) -> Vec<Scenario> {
     .concat()
 }
 
+/// What other designs play too: reads, and few rounds of what costs most of them a timeout each.
+pub fn for_peers() -> Vec<Scenario> {
+    let names = [
+        "terminated-while-frozen",
+        "blackholed-while-frozen",
+        "stopped-2s-reads",
+        "cold-150",
+    ];
+    let mut all = catalogue(Size::Full);
+    all.retain(|scenario| names.contains(&scenario.name));
+    for scenario in &mut all {
+        if let Load::Rounds { rounds, .. } = &mut scenario.load
+            && scenario.name == "blackholed-while-frozen"
+        {
+            *rounds = 4;
+        }
+    }
+    all
+}
+
 /// A scenario on the default stage.
 fn scenario(name: &'static str, about: &'static str, load: Load, strikes: Vec<Strike>) -> Scenario {
     Scenario {

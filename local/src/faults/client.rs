@@ -115,6 +115,11 @@ impl Client {
         self.wrong.push(format!("client {}: {}", self.number, what.into()));
     }
 
+    /// The time a client takes between two requests.
+    pub(super) async fn pause(&mut self) {
+        sleep(Duration::from_millis(self.random.u64(0..40))).await;
+    }
+
     /// Sends a read until it is answered or refused too often.
     pub(super) async fn read(&mut self, call: Call) -> Result<Option<Answer>> {
         match self.ask(&call, false).await? {

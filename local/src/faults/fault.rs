@@ -57,6 +57,9 @@ pub enum Fault {
     Stopped(Shutdown),
     /// The server's processes are killed, and it recovers when lifted.
     Crashed,
+    /// The server acknowledges commits before it has written them: what follows with a crash is loss, by the operator's
+    /// own choice. For proving the oracle, and no promise of the product's.
+    CommitsUnflushed,
     /// The primary is killed and the standby promoted; for good.
     FailedOver,
     /// The server takes no writes.
@@ -94,6 +97,7 @@ impl fmt::Display for Fault {
             Self::CutCommit(Cut::BeforeAcknowledgement) => to.write_str("COMMIT's reply cut"),
             Self::Stopped(how) => write!(to, "stopped ({how:?})"),
             Self::Crashed => to.write_str("crashed"),
+            Self::CommitsUnflushed => to.write_str("commits unflushed"),
             Self::FailedOver => to.write_str("primary killed, standby promoted"),
             Self::ReadOnly => to.write_str("read-only"),
             Self::SlotsTaken => to.write_str("slots taken"),
@@ -137,8 +141,18 @@ impl Fault {
             Self::Delay(delay) => scene.proxy.set_delay(delay, delay),
             Self::Terminate(whose) => terminate(scene, whose).await?,
             Self::CutCommit(cut) => scene.proxy.cut_commits(cut, 1),
-            Self::Stopped(how) => scene.server().stop(how).await?,
+            Self::Stopped(how) => {
+                scene.server().stop(how).await?;
+                // Where the server was, nothing listens; the proxy would accept, and then reset.
+                scene.proxy.set_door(Door::Refused).await;
+            }
             Self::Crashed => scene.server().kill().await?,
+            Self::CommitsUnflushed => {
+                for (parameter, value) in [("synchronous_commit", "off"), ("wal_writer_delay", "10s")] {
+                    scene.server().set(parameter, value).await?;
+                }
+                scene.server().reload().await?;
+            }
             Self::FailedOver => {
                 scene.server().kill().await?;
                 scene.promote().await?;
@@ -195,7 +209,11 @@ impl Struck {
                 surroundings.set_resolvable(true)?;
             }
             Fault::Delay(_) => scene.proxy.set_delay(Duration::ZERO, Duration::ZERO),
-            Fault::Stopped(_) | Fault::Crashed => scene.server().start().await?,
+            Fault::Stopped(_) => {
+                scene.server().start().await?;
+                scene.proxy.set_door(Door::Open).await;
+            }
+            Fault::Crashed => scene.server().start().await?,
             Fault::ReadOnly => read_only(scene, false).await?,
             Fault::PasswordRotated => {
                 let back = "DO $$ BEGIN EXECUTE format('ALTER ROLE fleet PASSWORD %L', (SELECT rolpassword FROM kept)); END $$";
@@ -220,6 +238,7 @@ impl Struck {
             | Fault::Silence
             | Fault::Terminate(_)
             | Fault::CutCommit(_)
+            | Fault::CommitsUnflushed
             | Fault::FailedOver
             | Fault::SlotsTaken
             | Fault::Migrated

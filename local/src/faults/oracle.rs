@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::client::Client;
 use super::fault::SESSIONS;
 use super::scene::Scene;
-use super::team::{Fate, Trace};
+use super::team::{Deed, Fate, Team, Trace};
 
 /// `idle_in_transaction_session_timeout`, statement timeouts and the server's own clean-up fit into this.
 const LEFT_BEHIND: Duration = Duration::from_secs(20);
@@ -105,7 +105,7 @@ pub(super) async fn compare(scene: &Scene, clients: &mut [Client]) -> Result<Ver
         .await?,
     };
     for client in clients {
-        deeds(client, &counted, &mut verdict);
+        deeds(&client.team, &client.deeds, &counted, &mut verdict);
         for (id, known) in client.team.meetings.iter().filter(|(id, _)| client.team.knows(id)) {
             let Some(row) = rows.get(id) else {
                 verdict.lose(format!("meeting {id}: {known:?}"));
@@ -132,6 +132,7 @@ pub(super) async fn compare(scene: &Scene, clients: &mut [Client]) -> Result<Ver
     Ok(verdict)
 }
 
+#[derive(Default)]
 struct Counted {
     meetings: Counts,
     changes: Counts,
@@ -141,9 +142,8 @@ struct Counted {
 }
 
 /// Counts what each write left, unless what it belonged to was deleted since.
-fn deeds(client: &Client, counted: &Counted, verdict: &mut Verdict) {
-    let team = &client.team;
-    for deed in &client.deeds {
+fn deeds(team: &Team, deeds: &[Deed], counted: &Counted, verdict: &mut Verdict) {
+    for deed in deeds {
         let (counts, meeting) = match &deed.trace {
             Trace::Meeting => (&counted.meetings, None),
             Trace::Change(meeting) => (&counted.changes, Some(meeting)),
@@ -210,4 +210,66 @@ pub(super) async fn left_behind(scene: &Scene) -> Result<Vec<String>> {
         ));
     }
     Ok(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::team::Meeting;
+    use super::*;
+
+    /// What is found of one write of this fate that is there so often.
+    fn judged(trace: Trace, fate: Fate, found: i64) -> Verdict {
+        let known = ("m".to_owned(), Meeting::default());
+        let team = Team {
+            meetings: [known].into(),
+            ..Team::default()
+        };
+        let scope = if matches!(trace, Trace::Change(_)) { "m" } else { "" };
+        let counts: Counts = [((scope.to_owned(), "1-1".to_owned()), found)].into();
+        let counted = Counted {
+            changes: counts.clone(),
+            users: counts,
+            ..Counted::default()
+        };
+        let deed = Deed {
+            marker: "1-1".to_owned(),
+            trace,
+            fate,
+        };
+        let mut verdict = Verdict::default();
+        deeds(&team, &[deed], &counted, &mut verdict);
+        verdict
+    }
+
+    #[test]
+    fn each_write_is_there_as_often_as_its_client_was_told() {
+        for trace in [Trace::User, Trace::Change("m".to_owned())] {
+            for (fate, found) in [
+                (Fate::Done, 1),
+                (Fate::Absent, 0),
+                (Fate::Unknown, 0),
+                (Fate::Unknown, 1),
+            ] {
+                assert_eq!(
+                    judged(trace.clone(), fate, found),
+                    Verdict::default(),
+                    "{fate:?} {found}"
+                );
+            }
+            assert_eq!(judged(trace.clone(), Fate::Done, 0).lost, 1);
+            for fate in [Fate::Done, Fate::Absent, Fate::Unknown] {
+                assert_eq!(judged(trace.clone(), fate, 2).duplicated, 1, "{fate:?}");
+            }
+            let refused = judged(trace, Fate::Absent, 1);
+            assert_eq!((refused.lost, refused.duplicated, refused.wrong.len()), (0, 0, 1));
+        }
+    }
+
+    #[test]
+    fn what_went_with_its_meeting_is_not_lost() {
+        assert_eq!(
+            judged(Trace::Change("deleted".to_owned()), Fate::Done, 1),
+            Verdict::default()
+        );
+    }
 }

@@ -102,11 +102,15 @@ pub async fn play(scenario: &Scenario, ground: &Ground, seed: u64, progress: imp
         }
     }
 
-    let mut verdict = oracle::compare(&scene, &mut clients).await?;
     let counts = scene.proxy.counts();
-    if !scene.peer {
+    // Other designs wrote nothing and promised nothing.
+    let verdict = if scene.peer {
+        Verdict::default()
+    } else {
+        let mut verdict = oracle::compare(&scene, &mut clients).await?;
         verdict.wrong.extend(oracle::left_behind(&scene).await?);
-    }
+        verdict
+    };
     let entries = history.entries().split_off(setting);
     let spans = history.spans();
     let mut played = Played {
@@ -121,7 +125,7 @@ pub async fn play(scenario: &Scenario, ground: &Ground, seed: u64, progress: imp
         opened: counts.opened - before.opened,
     };
     let cuts = counts.cut - before.cut;
-    for expectation in &scenario.expectations {
+    for expectation in scenario.expectations.iter().filter(|_| !scene.peer) {
         played.hold_against(*expectation, cuts);
     }
     Ok(played)
@@ -247,6 +251,7 @@ async fn run(
                     let (mut done, mut afterwards) = (0, 0);
                     while done < requests || afterwards < AFTERWARDS {
                         client.act(kind).await?;
+                        client.pause().await;
                         done += 1;
                         afterwards += usize::from(over.load(Ordering::Relaxed));
                     }

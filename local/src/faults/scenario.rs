@@ -83,13 +83,3 @@ pub struct Scenario {
     /// What must come of it.
     pub expectations: Vec<Expectation>,
 }
-
-impl Scenario {
-    /// Whether other designs can play it: it asks for `GET /api/meetings/{id}` and nothing else.
-    pub fn is_for_peers(&self) -> bool {
-        match self.load {
-            Load::Steady { kind, .. } | Load::Rounds { kind, .. } => kind == Kind::Get,
-            Load::Burst { .. } => true,
-        }
-    }
-}

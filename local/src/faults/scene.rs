@@ -29,6 +29,9 @@ pub(super) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 /// The functions' timeout in `template.yaml`.
 const TIMEOUT: Duration = Duration::from_secs(28);
 
+/// Other designs' timeout: most of them wait for nothing until it.
+const PEER_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Connections that a pooler keeps to the server.
 const POOL: u16 = 20;
 
@@ -78,8 +81,10 @@ pub struct Ground {
     pub root: PathBuf,
     /// The folder of the functions' binaries.
     pub binaries: PathBuf,
-    /// Another design's binary, which serves `meetings-get` alone.
+    /// Another design's program, which serves `meetings-get` alone.
     pub peer: Option<PathBuf>,
+    /// `PATH` for that program.
+    pub path: Option<String>,
 }
 
 /// One scenario's surroundings. Dropping it ends everything in it.
@@ -132,9 +137,12 @@ impl Scene {
             Ipv4Addr::LOCALHOST.to_string()
         };
         let port = proxy.address().port();
-        // Without TLS, which would hide COMMIT from the proxy.
-        let mut url = format!("postgres://{ROLE}:{password}@{host}:{port}/seer?sslmode=disable");
-        if stage.pooler && ground.peer.is_none() {
+        // Without TLS, which would hide COMMIT from the proxy; another design's driver has its own words for that.
+        let mut url = format!("postgres://{ROLE}:{password}@{host}:{port}/seer");
+        if ground.peer.is_none() {
+            url.push_str("?sslmode=disable");
+        }
+        if stage.pooler {
             url.push_str("&pgbouncer=true");
         }
         let routes = Routes::from_manifest(&ground.root.join("Cargo.toml"))?;
@@ -145,7 +153,11 @@ impl Scene {
                 ("DATABASE_URL".to_owned(), url.clone()),
                 ("WEBHOOK_SECRET".to_owned(), WEBHOOK_SECRET.to_owned()),
             ];
-            function.timeout = TIMEOUT;
+            function.timeout = if ground.peer.is_some() { PEER_TIMEOUT } else { TIMEOUT };
+            // Another design's program may need its interpreter.
+            function
+                .env
+                .extend(ground.path.iter().map(|path| ("PATH".to_owned(), path.clone())));
             function.max_concurrency = stage.concurrency;
             function.snap_start = stage.snap_start;
             match &surroundings {

@@ -11,7 +11,7 @@ use super::run::Played;
 /// A scenario that was played, or why it was not.
 pub type Line<'a> = (&'a str, Result<&'a Played, &'a str>);
 
-const HEADER: [&str; 10] = [
+pub(super) const HEADER: [&str; 10] = [
     "fault",
     "requests",
     "ok",
@@ -36,18 +36,7 @@ pub fn table(lines: &[Line<'_>]) -> String {
     }
     for (name, line) in lines {
         match line {
-            Ok(played) => table.add_row([
-                (*name).to_owned(),
-                played.entries.len().to_string(),
-                played.served().to_string(),
-                played.refused().to_string(),
-                played.broken().to_string(),
-                time(played.slowest()),
-                played.recovery.map_or_else(|| "–".to_owned(), time),
-                played.verdict.lost.to_string(),
-                played.verdict.duplicated.to_string(),
-                played.peak.to_string(),
-            ]),
+            Ok(played) => table.add_row([vec![(*name).to_owned()], cells(played)].concat()),
             Err(why) => table.add_row([(*name).to_owned(), format!("skipped: {why}")]),
         };
     }
@@ -63,6 +52,21 @@ pub fn table(lines: &[Line<'_>]) -> String {
         }
     }
     text
+}
+
+/// What a line says of a scenario that was played.
+pub(super) fn cells(played: &Played) -> Vec<String> {
+    vec![
+        played.entries.len().to_string(),
+        played.served().to_string(),
+        played.refused().to_string(),
+        played.broken().to_string(),
+        time(played.slowest()),
+        played.recovery.map_or_else(|| "–".to_owned(), time),
+        played.verdict.lost.to_string(),
+        played.verdict.duplicated.to_string(),
+        played.peak.to_string(),
+    ]
 }
 
 /// A time for people: milliseconds below a second.

@@ -1,0 +1,90 @@
+//! The designs that people use today, as `tests/peers/peers.toml` lists them: built, to be played like ours.
+//!
+//! One whose programs are not installed, or that does not build, is left out and says so.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+use tokio::process::Command;
+
+use crate::checkout::{Checkout, cargo};
+
+/// One design.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    needs: Vec<String>,
+    build: Vec<Vec<String>>,
+    executable: Vec<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    peer: Vec<Peer>,
+}
+
+/// Where the list and the designs are.
+fn folder(checkout: &Checkout) -> PathBuf {
+    checkout.root.join("tests/peers")
+}
+
+/// Every design of the list.
+///
+/// # Errors
+/// No list, or one that cannot be read.
+pub(crate) fn listed(checkout: &Checkout) -> Result<Vec<Peer>> {
+    let path = folder(checkout).join("peers.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let file: File = toml::from_str(&text).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(file.peer)
+}
+
+impl Peer {
+    /// Builds the design and gives its program.
+    ///
+    /// # Errors
+    /// What is not installed, or the command that fails.
+    pub(crate) async fn build(&self, checkout: &Checkout, path: &str) -> Result<PathBuf> {
+        let is_there = |program: &String| std::env::split_paths(path).any(|folder| folder.join(program).is_file());
+        if let Some(program) = self.needs.iter().find(|program| !is_there(program)) {
+            bail!("{program} is not installed");
+        }
+        let folder = folder(checkout);
+        for command in &self.build {
+            run(command, &folder).await?;
+        }
+        let executable = self.executable.first().context("it names no executable")?;
+        let executable = folder.join(executable);
+        executable
+            .canonicalize()
+            .with_context(|| format!("there is no {}", executable.display()))
+    }
+}
+
+async fn run(words: &[String], folder: &Path) -> Result<()> {
+    let (program, arguments) = words.split_first().context("an empty build command")?;
+    let mut command = if program == "cargo" {
+        cargo()
+    } else {
+        Command::new(program)
+    };
+    let output = command
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .with_context(|| format!("cannot run {program}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "`{}` failed: {}",
+            words.join(" "),
+            said.lines().last().unwrap_or_default()
+        );
+    }
+    Ok(())
+}

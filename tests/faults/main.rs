@@ -1,0 +1,124 @@
+//! Every fault of the catalogue once, with a small load: the functions' own binaries in a fleet, on a real PostgreSQL
+//! behind a proxy that fails. Nothing here asserts a time.
+//!
+//! `cargo seer faults` plays the same at full size and reports figures. Here each scenario is a test of its name.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use local::faults::{Expectation, Fault, Ground, Kind, Load, Played, Scenario, Size, Stage, Strike};
+use local::faults::{catalogue, missing, play};
+
+/// What chance begins from: every run asks the same.
+const SEED: u64 = 1;
+
+async fn played(scenario: &Scenario) -> Option<Played> {
+    if let Some(why) = missing(&scenario.stage) {
+        println!("{} is skipped: {why}", scenario.name);
+        return None;
+    }
+    let ground = Ground {
+        root: Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned(),
+        binaries: Path::new(env!("CARGO_BIN_EXE_health")).parent().unwrap().to_owned(),
+        peer: None,
+        path: None,
+    };
+    Some(play(scenario, &ground, SEED, |_| ()).await.unwrap())
+}
+
+async fn holds(name: &str) {
+    let scenario = catalogue(Size::Small)
+        .into_iter()
+        .find(|scenario| scenario.name == name);
+    if let Some(played) = played(&scenario.unwrap()).await {
+        assert_eq!(played.verdict.wrong, Vec::<String>::new());
+        assert_eq!(
+            (played.verdict.lost, played.verdict.duplicated, played.broken()),
+            (0, 0, 0)
+        );
+    }
+}
+
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                holds(&stringify!($name).replace('_', "-")).await;
+            }
+        )*
+
+        #[test]
+        fn no_scenario_is_left_out() {
+            let tested: Vec<_> = [$(stringify!($name)),*].map(|name| name.replace('_', "-")).into();
+            let all: Vec<_> = catalogue(Size::Small).iter().map(|scenario| scenario.name.to_owned()).collect();
+            assert_eq!(tested, all);
+        }
+    };
+}
+
+scenarios! {
+    terminated_while_frozen
+    terminated_while_frozen_briefly
+    blackholed_while_frozen
+    blackholed_while_frozen_writes
+    refused
+    reset
+    syn_swallowed
+    name_gone
+    connections_reset
+    blackholed_in_use
+    slow_to_connect
+    latency_and_jitter
+    terminated_mid_query
+    terminated_in_transaction
+    restarted
+    restarted_in_order
+    stopped_2s
+    stopped_2s_reads
+    crashed
+    failed_over
+    read_only
+    password_rotated
+    migrated
+    locked
+    commit_cut_before
+    commit_cut_after
+    commit_reply_cut
+    cold_150
+    slots_taken
+    environments_lost
+    down_at_cold_start
+    many_at_once
+    restored_from_snapshot
+    environments_retired
+    behind_pgbouncer
+    clock_jumps
+}
+
+/// A server that acknowledges what it has not written, and then crashes, loses acknowledged writes. The oracle has to
+/// see it: everything above rests on that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_really_loses_is_seen() {
+    let strike = |after, fault| Strike {
+        after,
+        faults: vec![fault],
+        hold: Duration::ZERO,
+    };
+    let scenario = Scenario {
+        name: "lying",
+        about: "",
+        stage: Stage::default(),
+        cold: false,
+        load: Load::Steady {
+            clients: 2,
+            requests: 10,
+            kind: Kind::Writes,
+        },
+        strikes: vec![strike(0, Fault::CommitsUnflushed), strike(15, Fault::Crashed)],
+        expectations: vec![Expectation::NothingRefused],
+    };
+    let played = played(&scenario).await.unwrap();
+    assert!(played.verdict.lost > 0, "{:?}", played.verdict);
+}
