@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Runs the README: its commands on the backend that its own `cargo local` starts, compared with what it says they print.
 
-In README.md, every line after `$ ` in a ```console block is run, all of them in one shell, and must print the lines that
-follow it, where … stands for any text. The lines beginning with `cargo local` and `cargo lambda watch` in ```sh blocks
-are started first and ended by Ctrl-C, after which nothing they started may still run. The route table must name what
-the router in Cargo.toml does. Linux only, because /proc tells what still runs. Needs curl, and cargo-lambda on the PATH.
+In README.md, every line after `$ ` in a ```console block is run and must print the lines that follow it, where … stands
+for any text. `cargo local` and `cargo lambda watch` stand in ```sh blocks; each is started where it stands and ended at
+the end by Ctrl-C, after which nothing it started may still run. Variables live from one of the two to the next. Every
+event in tests/events must get its answer from cargo-lambda too, and the route table must be the router's.
+
+Linux only, because /proc tells what still runs. Needs curl, and cargo-lambda on the PATH.
 """
 
+import json
 import os
 import re
 import shlex
@@ -41,13 +44,13 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(r"^```%s\n(.*?)^```" % language, text, re.DOTALL | re.MULTILINE)
 
 
-def only_line(text: str, beginning: str) -> list[str]:
-    """The one command of the README's sh blocks that begins so, without its comment."""
-    lines = [line for block in blocks(text, "sh") for line in block.splitlines()]
-    found = [shlex.split(line, comments=True) for line in lines if line.startswith(beginning)]
+def split_at(text: str, beginning: str) -> tuple[str, list[str], str]:
+    """The one line of the README that is this command, without its comment, and what stands before and after it."""
+    found = list(re.finditer(r"^%s\b.*$" % beginning, text, re.MULTILINE))
     if len(found) != 1:
-        raise Wrong("README.md should have one line `%s…` in a sh block, not %d" % (beginning, len(found)))
-    return found[0]
+        raise Wrong("README.md should have one line `%s…`, not %d" % (beginning, len(found)))
+    line = found[0]
+    return text[: line.start()], shlex.split(line.group(), comments=True), text[line.end() :]
 
 
 def steps(block: str) -> list[tuple[str, str]]:
@@ -72,19 +75,33 @@ def fits(printed: str, expected: str) -> bool:
 def run_blocks(text: str) -> None:
     """Runs the console blocks in one shell and compares."""
     every = [step for block in blocks(text, "console") for step in steps(block)]
-    if not every:
-        raise Wrong("README.md has no console block to run")
     end = "-- %s" % uuid.uuid4()
     script = "".join("%s\necho; echo '%s'\n" % (command, end) for command, _ in every)
     done = subprocess.run(
         ["bash", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=ROOT, timeout=STARTS_WITHIN
     )
-    outputs = done.stdout.decode().split(end)
+    outputs = done.stdout.decode().replace("\r\n", "\n").split(end)
     for (command, expected), printed in zip(every, outputs):
-        print("$ %s" % command, end="")
+        print("$ %s" % command, end="", flush=True)
         if not fits(printed, expected):
             raise Wrong("it printed\n%s\nand README.md says\n%s" % (printed.strip(), expected.strip()))
-    print("%d commands of the README print what it says" % len(every))
+    print("%d commands print what the README says" % len(every))
+
+
+def invoke_events() -> None:
+    """Sends every event to its function through cargo-lambda. What each answers exactly is for tests/it to say: here
+    no function may fail, whatever earlier runs have left in the database."""
+    at = ["-A", "127.0.0.1", "-P", "9010"]
+    for event in sorted((ROOT / "tests/events").glob("*.json")):
+        function = event.stem.removesuffix("-scheduled")
+        command = ["cargo", "lambda", "invoke", *at, function, "--data-file", str(event)]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd=ROOT, timeout=STARTS_WITHIN)
+        answer = json.loads(done.stdout) if done.returncode == 0 else {}
+        # The schedule gets a report, no HTTP answer.
+        good = answer.get("statusCode", 500) < 500 or "state" in answer
+        print("%-24s %s" % (event.name, answer.get("statusCode") or answer.get("state")), flush=True)
+        if not good:
+            raise Wrong("%s answered %s\n%s" % (function, done.stdout.decode(), done.stderr.decode()))
 
 
 def route_table(text: str) -> None:
@@ -98,8 +115,10 @@ def route_table(text: str) -> None:
     print("the route table names all %d routes" % len(table))
 
 
-def start(command: list[str]) -> subprocess.Popen[bytes]:
+def start(command: list[str], url: str) -> subprocess.Popen[bytes]:
     """Starts a command as a terminal would: in a process group of its own, which Ctrl-C reaches whole."""
+    if answers(url):
+        raise Wrong("something answers at %s already: stop it first" % url)
     print("$ %s" % shlex.join(command), flush=True)
     name, value = MARK.split("=")
     return subprocess.Popen(
@@ -107,19 +126,26 @@ def start(command: list[str]) -> subprocess.Popen[bytes]:
     )
 
 
+def answers(url: str) -> bool:
+    """Whether anything does, whatever it says."""
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def wait_for_answer(process: subprocess.Popen[bytes], url: str) -> None:
-    """Waits until the address answers, whatever it answers."""
+    """Waits until the address answers."""
     until = time.monotonic() + STARTS_WITHIN
     while time.monotonic() < until:
         if process.poll() is not None:
             raise Wrong("it ended with %d before %s answered" % (process.returncode, url))
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except urllib.error.HTTPError:
+        if answers(url):
             return
-        except OSError:
-            time.sleep(0.2)
+        time.sleep(0.2)
     raise Wrong("%s did not answer within %d s" % (url, STARTS_WITHIN))
 
 
@@ -183,12 +209,17 @@ def name_of(pid: int) -> str:
 def main() -> None:
     text = (ROOT / "README.md").read_text()
     route_table(text)
+    head, local, text = split_at(text, "cargo local")
+    middle, watch, tail = split_at(text, "cargo lambda watch")
+    if not (blocks(middle, "console") and blocks(tail, "console")) or blocks(head, "console"):
+        raise Wrong("README.md should have console blocks after `cargo local` and after `cargo lambda watch` only")
     running = []
     try:
-        for beginning, url in (("cargo local", HEALTH), ("cargo lambda watch", WATCH)):
-            running.append(start(only_line(text, beginning)))
+        for command, url, text in ((local, HEALTH, middle), (watch, WATCH, tail)):
+            running.append(start(command, url))
             wait_for_answer(running[-1], url)
-        run_blocks(text)
+            run_blocks(text)
+        invoke_events()
         while running:
             stop(running[-1])
             running.pop()
