@@ -30,10 +30,7 @@ async fn connect(url: &str) -> PgConnection {
 
 async fn value(url: &str, statement: &'static str) -> String {
     let mut session = connect(url).await;
-    let row = sqlx::query(statement)
-        .fetch_one(&mut session)
-        .await
-        .unwrap();
+    let row = sqlx::query(statement).fetch_one(&mut session).await.unwrap();
     session.close().await.unwrap();
     row.get(0)
 }
@@ -80,10 +77,7 @@ async fn a_throwaway_cluster_answers_and_leaves_nothing() {
     assert_eq!(row.get::<String, _>(1), "seer");
     assert_eq!(row.get::<String, _>(2), "37");
     assert_eq!(row.get::<String, _>(3), "");
-    assert_eq!(
-        row.get::<Option<String>, _>(4).as_deref(),
-        Some("it's \\ quoted")
-    );
+    assert_eq!(row.get::<Option<String>, _>(4).as_deref(), Some("it's \\ quoted"));
     let (port, folder) = (pg.port(), pg.data().parent().unwrap().to_path_buf());
     assert!(listens(port) && folder.exists());
     drop(pg);
@@ -102,10 +96,7 @@ async fn nobody_comes_in_without_the_password() {
             .await
             .expect_err("came in without the password");
         assert_eq!(
-            error
-                .as_database_error()
-                .and_then(|error| error.code())
-                .as_deref(),
+            error.as_database_error().and_then(|error| error.code()).as_deref(),
             Some("28P01"),
             "{error}"
         );
@@ -122,11 +113,7 @@ async fn stops_and_starts_on_the_same_port_with_the_same_data() {
         assert!(!listens(pg.port()), "{how:?} left it listening");
         pg.start().await.unwrap();
         assert_eq!(pg.url(), url);
-        assert_eq!(
-            value(&url, "SELECT count(*)::text FROM kept").await,
-            "1",
-            "{how:?}"
-        );
+        assert_eq!(value(&url, "SELECT count(*)::text FROM kept").await, "1", "{how:?}");
     }
     let before = value(&url, "SELECT pg_postmaster_start_time()::text").await;
     pg.start().await.unwrap();
@@ -157,10 +144,7 @@ async fn recovers_from_a_crash() {
         "a backend outlived the crash"
     );
     pg.start().await.unwrap();
-    assert_eq!(
-        value(&pg.url(), "SELECT string_agg(n::text, ',') FROM kept").await,
-        "1"
-    );
+    assert_eq!(value(&pg.url(), "SELECT string_agg(n::text, ',') FROM kept").await, "1");
     let log = std::fs::read_to_string(pg.log()).unwrap();
     assert!(
         log.contains("database system was not properly shut down"),
@@ -173,10 +157,7 @@ async fn a_setting_counts_after_a_reload() {
     let pg = Cluster::throwaway(Settings::default()).await.unwrap();
     pg.set("idle_session_timeout", "12345ms").await.unwrap();
     pg.reload().await.unwrap();
-    assert_eq!(
-        value(&pg.url(), "SHOW idle_session_timeout").await,
-        "12345ms"
-    );
+    assert_eq!(value(&pg.url(), "SHOW idle_session_timeout").await, "12345ms");
     assert!(pg.set("no such", "1").await.is_err());
     assert!(pg.set("search_path", "a\nfsync = on").await.is_err());
 }
@@ -187,10 +168,7 @@ async fn a_start_that_fails_shows_the_log() {
         parameters: vec![("no_such_parameter".into(), "1".into())],
         ..Settings::default()
     };
-    let error = format!(
-        "{:#}",
-        Cluster::throwaway(settings).await.expect_err("started")
-    );
+    let error = format!("{:#}", Cluster::throwaway(settings).await.expect_err("started"));
     assert!(
         error.contains("unrecognized configuration parameter \"no_such_parameter\""),
         "{error}"
@@ -207,10 +185,7 @@ async fn a_port_that_is_taken_is_named() {
     })
     .await
     .expect_err("started");
-    assert_eq!(
-        error.to_string(),
-        format!("port {port} is taken by another process")
-    );
+    assert_eq!(error.to_string(), format!("port {port} is taken by another process"));
 }
 
 #[tokio::test]
@@ -237,10 +212,7 @@ async fn many_start_at_once() {
 async fn a_standby_catches_up_and_is_promoted() {
     let primary = Cluster::throwaway(Settings::default()).await.unwrap();
     execute(&primary.url(), "CREATE TABLE kept AS SELECT 1 AS n").await;
-    let standby = primary
-        .standby("standby_1", Replication::Asynchronous)
-        .await
-        .unwrap();
+    let standby = primary.standby("standby_1", Replication::Asynchronous).await.unwrap();
     assert_ne!(primary.port(), standby.port());
     execute(&primary.url(), "INSERT INTO kept VALUES (2)").await;
     becomes(&standby.url(), "SELECT count(*)::text FROM kept", "2").await;
@@ -250,10 +222,7 @@ async fn a_standby_catches_up_and_is_promoted() {
         .await
         .expect_err("a standby took a write");
     assert_eq!(
-        refused
-            .as_database_error()
-            .and_then(|error| error.code())
-            .as_deref(),
+        refused.as_database_error().and_then(|error| error.code()).as_deref(),
         Some("25006")
     );
 
@@ -264,27 +233,17 @@ async fn a_standby_catches_up_and_is_promoted() {
         .await
         .expect("the session goes on as a writer");
     assert_eq!(
-        value(
-            &standby.url(),
-            "SELECT string_agg(n::text, ',' ORDER BY n) FROM kept"
-        )
-        .await,
+        value(&standby.url(), "SELECT string_agg(n::text, ',' ORDER BY n) FROM kept").await,
         "1,2,3"
     );
     standby.restart(Shutdown::Fast).await.unwrap();
-    assert_eq!(
-        value(&standby.url(), "SELECT pg_is_in_recovery()::text").await,
-        "false"
-    );
+    assert_eq!(value(&standby.url(), "SELECT pg_is_in_recovery()::text").await, "false");
 }
 
 #[tokio::test]
 async fn a_synchronous_standby_has_what_was_acknowledged() {
     let primary = Cluster::throwaway(Settings::default()).await.unwrap();
-    let standby = primary
-        .standby("standby_1", Replication::Synchronous)
-        .await
-        .unwrap();
+    let standby = primary.standby("standby_1", Replication::Synchronous).await.unwrap();
     execute(
         &primary.url(),
         "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n",
@@ -296,23 +255,16 @@ async fn a_synchronous_standby_has_what_was_acknowledged() {
     );
     primary.kill().await.unwrap();
     standby.promote().await.unwrap();
-    assert_eq!(
-        value(&standby.url(), "SELECT count(*)::text FROM kept").await,
-        "1000"
-    );
+    assert_eq!(value(&standby.url(), "SELECT count(*)::text FROM kept").await, "1000");
 }
 
 #[tokio::test]
 async fn a_commit_waits_for_a_synchronous_standby_that_is_away() {
     let primary = Cluster::throwaway(Settings::default()).await.unwrap();
-    let standby = primary
-        .standby("standby_1", Replication::Synchronous)
-        .await
-        .unwrap();
+    let standby = primary.standby("standby_1", Replication::Synchronous).await.unwrap();
     standby.stop(Shutdown::Fast).await.unwrap();
     let url = primary.url();
-    let commit =
-        tokio::spawn(async move { execute(&url, "CREATE TABLE kept AS SELECT 1 AS n").await });
+    let commit = tokio::spawn(async move { execute(&url, "CREATE TABLE kept AS SELECT 1 AS n").await });
     let waiting = "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
     becomes(&primary.url(), waiting, "1").await;
     assert!(!commit.is_finished());
@@ -330,17 +282,11 @@ async fn speaks_tls_that_a_client_can_verify() {
         ..Settings::default()
     };
     let pg = Cluster::throwaway(settings.clone()).await.unwrap();
-    let standby = pg
-        .standby("standby_1", Replication::Asynchronous)
-        .await
-        .unwrap();
+    let standby = pg.standby("standby_1", Replication::Asynchronous).await.unwrap();
     let other = Cluster::throwaway(settings).await.unwrap();
     for cluster in [&pg, &standby] {
         let authority = cluster.authority().unwrap().display().to_string();
-        let verified = format!(
-            "{}?sslmode=verify-full&sslrootcert={authority}",
-            cluster.url()
-        );
+        let verified = format!("{}?sslmode=verify-full&sslrootcert={authority}", cluster.url());
         assert_eq!(value(&verified, "SELECT 'in'").await, "in");
         let named = verified.replace("127.0.0.1", "localhost");
         assert_eq!(value(&named, "SELECT 'in'").await, "in");
@@ -350,10 +296,7 @@ async fn speaks_tls_that_a_client_can_verify() {
     let error = PgConnection::connect(&unknown)
         .await
         .expect_err("trusted another authority's server");
-    assert!(
-        format!("{error:?}").contains("InvalidCertificate"),
-        "{error:?}"
-    );
+    assert!(format!("{error:?}").contains("InvalidCertificate"), "{error:?}");
     assert_eq!(
         value(&format!("{}?sslmode=disable", pg.url()), "SELECT 'in'").await,
         "in"
@@ -379,9 +322,7 @@ async fn listens_on_ipv6_too_or_says_that_it_cannot() {
         let pg = started.unwrap();
         for host in ["127.0.0.1", "::1"] {
             let options: PgConnectOptions = pg.url().parse().unwrap();
-            PgConnection::connect_with(&options.host(host))
-                .await
-                .expect(host);
+            PgConnection::connect_with(&options.host(host)).await.expect(host);
         }
     } else {
         let error = started
@@ -397,14 +338,10 @@ async fn a_durable_cluster_may_be_below_a_private_folder() {
     let above = tempfile::tempdir().unwrap();
     std::fs::set_permissions(above.path(), Permissions::from_mode(0o700)).unwrap();
     let folder = above.path().join("postgres");
-    let pg = Cluster::durable(&folder, Settings::default())
-        .await
-        .unwrap();
+    let pg = Cluster::durable(&folder, Settings::default()).await.unwrap();
     execute(&pg.url(), "CREATE TABLE kept AS SELECT 1 AS n").await;
     drop(pg);
-    let pg = Cluster::durable(&folder, Settings::default())
-        .await
-        .unwrap();
+    let pg = Cluster::durable(&folder, Settings::default()).await.unwrap();
     assert_eq!(value(&pg.url(), "SELECT n::text FROM kept").await, "1");
     drop(pg);
     let place = folder.canonicalize().unwrap();
@@ -414,9 +351,7 @@ async fn a_durable_cluster_may_be_below_a_private_folder() {
     } else {
         std::fs::remove_dir_all(&folder).unwrap();
     }
-    let pg = Cluster::durable(&folder, Settings::default())
-        .await
-        .unwrap();
+    let pg = Cluster::durable(&folder, Settings::default()).await.unwrap();
     let tables = "SELECT count(*)::text FROM pg_tables WHERE tablename = 'kept'";
     assert_eq!(value(&pg.url(), tables).await, "0");
     drop(pg);
@@ -428,9 +363,7 @@ async fn a_durable_cluster_may_be_below_a_private_folder() {
 async fn a_durable_cluster_keeps_its_data_and_its_url() {
     let above = tempfile::tempdir().unwrap();
     let folder = above.path().join("target/local/postgres");
-    let pg = Cluster::durable(&folder, Settings::default())
-        .await
-        .unwrap();
+    let pg = Cluster::durable(&folder, Settings::default()).await.unwrap();
     let url = pg.url();
     assert_eq!(value(&url, "SHOW fsync").await, "on");
     execute(&url, "CREATE TABLE kept AS SELECT 1 AS n").await;
@@ -449,9 +382,7 @@ async fn a_durable_cluster_keeps_its_data_and_its_url() {
     );
     drop(pg);
 
-    let pg = Cluster::durable(&folder, Settings::default())
-        .await
-        .unwrap();
+    let pg = Cluster::durable(&folder, Settings::default()).await.unwrap();
     assert_eq!(pg.url(), url);
     assert_eq!(value(&url, "SELECT n::text FROM kept").await, "1");
     let log = std::fs::read_to_string(pg.log()).unwrap();
@@ -463,9 +394,7 @@ async fn a_durable_cluster_keeps_its_data_and_its_url() {
 
     Cluster::remove(&folder).await.unwrap();
     assert!(folder.symlink_metadata().is_err());
-    let pg = Cluster::durable(&folder, Settings::default())
-        .await
-        .unwrap();
+    let pg = Cluster::durable(&folder, Settings::default()).await.unwrap();
     assert_eq!(
         value(
             &pg.url(),
@@ -489,11 +418,7 @@ async fn servers_do_not_outlive_a_killed_process() {
     let above = tempfile::tempdir().unwrap();
     let folder = above.path().join("postgres");
     let mut doomed = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "servers_do_not_outlive_a_killed_process",
-            "--nocapture",
-        ])
+        .args(["--exact", "servers_do_not_outlive_a_killed_process", "--nocapture"])
         .env(DOOMED, &folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -520,9 +445,7 @@ async fn servers_do_not_outlive_a_killed_process() {
         .await
         .expect("the throwaway server or its folder outlived its process");
     // The durable one may be stopping still: the next start waits for that, and finds it was stopped in order.
-    let pg = Cluster::durable(&folder, Settings::default())
-        .await
-        .unwrap();
+    let pg = Cluster::durable(&folder, Settings::default()).await.unwrap();
     assert_eq!(pg.port().to_string(), durable);
     assert_eq!(value(&pg.url(), "SELECT n::text FROM kept").await, "1");
     let log = std::fs::read_to_string(pg.log()).unwrap();

@@ -18,8 +18,8 @@ use crate::config::RetryConfig;
 pub enum Policy {
     /// Opening a connection to a server that does not answer as it should.
     Connect,
-    /// Opening a connection while every slot is taken: the wait does not grow, slots come free all the time, and it is
-    /// long from the start, because each attempt costs the server a process.
+    /// Opening a connection while every slot is taken: the wait is long from the start and hardly grows. Each attempt
+    /// costs the server a process, and slots come free all the time.
     Saturated,
     /// A read, run again.
     Read,
@@ -40,7 +40,7 @@ impl Policy {
     fn bounds(self, base: Duration) -> (Duration, Duration) {
         match self {
             Self::Connect => (base, Duration::from_millis(500)),
-            Self::Saturated => (Duration::from_secs(1), Duration::from_secs(1)),
+            Self::Saturated => (Duration::from_secs(1), Duration::from_secs(2)),
             Self::Read | Self::Write => (base, Duration::from_secs(1)),
         }
     }
