@@ -86,7 +86,7 @@ async fn start(arguments: &Arguments) -> Result<(Front, Database)> {
 
     let step = Step::begin("functions");
     let functions = routes.functions();
-    let binaries = build(&checkout, &functions).await?;
+    let binaries = build(&functions).await?;
     step.done(&format!("{} built", functions.len()));
 
     let secret = variable("WEBHOOK_SECRET");
@@ -145,11 +145,11 @@ fn welcome(port: u16, routes: &Routes, token: &str, seeded: bool, own_secret: bo
     let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
 }
 
-/// The ways to be asked to stop: Ctrl-C, SIGTERM, and a terminal that is closed.
+/// The ways to be asked to stop: Ctrl-C and SIGTERM. A terminal that is closed ends the process at once, unless
+/// `nohup` was to prevent that.
 struct Stop {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
 }
 
 impl Stop {
@@ -159,7 +159,6 @@ impl Stop {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
-            hangup: listen(SignalKind::hangup())?,
         })
     }
 
@@ -168,7 +167,6 @@ impl Stop {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
         }
     }
 }

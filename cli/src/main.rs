@@ -26,6 +26,7 @@ struct Arguments {
 enum Command {
     Faults(faults::Arguments),
     Local(local::Arguments),
+    /// Brings the schema of the database that DATABASE_URL names up to date
     Migrate,
     Token(token::Arguments),
 }

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 
-use crate::checkout::{Checkout, cargo};
+use crate::checkout::cargo;
 
 /// The binary of each function, by the function's name.
 pub(crate) type Binaries = BTreeMap<String, PathBuf>;
@@ -21,7 +21,7 @@ pub(crate) type Binaries = BTreeMap<String, PathBuf>;
 ///
 /// # Errors
 /// A build that fails, after its messages were shown.
-pub(crate) async fn build(checkout: &Checkout, functions: &BTreeSet<&str>) -> Result<Binaries> {
+pub(crate) async fn build(functions: &BTreeSet<&str>) -> Result<Binaries> {
     let mut command = cargo();
     command
         // Together with this very program, which is built already: alone, the functions would have every dependency
@@ -38,7 +38,6 @@ pub(crate) async fn build(checkout: &Checkout, functions: &BTreeSet<&str>) -> Re
         ])
         .args(functions.iter().flat_map(|name| ["--bin", name]))
         .arg("--message-format=json-render-diagnostics")
-        .current_dir(&checkout.root)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         // A group of its own, to be stopped with all its compilers.
