@@ -52,6 +52,7 @@ impl Bench {
     }
 
     /// A connection past the pool and the proxy.
+    #[expect(clippy::disallowed_methods, reason = "past the pool is the point")]
     pub(crate) async fn direct(&self) -> PgConnection {
         PgConnection::connect(&self.cluster.url()).await.unwrap()
     }
