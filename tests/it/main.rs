@@ -35,6 +35,7 @@ mod lifecycle;
 mod lists;
 mod meetings;
 mod names;
+mod parameters;
 mod pool;
 mod requests;
 mod signatures;

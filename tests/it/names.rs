@@ -129,9 +129,10 @@ fn a_route_file_holds_a_route_and_nothing_else() {
     }
 }
 
-/// A service on a database as `cargo local` leaves it: migrated and seeded.
+/// A service on a database as `cargo local` leaves it: migrated, and seeded at each of two starts.
 async fn seeded() -> Backend {
     let backend = Backend::start().await;
+    backend.execute(include_str!("../../cli/src/seed.sql")).await;
     backend.execute(include_str!("../../cli/src/seed.sql")).await;
     backend
 }

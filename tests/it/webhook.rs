@@ -221,6 +221,19 @@ async fn what_comes_late_does_not_turn_the_meeting_back() {
 }
 
 #[tokio::test]
+async fn an_older_status_does_not_replace_a_newer_one() {
+    let (backend, team, path) = recorded(json!({})).await;
+    deliver(&backend, &status("bot-1", "recording_failed", "09:30:05")).await;
+    deliver(&backend, &status("bot-1", "call_ended", "09:30:00")).await;
+    assert_eq!(read(&backend, &team, &path).await["processingStatus"], "failed");
+    // Times are compared, not the texts that say them.
+    let mut newer = status("bot-1", "call_ended", "x");
+    newer["data"]["status"]["created_at"] = json!("2031-03-04T11:31:00.5+02:00");
+    deliver(&backend, &newer).await;
+    assert_eq!(read(&backend, &team, &path).await["processingStatus"], "processing");
+}
+
+#[tokio::test]
 async fn the_recording_may_come_before_the_end_of_the_call() {
     let (backend, team, path) = recorded(json!({})).await;
     deliver(&backend, &complete("bot-1")).await;

@@ -1,0 +1,69 @@
+//! What `DATABASE_URL`'s parameters change, seen from outside: each is read and tested in `shared::config`, and does here
+//! what it is for.
+
+use local::lambda::Function;
+use serde_json::json;
+
+use super::backend::{Backend, migrated};
+use super::people::id;
+
+/// Adds parameters to a function's connection string.
+fn with(parameters: &str) -> impl Fn(&mut Function) {
+    move |function| {
+        for (name, value) in &mut function.env {
+            if name == "DATABASE_URL" {
+                value.push_str(parameters);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_schema_is_where_the_tables_are() {
+    let backend = Backend::with(with("?schema=of_its_own")).await;
+    backend.execute("DROP SCHEMA IF EXISTS of_its_own CASCADE").await;
+    migrated(&format!("{}?schema=of_its_own", backend.url())).await;
+    backend.admin("ada").await;
+    assert_eq!(backend.number("SELECT count(*) FROM of_its_own.users").await, 1);
+    assert_eq!(backend.number("SELECT count(*) FROM public.users").await, 0);
+}
+
+#[tokio::test]
+async fn the_name_in_pg_stat_activity_can_be_chosen() {
+    let backend = Backend::with(with("?application_name=the-name")).await;
+    backend.admin("ada").await;
+    let named = "SELECT count(*) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND application_name = 'the-name'";
+    assert_eq!(backend.number(named).await, 1);
+}
+
+/// Behind a transaction pooler nothing may be left on a server connection, neither settings nor statements: the next
+/// transaction on it is somebody else's.
+#[tokio::test]
+async fn behind_a_pooler_nothing_is_left_on_the_session() {
+    let backend = Backend::with(with("?pgbouncer=true&schema=public")).await;
+    // Nobody sees a session's statements but the session itself: what it keeps is written down at each insert.
+    backend
+        .execute(
+            "CREATE OR REPLACE FUNCTION kept() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             NEW.text := (SELECT count(*) FROM pg_prepared_statements) || ' ' || current_setting('statement_timeout') \
+             || ' ' || (SELECT reset_val FROM pg_settings WHERE name = 'statement_timeout'); RETURN NEW; END $$; \
+             CREATE TRIGGER kept BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION kept()",
+        )
+        .await;
+    let team = backend.team("one").await;
+    let made = id(&backend.meeting(&team, json!({})).await);
+    for _ in 0..3 {
+        let task = backend.task(&team.admin, made, json!({})).await;
+        let kept: Vec<_> = task["text"].as_str().unwrap().split(' ').collect();
+        assert_eq!(kept[0], "0", "statements are kept: {task}");
+        assert_ne!(kept[1], "0", "the transaction has no limit: {task}");
+        assert_eq!(kept[2], "0", "the session has settings of ours: {task}");
+    }
+    backend.execute("DROP FUNCTION kept CASCADE").await;
+    let read = backend.get(&format!("/api/meetings/{made}/tasks")).by(&team.member);
+    assert_eq!(
+        read.send().await.is(200).json()["items"].as_array().map(Vec::len),
+        Some(3)
+    );
+}
