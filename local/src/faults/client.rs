@@ -18,12 +18,16 @@ use super::history::{Entry, History, Seen};
 use super::scene::Scene;
 use super::team::{Deed, Fate, Team};
 use crate::gateway::{Claims, event};
+use crate::lambda::Invocation;
 
 /// Tries of one request before a client gives up on an answer that says nothing was changed.
 const TRIES: u32 = 4;
 
 /// Tries before it gives up on finding out what became of a write.
 const TRIES_TO_KNOW: u32 = 40;
+
+/// Lines of an environment's log beside a broken answer.
+const LAST_WORDS: usize = 3;
 
 /// INIT twice, and the function's timeout: longer than the service lets anything take.
 const LONGEST: Duration = Duration::from_secs(90);
@@ -182,6 +186,7 @@ impl Client {
         let invoked = timeout(LONGEST, self.scene.lambda.invoke(&function, event)).await;
         let invocation = invoked.context("an invocation hangs")??;
         let (seen, answer) = judge(&invocation.outcome, call.good);
+        let seen = with_last_words(seen, &invocation);
         self.history.add(Entry {
             function,
             attempt,
@@ -200,6 +205,7 @@ impl Client {
         let invoked = timeout(LONGEST, self.scene.lambda.invoke_cold(&function, event)).await;
         let invocation = invoked.context("an invocation hangs")??;
         let (seen, _) = judge(&invocation.outcome, call.good);
+        let seen = with_last_words(seen, &invocation);
         if let Seen::Broken(what) = &seen
             && !self.scene.peer
         {
@@ -234,4 +240,14 @@ impl Client {
         let event = event(&matched, &request, call.claims.as_ref(), Ipv4Addr::LOCALHOST.into());
         Ok((matched.route.function.clone(), event))
     }
+}
+
+/// What broke, with what the environment logged last: it may say why.
+fn with_last_words(seen: Seen, invocation: &Invocation) -> Seen {
+    let (Seen::Broken(what), Some(environment)) = (&seen, &invocation.environment) else {
+        return seen;
+    };
+    let log = environment.log();
+    let last = log.get(log.len().saturating_sub(LAST_WORDS)..).unwrap_or_default();
+    Seen::Broken(format!("{what}; {environment:?} logged last: {}", last.join(" | ")))
 }

@@ -15,17 +15,16 @@ use rustix::process::Pid;
 
 use super::lock;
 
-/// `groups` is " 12 34 "; a group is removed by joining what stands before it and after it.
+/// A variable for each group, because a list of a thousand groups would be copied at every change.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
-groups=' '
 while read -r change group; do
   case $change in
-    add) groups="$groups$group " ;;
-    remove) groups="${groups%% $group *} ${groups#* $group }" ;;
+    add) eval "group_$group=$group" ;;
+    remove) unset "group_$group" ;;
   esac
 done
-for group in $groups; do kill -KILL "-$group" 2>/dev/null; done
+for group in $(set | sed -n 's/^group_\([0-9]*\)=.*/\1/p'); do kill -KILL "-$group" 2>/dev/null; done
 "#;
 
 pub(super) struct Watchdog {
