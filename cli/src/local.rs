@@ -6,6 +6,7 @@
 mod build;
 mod database;
 mod front;
+mod log;
 mod step;
 
 use std::io::{Write as _, stdout};

@@ -12,6 +12,7 @@ use local::lambda::{Function, Lambda, Options};
 use shared::db::deadline::FUNCTION_TIMEOUT;
 
 use super::build::Binaries;
+use super::log;
 
 /// The functions that API Gateway asks no token for: one is for anyone, the other verifies a signature itself.
 const PUBLIC: [&str; 2] = ["health", "meetings-webhook"];
@@ -67,7 +68,7 @@ impl Front {
             });
         }
         let options = Options {
-            forward_logs: true,
+            forward_logs: Some(log::show),
             ..Options::default()
         };
         let mut front = Self {

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::exchange::{Claim, State};
 use super::function::Function;
-use super::log::Log;
+use super::log::{Forward, Log};
 use super::process::{KERNEL, Process};
 use super::watchdog::Watchdog;
 use super::{lock, runtime_api};
@@ -74,7 +74,7 @@ impl Environment {
         function: &Arc<Function>,
         freezing: &Arc<AtomicBool>,
         watchdog: &Arc<Watchdog>,
-        forward_log: bool,
+        forward_log: Option<Forward>,
     ) -> anyhow::Result<Claim> {
         let listener = std::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
             .context("cannot listen on 127.0.0.1 for a Runtime API")?;
@@ -82,7 +82,7 @@ impl Environment {
         let runtime_api = listener.local_addr()?.to_string();
         let listener = TcpListener::from_std(listener)?;
         let id = uuid::Uuid::new_v4().simple().to_string();
-        let (log, stdout, stderr) = Log::new(forward_log.then(|| function.name.clone()))?;
+        let (log, stdout, stderr) = Log::new(forward_log.map(|to| (function.name.clone(), to)))?;
         let output = (stdout, stderr);
         let (process, child) = Process::start(function, &runtime_api, &id, output, watchdog)?;
 

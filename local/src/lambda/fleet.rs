@@ -17,6 +17,7 @@ use super::exchange::{Answer, Assignment, Claim, NotReady, Served};
 use super::function::Function;
 use super::invocation::{Invocation, Outcome};
 use super::lock;
+use super::log::Forward;
 use super::runtime_api::PAYLOAD_LIMIT;
 use super::watchdog::Watchdog;
 
@@ -32,7 +33,7 @@ pub(super) struct Fleet {
     pub(super) function: Arc<Function>,
     pub(super) freezing: Arc<AtomicBool>,
     pub(super) watchdog: Arc<Watchdog>,
-    pub(super) forward_logs: bool,
+    pub(super) forward_logs: Option<Forward>,
     pub(super) members: Mutex<Members>,
 }
 

@@ -19,10 +19,13 @@ const KEPT: usize = 128 * 1024;
 /// A longer line is cut into pieces of this many bytes.
 const LONGEST_LINE: usize = 16 * 1024;
 
+/// Takes a function's name and a line it has logged. It may not block.
+pub type Forward = fn(&str, &str);
+
 pub(super) struct Log {
     kept: Mutex<Kept>,
-    /// When set, each line also goes to our standard error, after this name.
-    forward: Option<String>,
+    /// When set, called with this name and each line.
+    forward: Option<(String, Forward)>,
 }
 
 #[derive(Default)]
@@ -39,7 +42,7 @@ impl Log {
     ///
     /// # Errors
     /// When no pipe can be made, which means that file descriptors ran out.
-    pub(super) fn new(forward: Option<String>) -> io::Result<(Self, Stdio, Stdio)> {
+    pub(super) fn new(forward: Option<(String, Forward)>) -> io::Result<(Self, Stdio, Stdio)> {
         let (reader, writer) = io::pipe()?;
         let second = writer.try_clone()?;
         let pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
@@ -104,8 +107,8 @@ impl Log {
 
     fn keep(&self, kept: &mut Kept, line: &[u8]) {
         let line = String::from_utf8_lossy(line).into_owned();
-        if let Some(name) = &self.forward {
-            eprintln!("{name} | {line}");
+        if let Some((name, forward)) = &self.forward {
+            forward(name, &line);
         }
         kept.bytes += line.len();
         kept.lines.push_back(line);

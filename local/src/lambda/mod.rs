@@ -31,6 +31,7 @@ mod watchdog;
 pub use environment::{Environment, Phase};
 pub use function::Function;
 pub use invocation::{Invocation, Outcome, Payload};
+pub use log::Forward;
 pub use service::{Lambda, Options};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

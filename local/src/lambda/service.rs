@@ -16,6 +16,7 @@ use super::environment::Environment;
 use super::fleet::Fleet;
 use super::function::Function;
 use super::invocation::{Invocation, Payload};
+use super::log::Forward;
 use super::watchdog::Watchdog;
 
 /// How a [`Lambda`] behaves, beyond what its functions say.
@@ -23,8 +24,8 @@ use super::watchdog::Watchdog;
 pub struct Options {
     /// Freeze environments between invocations, as Lambda does.
     pub freeze: bool,
-    /// Write every log line to our standard error too, after the function's name.
-    pub forward_logs: bool,
+    /// Who is told of each log line too, besides its being kept.
+    pub forward_logs: Option<Forward>,
 }
 
 impl Default for Options {
@@ -32,7 +33,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             freeze: true,
-            forward_logs: false,
+            forward_logs: None,
         }
     }
 }

@@ -1,0 +1,49 @@
+//! A function's log as a developer reads it: one line each, the function's name before it, JSON taken apart.
+
+use std::io::{Write as _, stderr};
+
+use serde_json::{Map, Value};
+
+/// Shows a line on standard error.
+pub(crate) fn show(function: &str, line: &str) {
+    let shown = serde_json::from_str(line).map_or_else(|_| line.to_owned(), |fields| readable(&fields));
+    // A terminal that has gone is no reason to stop.
+    let _ = writeln!(stderr(), "{function} | {shown}");
+}
+
+/// Time of day, level and message, then everything else as `name=value`, the span's own name left out.
+fn readable(fields: &Map<String, Value>) -> String {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+    let time = text("timestamp").get(11..23).unwrap_or_default();
+    let mut shown = format!("{time} {:<5} {}", text("level"), text("message"));
+    let span = fields.get("span").and_then(Value::as_object).into_iter().flatten();
+    let span = span.filter(|(name, _)| *name != "name");
+    let own = fields
+        .iter()
+        .filter(|(name, _)| !["timestamp", "level", "message", "span"].contains(&name.as_str()));
+    for (name, value) in own.chain(span) {
+        shown.push_str(&match value {
+            Value::String(value) => format!(" {name}={value}"),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                format!(" {name}={value}")
+            }
+        });
+    }
+    shown
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_line_is_lost_but_its_date_and_braces() {
+        let line = r#"{"timestamp":"2026-11-23T05:22:58.208226Z","level":"WARN","message":"tried again","attempt":2,
+            "cause":"refused","span":{"cold_start":true,"request_id":"e9","name":"invocation"}}"#;
+        assert_eq!(
+            readable(&serde_json::from_str(line).unwrap()),
+            "05:22:58.208 WARN  tried again attempt=2 cause=refused cold_start=true request_id=e9"
+        );
+    }
+}
