@@ -1,11 +1,14 @@
 //! `cargo seer faults`: plays the fault catalogue against the functions' release binaries and reports what came of it.
 //!
 //! Everything is thrown away after, except the report in the target folder. Needs nothing but what `cargo local` needs.
+//! A debug build of this program hands over to a release build of itself: what measures runs on the same processors as
+//! what is measured.
 
 mod peers;
 
 use std::io::{Write as _, stdout};
-use std::path::{Path, PathBuf};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -53,8 +56,18 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     );
 
     let checkout = Checkout::here().await?;
+    if cfg!(debug_assertions) {
+        build(&checkout, &["--package", "cli", "--bin", "seer"]).await?;
+        let released = checkout.target.join("release/seer");
+        // Comes back only when it fails.
+        let error = std::process::Command::new(&released)
+            .args(std::env::args_os().skip(1))
+            .exec();
+        return Err(error).with_context(|| format!("cannot run {}", released.display()));
+    }
+    build(&checkout, &["--package", "functions", "--bins"]).await?;
     let ours = Ground {
-        binaries: build(&checkout).await?,
+        binaries: checkout.target.join("release"),
         root: checkout.root.clone(),
         peer: None,
         path: None,
@@ -141,14 +154,15 @@ fn write_page(path: &Path, html: &str) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The functions as they are deployed: their figures are the ones that count.
-async fn build(checkout: &Checkout) -> Result<PathBuf> {
+/// Builds as for a deployment: those are the figures that count.
+async fn build(checkout: &Checkout, what: &[&str]) -> Result<()> {
     let mut command = cargo();
     command
-        .args(["build", "--release", "--package", "functions", "--bins"])
+        .args(["build", "--release"])
+        .args(what)
         .current_dir(&checkout.root)
         .kill_on_drop(true);
     let status = command.status().await.context("cannot run cargo")?;
-    ensure!(status.success(), "the functions do not build: see above");
-    Ok(checkout.target.join("release"))
+    ensure!(status.success(), "it does not build: see above");
+    Ok(())
 }

@@ -304,15 +304,14 @@ fn server(size: Size) -> Vec<Scenario> {
                 "terminated-in-transaction",
                 "The server ends sessions between two statements of a transaction.",
                 steady(size, Kind::Writes),
-                vec![Strike {
-                    after,
-                    faults: [
-                        vec![Delay(ms(10))],
-                        vec![Terminate(Whose::InTransaction); size.of(2, 20)],
-                    ]
-                    .concat(),
-                    hold: Duration::ZERO,
-                }],
+                (1..=size.of(2, 20))
+                    .map(|n| Strike {
+                        after: n * size.of(5, 20),
+                        // On a slow line, so that there is time between two statements.
+                        faults: vec![Delay(ms(5)), Terminate(Whose::InTransaction)],
+                        hold: Duration::ZERO,
+                    })
+                    .collect(),
             ),
             &[NothingRefused],
             Vec::new(),
