@@ -74,14 +74,27 @@ impl Claim {
     }
 
     /// BEGIN, the transaction's settings, its id and, for a client's key, what is known under it: one round trip.
-    pub(super) async fn begin(&self, session: &mut Session, settings: &str) -> Result<(String, Found), sqlx::Error> {
+    ///
+    /// A first attempt does not wait for another transaction under the key. A later one does, within
+    /// `statement_timeout`: the holder may be its own last attempt, on a connection that the server has yet to give up.
+    pub(super) async fn begin(
+        &self,
+        session: &mut Session,
+        settings: &str,
+        first: bool,
+    ) -> Result<(String, Found), sqlx::Error> {
         let mut sql = format!("BEGIN;{settings}SELECT pg_current_xact_id()::text AS xid");
         if self.keyed {
             let (lock, key) = (self.lock(), hex(&self.key));
+            let sole = if first {
+                format!("pg_try_advisory_xact_lock({lock})")
+            } else {
+                format!("pg_advisory_xact_lock({lock})::text = ''")
+            };
             // A statement of its own after the lock: its snapshot must see what the lock's last holder committed.
             let _ = write!(
                 sql,
-                ", pg_try_advisory_xact_lock({lock}) AS sole;\
+                ", {sole} AS sole;\
                  SELECT request, response FROM idempotency_keys WHERE key = {key} AND expires_at > now()"
             );
         }

@@ -157,7 +157,7 @@ impl Pool {
     {
         let session = &mut lease.live.session;
         let settings = self.settings(deadline);
-        let begun = bounded::<_, R>(deadline, async { Ok(claim.begin(session, &settings).await?) }).await;
+        let begun = bounded::<_, R>(deadline, async { Ok(claim.begin(session, &settings, first).await?) }).await;
         let (xid, found) = match begun {
             Ok(begun) => begun,
             Err(Stop::Refused(refusal)) => {
@@ -200,12 +200,7 @@ impl Pool {
             },
             Found::Saved(saved) => Ok(Written::Replayed(saved)),
             Found::Other => Ok(Written::Reused),
-            Found::Running if first => Ok(Written::Running),
-            // The holder may be our own last attempt, on a connection the server has not given up yet.
-            Found::Running => {
-                let held = Error::bare(Kind::LockTimeout, Phase::Statement).trying(&self.target.name);
-                return Attempt::Failed(held);
-            }
+            Found::Running => Ok(Written::Running),
         };
         // The answer stands whatever becomes of the connection.
         let clean = bounded::<_, R>(deadline, rollback(session)).await.is_ok();

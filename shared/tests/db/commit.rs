@@ -1,10 +1,10 @@
 //! A lost reply to COMMIT is found out, never guessed; a key is answered once.
 
 use local::proxy::Cut;
-use shared::db::{Claim, Written};
+use shared::db::{Claim, Deadline, Session, Written};
 use uuid::Uuid;
 
-use super::bench::Bench;
+use super::bench::{Bench, PLENTY, one};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_whose_commit_was_cut_is_there_exactly_once_and_acknowledged() {
@@ -104,4 +104,42 @@ async fn a_key_that_is_being_worked_on_is_reported_and_not_waited_for() {
         bench.write_under(&claim, Uuid::now_v7()).await.unwrap(),
         Written::Running
     ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keyed_write_run_again_waits_for_its_lost_attempt_to_end() {
+    let bench = Bench::new().await;
+    let claim = Claim::keyed("caller", "key", &[b"body"]);
+    let mut other = bench.direct().await;
+    let other_id: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(&mut other)
+        .await
+        .unwrap();
+    let first = std::sync::Mutex::new(Some(other));
+    let work = async |db: &mut Session| {
+        let other = first.lock().unwrap().take();
+        // The first attempt is lost, and the server holds its lock still: here, through another session.
+        if let Some(mut other) = other {
+            bench.terminate_sessions().await;
+            let lock = sqlx::query("SELECT pg_advisory_lock($1)").bind(claim.lock());
+            lock.execute(&mut other).await.unwrap();
+            std::mem::forget(other);
+        }
+        one(db).await
+    };
+    let write = bench.pool.write(Deadline::after(PLENTY), &claim, work, |_| Vec::new());
+    tokio::pin!(write);
+    let waiting = async {
+        while bench.count("SELECT count(*) FROM pg_locks WHERE NOT granted").await == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        early = &mut write => panic!("it did not wait: {early:?}"),
+        () = waiting => {}
+    }
+    bench
+        .sql(&format!("SELECT pg_terminate_backend({other_id}, 5000)"))
+        .await;
+    assert!(matches!(write.await.unwrap(), Written::Done(1)));
 }
