@@ -20,7 +20,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use tokio::sync::{Mutex, OnceCell};
 
 /// The functions' timeout in `template.yaml`.
-pub const TIMEOUT: Duration = Duration::from_secs(28);
+pub const TIMEOUT: Duration = Duration::from_secs(26);
 
 /// More than anything takes on a loaded machine, and reached only when something hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);

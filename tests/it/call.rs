@@ -144,4 +144,22 @@ impl Backend {
         }
         Answer::of(function, invocation)
     }
+
+    /// The items of every page of a list, from the first to the one without a next.
+    pub async fn walk(&self, by: &Person, list: &str, limit: usize) -> Vec<Value> {
+        let first = format!("{list}?limit={limit}");
+        let (mut next, mut items) = (first.clone(), Vec::new());
+        // More pages than any list of these tests has.
+        for _ in 0..100 {
+            let page = self.get(&next).by(by).send().await.is(200).json();
+            let page_items = page["items"].as_array().unwrap();
+            assert!(page_items.len() <= limit, "{} items at limit {limit}", page_items.len());
+            items.extend(page_items.iter().cloned());
+            match page["nextCursor"].as_str() {
+                Some(cursor) => next = format!("{first}&cursor={cursor}"),
+                None => return items,
+            }
+        }
+        panic!("the walk of {first} has no end")
+    }
 }

@@ -106,22 +106,8 @@ async fn the_record_is_paged_newest_first() {
             .await
             .is(200);
     }
-    let mut titles = Vec::new();
-    let mut next = format!("{meeting}/changes?limit=2");
-    loop {
-        let page = backend.get(&next).by(&team.member).send().await.is(200).json();
-        titles.extend(
-            page["items"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|change| change["newTitle"].clone()),
-        );
-        match page["nextCursor"].as_str() {
-            Some(cursor) => next = format!("{meeting}/changes?limit=2&cursor={cursor}"),
-            None => break,
-        }
-    }
+    let met = backend.walk(&team.member, &format!("{meeting}/changes"), 2).await;
+    let titles: Vec<_> = met.iter().map(|change| change["newTitle"].clone()).collect();
     assert_eq!(titles, ["e", "d", "c", "b", "a"]);
     backend
         .get(&format!("{meeting}/changes?status=x"))

@@ -386,16 +386,7 @@ async fn an_admin_sees_all_tasks_of_the_team_newest_first() {
     }
     let all = "/api/meetings/tasks/all";
     for limit in [1, 2, 4, 5, 100] {
-        let mut met = Vec::new();
-        let mut next = format!("{all}?limit={limit}");
-        loop {
-            let page = backend.get(&next).by(&team.admin).send().await.is(200).json();
-            met.extend(page["items"].as_array().unwrap().clone());
-            match page["nextCursor"].as_str() {
-                Some(cursor) => next = format!("{all}?limit={limit}&cursor={cursor}"),
-                None => break,
-            }
-        }
+        let met = backend.walk(&team.admin, all, limit).await;
         assert_eq!(met, made, "limit {limit}");
     }
     let suggested = listed(&backend, &team.admin, &format!("{all}?status=suggested")).await;
