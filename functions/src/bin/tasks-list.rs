@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use shared::http::{Error, Request, Response, run};
-use shared::tasks;
+use shared::tasks::{self, Place};
 
 fn main() -> ExitCode {
     run("GET /api/meetings/{id}/tasks", handle)
@@ -13,8 +13,9 @@ fn main() -> ExitCode {
 async fn handle(request: Request) -> Result<Response, Error> {
     let caller = request.caller()?;
     let meeting = request.id("id")?;
+    let place: Place = request.query()?;
     let page = request
-        .read(async move |db| tasks::list(db, &caller, meeting).await)
+        .read(async move |db| tasks::list(db, &caller, meeting, &place).await)
         .await?;
     Ok(Response::ok(&page))
 }

@@ -27,7 +27,7 @@ pub(super) const ROLE: &str = "fleet";
 pub(super) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// The functions' timeout in `template.yaml`.
-const TIMEOUT: Duration = Duration::from_secs(28);
+const TIMEOUT: Duration = Duration::from_secs(26);
 
 /// Other designs' timeout: most of them wait for nothing until it.
 const PEER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -202,7 +202,9 @@ impl DatabaseUrl {
         options
     }
 
-    fn is_socket(&self) -> bool {
+    /// Whether the server is reached over a Unix socket.
+    #[must_use]
+    pub fn is_socket(&self) -> bool {
         self.location.host.starts_with('/')
     }
 }

@@ -65,8 +65,9 @@ fn kind_of_sqlstate(code: &str) -> Kind {
         "3D000" => Kind::NoDatabase,
         "53300" => Kind::Saturated,
         "57P03" => Kind::Starting,
-        "08P01" => Kind::Protocol,
-        "57P01" | "57P02" | "57P05" | "25P03" | "08000" | "08001" | "08003" | "08004" | "08006" | "08007" => Kind::Lost,
+        // A pooler says 08P01 for whatever it cannot do at the moment; `connect` tells a refused start-up from that.
+        "57P01" | "57P02" | "57P05" | "25P03" | "25P04" | "08000" | "08001" | "08003" | "08004" | "08006" | "08007"
+        | "08P01" => Kind::Lost,
         "25006" => Kind::ReadOnly,
         "40001" | "40P01" => Kind::Conflict,
         "55P03" => Kind::LockTimeout,
@@ -94,7 +95,7 @@ pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
             Kind::Auth => Verdict::ReconnectOnce,
             Kind::Tls
             | Kind::NoDatabase
-            | Kind::Protocol
+            | Kind::Pooler
             | Kind::Config
             | Kind::Conflict
             | Kind::LockTimeout
@@ -106,7 +107,7 @@ pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
             Kind::Conflict | Kind::LockTimeout => Verdict::Transient,
             // The server cancelled it, or nobody answered: our own timeout, and the statement was not applied, but the
             // connection may be out of step. In autocommit a late statement may still commit.
-            Kind::Timeout | Kind::Lost | Kind::Protocol | Kind::Refused | Kind::Unresolvable | Kind::Tls => {
+            Kind::Timeout | Kind::Lost | Kind::Pooler | Kind::Refused | Kind::Unresolvable | Kind::Tls => {
                 if repeatable {
                     Verdict::Reconnect
                 } else {
@@ -120,7 +121,7 @@ pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
         Phase::Commit => match kind {
             Kind::Conflict | Kind::LockTimeout => Verdict::Transient,
             Kind::ReadOnly | Kind::Saturated | Kind::Starting => Verdict::Reconnect,
-            Kind::Lost | Kind::Protocol | Kind::Timeout | Kind::Refused | Kind::Unresolvable | Kind::Tls => {
+            Kind::Lost | Kind::Pooler | Kind::Timeout | Kind::Refused | Kind::Unresolvable | Kind::Tls => {
                 Verdict::Ambiguous
             }
             Kind::StalePlan | Kind::Auth | Kind::NoDatabase | Kind::Config | Kind::CommitUnknown | Kind::Query => {
@@ -148,7 +149,7 @@ mod tests {
             assert_eq!(kind_of_sqlstate(code), kind, "{code}");
             assert_ne!(verdict(Phase::Connect, kind, false), Verdict::Permanent, "{code}");
         }
-        for code in ["3D000", "42501", "42704", "08P01"] {
+        for code in ["3D000", "42501", "42704"] {
             let kind = kind_of_sqlstate(code);
             assert_eq!(verdict(Phase::Connect, kind, true), Verdict::Permanent, "{code}");
         }

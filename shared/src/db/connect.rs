@@ -46,6 +46,8 @@ pub struct Target {
     pub pooled: bool,
     /// Whether prepared statements may not be kept.
     unnamed: bool,
+    /// Whether it is reached over a Unix socket.
+    socket: bool,
     /// SQL that gives an explicit transaction what session options would have given it; behind a pooler only.
     pub local_settings: String,
     /// The longest any statement may run.
@@ -79,9 +81,28 @@ impl Target {
             name: format!("{}/{}", url.endpoint(), url.database()),
             pooled: url.is_pooled(),
             unnamed: url.statement_cache_size() == 0,
+            socket: url.is_socket(),
             local_settings,
             statement_timeout,
         }
+    }
+}
+
+impl Target {
+    /// Sorts a failure to connect; some mean more to who knows where it was going.
+    fn kind_of(&self, cause: &sqlx::Error) -> Kind {
+        let kind = kind_of(cause);
+        let missing = matches!(cause, sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::NotFound);
+        if missing {
+            // No socket where the server's would be, or else no file where a certificate should be.
+            return if self.socket { Kind::Refused } else { Kind::Tls };
+        }
+        let refused =
+            |error: &dyn sqlx::error::DatabaseError| error.message().contains("unsupported startup parameter");
+        if !self.pooled && cause.as_database_error().is_some_and(refused) {
+            return Kind::Pooler;
+        }
+        kind
     }
 }
 
@@ -164,7 +185,7 @@ pub async fn attempt(target: &Target, purpose: Purpose, deadline: Deadline) -> R
             Error::bare(Kind::ReadOnly, Phase::Connect)
         }
         Ok(Ok(live)) => return Ok(live),
-        Ok(Err(cause)) => Error::new(kind_of(&cause), Phase::Connect, cause),
+        Ok(Err(cause)) => Error::new(target.kind_of(&cause), Phase::Connect, cause),
         Err(_) => Error::bare(Kind::Timeout, Phase::Connect),
     };
     Err(failed.trying(&target.name).after(1, since.elapsed()))

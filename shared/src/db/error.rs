@@ -21,8 +21,8 @@ pub enum Kind {
     Auth,
     /// The database named in the URL does not exist (3D000).
     NoDatabase,
-    /// The protocol was not understood (08P01): while connecting, a pooler that refuses the session's limits.
-    Protocol,
+    /// A pooler stands in between that refuses the session's limits at the start-up.
+    Pooler,
     /// The server is starting up or shutting down (57P03).
     Starting,
     /// Every connection slot is taken (53300).
@@ -55,7 +55,7 @@ impl Kind {
             Self::Tls => "tls",
             Self::Auth => "auth",
             Self::NoDatabase => "no-database",
-            Self::Protocol => "protocol",
+            Self::Pooler => "pooler",
             Self::Starting => "starting",
             Self::Saturated => "saturated",
             Self::ReadOnly => "read-only",
@@ -80,7 +80,7 @@ impl Kind {
             Self::Tls => "check sslmode and sslrootcert in DATABASE_URL against the server's certificate",
             Self::Auth => "check user and password in DATABASE_URL, and pg_hba.conf",
             Self::NoDatabase => "create the database, or correct its name in DATABASE_URL",
-            Self::Protocol => "add pgbouncer=true to DATABASE_URL if a pooler (PgBouncer, RDS Proxy) stands in between",
+            Self::Pooler => "add pgbouncer=true to DATABASE_URL: PgBouncer or RDS Proxy stands in between",
             Self::Starting => "wait for the server's recovery; its log says how far it is",
             Self::Saturated => "raise max_connections, lower concurrency or put a pooler in front",
             Self::ReadOnly => "point DATABASE_URL at the writer, and end default_transaction_read_only",

@@ -28,7 +28,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 const OTHER_RUN: &str = "10min";
 
 /// How long a statement waits for a lock on a table. All who want that table queue up behind it, and a function gives
-/// up after 28 s.
+/// up after 26 s.
 const TABLE_LOCK: &str = "10s";
 
 /// Names the lock among the advisory locks of the database. The digits spell "seer".

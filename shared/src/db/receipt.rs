@@ -124,6 +124,8 @@ impl Claim {
     /// `statement_timeout` ends before COMMIT: cancelled while it waits for a synchronous standby, COMMIT reports
     /// success for what a failover would lose.
     pub(super) async fn commit(&self, session: &mut Session, response: &[u8]) -> Result<(), sqlx::Error> {
+        // Nobody can ask for the response of a write without a key.
+        let response = if self.keyed { response } else { &[] };
         let (key, request, response) = (hex(&self.key), hex(&self.request), hex(response));
         let lives = self.lives.as_secs();
         let sql = format!(

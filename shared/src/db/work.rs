@@ -4,6 +4,7 @@
 //! that failed. A read is one statement in autocommit. A write is an explicit transaction with a receipt, and its COMMIT
 //! is resolved when the reply is lost. What a closure refuses is final and rolled back.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Executor as _};
@@ -20,6 +21,9 @@ use super::session::Session;
 
 /// `statement_timeout` ends this long before our own wait does, so that the server's answer is still heard.
 const HEARD: Duration = Duration::from_millis(50);
+
+/// How long after its `statement_timeout` a server that says nothing is given up.
+const GIVEN_UP: Duration = Duration::from_millis(500);
 
 /// Between two looks at a transaction that is still in progress.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -75,7 +79,7 @@ impl Pool {
             let explicit = self.target.pooled || deadline.left() < self.target.statement_timeout;
             let settings = explicit.then(|| self.settings(deadline));
             let session = &mut lease.live.session;
-            let failed = match bounded(deadline, once(session, settings, &work)).await {
+            let failed = match bounded(self.patience(deadline), once(session, settings, &work)).await {
                 Ok(value) => {
                     lease.give_back().await;
                     return Ok(value);
@@ -91,7 +95,8 @@ impl Pool {
         }
     }
 
-    /// Runs a write in a transaction, exactly once, and saves `save`'s bytes under the claim for a replay.
+    /// Runs a write in a transaction, exactly once, and saves `save`'s bytes under the claim for a replay;
+    /// `save` may still refuse.
     ///
     /// Three round trips on a warm connection when `work` is one statement.
     ///
@@ -103,7 +108,7 @@ impl Pool {
         deadline: Deadline,
         claim: &Claim,
         work: W,
-        save: impl Fn(&T) -> Vec<u8>,
+        save: impl Fn(&T) -> Result<Vec<u8>, R>,
     ) -> Result<Written<T>, R>
     where
         W: AsyncFn(&mut Session) -> Result<T, Stop<R>>,
@@ -150,14 +155,17 @@ impl Pool {
         deadline: Deadline,
         first: bool,
         work: &W,
-        save: &impl Fn(&T) -> Vec<u8>,
+        save: &impl Fn(&T) -> Result<Vec<u8>, R>,
     ) -> Attempt<T, R>
     where
         W: AsyncFn(&mut Session) -> Result<T, Stop<R>>,
     {
         let session = &mut lease.live.session;
         let settings = self.settings(deadline);
-        let begun = bounded::<_, R>(deadline, async { Ok(claim.begin(session, &settings, first).await?) }).await;
+        let begun = bounded::<_, R>(self.patience(deadline), async {
+            Ok(claim.begin(session, &settings, first).await?)
+        })
+        .await;
         let (xid, found) = match begun {
             Ok(begun) => begun,
             Err(Stop::Refused(refusal)) => {
@@ -169,32 +177,11 @@ impl Pool {
             Err(Stop::Failed(cause)) => return Attempt::Failed(self.failed(Phase::Statement, cause)),
         };
         let answer = match found {
-            Found::Nothing => match bounded(deadline, work(session)).await {
-                Ok(value) => {
-                    // Half of what is left, so that the other half can find out what a lost reply meant.
-                    let patience = deadline.within(deadline.left() / 2);
-                    let commit = async { Ok(claim.commit(session, &save(&value)).await?) };
-                    return match bounded::<_, R>(patience, commit).await {
-                        Ok(()) => Attempt::Ended {
-                            answer: Ok(Written::Done(value)),
-                            clean: true,
-                        },
-                        Err(Stop::Refused(refusal)) => Attempt::Ended {
-                            answer: Err(refusal),
-                            clean: false,
-                        },
-                        Err(Stop::Failed(cause)) => {
-                            let failed = self.failed(Phase::Commit, cause);
-                            match verdict(Phase::Commit, failed.kind, true) {
-                                Verdict::Ambiguous => Attempt::Unknown(value, xid, failed),
-                                Verdict::Transient
-                                | Verdict::Reconnect
-                                | Verdict::ReconnectOnce
-                                | Verdict::Permanent => Attempt::Failed(failed),
-                            }
-                        }
-                    };
-                }
+            Found::Nothing => match bounded(self.patience(deadline), work(session)).await {
+                Ok(value) => match save(&value) {
+                    Ok(saved) => return self.commit(session, claim, deadline, value, xid, &saved).await,
+                    Err(refusal) => Err(refusal),
+                },
                 Err(Stop::Refused(refusal)) => Err(refusal),
                 Err(Stop::Failed(cause)) => return Attempt::Failed(self.failed(Phase::Statement, cause)),
             },
@@ -207,6 +194,37 @@ impl Pool {
         Attempt::Ended { answer, clean }
     }
 
+    /// Ends an attempt whose work is done.
+    async fn commit<T, R>(
+        &self,
+        session: &mut Session,
+        claim: &Claim,
+        deadline: Deadline,
+        value: T,
+        xid: String,
+        saved: &[u8],
+    ) -> Attempt<T, R> {
+        // Half of what is left, so that the other half can find out what a lost reply meant.
+        let patience = deadline.within(deadline.left() / 2);
+        let commit = async { Ok(claim.commit(session, saved).await?) };
+        let failed = match bounded::<_, Infallible>(patience, commit).await {
+            Ok(()) => {
+                return Attempt::Ended {
+                    answer: Ok(Written::Done(value)),
+                    clean: true,
+                };
+            }
+            Err(Stop::Refused(never)) => match never {},
+            Err(Stop::Failed(cause)) => self.failed(Phase::Commit, cause),
+        };
+        match verdict(Phase::Commit, failed.kind, true) {
+            Verdict::Ambiguous => Attempt::Unknown(value, xid, failed),
+            Verdict::Transient | Verdict::Reconnect | Verdict::ReconnectOnce | Verdict::Permanent => {
+                Attempt::Failed(failed)
+            }
+        }
+    }
+
     /// Finds out what a transaction came to whose reply to COMMIT was lost.
     async fn resolve(&self, claim: &Claim, xid: &str, deadline: Deadline) -> Resolved {
         loop {
@@ -215,7 +233,7 @@ impl Pool {
                 Err(error) => return Resolved::Unknown(error),
             };
             let session = &mut lease.live.session;
-            let looked = bounded::<_, std::convert::Infallible>(deadline, async {
+            let looked = bounded::<_, Infallible>(deadline, async {
                 // In this order: once it is over, a snapshot taken later sees all it did.
                 let running = receipt::in_progress(session, xid).await?;
                 Ok((running, claim.is_kept(session).await?))
@@ -251,7 +269,7 @@ impl Pool {
                 let session = &mut lease.live.session;
                 let ended = async { if explicit { rollback(session).await } else { Ok(()) } };
                 let second = Deadline::after(Duration::from_secs(1));
-                if bounded::<_, std::convert::Infallible>(second, ended).await.is_ok() {
+                if bounded::<_, Infallible>(second, ended).await.is_ok() {
                     lease.give_back().await;
                 }
             }
@@ -271,6 +289,12 @@ impl Pool {
             return Ok(());
         }
         Err(spent(failed, effort))
+    }
+
+    /// How long one statement is waited for: a little longer than the server lets it run, for a server that is past
+    /// ending anything.
+    fn patience(&self, deadline: Deadline) -> Deadline {
+        deadline.within(self.target.statement_timeout + GIVEN_UP)
     }
 
     /// The settings of an explicit transaction, as SQL.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::problem::Error;
 
-/// A rule's text is cut to this many characters: it may quote the client's value.
+/// A field's name and a rule are cut to this many characters: they may quote what the client sent.
 const LONGEST_RULE: usize = 300;
 
 /// Reads a JSON body.
@@ -68,7 +68,8 @@ fn rejected(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
     // Missing and unknown fields are reported at their parent; the name is in the message.
     let named = rule
         .strip_prefix("missing field `")
-        .or_else(|| rule.strip_prefix("unknown field `"));
+        .or_else(|| rule.strip_prefix("unknown field `"))
+        .or_else(|| rule.strip_prefix("duplicate field `"));
     let name = named.and_then(|rest| rest.split('`').next());
     let field = match name {
         Some(name) if path == "." => name.to_owned(),
@@ -78,10 +79,12 @@ fn rejected(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
         None => path.to_owned(),
     };
     let rule = match named {
-        Some(_) if rule.starts_with("missing") => "is required".to_owned(),
-        Some(_) | None => rule.chars().take(LONGEST_RULE).collect(),
+        Some(_) if rule.starts_with("missing") => "is required",
+        Some(_) if rule.starts_with("duplicate") => "must be given once",
+        Some(_) | None => rule,
     };
-    Error::field(field, rule)
+    let cut = |text: &str| text.chars().take(LONGEST_RULE).collect::<String>();
+    Error::field(cut(&field), cut(rule))
 }
 
 fn not_json(error: &serde_json::Error) -> Error {

@@ -31,7 +31,9 @@ impl Caller {
             let usable = !text.is_empty() && text.chars().count() <= LONGEST && !text.contains(char::is_control);
             usable.then(|| text.to_owned())
         };
-        let sub = claim("sub").ok_or_else(|| {
+        // Another subject, not this one with spaces around it.
+        let exact = |sub: &String| claims.get("sub") == Some(sub);
+        let sub = claim("sub").filter(exact).ok_or_else(|| {
             Error::unauthorized("This needs a bearer token with a sub claim in the Authorization header.")
         })?;
         Ok(Self {
@@ -61,6 +63,7 @@ mod tests {
             vec![],
             vec![("sub", "")],
             vec![("sub", " ")],
+            vec![("sub", " a")],
             vec![("sub", "a\0b")],
             vec![("sub", &*long)],
         ] {

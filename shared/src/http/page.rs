@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
 /// What the items of a page may take of an answer, in bytes: Lambda takes 6,291,556 in all.
-const FULL: usize = 6_000_000;
+pub(super) const FULL: usize = 6_000_000;
 
 /// How many items a page holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,12 @@ impl Cursor {
         id: Uuid::nil(),
     };
 
+    /// Below every item of a list that begins with the oldest.
+    pub const OLDEST: Self = Self {
+        at: DateTime::UNIX_EPOCH,
+        id: Uuid::nil(),
+    };
+
     fn encode(&self) -> String {
         let mut bytes = [0; 24];
         let (at, id) = bytes.split_at_mut(8);
@@ -109,9 +115,14 @@ pub struct Page<T> {
 
 impl<T: Serialize> Page<T> {
     /// A page of `limit` from rows that were fetched with [`Limit::rows_and_one`]; see [`fit`].
-    pub fn of(mut items: Vec<T>, limit: Limit, key: impl Fn(&T) -> Cursor) -> Self {
+    pub fn of(items: Vec<T>, limit: Limit, key: impl Fn(&T) -> Cursor) -> Self {
+        Self::at_most(items, limit.rows(), key)
+    }
+
+    /// A page of at most `rows` from one more row than that; see [`fit`].
+    pub fn at_most(mut items: Vec<T>, rows: usize, key: impl Fn(&T) -> Cursor) -> Self {
         let fetched = items.len();
-        items.truncate(limit.rows());
+        items.truncate(rows);
         fit(&mut items);
         let next_cursor = items.last().filter(|_| items.len() < fetched).map(key);
         Self { items, next_cursor }
@@ -133,6 +144,11 @@ pub fn fit<T: Serialize>(items: &mut Vec<T>) {
 /// are made of is escaped again.
 fn weight<T: Serialize>(item: &T) -> usize {
     let json = serde_json::to_string(item).unwrap_or_default();
+    weight_of_text(&json)
+}
+
+/// What JSON takes as text within JSON, in bytes.
+pub(super) fn weight_of_text(json: &str) -> usize {
     json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }
 

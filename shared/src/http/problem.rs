@@ -307,7 +307,10 @@ fn database_face(error: &db::Error) -> Face<'static> {
         }
         Kind::StalePlan => unavailable("The database is being upgraded. Nothing was changed; try again.", 1),
         // Waiting mends none of these, but an operator does, and the client need do nothing else.
-        Kind::Tls | Kind::Auth | Kind::NoDatabase | Kind::Protocol => {
+        Kind::Tls | Kind::Auth | Kind::NoDatabase | Kind::Pooler => {
+            unavailable("The database cannot be used at the moment; its operators have been told why.", 30)
+        }
+        Kind::Query if error.phase == Phase::Connect => {
             unavailable("The database cannot be used at the moment; its operators have been told why.", 30)
         }
         Kind::CommitUnknown => Face::new(

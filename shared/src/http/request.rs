@@ -143,20 +143,23 @@ impl Request {
             return Ok(IfMatch::Absent);
         }
         let mut versions = Vec::new();
-        for tag in tags.flat_map(|value| value.to_str().unwrap_or("?").split(',')) {
-            let tag = tag.trim();
+        let listed = tags.flat_map(|value| value.to_str().unwrap_or("?").split(','));
+        for tag in listed.map(str::trim).filter(|tag| !tag.is_empty()) {
             if tag == "*" {
                 return Ok(IfMatch::Absent);
             }
-            let quoted = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            let strong = tag.strip_prefix("W/").unwrap_or(tag);
+            let quoted = strong.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
             let Some(version) = quoted else {
                 return Err(Error::field(
                     "If-Match",
                     "must be an ETag as it was received, quotes included, or *",
                 ));
             };
-            // A strong comparison: a tag we never gave matches nothing.
-            versions.extend(version.parse::<i32>().ok());
+            // A strong comparison: a weak tag matches nothing.
+            if strong == tag {
+                versions.push(version.to_owned());
+            }
         }
         Ok(IfMatch::Versions(versions))
     }
@@ -208,14 +211,20 @@ impl Request {
     where
         W: AsyncFn(&mut Session) -> Result<Response, Stop>,
     {
-        self.apply(&self.claim(scope, key), work).await
+        // No subject of a token holds a control character.
+        self.apply(&self.claim(&format!("\0{scope}"), key), work).await
     }
 
     async fn apply<W>(&self, claim: &Claim, work: W) -> Result<Response, Error>
     where
         W: AsyncFn(&mut Session) -> Result<Response, Stop>,
     {
-        match self.pool()?.write(self.deadline, claim, work, Response::save).await? {
+        // What could not be answered could never be read again: it is rolled back.
+        let save = |response: &Response| {
+            let fits = response.fits().then(|| response.save());
+            fits.ok_or_else(|| Error::field("body", "would make the resource larger than the 6 MB of an answer"))
+        };
+        match self.pool()?.write(self.deadline, claim, work, save).await? {
             Written::Done(response) => Ok(response),
             Written::Replayed(saved) => Response::replay(&saved),
             Written::Running => Err(Error::KeyInUse),
@@ -257,7 +266,7 @@ pub enum IfMatch {
     /// No condition, or any version.
     Absent,
     /// One of these.
-    Versions(Vec<i32>),
+    Versions(Vec<String>),
 }
 
 impl IfMatch {
@@ -265,7 +274,7 @@ impl IfMatch {
     pub fn allows(&self, version: i32) -> bool {
         match self {
             Self::Absent => true,
-            Self::Versions(versions) => versions.contains(&version),
+            Self::Versions(versions) => versions.contains(&version.to_string()),
         }
     }
 }

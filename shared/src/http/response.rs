@@ -5,6 +5,7 @@ use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use lambda_http::{Body, http::HeaderMap};
 use serde::{Deserialize, Serialize};
 
+use super::page;
 use super::problem::Error;
 
 /// An answer.
@@ -80,6 +81,23 @@ impl Response {
     /// The status code.
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// Whether Lambda would take it: 6 MB, in which the body is text within JSON.
+    pub(super) fn fits(&self) -> bool {
+        self.body
+            .as_deref()
+            .is_none_or(|body| page::weight_of_text(body) <= page::FULL)
+    }
+
+    /// Itself, or a problem in place of what Lambda would refuse.
+    pub(super) fn limited(self, request_id: &str) -> Self {
+        if self.fits() {
+            return self;
+        }
+        let error = Error::Internal("an answer is larger than the 6 MB that Lambda takes".to_owned());
+        error.log();
+        error.into_response(request_id)
     }
 
     /// The bytes to keep under an idempotency key.

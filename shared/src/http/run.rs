@@ -35,11 +35,12 @@ pub struct Function {
     /// The environment's variables, read once.
     pub config: Config,
     pool: Result<Pool, ConfigError>,
+    init: Init,
     cold: AtomicBool,
 }
 
 impl Function {
-    fn new(config: Config) -> Self {
+    fn new(config: Config, init: Init) -> Self {
         let pool = config
             .database
             .as_ref()
@@ -47,6 +48,7 @@ impl Function {
         Self {
             pool: pool.map_err(Clone::clone),
             config,
+            init,
             cold: AtomicBool::new(true),
         }
     }
@@ -66,13 +68,30 @@ where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response, Error>> + Send + 'static,
 {
-    run_with_schedule(route, handle, |_, _| async {
-        Err(Error::Malformed("This function serves HTTP requests only.".to_owned()))
-    })
+    let scheduled = |_, _| async { Err(Error::Malformed("This function serves HTTP requests only.".to_owned())) };
+    start(route, handle, scheduled, Init::Connects)
 }
 
 /// As [`run`], for a function that a schedule invokes too: any event that is not an HTTP request goes to `scheduled`.
+/// INIT opens no connection: what such a function looks at, it looks at afresh.
 pub fn run_with_schedule<H, F, S, G>(route: &'static str, handle: H, scheduled: S) -> ExitCode
+where
+    H: Fn(Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response, Error>> + Send + 'static,
+    S: Fn(&'static Function, Deadline) -> G + Clone + Send + Sync + 'static,
+    G: Future<Output = Result<Value, Error>> + Send + 'static,
+{
+    start(route, handle, scheduled, Init::Waits)
+}
+
+/// Whether INIT opens the first connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Init {
+    Connects,
+    Waits,
+}
+
+fn start<H, F, S, G>(route: &'static str, handle: H, scheduled: S, init: Init) -> ExitCode
 where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response, Error>> + Send + 'static,
@@ -86,7 +105,7 @@ where
     }
     let many = config.lambda.max_concurrency > 1;
     // One environment is one process: what it holds is never freed before it ends.
-    let function: &'static Function = Box::leak(Box::new(Function::new(config)));
+    let function: &'static Function = Box::leak(Box::new(Function::new(config, init)));
     let mut builder = if many {
         tokio::runtime::Builder::new_multi_thread()
     } else {
@@ -131,6 +150,7 @@ where
 /// Opens the first connection in INIT; one line says how it went.
 async fn verify(function: &Function) {
     match &function.pool {
+        Ok(_) if function.init == Init::Waits => {}
         Ok(pool) => match pool.verify().await {
             Ok(()) => tracing::debug!("connected during INIT"),
             Err(error) => tracing::warn!("starting without a database: {error}"),
@@ -164,7 +184,7 @@ where
         let http = if let LambdaRequest::ApiGatewayV2(event) = payload {
             Ok(event)
         } else if let LambdaRequest::PassThrough(text) = payload {
-            Err(text)
+            mended(&text).ok_or(text)
         } else {
             Err(String::new())
         };
@@ -172,6 +192,7 @@ where
             Ok(event) => within(deadline, respond(function, route, event, deadline, handle)).await,
             // Shaped like a request, and unreadable: somebody waits for an HTTP answer.
             Err(text) if text.contains("\"requestContext\"") => {
+                tracing::warn!("an event is shaped like a request, and is none of payload format 2.0");
                 Err(Error::Malformed("The request could not be read.".to_owned()))
             }
             Err(_) => {
@@ -194,11 +215,31 @@ where
             duration_ms = elapsed_ms(),
             "answered"
         );
-        let event = response.with_header("x-request-id", request_id.as_str()).into_event();
+        let event = response
+            .limited(&request_id)
+            .with_header("x-request-id", request_id.as_str())
+            .into_event();
         serde_json::to_value(event).unwrap_or_default()
     }
     .instrument(span)
     .await
+}
+
+/// A request whose claims or headers are not all text. API Gateway writes every claim as text; what else sends events,
+/// a test console or another gateway, may not. Scalars become text, null is absent.
+fn mended(text: &str) -> Option<ApiGatewayV2httpRequest> {
+    let mut event: Value = serde_json::from_str(text).ok()?;
+    for path in ["/requestContext/authorizer/jwt/claims", "/headers"] {
+        if let Some(Value::Object(members)) = event.pointer_mut(path) {
+            members.retain(|_, value| !value.is_null());
+            for value in members.values_mut().filter(|value| !value.is_string()) {
+                *value = Value::String(value.to_string());
+            }
+        }
+    }
+    let members = event.as_object_mut()?;
+    members.retain(|_, value| !value.is_null());
+    serde_json::from_value(event).ok()
 }
 
 async fn respond<H, F>(

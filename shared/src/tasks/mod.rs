@@ -20,7 +20,7 @@ use uuid::Uuid;
 pub use fields::{Assignee, Changes, Draft, Status};
 
 use crate::db::Session;
-use crate::http::page::Page;
+use crate::http::page::{Cursor, Page};
 use crate::http::{Caller, Error, Stop};
 
 /// A task.
@@ -49,33 +49,48 @@ pub struct Task {
     pub completed_at: Option<DateTime<Utc>>,
 }
 
-/// A meeting's tasks, oldest first: all of them, on one page.
+/// The most tasks on a page; few meetings have as many.
+const ROWS: usize = 1_000;
+
+/// Where in a meeting's tasks to begin.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    cursor: Option<Cursor>,
+}
+
+/// A meeting's tasks, oldest first: all of them, unless there are more than fit an answer.
 ///
 /// # Errors
 /// 401 for an unregistered caller, 404.
-pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid) -> Result<Page<Task>, Stop> {
+pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid, place: &Place) -> Result<Page<Task>, Stop> {
+    let after = place.cursor.unwrap_or(Cursor::OLDEST);
     let rows = sqlx::query!(
         r#"
         SELECT m.id AS "meeting?", to_jsonb(t) AS "task: Json<Task>"
         FROM users u
         LEFT JOIN meetings m ON m.id = $2
             AND (u.id IN (m.created_by, m.team_member_id) OR u.role = 'admin' AND u.id = m.team_id)
-        LEFT JOIN tasks t ON t.meeting_id = m.id
+        LEFT JOIN tasks t ON t.meeting_id = m.id AND (t.created_at, t.id) > ($3, $4)
         WHERE u.clerk_id = $1
         ORDER BY t.created_at, t.id
+        LIMIT $5
         "#,
         caller.sub,
         meeting,
+        after.at,
+        after.id,
+        ROWS as i64 + 1,
     )
     .fetch_all(db)
     .await?;
     let first = rows.first().ok_or_else(Error::unknown_caller)?;
     first.meeting.ok_or_else(|| Error::not_found("meeting"))?;
     let items = rows.into_iter().filter_map(|row| row.task).map(|task| task.0).collect();
-    Ok(Page {
-        items,
-        next_cursor: None,
-    })
+    Ok(Page::at_most(items, ROWS, |last: &Task| Cursor {
+        at: last.created_at,
+        id: last.id,
+    }))
 }
 
 /// Adds a task to a meeting.

@@ -127,7 +127,9 @@ async fn a_keyed_write_run_again_waits_for_its_lost_attempt_to_end() {
         }
         one(db).await
     };
-    let write = bench.pool.write(Deadline::after(PLENTY), &claim, work, |_| Vec::new());
+    let write = bench
+        .pool
+        .write(Deadline::after(PLENTY), &claim, work, |_| Ok(Vec::new()));
     tokio::pin!(write);
     let waiting = async {
         while bench.count("SELECT count(*) FROM pg_locks WHERE NOT granted").await == 0 {

@@ -2,6 +2,7 @@
 //!
 //! In process, so that one cause is under test at a time; whole functions in whole environments are `tests/it`'s.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::result_large_err, reason = "the tests' own refusal, made a few times")]
 
 mod bench;
 mod checkout;
