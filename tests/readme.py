@@ -31,8 +31,8 @@ WATCH = "http://127.0.0.1:9010/"
 STARTS_WITHIN = 20 * 60
 STOPS_WITHIN = 30
 
-# Everything started here inherits it, or descends from what did.
-MARK = "SEER_README=%s" % uuid.uuid4()
+# What a command starts inherits this variable with a value of the command's own, or descends from what did.
+MARK = "SEER_README"
 
 
 class Wrong(Exception):
@@ -115,15 +115,67 @@ def route_table(text: str) -> None:
     print("the route table names all %d routes" % len(table))
 
 
-def start(command: list[str], url: str) -> subprocess.Popen[bytes]:
-    """Starts a command as a terminal would: in a process group of its own, which Ctrl-C reaches whole."""
-    if answers(url):
-        raise Wrong("something answers at %s already: stop it first" % url)
-    print("$ %s" % shlex.join(command), flush=True)
-    name, value = MARK.split("=")
-    return subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, env={**os.environ, name: value}, process_group=0
-    )
+class Started:
+    """A command that runs, as a terminal would have it: in a process group of its own, which Ctrl-C reaches whole."""
+
+    def __init__(self, command: list[str], url: str) -> None:
+        if answers(url):
+            raise Wrong("something answers at %s already: stop it first" % url)
+        print("$ %s" % shlex.join(command), flush=True)
+        self.url = url
+        self.mark = str(uuid.uuid4())
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, env={**os.environ, MARK: self.mark}, process_group=0
+        )
+
+    def wait(self) -> None:
+        """Waits until its address answers."""
+        until = time.monotonic() + STARTS_WITHIN
+        while time.monotonic() < until:
+            if self.process.poll() is not None:
+                raise Wrong("it ended with %d before %s answered" % (self.process.returncode, self.url))
+            if answers(self.url):
+                return
+            time.sleep(0.2)
+        raise Wrong("%s did not answer within %d s" % (self.url, STARTS_WITHIN))
+
+    def stop(self) -> None:
+        """Presses Ctrl-C; nothing that was started may go on running."""
+        before = self.processes()
+        os.killpg(self.process.pid, signal.SIGINT)
+        try:
+            self.process.wait(STOPS_WITHIN)
+        except subprocess.TimeoutExpired:
+            raise Wrong("Ctrl-C did not end it within %d s" % STOPS_WITHIN) from None
+        # What ends by itself because its parent did may need a moment.
+        until = time.monotonic() + STOPS_WITHIN
+        while left := (before & parents().keys()) | self.processes():
+            if time.monotonic() > until:
+                raise Wrong("Ctrl-C left running: %s" % ", ".join(sorted(map(name_of, left))))
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """Ends all of it at once."""
+        for pid in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+
+    def processes(self) -> set[int]:
+        """What runs of it: what carries its mark, and the descendants of that and of itself."""
+        tree = parents()
+        found = {pid for pid in tree if pid == self.process.pid or self.marked(pid)}
+        while more := {pid for pid, parent in tree.items() if parent in found} - found:
+            found |= more
+        return found
+
+    def marked(self, pid: int) -> bool:
+        try:
+            environment = Path("/proc/%d/environ" % pid).read_bytes()
+        except OSError:
+            return False
+        return ("%s=%s" % (MARK, self.mark)).encode() in environment.split(b"\0")
 
 
 def answers(url: str) -> bool:
@@ -135,18 +187,6 @@ def answers(url: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def wait_for_answer(process: subprocess.Popen[bytes], url: str) -> None:
-    """Waits until the address answers."""
-    until = time.monotonic() + STARTS_WITHIN
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise Wrong("it ended with %d before %s answered" % (process.returncode, url))
-        if answers(url):
-            return
-        time.sleep(0.2)
-    raise Wrong("%s did not answer within %d s" % (url, STARTS_WITHIN))
 
 
 def parents() -> dict[int, int]:
@@ -163,42 +203,6 @@ def parents() -> dict[int, int]:
     return found
 
 
-def started_by(process: subprocess.Popen[bytes]) -> set[int]:
-    """The processes that descend from a command, or carry its mark."""
-    tree, found = parents(), {process.pid}
-    while more := {pid for pid, parent in tree.items() if parent in found} - found:
-        found |= more
-    return found | marked(tree)
-
-
-def marked(tree: dict[int, int]) -> set[int]:
-    """The processes that inherited the mark."""
-    found = set()
-    for pid in tree:
-        try:
-            if MARK.encode() in Path("/proc/%d/environ" % pid).read_bytes().split(b"\0"):
-                found.add(pid)
-        except OSError:
-            continue
-    return found
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Presses Ctrl-C; nothing that was started may go on running."""
-    ours = started_by(process)
-    os.killpg(process.pid, signal.SIGINT)
-    try:
-        process.wait(STOPS_WITHIN)
-    except subprocess.TimeoutExpired:
-        raise Wrong("Ctrl-C did not end it within %d s" % STOPS_WITHIN) from None
-    # What ends by itself because its parent did may need a moment.
-    until = time.monotonic() + STOPS_WITHIN
-    while left := (ours & parents().keys()) | marked(parents()):
-        if time.monotonic() > until:
-            raise Wrong("Ctrl-C left running: %s" % ", ".join(sorted(map(name_of, left))))
-        time.sleep(0.1)
-
-
 def name_of(pid: int) -> str:
     try:
         return "%d %s" % (pid, Path("/proc/%d/comm" % pid).read_text().strip())
@@ -213,24 +217,20 @@ def main() -> None:
     middle, watch, tail = split_at(text, "cargo lambda watch")
     if not (blocks(middle, "console") and blocks(tail, "console")) or blocks(head, "console"):
         raise Wrong("README.md should have console blocks after `cargo local` and after `cargo lambda watch` only")
-    running = []
+    running: list[Started] = []
     try:
         for command, url, text in ((local, HEALTH, middle), (watch, WATCH, tail)):
-            running.append(start(command, url))
-            wait_for_answer(running[-1], url)
+            running.append(Started(command, url))
+            running[-1].wait()
             run_blocks(text)
         invoke_events()
         while running:
-            stop(running[-1])
+            running[-1].stop()
             running.pop()
         print("Ctrl-C left nothing running")
     finally:
-        for process in running:
-            for pid in started_by(process):
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except OSError:
-                    pass
+        for started in running:
+            started.kill()
 
 
 if __name__ == "__main__":
