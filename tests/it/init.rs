@@ -87,7 +87,9 @@ async fn it_recovers_without_a_restart_when_the_database_comes_back() {
 #[tokio::test]
 async fn every_function_finishes_init_with_the_database_down() {
     let lambda = lambda(&nowhere());
-    let started = join_all(ROUTES.functions().into_iter().map(|name| lambda.prepare(name))).await;
+    // Health looks for itself, when it is asked.
+    let connecting = ROUTES.functions().into_iter().filter(|name| *name != "health");
+    let started = join_all(connecting.map(|name| lambda.prepare(name))).await;
     for environment in started {
         let environment = environment.unwrap();
         let log = environment.log();

@@ -303,6 +303,8 @@ async fn if_match_keeps_one_change_from_undoing_another() {
     put("\"999\", \"nonsense\"", "late")
         .await
         .problem(412, "precondition-failed");
+    put("W/\"2\", ", "late").await.problem(412, "precondition-failed");
+    put("\"02\"", "late").await.problem(412, "precondition-failed");
     put("2", "late").await.names("If-Match");
     put("", "late").await.names("If-Match");
     let delete = async |tag: &str| {

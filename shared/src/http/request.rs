@@ -142,20 +142,20 @@ impl Request {
         if tags.peek().is_none() {
             return Ok(IfMatch::Absent);
         }
-        let mut versions = Vec::new();
+        let malformed = || Error::field("If-Match", "must be an ETag as it was received, quotes included, or *");
         let listed = tags.flat_map(|value| value.to_str().unwrap_or("?").split(','));
-        for tag in listed.map(str::trim).filter(|tag| !tag.is_empty()) {
-            if tag == "*" {
-                return Ok(IfMatch::Absent);
-            }
+        let listed: Vec<_> = listed.map(str::trim).filter(|tag| !tag.is_empty()).collect();
+        if listed == ["*"] {
+            return Ok(IfMatch::Absent);
+        }
+        if listed.is_empty() {
+            return Err(malformed());
+        }
+        let mut versions = Vec::new();
+        for tag in listed {
             let strong = tag.strip_prefix("W/").unwrap_or(tag);
-            let quoted = strong.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-            let Some(version) = quoted else {
-                return Err(Error::field(
-                    "If-Match",
-                    "must be an ETag as it was received, quotes included, or *",
-                ));
-            };
+            let version = strong.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            let version = version.ok_or_else(malformed)?;
             // A strong comparison: a weak tag matches nothing.
             if strong == tag {
                 versions.push(version.to_owned());

@@ -328,3 +328,31 @@ impl SnapStartResource for Connections {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn claims_that_are_not_text_are_read_as_text_and_what_is_no_request_is_not() {
+        let event = json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": "/", "rawQueryString": "", "isBase64Encoded": null,
+            "headers": {"accept": null, "host": "x"},
+            "requestContext": {
+                "http": {"method": "GET", "path": "/"},
+                "authorizer": {"jwt": {"claims": {"sub": "a", "email_verified": true, "iat": 5, "gone": null}}},
+            },
+        });
+        let text = event.to_string();
+        assert!(
+            serde_json::from_str::<ApiGatewayV2httpRequest>(&text).is_err(),
+            "needs no mending"
+        );
+        let authorizer = mended(&text).unwrap().request_context.authorizer.unwrap();
+        let claims = authorizer.jwt.unwrap().claims;
+        assert_eq!(claims["email_verified"], "true");
+        assert_eq!(claims["iat"], "5");
+        assert!(mended(r#"{"source": "aws.scheduler", "detail": {}}"#).is_none());
+    }
+}
