@@ -46,6 +46,9 @@ impl Policy {
     }
 }
 
+/// An attempt with less time than this would end as a timeout, whatever is the matter.
+const WORTH_TRYING: Duration = Duration::from_millis(100);
+
 /// One effort: attempts are 1-based, waits have full jitter, and none reaches past the deadline.
 #[derive(Debug)]
 pub struct Effort {
@@ -99,7 +102,8 @@ impl Effort {
         }
         // Without a maximum elapsed time the crate always gives an interval.
         let wait = self.waits.next_backoff().unwrap_or_default();
-        if wait >= self.deadline.left() {
+        // What is cut short by the deadline says less than what failed before it.
+        if wait + WORTH_TRYING >= self.deadline.left() {
             return false;
         }
         sleep(wait).await;
