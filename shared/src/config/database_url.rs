@@ -10,7 +10,7 @@
 //! | `connection_limit` | connections, 1–1,000 | the environment's concurrency | connections one environment may hold | environments take each other's slots | concurrent requests queue |
 //! | `pool_timeout` | seconds, 0–86,400 | 8 | longest wait for a usable connection, connect retries included; 0 = until the deadline | clients wait for a 503 | a restart of a few seconds fails requests |
 //! | `connect_timeout` | seconds, 0–86,400 | 3 | longest single connect attempt; 0 = until the deadline | one swallowed packet spends the budget | a busy server is given up on while it answers |
-//! | `socket_timeout` | seconds, 0–86,400 | 0 | longest single statement; 0 = until the deadline | the deadline cuts first | slow statements fail that would succeed |
+//! | `socket_timeout` | seconds, 0–86,400 | 14 (0 too) | longest single statement, never past the deadline | the deadline cuts first | slow statements fail that would succeed |
 //! | `pgbouncer` | `true`, `false` | `false` | a transaction pooler (PgBouncer, RDS Proxy) stands in between: no startup options, no cached statements | – | – |
 //! | `statement_cache_size` | statements, 0–10,000 | 100 (0 with `pgbouncer`) | prepared statements kept per connection | memory on the server | each statement is prepared again, one more round trip |
 //! | `application_name` | 1–63 printable ASCII characters | function and version | the name in `pg_stat_activity` | – | – |

@@ -18,7 +18,7 @@ use super::session::Session;
 use super::socket::Tuned;
 use crate::config::{DatabaseUrl, RetryConfig};
 
-/// `statement_timeout` when `socket_timeout` is not given: half of the function's timeout leaves room for another try.
+/// `statement_timeout` when `socket_timeout` is not given: about half of the function's timeout, which leaves room for another try.
 const STATEMENT: Duration = Duration::from_secs(14);
 
 /// Our transactions never wait for anything but the server; one that idles has lost its client.
