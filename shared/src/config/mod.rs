@@ -41,6 +41,8 @@ pub use database_url::DatabaseUrl;
 pub use error::ConfigError;
 
 const DATABASE_URL: &str = "DATABASE_URL";
+const DATABASE_SECRET_ARN: &str = "DATABASE_SECRET_ARN";
+const DATABASE_IAM_AUTH: &str = "DATABASE_IAM_AUTH";
 const MAX_RETRY_ATTEMPTS: &str = "MAX_RETRY_ATTEMPTS";
 const RETRY_DELAY_MS: &str = "RETRY_DELAY_MS";
 const WEBHOOK_SECRET: &str = "WEBHOOK_SECRET";
@@ -50,6 +52,18 @@ const AWS_LAMBDA_FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 const AWS_LAMBDA_FUNCTION_VERSION: &str = "AWS_LAMBDA_FUNCTION_VERSION";
 const AWS_LAMBDA_MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 const AWS_LAMBDA_INITIALIZATION_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
+
+/// Every variable that a function's configuration may set: a deployment that sets another has a typing error in it.
+/// `RUST_BACKTRACE` and what else the platform reads is not of them, nor is what Lambda itself sets.
+pub const VARIABLES: &[&str] = &[
+    DATABASE_URL,
+    DATABASE_SECRET_ARN,
+    DATABASE_IAM_AUTH,
+    MAX_RETRY_ATTEMPTS,
+    RETRY_DELAY_MS,
+    WEBHOOK_SECRET,
+    LOG_LEVEL,
+];
 
 /// What the driver reads from the environment and its builder cannot unset.
 const READ_BY_THE_DRIVER: [&str; 3] = ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"];

@@ -61,6 +61,29 @@ fn a_malformed_variable_spoils_only_its_part_and_is_named_without_its_value() {
     assert_eq!(config(&[]).database.unwrap_err().variable(), "DATABASE_URL");
 }
 
+/// What Lambda sets, and no function's configuration can set.
+const SET_BY_LAMBDA: &[&str] = &[
+    AWS_LAMBDA_LOG_LEVEL,
+    AWS_LAMBDA_FUNCTION_NAME,
+    AWS_LAMBDA_FUNCTION_VERSION,
+    AWS_LAMBDA_MAX_CONCURRENCY,
+    AWS_LAMBDA_INITIALIZATION_TYPE,
+];
+
+#[test]
+fn nothing_is_read_that_is_not_listed() {
+    let asked = std::cell::RefCell::new(Vec::new());
+    let _ = Config::from_lookup(|name| {
+        asked.borrow_mut().push(name.to_owned());
+        (name == URL.0).then(|| URL.1.to_owned())
+    });
+    for name in asked.into_inner() {
+        let name = name.as_str();
+        let known = [VARIABLES, SET_BY_LAMBDA, &READ_BY_THE_DRIVER].concat();
+        assert!(known.contains(&name), "{name} is read and not listed");
+    }
+}
+
 #[test]
 fn numbers_are_honoured_at_their_bounds() {
     let config = config(&[URL, ("MAX_RETRY_ATTEMPTS", "100"), ("RETRY_DELAY_MS", " 1 ")]);
