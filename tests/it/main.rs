@@ -38,6 +38,7 @@ mod names;
 mod parameters;
 mod pool;
 mod requests;
+mod roles;
 mod signatures;
 mod tasks;
 mod users;

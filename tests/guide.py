@@ -1,0 +1,360 @@
+#!/usr/bin/env python3
+"""Runs docs/POSTGRES_SETUP.md: its commands for Debian, from top to bottom, on a server that has nothing yet.
+
+First it compares: every problem type, kind of failure, health state, log line and parameter of DATABASE_URL that the
+code has must have its entry in the guide, and no entry may be about what is no more. This needs nothing but Python.
+
+Then it runs, in one shell of root's: `sh` blocks as they are, `sql` blocks through psql as `postgres`, on the database
+`seer` once there is one. In `console` blocks, what follows `$ ` must print the lines below it, where … stands for any
+text. Other blocks are for other systems.
+
+The server is this machine's own Debian under an overlay: its packages, none of its clusters, files that vanish
+afterwards, and processes and a network of its own, so that neither a PostgreSQL that runs here nor its ports are
+touched. Only apt-get is let out, to Debian's archive. Needs root on Debian or Ubuntu and the right to make namespaces;
+else it says that it is skipped, and why.
+"""
+
+import ctypes
+import fcntl
+import os
+import re
+import shlex
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from readme import Wrong, fits, steps
+
+ROOT = Path(__file__).resolve().parent.parent
+GUIDE = ROOT / "docs/POSTGRES_SETUP.md"
+
+# What the guide calls its server. A real one has a DNS record; here the name leads to this machine.
+SERVER = "db.example.com"
+
+# The whole guide, on a machine that is busy with other things.
+ENDS_WITHIN = 20 * 60
+
+# What a server that has nothing yet has not.
+CLUSTERS = ("/etc/postgresql", "/var/lib/postgresql", "/var/log/postgresql", "/var/backups/seer", "/etc/seer")
+
+# linux/sched.h, linux/sockios.h, linux/if.h.
+CLONE_NEWNET = 0x40000000
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
+
+
+class Unable(Exception):
+    """This machine is not one that the guide can be run on."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the code has, against what the guide has entries for
+
+
+def between(path: str, beginning: str, end: str) -> str:
+    """A piece of a source file."""
+    text = (ROOT / path).read_text()
+    at = text.find(beginning)
+    stop = text.find(end, at)
+    if at < 0 or stop < 0:
+        raise Wrong("%s has no longer %r to %r: bring this comparison up to date" % (path, beginning, end))
+    return text[at:stop]
+
+
+def kinds() -> set[str]:
+    """The names of `db::Kind`, as log lines and health reports have them."""
+    names = between("shared/src/db/error.rs", "impl Kind", "pub fn advice")
+    variants = re.findall(r"^    (\w+),$", between("shared/src/db/error.rs", "pub enum Kind", "\n}"), re.MULTILINE)
+    found = dict(re.findall(r'Self::(\w+) => "([a-z-]+)"', names))
+    if set(variants) != set(found):
+        raise Wrong("shared/src/db/error.rs: the names of %s are not found" % sorted(set(variants) ^ set(found)))
+    return set(found.values())
+
+
+def problem_types() -> set[str]:
+    """The last part of every `type` a client can get."""
+    text = (ROOT / "shared/src/http/problem.rs").read_text()
+    found = re.findall(r'Face::new\(\s*S::\w+,\s*"([a-z-]+)"', text)
+    if len(found) != text.count("Face::new("):
+        raise Wrong("shared/src/http/problem.rs: not every Face::new begins with a status and a type")
+    return set(found)
+
+
+def health_states() -> set[str]:
+    """What a health report can say besides a kind's name, and the three words of `status`."""
+    text = (ROOT / "shared/src/health.rs").read_text()
+    own = set(re.findall(r'\(Status::\w+, "([a-z-]+)"\)', text))
+    status = re.findall(r"^    (\w+),$", between("shared/src/health.rs", "pub enum Status", "\n}"), re.MULTILINE)
+    if not own or not status:
+        raise Wrong("shared/src/health.rs: the states are not found")
+    return own | {name.lower() for name in status}
+
+
+def parameters() -> set[str]:
+    """The parameters of DATABASE_URL."""
+    names = between("shared/src/config/database_url/parameters.rs", "pub(super) const NAMES", "];")
+    return set(re.findall(r'^    "(\w+)",$', names, re.MULTILINE))
+
+
+def log_lines() -> set[str]:
+    """The fixed words of every line that a function logs as a warning or an error."""
+    found = set()
+    for path in sorted((ROOT / "shared/src").rglob("*.rs")):
+        text = path.read_text()
+        calls = re.findall(r'tracing::(?:error|warn)!\([^"]*"([^"]+)"', text)
+        if len(calls) != len(re.findall(r"tracing::(?:error|warn)!", text)):
+            raise Wrong("%s: a log line without words of its own" % path.relative_to(ROOT))
+        found |= {re.split(r"[:{]", words)[0].strip() for words in calls}
+    return found
+
+
+def section(text: str, title: str) -> str:
+    """What stands under a heading, up to the next one of its rank or a higher one."""
+    found = re.search(r"^(#+) %s\n(.*?)(?=^#{1,6} |\Z)" % re.escape(title), text, re.DOTALL | re.MULTILINE)
+    if not found:
+        raise Wrong("the guide has no heading %r" % title)
+    rank = len(found.group(1))
+    rest = text[found.start(2) :]
+    end = re.search(r"^#{1,%d} " % rank, rest, re.MULTILINE)
+    return rest[: end.start()] if end else rest
+
+
+def entries(text: str, title: str) -> set[str]:
+    """The first column of the tables of a section, or its sub-headings that are one word of code."""
+    part = section(text, title)
+    return set(re.findall(r"^\| `([^`]+)` \|", part, re.MULTILINE)) | set(
+        re.findall(r"^#+ `([^`]+)`$", part, re.MULTILINE)
+    )
+
+
+def compare(text: str) -> None:
+    """Holds the guide's tables against the code."""
+    wanted = (
+        ("What a client gets", "problem type", problem_types()),
+        ("What the log or health says", "kind", kinds()),
+        ("What health says besides", "health state", health_states()),
+        ("Other log lines", "log line", log_lines()),
+        ("Each parameter", "parameter of DATABASE_URL", parameters()),
+    )
+    for title, what, names in wanted:
+        there = entries(text, title)
+        if names - there:
+            raise Wrong("%r has no entry for the %s %s" % (title, what, ", ".join(sorted(names - there))))
+        if there - names:
+            raise Wrong("%r has an entry for %s, which is no %s" % (title, ", ".join(sorted(there - names)), what))
+        print("%s: an entry for each of %d" % (title, len(names)))
+    links(text)
+
+
+def links(text: str) -> None:
+    """Every link inside the guide leads to a heading."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    anchors = set()
+    for heading in re.findall(r"^#+ (.*)$", prose, re.MULTILINE):
+        words = re.sub(r"[^\w\- ]", "", heading.lower())
+        anchors.add(words.replace(" ", "-"))
+    lost = {link for link in re.findall(r"\]\(#([^)]+)\)", prose)} - anchors
+    if lost:
+        raise Wrong("links to headings that are not there: %s" % ", ".join(sorted(lost)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The guide as one script
+
+
+def script(text: str, outputs: Path) -> tuple[str, list[tuple[int, str, str, Path]]]:
+    """The guide's blocks as a bash script, and what its console steps should print: line, command, text, file."""
+    lines = ["set -euo pipefail", "trap 'echo \"failed in the block at line $at of the guide\" >&2' ERR"]
+    expected = []
+    for found in re.finditer(r"^```(sh|sql|console)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        at = text.count("\n", 0, found.start()) + 1
+        language, block = found.groups()
+        heading = shlex.quote("line %d (%s)\n%s" % (at, language, block))
+        lines += ["at=%d" % at, "printf '\\n--- %%d s: %%s\\n' \"$SECONDS\" %s" % heading]
+        if language == "sh":
+            lines.append(block)
+        elif language == "sql":
+            end = "end of the block at line %d" % at
+            lines += ["psql_as_postgres <<'%s'\n%s%s" % (end, block, end)]
+        else:
+            for command, output in steps(block):
+                file = outputs / str(len(expected))
+                expected.append((at, command, output, file))
+                lines.append("{\n%s} >%s 2>&1 </dev/null || true" % (command, file))
+    return "\n".join(lines) + "\n", expected
+
+
+# What the script finds besides a fresh server.
+PROLOGUE = r"""
+psql_as_postgres() {
+    local database=postgres
+    if [ "$(runuser -u postgres -- psql -XAtqc "SELECT count(*) FROM pg_database WHERE datname = 'seer'")" = 1 ]; then
+        database=seer
+    fi
+    runuser -u postgres -- psql -X -v ON_ERROR_STOP=1 -d "$database"
+}
+apt-get() {
+    nsenter --net=/proc/self/fd/%d apt-get "$@"
+}
+"""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The server
+
+
+def why_not() -> str | None:
+    """Why the guide cannot be run here."""
+    if os.geteuid() != 0:
+        return "it needs root"
+    if not shutil.which("apt-get"):
+        return "this is neither Debian nor Ubuntu"
+    if not shutil.which("unshare") or not shutil.which("nsenter"):
+        return "util-linux is not installed"
+    tried = subprocess.run(
+        ["unshare", "--mount", "--pid", "--net", "--fork", "mount", "-t", "tmpfs", "none", "/mnt"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+    return None if tried.returncode == 0 else "root may make no namespaces here: " + tried.stderr.decode().strip()
+
+
+def build() -> None:
+    """What the guide's cargo commands would build, with the network and the caches of this machine."""
+    # The same selection as `cargo local` makes, or its dependencies would be built again.
+    command = ["cargo", "build", "--quiet", "--package", "cli", "--bin", "seer", "--package", "functions"]
+    for route in sorted((ROOT / "functions/src/bin").glob("*.rs")):
+        command += ["--bin", route.stem]
+    subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=True)
+
+
+def mount(kind: str, target: Path, *options: str) -> None:
+    done = subprocess.run(["mount", *options, "-t", kind, kind, str(target)], capture_output=True)
+    if done.returncode != 0:
+        raise Unable("%s cannot be mounted here: %s" % (kind, done.stderr.decode().strip()))
+
+
+def bind(path: Path, root: Path) -> None:
+    target = root / path.relative_to("/")
+    target.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "--rbind", str(path), str(target)], check=True)
+
+
+def enter(folder: Path) -> None:
+    """Makes this process one of a server that has nothing yet, in mount and process namespaces of its own."""
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    names = {name: Path("/etc", name).read_text() for name in ("resolv.conf", "hosts")}
+    # Not on the disk: where this runs in a container, the disk is an overlay already.
+    mount("tmpfs", folder)
+    layers = {name: folder / name for name in ("upper", "work", "root")}
+    for layer in layers.values():
+        layer.mkdir()
+    root = layers["root"]
+    mount("overlay", root, "-o", "lowerdir=/,upperdir=%s,workdir=%s" % (layers["upper"], layers["work"]))
+    mount("proc", root / "proc")
+    bind(Path("/dev"), root)
+    bind(Path("/sys"), root)
+    # What runs here, systemd too, is not there.
+    mount("tmpfs", root / "run")
+    mount("tmpfs", root / "tmp", "-o", "mode=1777")
+    bind(ROOT, root)
+    # Cargo and Python, where they are not on the same disk.
+    homes = (os.environ.get("CARGO_HOME", "~/.cargo"), os.environ.get("RUSTUP_HOME", "~/.rustup"), sys.prefix)
+    for home in (Path(home).expanduser() for home in homes):
+        if home.exists() and home.stat().st_dev != Path("/").stat().st_dev:
+            bind(home, root)
+    os.chroot(root)
+    os.chdir(ROOT)
+    for name in CLUSTERS:
+        shutil.rmtree(name, ignore_errors=True)
+    for name, content in names.items():
+        Path("/etc", name).unlink(missing_ok=True)
+        Path("/etc", name).write_text(content)
+    with open("/etc/hosts", "a") as hosts:
+        hosts.write("127.0.0.1 %s\n" % SERVER)
+    # apt-get runs in the machine's network, so what it installs must not be started by it.
+    Path("/usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
+    Path("/usr/sbin/policy-rc.d").chmod(0o755)
+
+
+def own_network() -> None:
+    """A network with nothing but a loopback interface."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET) != 0:
+        raise Unable("no network namespace: %s" % os.strerror(ctypes.get_errno()))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
+        flags = struct.unpack("16sh", fcntl.ioctl(door, SIOCGIFFLAGS, struct.pack("16sh", b"lo", 0)))[1]
+        fcntl.ioctl(door, SIOCSIFFLAGS, struct.pack("16sh", b"lo", flags | IFF_UP))
+
+
+def archive() -> None:
+    """Debian's archive is within reach, or what the guide installs is there already."""
+    command = ["apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any"]
+    if subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0:
+        return
+    for package in ("postgresql", "pgbouncer", "curl"):
+        if subprocess.run(["dpkg", "-s", package], capture_output=True).returncode != 0:
+            raise Unable("Debian's archive is out of reach, and %s is not installed" % package)
+
+
+def inside(folder: Path) -> None:
+    """In namespaces of its own: makes the server and runs the guide on it."""
+    enter(folder)
+    archive()
+    outputs = Path(tempfile.mkdtemp())
+    body, expected = script(GUIDE.read_text(), outputs)
+    out = os.open("/proc/self/ns/net", os.O_RDONLY)
+    own_network()
+    # Nothing of this machine's set-up may decide what the guide does.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_"))}
+    environment |= {"CARGO_NET_OFFLINE": "true", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        ["bash", "-c", PROLOGUE % out + body],
+        stdin=subprocess.DEVNULL,
+        cwd=ROOT,
+        env=environment,
+        pass_fds=(out,),
+        timeout=ENDS_WITHIN,
+    )
+    differ = []
+    for at, command, output, file in expected:
+        printed = file.read_text() if file.exists() else None
+        if printed is not None and not fits(printed, output):
+            said = (at, command.strip(), printed.strip(), output.strip())
+            differ.append("the command at line %d\n%s\nprinted\n%s\nand the guide says\n%s" % said)
+    if differ:
+        raise Wrong("\n\n".join(differ))
+    if done.returncode != 0:
+        raise Wrong("it ended with %d" % done.returncode)
+    print("\n%d commands print what the guide says" % len(expected))
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--inside"]:
+        return inside(Path(sys.argv[2]))
+    compare(GUIDE.read_text())
+    if reason := why_not():
+        raise Unable(reason)
+    build()
+    since = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        # bash is the first process of its namespace, because that one must reap what servers leave behind.
+        again = shlex.join([sys.executable, __file__, "--inside", folder])
+        namespaces = ["unshare", "--mount", "--ipc", "--pid", "--fork", "--kill-child"]
+        done = subprocess.run([*namespaces, "bash", "-c", again + "; exit $?"], stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        sys.exit(done.returncode)
+    print("the guide's Debian part took %d s" % (time.monotonic() - since))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Wrong as wrong:
+        sys.exit("POSTGRES_SETUP: %s" % wrong)
+    except Unable as reason:
+        print("SKIPPED: the guide's commands were not run: %s" % reason)
