@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 
 from readme import Wrong, fits, steps
@@ -227,8 +228,10 @@ def build() -> None:
     """What the guide's cargo commands would build, with the network and the caches of this machine."""
     # The same selection as `cargo local` makes, or its dependencies would be built again.
     command = ["cargo", "build", "--quiet", "--package", "cli", "--bin", "seer", "--package", "functions"]
-    for route in sorted((ROOT / "functions/src/bin").glob("*.rs")):
-        command += ["--bin", route.stem]
+    with open(ROOT / "Cargo.toml", "rb") as manifest:
+        router = tomllib.load(manifest)["workspace"]["metadata"]["lambda"]["watch"]["router"]
+    for name in sorted({entry["function"] for route in router.values() for entry in route}):
+        command += ["--bin", name]
     subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=True)
 
 
