@@ -37,6 +37,7 @@ mod meetings;
 mod names;
 mod parameters;
 mod pool;
+mod registration;
 mod requests;
 mod roles;
 mod signatures;

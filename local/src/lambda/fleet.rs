@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Bytes;
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::environment::{Environment, Phase};
@@ -34,6 +35,8 @@ pub(super) struct Fleet {
     pub(super) freezing: Arc<AtomicBool>,
     pub(super) watchdog: Arc<Watchdog>,
     pub(super) forward_logs: Option<Forward>,
+    /// Whose turn it is to start a process; shared by all fleets.
+    pub(super) starting: Arc<Semaphore>,
     pub(super) members: Mutex<Members>,
 }
 
@@ -100,8 +103,15 @@ impl Fleet {
         warm.iter().find_map(Environment::claim)
     }
 
-    /// A new environment, or `None` at the reserved concurrency.
-    pub(super) fn start(&self) -> anyhow::Result<Option<Claim>> {
+    /// A new environment, or `None` at the reserved concurrency. Processes are started one after another, off the
+    /// threads that bring events and answers: those of a burst's first environments do not wait for its last.
+    pub(super) async fn start(self: &Arc<Self>) -> anyhow::Result<Option<Claim>> {
+        let _turn = self.starting.acquire().await?;
+        let fleet = Arc::clone(self);
+        tokio::task::spawn_blocking(move || fleet.start_now()).await?
+    }
+
+    fn start_now(&self) -> anyhow::Result<Option<Claim>> {
         {
             let mut members = lock(&self.members);
             members.forget_the_dead();
@@ -124,7 +134,7 @@ impl Fleet {
     }
 
     /// Takes one event to its outcome.
-    pub(super) async fn invoke(&self, payload: Bytes, cold: bool) -> anyhow::Result<Invocation> {
+    pub(super) async fn invoke(self: &Arc<Self>, payload: Bytes, cold: bool) -> anyhow::Result<Invocation> {
         let mut invocation = Invocation {
             request_id: uuid::Uuid::new_v4().to_string(),
             outcome: Outcome::Throttled,
@@ -145,7 +155,7 @@ impl Fleet {
             }
             None => {
                 invocation.cold_start = true;
-                match self.start()? {
+                match self.start().await? {
                     Some(claim) => claim,
                     None => {
                         return Ok(Invocation {
@@ -161,7 +171,12 @@ impl Fleet {
     }
 
     /// Sees the environment through INIT and restore, and the event through the environment.
-    async fn see_through(&self, mut claim: Claim, invocation: &mut Invocation, payload: Bytes) -> anyhow::Result<()> {
+    async fn see_through(
+        self: &Arc<Self>,
+        mut claim: Claim,
+        invocation: &mut Invocation,
+        payload: Bytes,
+    ) -> anyhow::Result<()> {
         let begun = Instant::now();
         let mut limit = None;
         if let Err(why) = claim.environment().initialized(begun + self.init_limit()).await {
@@ -171,7 +186,7 @@ impl Fleet {
                 .note(&format!("INIT_REPORT Phase: init Status: {}", why.status()));
             let _ = claim.environment().destroy().await;
             let again = TimeLimit::from_now(self.function.timeout);
-            match self.start()? {
+            match self.start().await? {
                 Some(second) => claim = second,
                 None => return Ok(()),
             }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::environment::Environment;
@@ -55,6 +56,8 @@ impl Lambda {
         let watchdog = Arc::new(Watchdog::start()?);
         let freezing = Arc::new(AtomicBool::new(options.freeze));
         let mut fleets = HashMap::new();
+        // All share this machine's processors, so a second start would only slow the first.
+        let starting = Arc::new(Semaphore::new(1));
         for mut function in functions {
             let binary = function.binary.canonicalize();
             function.binary = binary
@@ -65,6 +68,7 @@ impl Lambda {
                 freezing: Arc::clone(&freezing),
                 watchdog: Arc::clone(&watchdog),
                 forward_logs: options.forward_logs,
+                starting: Arc::clone(&starting),
                 members: Mutex::default(),
             };
             if fleets.insert(name.clone(), Arc::new(fleet)).is_some() {
@@ -105,7 +109,8 @@ impl Lambda {
     pub async fn prepare(&self, name: &str) -> anyhow::Result<Arc<Environment>> {
         let fleet = self.fleet(name)?;
         let claim = fleet
-            .start()?
+            .start()
+            .await?
             .with_context(|| format!("function {name} is at its reserved concurrency"))?;
         let environment = Arc::clone(claim.environment());
         match environment.initialized(Instant::now() + fleet.init_limit()).await {

@@ -280,6 +280,10 @@ fn message(panic: &Box<dyn Any + Send>) -> &str {
         .unwrap_or("without a message")
 }
 
+/// What the answer to a registration may take, within INIT's 10 s. Not less: Lambda goes by what it has registered, and
+/// an extension that gave up waiting would never ask for an event, so that INIT would be cut and run again.
+const REGISTRATION: Duration = Duration::from_secs(8);
+
 /// Says goodbye to the server when the environment is shut down. Lambda sends SIGTERM only where an extension is
 /// registered, so an internal one is, for no events. An implementation of the Runtime API without extensions is fine:
 /// then there is no SIGTERM either.
@@ -288,7 +292,7 @@ async fn close_on_sigterm(function: &'static Function) {
         .with_events(&[])
         .with_extension_name("seer-graceful-shutdown")
         .register();
-    let registered = match timeout(Duration::from_secs(1), extension).await {
+    let registered = match timeout(REGISTRATION, extension).await {
         Ok(Ok(registered)) => registered,
         Ok(Err(_)) | Err(_) => return tracing::debug!("no extension registered: no goodbye on shutdown"),
     };
