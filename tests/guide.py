@@ -38,7 +38,7 @@ GUIDE = ROOT / "docs/POSTGRES_SETUP.md"
 SERVER = "db.example.com"
 
 # The whole guide, on a machine that is busy with other things.
-ENDS_WITHIN = 20 * 60
+ENDS_WITHIN = 15 * 60
 
 # What a server that has nothing yet has not.
 CLUSTERS = ("/etc/postgresql", "/var/lib/postgresql", "/var/log/postgresql", "/var/backups/seer", "/etc/seer")
@@ -125,11 +125,10 @@ def section(text: str, title: str) -> str:
 
 
 def entries(text: str, title: str) -> set[str]:
-    """The first column of the tables of a section, or its sub-headings that are one word of code."""
+    """The sub-headings of a section that are one word of code, or else the first column of its table."""
     part = section(text, title)
-    return set(re.findall(r"^\| `([^`]+)` \|", part, re.MULTILINE)) | set(
-        re.findall(r"^#+ `([^`]+)`$", part, re.MULTILINE)
-    )
+    headings = re.findall(r"^#+ `([^`]+)`$", part, re.MULTILINE)
+    return set(headings or re.findall(r"^\| `([^`]+)` \|", part, re.MULTILINE))
 
 
 def compare(text: str) -> None:
@@ -154,11 +153,12 @@ def compare(text: str) -> None:
 def links(text: str) -> None:
     """Every link inside the guide leads to a heading."""
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-    anchors = set()
+    anchors: list[str] = []
     for heading in re.findall(r"^#+ (.*)$", prose, re.MULTILINE):
-        words = re.sub(r"[^\w\- ]", "", heading.lower())
-        anchors.add(words.replace(" ", "-"))
-    lost = {link for link in re.findall(r"\]\(#([^)]+)\)", prose)} - anchors
+        anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        # The second of a name gets a number.
+        anchors.append(anchor if anchor not in anchors else "%s-%d" % (anchor, anchors.count(anchor)))
+    lost = {link for link in re.findall(r"\]\(#([^)]+)\)", prose)} - set(anchors)
     if lost:
         raise Wrong("links to headings that are not there: %s" % ", ".join(sorted(lost)))
 
@@ -315,14 +315,13 @@ def inside(folder: Path) -> None:
     # Nothing of this machine's set-up may decide what the guide does.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_"))}
     environment |= {"CARGO_NET_OFFLINE": "true", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(
-        ["bash", "-c", PROLOGUE % out + body],
-        stdin=subprocess.DEVNULL,
-        cwd=ROOT,
-        env=environment,
-        pass_fds=(out,),
-        timeout=ENDS_WITHIN,
-    )
+    bash = ["bash", "-c", PROLOGUE % out + body]
+    try:
+        done = subprocess.run(
+            bash, stdin=subprocess.DEVNULL, cwd=ROOT, env=environment, pass_fds=(out,), timeout=ENDS_WITHIN
+        )
+    except subprocess.TimeoutExpired:
+        raise Wrong("it did not end within %d s: the last block above hangs" % ENDS_WITHIN) from None
     differ = []
     for at, command, output, file in expected:
         printed = file.read_text() if file.exists() else None
@@ -337,6 +336,8 @@ def inside(folder: Path) -> None:
 
 
 def main() -> None:
+    # In order with what the commands print.
+    sys.stdout.reconfigure(line_buffering=True)
     if sys.argv[1:2] == ["--inside"]:
         return inside(Path(sys.argv[2]))
     compare(GUIDE.read_text())
