@@ -4,3 +4,4 @@ pub mod gateway;
 pub mod lambda;
 pub mod postgres;
 pub mod proxy;
+pub mod template;

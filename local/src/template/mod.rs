@@ -1,0 +1,142 @@
+//! `template.yaml`, read as CloudFormation reads it: its functions, and what its values come to for given parameters.
+//!
+//! Knows of SAM what the tests and the connection budget ask: functions with what Globals adds to them. May not: ask AWS
+//! for anything, so what only a deployed stack knows (`!GetAtt`, a resource's `!Ref`) stays as it stands.
+
+mod values;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Map, Value, json};
+use yaml_serde::Value as Yaml;
+
+pub use values::Values;
+
+/// A template; its intrinsic functions in their long form, `{"Fn::If": […]}`.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// All of it.
+    pub document: Value,
+}
+
+/// An `AWS::Serverless::Function`.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// Its name among the resources.
+    pub id: String,
+    /// Its properties, what Globals says of all functions included.
+    pub properties: Value,
+}
+
+impl Template {
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is no YAML of mappings with text keys.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// As [`Template::read`], from its text.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn parse(text: &str) -> Result<Self> {
+        let yaml: Yaml = yaml_serde::from_str(text)?;
+        Ok(Self { document: long(yaml)? })
+    }
+
+    /// The value at a JSON pointer, or null.
+    pub fn at(&self, pointer: &str) -> &Value {
+        self.document.pointer(pointer).unwrap_or(&Value::Null)
+    }
+
+    /// The resources of a type, by name.
+    pub fn resources(&self, of_type: &str) -> BTreeMap<&str, &Value> {
+        let resources = self.at("/Resources").as_object().into_iter().flatten();
+        resources
+            .filter(|(_, resource)| resource["Type"] == of_type)
+            .map(|(name, resource)| (name.as_str(), resource))
+            .collect()
+    }
+
+    /// The functions. SAM's rule for what Globals says: mappings are merged, everything else is overridden.
+    pub fn functions(&self) -> Vec<Function> {
+        self.resources("AWS::Serverless::Function")
+            .into_iter()
+            .map(|(id, resource)| {
+                let mut properties = self.at("/Globals/Function").clone();
+                merge(&mut properties, &resource["Properties"]);
+                Function {
+                    id: id.to_owned(),
+                    properties,
+                }
+            })
+            .collect()
+    }
+}
+
+impl Function {
+    /// The binary it runs: the folder of its `CodeUri`, where cargo-lambda puts it.
+    pub fn binary(&self) -> Option<&str> {
+        let folder = self.properties["CodeUri"].as_str()?;
+        folder.strip_prefix("target/lambda/")?.strip_suffix('/')
+    }
+}
+
+/// Whether it is an intrinsic function, which SAM never merges into.
+fn intrinsic(value: &Map<String, Value>) -> bool {
+    value.len() == 1 && value.keys().all(|key| key == "Ref" || key.starts_with("Fn::"))
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) if !intrinsic(into) && !intrinsic(from) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => from.clone_into(into),
+    }
+}
+
+/// The long form: `!If […]` as `{"Fn::If": […]}`.
+fn long(yaml: Yaml) -> Result<Value> {
+    Ok(match yaml {
+        Yaml::Null => Value::Null,
+        Yaml::Bool(value) => Value::Bool(value),
+        Yaml::Number(number) => serde_json::to_value(number)?,
+        Yaml::String(text) => Value::String(text),
+        Yaml::Sequence(items) => Value::Array(items.into_iter().map(long).collect::<Result<_>>()?),
+        Yaml::Mapping(entries) => {
+            let mut object = Map::new();
+            for (key, value) in entries {
+                let Yaml::String(key) = key else {
+                    bail!("a key is no text: {key:?}")
+                };
+                object.insert(key, long(value)?);
+            }
+            Value::Object(object)
+        }
+        Yaml::Tagged(tagged) => {
+            let tag = tagged.tag.to_string();
+            let name = tag.trim_start_matches('!');
+            let value = long(tagged.value)?;
+            match (name, value) {
+                ("Ref" | "Condition", value) => json!({ name: value }),
+                // Its short form may be written with a dot.
+                ("GetAtt", Value::String(path)) => {
+                    let (resource, attribute) = path.split_once('.').context("!GetAtt names no attribute")?;
+                    json!({ "Fn::GetAtt": [resource, attribute] })
+                }
+                (name, value) => json!({ format!("Fn::{name}"): value }),
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+use super::*;
+
+const TEMPLATE: &str = r#"
+Parameters:
+  Kind: {Type: String, Default: small, AllowedValues: [small, large]}
+  Count: {Type: Number, Default: 8, MinValue: 1, MaxValue: 10}
+  List: {Type: CommaDelimitedList, Default: ""}
+  Needed: {Type: String}
+Conditions:
+  Large: !Equals [!Ref Kind, large]
+  Listed: !Not [!Equals [!Join ["", !Ref List], ""]]
+  Both: !And [!Condition Large, !Condition Listed]
+  Either: !Or [!Condition Large, !Condition Listed]
+Globals:
+  Function:
+    Timeout: 26
+    Network: !If [Large, {Subnets: [a]}, !Ref AWS::NoValue]
+    Environment: {Variables: {A: one, B: !If [Large, two, !Ref AWS::NoValue]}}
+Resources:
+  Get:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: target/lambda/get/
+      Concurrency: !Ref Count
+      Log: !GetAtt GetLog.Arn
+      Name: !Sub ${AWS::StackName}-${Kind}
+      Environment: {Variables: {A: !Ref Needed}}
+  Other: {Type: "AWS::SNS::Topic"}
+"#;
+
+fn given(parameters: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let parameters = parameters.iter();
+    parameters
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_function_has_its_own_properties_over_those_of_all_and_what_the_parameters_make_of_them() {
+    let template = Template::parse(TEMPLATE).unwrap();
+    let functions = template.functions();
+    assert_eq!(functions.len(), 1);
+    assert_eq!(functions[0].binary(), Some("get"));
+    let values = Values::new(&template, &BTreeMap::new()).unwrap();
+    assert_eq!(
+        values.of(&functions[0].properties),
+        json!({
+            "CodeUri": "target/lambda/get/", "Timeout": 26, "Concurrency": "8", "Name": "${AWS::StackName}-small",
+            "Log": {"Fn::GetAtt": ["GetLog", "Arn"]}, "Environment": {"Variables": {"A": {"Ref": "Needed"}}},
+        })
+    );
+    let values = Values::new(&template, &given(&[("Kind", "large"), ("Needed", "yes")])).unwrap();
+    let large = values.of(&functions[0].properties);
+    assert_eq!(large["Environment"]["Variables"], json!({"A": "yes", "B": "two"}));
+    assert_eq!(large["Network"], json!({"Subnets": ["a"]}));
+}
+
+#[test]
+fn conditions_are_what_they_say() {
+    let template = Template::parse(TEMPLATE).unwrap();
+    for (kind, list, both, either) in [
+        ("small", "", false, false),
+        ("large", "", false, true),
+        ("small", "a,b", false, true),
+        ("large", "a,b", true, true),
+    ] {
+        let values = Values::new(&template, &given(&[("Kind", kind), ("List", list)])).unwrap();
+        assert_eq!(
+            (values.condition("Both"), values.condition("Either")),
+            (both, either),
+            "{kind} {list}"
+        );
+    }
+}
+
+#[test]
+fn a_parameter_that_is_not_there_or_not_allowed_is_refused_by_name() {
+    let template = Template::parse(TEMPLATE).unwrap();
+    for (parameter, says) in [
+        (
+            ("Size", "1"),
+            "the template has no parameter Size; it has Count, Kind, List, Needed",
+        ),
+        (("Kind", "huge"), "Kind must be one of small, large"),
+        (("Count", "11"), "Count must be a number, at least 1 and at most 10"),
+        (("Count", "many"), "Count must be a number, at least 1 and at most 10"),
+    ] {
+        let error = Values::new(&template, &given(&[parameter])).unwrap_err();
+        assert_eq!(error.to_string(), says);
+    }
+}
