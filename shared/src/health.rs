@@ -177,7 +177,7 @@ pub async fn look(pool: Result<&Pool, Error>, deadline: Deadline) -> Report {
 /// None: a database that is down is a report too.
 pub async fn scheduled(function: &'static Function, deadline: Deadline) -> Result<serde_json::Value, Error> {
     let report = look(function.pool(), deadline).await;
-    emit_metrics(&report);
+    emit_metrics(&report, &function.config.lambda.function_name);
     let value = serde_json::to_value(&report).unwrap_or_default();
     match report.status {
         Status::Ok => tracing::info!(report = %value, "health"),
@@ -205,10 +205,16 @@ async fn server(db: &mut db::Session) -> Result<Server, sqlx::Error> {
 }
 
 /// Writes the report's figures to standard output in CloudWatch's embedded metric format, as metrics of the namespace
-/// `Seer` without dimensions: the database is one, whichever function looks.
-fn emit_metrics(report: &Report) {
+/// `Seer`. Their dimension is the function's name, by which two deployments in one account are told apart.
+fn emit_metrics(report: &Report, function_name: &str) {
     static COLLECTOR: std::sync::OnceLock<Option<&'static Collector>> = std::sync::OnceLock::new();
-    let collector = COLLECTOR.get_or_init(|| Builder::new().cloudwatch_namespace("Seer").emit_zeros(true).init().ok());
+    let collector = COLLECTOR.get_or_init(|| {
+        let builder = Builder::new().cloudwatch_namespace("Seer").emit_zeros(true);
+        builder
+            .with_dimension("FunctionName", function_name.to_owned())
+            .init()
+            .ok()
+    });
     let Some(collector) = collector else {
         return tracing::error!("metrics are not written: a recorder was installed twice");
     };

@@ -10,6 +10,7 @@ pub mod health;
 pub mod http;
 pub mod invitations;
 pub mod meetings;
+pub mod migrations;
 mod partial;
 pub mod tasks;
 pub mod telemetry;

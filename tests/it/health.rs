@@ -129,6 +129,9 @@ async fn the_schedule_gets_the_whole_report_and_metrics() {
     assert_eq!(metrics["ConnectionsMax"], report["connectionsMax"].as_f64().unwrap());
     let described = &metrics["_aws"]["CloudWatchMetrics"][0];
     assert_eq!(described["Namespace"], "Seer");
+    // By which the alarms in template.yaml tell one deployment from another.
+    assert_eq!(described["Dimensions"], json!([["FunctionName"]]));
+    assert_eq!(metrics["FunctionName"], "health");
     let named: BTreeSet<_> = described["Metrics"]
         .as_array()
         .unwrap()

@@ -6,6 +6,7 @@
 //! | `MAX_RETRY_ATTEMPTS` | attempts in all at one read or transaction, 1–100 (1 = never retry) | 5 | work that cannot succeed is tried until the deadline, and a struggling database gets that load again | one lost connection or serialization failure reaches a client |
 //! | `RETRY_DELAY_MS` | milliseconds, 1–10,000: the base of the back-off (full jitter, doubling, capped) | 50 | the deadline passes while waiting | a fleet retries in step and keeps the database down |
 //! | `WEBHOOK_SECRET` | `whsec_` and base64, or base64 alone | none; only `meetings-webhook` needs it | – | a short secret can be guessed, and with it a webhook forged |
+//! | `APPLICATION_ROLE`, `MONITORING_ROLE` | lower-case names of roles; only `migrations-run` reads them, and makes them | none | – | – |
 //! | `LOG_LEVEL` | `trace`, `debug`, `info`, `warn`, `error` | `AWS_LAMBDA_LOG_LEVEL`, else `info` | (`trace`) logs cost more than the function | (`error`) retries and slow connects go unseen |
 //!
 //! Lambda sets these; outside Lambda their defaults hold:
@@ -46,6 +47,8 @@ const DATABASE_IAM_AUTH: &str = "DATABASE_IAM_AUTH";
 const MAX_RETRY_ATTEMPTS: &str = "MAX_RETRY_ATTEMPTS";
 const RETRY_DELAY_MS: &str = "RETRY_DELAY_MS";
 const WEBHOOK_SECRET: &str = "WEBHOOK_SECRET";
+const APPLICATION_ROLE: &str = "APPLICATION_ROLE";
+const MONITORING_ROLE: &str = "MONITORING_ROLE";
 const LOG_LEVEL: &str = "LOG_LEVEL";
 const AWS_LAMBDA_LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
 const AWS_LAMBDA_FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
@@ -62,6 +65,8 @@ pub const VARIABLES: &[&str] = &[
     MAX_RETRY_ATTEMPTS,
     RETRY_DELAY_MS,
     WEBHOOK_SECRET,
+    APPLICATION_ROLE,
+    MONITORING_ROLE,
     LOG_LEVEL,
 ];
 
@@ -78,6 +83,8 @@ pub struct Config {
     pub database: Result<DatabaseConfig, ConfigError>,
     /// The secret that webhooks are signed with; unset is an error too, which only `meetings-webhook` looks at.
     pub webhook_secret: Result<WebhookSecret, ConfigError>,
+    /// The roles that `migrations-run` makes.
+    pub roles: Result<Roles, ConfigError>,
     /// The least severe level that is logged.
     pub log_level: Result<Level, ConfigError>,
     /// What Lambda says about this environment.
@@ -101,6 +108,15 @@ pub struct RetryConfig {
     pub max_attempts: u32,
     /// The base of the back-off: the longest wait before the second attempt.
     pub base_delay: Duration,
+}
+
+/// The roles that functions log in as, where `migrations-run` is to make them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// Of the routes.
+    pub application: Option<String>,
+    /// Of `health`.
+    pub monitoring: Option<String>,
 }
 
 /// What Lambda says about this execution environment.
@@ -139,6 +155,7 @@ impl Config {
         Self {
             database: database(value, driver_variable),
             webhook_secret: webhook_secret(value(WEBHOOK_SECRET)),
+            roles: roles(value),
             log_level: log_level(value),
             lambda: LambdaEnvironment {
                 function_name: value(AWS_LAMBDA_FUNCTION_NAME).unwrap_or_else(|| "seer".to_owned()),
@@ -236,6 +253,24 @@ fn webhook_secret(value: Option<String>) -> Result<WebhookSecret, ConfigError> {
         ));
     }
     Ok(WebhookSecret(key))
+}
+
+fn roles(value: impl Fn(&'static str) -> Option<String>) -> Result<Roles, ConfigError> {
+    let role = |name| {
+        let Some(role) = value(name) else { return Ok(None) };
+        let plain = role
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        if !plain || role.len() > NAME_BYTES || role.starts_with("pg_") {
+            let rule = "must be a role's name of lower-case letters, digits and _, not beginning with pg_";
+            return Err(ConfigError::new(name, rule));
+        }
+        Ok(Some(role))
+    };
+    Ok(Roles {
+        application: role(APPLICATION_ROLE)?,
+        monitoring: role(MONITORING_ROLE)?,
+    })
 }
 
 fn log_level(value: impl Fn(&'static str) -> Option<String>) -> Result<Level, ConfigError> {

@@ -1,11 +1,11 @@
-//! The schema: forward-only SQL in `shared/migrations`, applied by `cargo seer migrate`, never at a cold start.
+//! The schema: forward-only SQL in `shared/migrations`, applied by `cargo seer migrate` or `migrations-run`, never at a cold start.
 //!
 //! Everything pending is applied in one transaction, under a lock that ends with it: whole or not at all, safe to run
 //! twice and twice at once, through a transaction pooler too. So a migration holds nothing that PostgreSQL keeps out of
 //! transactions; an index that must be built `CONCURRENTLY` is built by hand first, and the migration says `IF NOT
 //! EXISTS`.
 //!
-//! May not: run inside a function. Relies on `connect` for the connection and on sqlx for what was applied already.
+//! May not: run inside a function that serves a route. Relies on `connect` for the connection and on sqlx for what was applied already.
 
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ pub async fn seed(url: &DatabaseUrl, script: &'static str) -> Result<(), Failure
     Ok(())
 }
 
-async fn open(url: &DatabaseUrl) -> Result<PgConnection, Failure> {
+pub(super) async fn open(url: &DatabaseUrl) -> Result<PgConnection, Failure> {
     let retry = RetryConfig {
         max_attempts: 1, // Of statements, which are not tried again here.
         base_delay: Duration::from_millis(50),

@@ -14,6 +14,7 @@
 //! | [`deadline`], [`clock`] | time |
 //! | [`error`] | what went wrong |
 //! | [`migrate`] | the schema |
+//! | [`roles`] | who the functions log in as |
 //!
 //! May not: know of HTTP, read the environment, or run anything in the background. `docs/RELIABILITY.md` has the retry
 //! table and the time budget in prose.
@@ -28,6 +29,7 @@ pub mod migrate;
 pub mod pool;
 pub mod receipt;
 pub mod retry;
+pub mod roles;
 pub mod session;
 pub mod socket;
 pub mod work;

@@ -1,0 +1,68 @@
+//! The function that brings the schema up to date: `cargo seer migrate` for a database that only functions reach.
+//!
+//! Deploying invokes it; it serves no route and is never invoked by a client. It connects once, as the owner of the tables,
+//! and holds no pool. Its answer, and its error, are for the operator: complete, and without secrets.
+
+use std::process::ExitCode;
+
+use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::timeout;
+use tracing::Level;
+
+use crate::config::Config;
+use crate::db::Deadline;
+use crate::db::migrate::migrate;
+use crate::db::roles::{Granted, grant};
+use crate::telemetry;
+
+/// What an invocation did.
+#[derive(Debug, Serialize)]
+struct Done {
+    /// The migrations it applied, in order; none when the schema was up to date.
+    applied: Vec<String>,
+    /// The roles that `APPLICATION_ROLE` and `MONITORING_ROLE` name.
+    roles: Vec<Granted>,
+}
+
+/// Runs the function until Lambda ends the environment. The event's content does not matter.
+pub fn run() -> ExitCode {
+    let config = Config::from_env();
+    telemetry::init(*config.log_level.as_ref().unwrap_or(&Level::INFO));
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("the async runtime did not start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let config = &config;
+    let service = service_fn(async |event: LambdaEvent<Value>| {
+        let deadline = Deadline::of_invocation(event.context.deadline);
+        let done = match timeout(deadline.left(), work(config)).await {
+            Ok(done) => done,
+            Err(_) => Err("the function's timeout came first: what was under way is rolled back".into()),
+        };
+        if let Err(error) = &done {
+            tracing::error!("cannot migrate: {error}");
+        }
+        done
+    });
+    match runtime.block_on(Runtime::new(service).run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("the Lambda runtime ended: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn work(config: &Config) -> Result<Done, Error> {
+    let roles = config.roles.clone()?;
+    let database = config.database.clone()?;
+    let applied = migrate(&database.url).await?;
+    let roles = grant(&database.url, &roles).await?;
+    tracing::info!(applied = applied.len(), roles = roles.len(), "migrated");
+    Ok(Done { applied, roles })
+}

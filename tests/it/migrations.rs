@@ -1,0 +1,143 @@
+//! `migrations-run`: the schema, and the roles that functions log in as, in a database that only functions reach.
+
+use std::time::Duration;
+
+use local::lambda::{Function, Lambda, Options, Outcome};
+use local::postgres::{Cluster, Settings};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+
+use super::backend::{binary, connect, invoke, tells_no_secret};
+
+fn migrations_run(url: &str, variables: &[(&str, &str)]) -> Lambda {
+    let variables = [&[("DATABASE_URL", url)], variables].concat();
+    let function = Function {
+        env: variables
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        timeout: Duration::from_secs(900),
+        ..Function::new("migrations-run", binary("migrations-run"))
+    };
+    Lambda::start([function], Options::default()).unwrap()
+}
+
+const ROLES: [(&str, &str); 2] = [("APPLICATION_ROLE", "seer_app"), ("MONITORING_ROLE", "seer_monitor")];
+
+async fn migrated(lambda: &Lambda) -> Value {
+    let Outcome::Success(done) = invoke(lambda, "migrations-run", json!({})).await.outcome else {
+        panic!("it failed")
+    };
+    serde_json::from_slice(&done).unwrap()
+}
+
+async fn allowed(session: &mut PgConnection, role: &str, sql: &str) -> bool {
+    let sql = format!("BEGIN; SET LOCAL ROLE {role}; {sql}; ROLLBACK");
+    let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *session).await;
+    sqlx::raw_sql("ROLLBACK").execute(session).await.unwrap();
+    match done {
+        Ok(_) => true,
+        Err(error) => {
+            let code = error.as_database_error().and_then(|error| error.code());
+            assert_eq!(code.as_deref(), Some("42501"), "{error}");
+            false
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_applies_what_is_pending_and_grants_the_roles_what_they_need_and_no_more() {
+    let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+    let url = cluster.url();
+    let mut session = connect(&url).await;
+    sqlx::raw_sql("CREATE ROLE rds_iam")
+        .execute(&mut session)
+        .await
+        .unwrap();
+    let lambda = migrations_run(&url, &ROLES);
+
+    let first = migrated(&lambda).await;
+    let every = shared::db::migrate::MIGRATIONS.iter().count();
+    assert_eq!(first["applied"].as_array().unwrap().len(), every, "{first}");
+    let roles = &first["roles"];
+    assert_eq!(
+        (&roles[0]["role"], &roles[0]["made"]),
+        (&json!("seer_app"), &json!(true))
+    );
+    assert_eq!(roles[0]["memberOf"], json!(["rds_iam"]));
+    let monitoring = roles[1]["memberOf"].as_array().unwrap();
+    // The third is there from PostgreSQL 16 on.
+    assert_eq!(monitoring[..2], [json!("rds_iam"), json!("pg_monitor")]);
+
+    for table in ["users", "meetings", "tasks", "idempotency_keys"] {
+        for statement in ["SELECT FROM", "DELETE FROM"] {
+            let sql = format!("{statement} {table}");
+            assert!(allowed(&mut session, "seer_app", &sql).await, "seer_app: {sql}");
+            assert!(
+                !allowed(&mut session, "seer_monitor", &sql).await,
+                "seer_monitor: {sql}"
+            );
+        }
+    }
+    for sql in [
+        "CREATE TABLE extra ()",
+        "DROP TABLE tasks",
+        "SELECT FROM _sqlx_migrations",
+    ] {
+        assert!(!allowed(&mut session, "seer_app", sql).await, "seer_app: {sql}");
+    }
+    assert!(allowed(&mut session, "seer_monitor", "SELECT FROM pg_stat_activity").await);
+    let passwords = "SELECT count(*) FROM pg_authid WHERE rolname LIKE 'seer\\_%' AND rolpassword IS NOT NULL";
+    let row = sqlx::raw_sql(passwords).fetch_one(&mut session).await.unwrap();
+    assert_eq!(row.get::<i64, _>(0), 0, "a role can be logged in as with a password");
+
+    let second = migrated(&lambda).await;
+    assert_eq!(second["applied"], json!([]));
+    assert_eq!(second["roles"][0]["made"], json!(false));
+    assert_eq!(second["roles"][1]["memberOf"], roles[1]["memberOf"]);
+}
+
+#[tokio::test]
+async fn a_table_that_a_later_migration_makes_is_granted_too() {
+    let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+    let lambda = migrations_run(&cluster.url(), &ROLES);
+    migrated(&lambda).await;
+    let mut session = connect(&cluster.url()).await;
+    sqlx::raw_sql("CREATE TABLE later ()")
+        .execute(&mut session)
+        .await
+        .unwrap();
+    assert!(!allowed(&mut session, "seer_app", "SELECT FROM later").await);
+    migrated(&lambda).await;
+    assert!(allowed(&mut session, "seer_app", "SELECT FROM later").await);
+}
+
+#[tokio::test]
+async fn a_failure_is_an_error_that_says_why_and_no_secret() {
+    let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+    for (url, variables, says) in [
+        (cluster.url_of("absent"), &[][..], "create the database"),
+        (
+            cluster.url(),
+            &[("APPLICATION_ROLE", "Robert'); --")][..],
+            "APPLICATION_ROLE: must be",
+        ),
+        (
+            cluster.url(),
+            &[("MONITORING_ROLE", "pg_monitor")][..],
+            "MONITORING_ROLE: must be",
+        ),
+    ] {
+        let lambda = migrations_run(&url, variables);
+        let invocation = invoke(&lambda, "migrations-run", json!({})).await;
+        let Outcome::FunctionError(error) = &invocation.outcome else {
+            panic!("{:?}", invocation.outcome)
+        };
+        let error = String::from_utf8_lossy(error).into_owned();
+        assert!(error.contains(says), "{error}");
+        assert!(!error.contains(cluster.password()), "{error}");
+        let log = invocation.environment.unwrap().log();
+        tells_no_secret(&log);
+        assert!(log.iter().any(|line| line.contains(says)), "{log:#?}");
+    }
+}

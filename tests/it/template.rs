@@ -1,0 +1,408 @@
+//! `template.yaml` is held against everything else that names a function: binaries, router, events, the README, the
+//! variables that `shared::config` knows, the metrics that health writes. What would be found only by deploying is
+//! found here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use local::template::{Function, Template, Values};
+use serde_json::{Value, json};
+use shared::config::VARIABLES;
+
+use super::backend::{TIMEOUT, workspace};
+use super::names::{NO_ROUTES, files, routes};
+use super::schedules;
+
+/// Everything that the template must agree with.
+struct Project {
+    binaries: BTreeSet<String>,
+    /// Method and path of each function that has one.
+    routes: BTreeMap<String, String>,
+    events: BTreeSet<String>,
+    /// The README's table: method, path and who may call.
+    readme: BTreeMap<String, (String, String)>,
+    health: String,
+}
+
+impl Project {
+    fn read() -> Self {
+        let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
+        let row = |line: &str| {
+            let mut cells = line.strip_prefix("| `")?.split(" | ");
+            let (name, route, who) = (cells.next()?, cells.next()?, cells.next()?);
+            let route = route.contains(" /").then(|| route.to_owned())?;
+            Some((name.trim_end_matches('`').to_owned(), (route, who.to_owned())))
+        };
+        Self {
+            binaries: files("functions/src/bin", "rs").into_keys().collect(),
+            routes: routes(),
+            events: files("tests/events", "json").into_keys().collect(),
+            readme: readme.lines().filter_map(row).collect(),
+            health: words(&std::fs::read_to_string(workspace().join("shared/src/health.rs")).unwrap()),
+        }
+    }
+
+    /// Everything in which the template and the project differ.
+    fn differences(&self, template: &Template) -> Vec<String> {
+        let values = Values::new(template, &BTreeMap::new()).unwrap();
+        let functions = template.functions();
+        let mut found = Vec::new();
+        let deployed: BTreeSet<_> = functions.iter().filter_map(Function::binary).collect();
+        for binary in self.binaries.iter().filter(|name| !deployed.contains(name.as_str())) {
+            found.push(format!(
+                "no function of the template is for functions/src/bin/{binary}.rs"
+            ));
+        }
+        for (name, route) in &self.routes {
+            if !self.events.contains(name) {
+                found.push(format!("there is no tests/events/{name}.json"));
+            }
+            match self.readme.get(name) {
+                Some((said, _)) if said == route => {}
+                Some((said, _)) => found.push(format!("{name}: the README says {said}, the router {route}")),
+                None => found.push(format!("{name} is not in the README's route table")),
+            }
+        }
+        for function in functions {
+            let id = &function.id;
+            match function.binary().filter(|binary| self.binaries.contains(*binary)) {
+                Some(binary) => {
+                    let of_one = self.of_function(template, &values, binary, &function);
+                    found.extend(of_one.into_iter().map(|fault| format!("{id}: {fault}")));
+                }
+                None => {
+                    let code = &function.properties["CodeUri"];
+                    found.push(format!("{id}: CodeUri {code} is no binary of functions/src/bin"));
+                }
+            }
+        }
+        if template.at("/Resources/Api/Properties/Auth/DefaultAuthorizer") != "Jwt" {
+            found.push("Api: without a default authorizer every route is open".to_owned());
+        }
+        self.metrics(template, &mut found);
+        schedules_in(&template.document, &mut found);
+        found
+    }
+
+    fn of_function(&self, template: &Template, values: &Values, binary: &str, function: &Function) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut expect = |what: &str, is: &Value, should: Value| {
+            if *is != should {
+                found.push(format!("{what} is {is} and should be {should}"));
+            }
+        };
+        let properties = values.of(&function.properties);
+        let name = format!("${{AWS::StackName}}-{binary}");
+        let (id, log) = (&function.id, format!("{}Log", function.id));
+        expect("its name among the resources", &json!(id), json!(camel(binary)));
+        expect("FunctionName", &properties["FunctionName"], json!(name));
+        expect("Handler", &properties["Handler"], json!("bootstrap"));
+        expect(
+            "Role",
+            &properties["Role"],
+            json!({"Fn::GetAtt": [format!("{id}Role"), "Arn"]}),
+        );
+        expect(
+            "LogGroup",
+            &properties["LoggingConfig"]["LogGroup"],
+            json!({"Ref": log}),
+        );
+        let group = &values.of(template.at(&format!("/Resources/{log}/Properties")));
+        expect(
+            "the log group's name",
+            &group["LogGroupName"],
+            json!(format!("/aws/lambda/{name}")),
+        );
+        // Text, because parameters are.
+        expect("RetentionInDays", &group["RetentionInDays"], json!("30"));
+        expect(
+            "AutoPublishCodeSha256",
+            &properties["AutoPublishCodeSha256"],
+            json!({"Ref": "Release"}),
+        );
+        let http: Vec<_> = properties["Events"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(_, event)| event)
+            .collect();
+        let http: Vec<_> = http.into_iter().filter(|event| event["Type"] == "HttpApi").collect();
+        if let Some(route) = self.routes.get(binary) {
+            expect("how many routes it serves", &json!(http.len()), json!(1));
+            let event = http.first().map_or(&Value::Null, |event| &event["Properties"]);
+            let served = [&event["Method"], &event["Path"]]
+                .map(|part| part.as_str().unwrap_or("?"))
+                .join(" ");
+            expect("its route", &json!(served), json!(route));
+            expect("its API", &event["ApiId"], json!({"Ref": "Api"}));
+            let who = self.readme.get(binary).map_or("", |(_, who)| who);
+            let open = who.starts_with("anyone") || who.starts_with("the recording service");
+            let authorizer = if open { json!("NONE") } else { Value::Null };
+            expect("its authorizer", &event["Auth"]["Authorizer"], authorizer);
+            // INIT's 3 s before it, and the gateway gives up after 30.
+            expect(
+                "its timeout, with the gateway's of 30 s in mind,",
+                &properties["Timeout"],
+                json!(TIMEOUT.as_secs()),
+            );
+        } else {
+            expect("how many routes it serves", &json!(http.len()), json!(0));
+            assert!(NO_ROUTES.contains(&binary), "{binary} is neither a route nor excepted");
+        }
+        // Either way of logging in, whatever the parameters: a variable that is misspelt is one that is missing.
+        let variables = function
+            .properties
+            .pointer("/Environment/Variables")
+            .and_then(Value::as_object);
+        let variables: BTreeSet<_> = variables.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        expect(
+            "whether it knows the webhooks' secret",
+            &json!(variables.contains("WEBHOOK_SECRET")),
+            json!(binary == "meetings-webhook"),
+        );
+        for needed in ["DATABASE_URL", "DATABASE_IAM_AUTH", "DATABASE_SECRET_ARN"] {
+            expect(
+                &format!("whether it has {needed}"),
+                &json!(variables.contains(needed)),
+                json!(true),
+            );
+        }
+        for number in ["MemorySize", "ReservedConcurrentExecutions"] {
+            let text = &properties[number];
+            let given = text.is_u64() || text.as_str().is_some_and(|text| text.parse::<u64>().is_ok());
+            expect(&format!("whether it has a {number}"), &json!(given), json!(true));
+        }
+        let unknown = variables.iter().filter(|name| !VARIABLES.contains(name));
+        found.extend(unknown.map(|name| format!("shared::config knows no variable {name}")));
+        found
+    }
+
+    /// Alarms are about metrics that health writes, of the function that writes them.
+    fn metrics(&self, template: &Template, found: &mut Vec<String>) {
+        let mut watched = BTreeSet::new();
+        for (id, alarm) in template.resources("AWS::CloudWatch::Alarm") {
+            let properties = &alarm["Properties"];
+            if properties["AlarmActions"] != json!([{"Ref": "AlarmTopic"}]) {
+                found.push(format!("{id}: nobody is told"));
+            }
+            if properties["Namespace"] == "Seer" {
+                let metric = properties["MetricName"].as_str().unwrap_or_default();
+                watched.insert(metric.to_owned());
+                if !self.health.contains(&format!("\"{metric}\", Unit::")) {
+                    found.push(format!("{id}: health writes no metric {metric}"));
+                }
+                if properties["Dimensions"] != json!([{"Name": "FunctionName", "Value": {"Ref": "Health"}}]) {
+                    found.push(format!("{id}: health writes its metrics with another dimension"));
+                }
+            }
+        }
+        for metric in [
+            "DatabaseUp",
+            "ConnectionsUsedPercent",
+            "ConnectLatency",
+            "OldestTransaction",
+        ] {
+            if !watched.contains(metric) {
+                found.push(format!("no alarm is about {metric}"));
+            }
+        }
+    }
+}
+
+/// A source file without its line breaks.
+fn words(source: &str) -> String {
+    source.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `meetings-get` is `MeetingsGet` among the resources, whose names are letters and digits.
+fn camel(binary: &str) -> String {
+    let words = binary.split('-');
+    words
+        .map(|word| format!("{}{}", word[..1].to_uppercase(), &word[1..]))
+        .collect()
+}
+
+fn schedules_in(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                match value.as_str().filter(|_| key == "ScheduleExpression") {
+                    Some(expression) => found.extend(schedules::fault(expression)),
+                    None => schedules_in(value, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| schedules_in(item, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn template() -> Template {
+    Template::read(&workspace().join("template.yaml")).unwrap()
+}
+
+#[test]
+fn the_template_binaries_router_events_and_readme_agree() {
+    let differences = Project::read().differences(&template());
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+/// A change to the template, and what must be said of it.
+type Mutation = (&'static str, fn(&mut Value), &'static str);
+
+#[test]
+fn a_template_that_disagrees_is_told_where() {
+    let mutations: [Mutation; 17] = [
+        (
+            "renamed binary",
+            |t| t["Resources"]["MeetingsGet"]["Properties"]["CodeUri"] = json!("target/lambda/meeting-get/"),
+            "MeetingsGet: CodeUri \"target/lambda/meeting-get/\" is no binary",
+        ),
+        (
+            "lost function",
+            |t| {
+                t["Resources"].as_object_mut().unwrap().remove("TasksAll");
+            },
+            "for functions/src/bin/tasks-all.rs",
+        ),
+        (
+            "another path",
+            |t| {
+                t["Resources"]["TasksAll"]["Properties"]["Events"]["Route"]["Properties"]["Path"] =
+                    json!("/api/tasks/all")
+            },
+            "TasksAll: its route is \"GET /api/tasks/all\"",
+        ),
+        (
+            "another method",
+            |t| t["Resources"]["TasksUpdate"]["Properties"]["Events"]["Route"]["Properties"]["Method"] = json!("PUT"),
+            "TasksUpdate: its route is \"PUT /api/meetings/{id}/tasks/{taskId}\"",
+        ),
+        (
+            "no route",
+            |t| {
+                t["Resources"]["UsersMe"]["Properties"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("Events");
+            },
+            "UsersMe: how many routes it serves is 0",
+        ),
+        (
+            "open route",
+            |t| {
+                t["Resources"]["MeetingsList"]["Properties"]["Events"]["Route"]["Properties"]["Auth"] =
+                    json!({"Authorizer": "NONE"})
+            },
+            "MeetingsList: its authorizer is \"NONE\"",
+        ),
+        (
+            "closed health",
+            |t| {
+                t["Resources"]["Health"]["Properties"]["Events"]["Route"]["Properties"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("Auth");
+            },
+            "Health: its authorizer is null",
+        ),
+        (
+            "open API",
+            |t| {
+                t["Resources"]["Api"]["Properties"]["Auth"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("DefaultAuthorizer");
+            },
+            "every route is open",
+        ),
+        (
+            "long timeout",
+            |t| t["Resources"]["MeetingsCreate"]["Properties"]["Timeout"] = json!(31),
+            "MeetingsCreate: its timeout, with the gateway's of 30 s in mind, is 31",
+        ),
+        (
+            "long timeout of all",
+            |t| t["Globals"]["Function"]["Timeout"] = json!(30),
+            "TasksCreate: its timeout, with the gateway's of 30 s in mind, is 30",
+        ),
+        (
+            "unknown variable",
+            |t| t["Globals"]["Function"]["Environment"]["Variables"]["MAX_RETRIES"] = json!("3"),
+            "shared::config knows no variable MAX_RETRIES",
+        ),
+        (
+            "a secret too many",
+            |t| t["Resources"]["UsersMe"]["Properties"]["Environment"] = json!({"Variables": {"WEBHOOK_SECRET": "x"}}),
+            "UsersMe: whether it knows the webhooks' secret is true",
+        ),
+        (
+            "another's role",
+            |t| t["Resources"]["UsersMe"]["Properties"]["Role"] = json!({"Fn::GetAtt": ["HealthRole", "Arn"]}),
+            "UsersMe: Role is",
+        ),
+        (
+            "no limit",
+            |t| {
+                t["Globals"]["Function"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("ReservedConcurrentExecutions");
+            },
+            "UsersMe: whether it has a ReservedConcurrentExecutions is false",
+        ),
+        (
+            "bad schedule",
+            |t| {
+                t["Resources"]["Health"]["Properties"]["Events"]["EveryMinute"]["Properties"]["ScheduleExpression"] =
+                    json!("rate(1 minutes)")
+            },
+            "rate(1 minutes): \"minutes\" is no unit for 1",
+        ),
+        (
+            "unwritten metric",
+            |t| t["Resources"]["DatabaseDown"]["Properties"]["MetricName"] = json!("DatabaseDown"),
+            "DatabaseDown: health writes no metric DatabaseDown",
+        ),
+        (
+            "silent alarm",
+            |t| {
+                t["Resources"]["ApiFails"]["Properties"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("AlarmActions");
+            },
+            "ApiFails: nobody is told",
+        ),
+    ];
+    let (project, template) = (Project::read(), template());
+    for (name, change, says) in mutations {
+        let mut changed = template.clone();
+        change(&mut changed.document);
+        assert_ne!(changed.document, template.document, "{name} changes nothing");
+        let differences = project.differences(&changed);
+        assert!(
+            differences.iter().any(|said| said.contains(says)),
+            "{name}: {differences:#?}"
+        );
+    }
+    // What is outside the template.
+    let mut project = project;
+    project.events.remove("tasks-all");
+    project.readme.remove("users-me");
+    project
+        .routes
+        .insert("tasks-list".to_owned(), "GET /api/tasks".to_owned());
+    project.binaries.insert("users-list".to_owned());
+    let differences = project.differences(&template);
+    for says in [
+        "there is no tests/events/tasks-all.json",
+        "users-me is not in the README's route table",
+        "TasksList: its route is \"GET /api/meetings/{id}/tasks\" and should be \"GET /api/tasks\"",
+        "no function of the template is for functions/src/bin/users-list.rs",
+    ] {
+        assert!(
+            differences.iter().any(|said| said.contains(says)),
+            "{says}: {differences:#?}"
+        );
+    }
+}
