@@ -1,0 +1,115 @@
+//! `cargo seer budget`: whether the connections that the functions of `template.yaml` may open fit into the database.
+//!
+//! Asks the database that DATABASE_URL names for its limit, where it is set; else the template says what limit there will
+//! be. Prints a table, and exits with 1 when it does not fit, after saying which number to change to what.
+
+mod advice;
+mod limit;
+mod need;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use comfy_table::presets::UTF8_BORDERS_ONLY;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use local::template::{Template, Values};
+
+use crate::checkout::Checkout;
+use limit::Limit;
+use need::Need;
+
+/// Adds up the connections that the functions of template.yaml may open, and whether the database has them
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The template [default: the checkout's template.yaml]
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
+    /// A parameter of the template, as in sam deploy's --parameter-overrides; may be repeated
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, String)>,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it takes NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Prints the sum.
+///
+/// # Errors
+/// A template or a parameter that cannot be read, a database that does not answer, a sum that does not fit: one line.
+pub(crate) async fn run(arguments: Arguments) -> Result<()> {
+    let path = match arguments.template {
+        Some(path) => path,
+        None => Checkout::here().await?.root.join("template.yaml"),
+    };
+    let template = Template::read(&path)?;
+    let given: BTreeMap<_, _> = arguments.parameters.into_iter().collect();
+    let values = Values::new(&template, &given)?;
+    let need = Need::of(&template, &values)?;
+    let limit = match Limit::asked().await? {
+        Some(limit) => limit,
+        None => Limit::deployed(&template, &values)?,
+    };
+    print(&need, &limit);
+    if need.sessions(&limit) <= limit.usable() {
+        return Ok(());
+    }
+    let advice = advice::what_to_change(&template, &given, &limit)?;
+    bail!(
+        "{} connections do not fit into {}: {}",
+        need.sessions(&limit),
+        limit.usable(),
+        advice.join(", or ")
+    )
+}
+
+fn print(need: &Need, limit: &Limit) {
+    let mut table = Table::new();
+    table
+        .load_preset(UTF8_BORDERS_ONLY)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(["function", "environments", "connections each", "connections"]);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for row in &need.rows {
+        let numbers = [row.environments, row.pool, row.connections()].map(|number| number.to_string());
+        table.add_row([std::slice::from_ref(&row.function), numbers.as_slice()].concat());
+    }
+    let overlap = "a deploy's overlap".to_owned();
+    table.add_row([overlap, String::new(), String::new(), need.overlap().to_string()]);
+    println!("{table}");
+    println!(
+        "During a deploy the environments of the version before live on beside the new ones, idle, and hold theirs."
+    );
+    let (all, sessions, usable) = (need.connections(), need.sessions(limit), limit.usable());
+    if let Some(percent) = need.proxy {
+        println!("{all} connections of clients, which RDS Proxy serves with {percent}% of max_connections at most");
+    }
+    println!("needed  {sessions}");
+    println!("usable  {usable}, {}", limit.source);
+    if let Some(spare) = usable.checked_sub(sessions) {
+        println!("It fits, with {spare} to spare.");
+    }
+    println!(
+        "Lambda reserves {} concurrent executions for it, and keeps 100 of the account's for all other functions.",
+        need.rows.iter().map(|row| row.environments).sum::<u64>()
+    );
+}
+
+/// A whole number of the template, which may be text.
+fn number(value: &serde_json::Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+/// A parameter that must be a number.
+fn parameter_of(values: &Values, name: &str) -> Result<f64> {
+    let text = values
+        .parameter(name)
+        .with_context(|| format!("the template has no parameter {name}"))?;
+    let number: f64 = text.parse().with_context(|| format!("{name} is no number"))?;
+    ensure!(number.is_finite(), "{name} is no number");
+    Ok(number)
+}

@@ -1,0 +1,108 @@
+//! What the database has: asked from it, or what the template will make.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use local::template::{Template, Values};
+use shared::config::Config;
+use shared::db::{Deadline, Pool};
+use shared::health;
+
+use super::{number, parameter_of};
+
+/// The default `max_connections` of Aurora PostgreSQL Serverless v2 by its maximum capacity, as AWS documents it; between
+/// two, the lower counts.
+pub(super) const AURORA: [(f64, u64); 5] = [(1.0, 189), (4.0, 823), (8.0, 1_669), (16.0, 3_360), (32.0, 5_000)];
+
+/// With a minimum capacity below 1, Aurora's default is never above this.
+pub(super) const AURORA_BELOW_ONE: u64 = 2_000;
+
+/// `superuser_reserved_connections` and `rds.rds_superuser_reserved_connections`, by default.
+const AURORA_RESERVED: u64 = 3 + 2;
+
+/// PostgreSQL's own defaults.
+const DEFAULT: (u64, u64) = (100, 3);
+
+/// How long the database is asked.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connections that a server has.
+pub(super) struct Limit {
+    /// `max_connections`.
+    pub(super) max: u64,
+    /// Those of them that ordinary roles may not take.
+    pub(super) reserved: u64,
+    /// Where the numbers are from.
+    pub(super) source: String,
+}
+
+impl Limit {
+    /// Those that functions may take.
+    pub(super) fn usable(&self) -> u64 {
+        self.max.saturating_sub(self.reserved)
+    }
+
+    /// Asks the database that DATABASE_URL names; `None` if it names none.
+    ///
+    /// # Errors
+    /// A malformed DATABASE_URL, a database that does not answer.
+    pub(super) async fn asked() -> Result<Option<Self>> {
+        #[expect(clippy::disallowed_methods, reason = "whether it is set; shared::config reads it")]
+        if std::env::var_os("DATABASE_URL").is_none_or(|url| url.is_empty()) {
+            return Ok(None);
+        }
+        let config = Config::from_env();
+        let database = config.database?;
+        let pool = Pool::new(&database, &config.lambda);
+        let report = health::look(Ok(&pool), Deadline::after(PATIENCE)).await;
+        let Some(server) = report.server else {
+            bail!("cannot ask the database: {}", report.cause.unwrap_or_default());
+        };
+        let count = |number: i64| u64::try_from(number).unwrap_or_default();
+        let (max, reserved) = (count(server.connections_max), count(server.connections_reserved));
+        let endpoint = database.url.endpoint();
+        Ok(Some(Self {
+            max,
+            reserved,
+            source: format!(
+                "asked from {endpoint}: max_connections {max}, {reserved} of them reserved; {} are taken now",
+                server.connections_used
+            ),
+        }))
+    }
+
+    /// What the template makes: a cluster's default for its capacity, or a database that nothing is known of.
+    ///
+    /// # Errors
+    /// A capacity that is no number, or below Aurora's least.
+    pub(super) fn deployed(template: &Template, values: &Values) -> Result<Self> {
+        if !values.condition("Aurora") {
+            let (max, reserved) = DEFAULT;
+            let source = format!(
+                "PostgreSQL's default: max_connections {max}, {reserved} of them reserved; with DATABASE_URL set, the \
+                 database is asked"
+            );
+            return Ok(Self { max, reserved, source });
+        }
+        let least = parameter_of(values, "AuroraMinCapacity")?;
+        let most = parameter_of(values, "AuroraMaxCapacity")?;
+        let set = template.at("/Resources/ClusterParameters/Properties/Parameters/max_connections");
+        let max = match number(&values.of(set)) {
+            Some(set) => set,
+            None => aurora(least, most).context("AuroraMaxCapacity must be 1 at least")?,
+        };
+        Ok(Self {
+            max,
+            reserved: AURORA_RESERVED,
+            source: format!(
+                "Aurora of {least} to {most} capacity units: max_connections {max}, {AURORA_RESERVED} of them reserved"
+            ),
+        })
+    }
+}
+
+/// Aurora's `max_connections` for a range of capacity.
+pub(super) fn aurora(least: f64, most: f64) -> Option<u64> {
+    let (_, max) = AURORA.into_iter().rfind(|(capacity, _)| *capacity <= most)?;
+    Some(if least < 1.0 { max.min(AURORA_BELOW_ONE) } else { max })
+}

@@ -1,0 +1,179 @@
+//! `cargo seer budget` as its user meets it: the real binary on the real template, and on a real PostgreSQL's limit.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use local::postgres::{Cluster, Settings};
+use tokio::process::Command;
+
+fn template() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .join("template.yaml")
+}
+
+async fn budget(template: &Path, parameters: &[&str], database_url: Option<&str>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seer"));
+    command
+        .arg("budget")
+        .arg("--template")
+        .arg(template)
+        .env_remove("DATABASE_URL")
+        .kill_on_drop(true);
+    for parameter in parameters {
+        command.args(["--param", parameter]);
+    }
+    if let Some(url) = database_url {
+        command.env("DATABASE_URL", url);
+    }
+    command.output().await.unwrap()
+}
+
+fn fits(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(said.contains("It fits"), "{said}");
+    said
+}
+
+/// The one line of an error.
+fn does_not_fit(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(said.starts_with("error: ") && said.lines().count() == 1, "{said}");
+    said
+}
+
+/// The changes of parameters that the line names.
+fn advised(error: &str) -> Vec<String> {
+    let words = error.split([' ', ',']).filter(|word| word.contains('='));
+    words.map(str::trim).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_default_parameters_fit() {
+    let said = fits(&budget(&template(), &[], None).await);
+    // 16 routes of 8, again for the overlap; 3 looks of health; one migration.
+    for expected in [
+        "needed  260\n",
+        "usable  818, Aurora of 0.5 to 4",
+        "558 to spare",
+        "reserves 132 concurrent",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    let health: Vec<_> = said
+        .lines()
+        .find(|line| line.contains("health"))
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    assert_eq!(health[health.len() - 4..health.len() - 1], ["3", "1", "3"], "{said}");
+    fits(&budget(&template(), &["UseRdsProxy=true"], None).await);
+}
+
+#[tokio::test]
+async fn a_thousand_of_each_on_a_hundred_do_not_fit_until_the_advice_is_followed() {
+    let thousand = ["Database=existing", "ReservedConcurrency=1000"];
+    let cluster = Cluster::throwaway(Settings {
+        max_connections: 100,
+        ..Settings::default()
+    })
+    .await
+    .unwrap();
+    let url = cluster.url();
+    for (asked, source) in [
+        (None, "PostgreSQL's default"),
+        (Some(url.as_str()), "asked from 127.0.0.1"),
+    ] {
+        let output = budget(&template(), &thousand, asked).await;
+        let said = String::from_utf8(output.stdout.clone()).unwrap();
+        assert!(
+            said.contains(source) && said.contains("max_connections 100, 3 of them"),
+            "{said}"
+        );
+        let error = does_not_fit(&output);
+        assert!(error.contains("32004 connections do not fit into 97"), "{error}");
+        assert!(error.contains("max_connections to 32007 (now 100)"), "{error}");
+        let advised = advised(&error);
+        assert_eq!(advised, ["ReservedConcurrency=2"], "{error}");
+        fits(&budget(&template(), &["Database=existing", &advised[0]], asked).await);
+        // It is the most that fits.
+        does_not_fit(&budget(&template(), &["Database=existing", "ReservedConcurrency=3"], asked).await);
+    }
+}
+
+#[tokio::test]
+async fn of_a_cluster_that_is_made_each_piece_of_advice_does() {
+    for given in [
+        ["ReservedConcurrency=40", "AuroraMinCapacity=1"],
+        ["ReservedConcurrency=60", "AuroraMinCapacity=0.5"],
+    ] {
+        let advised = advised(&does_not_fit(&budget(&template(), &given, None).await));
+        let names: Vec<_> = advised.iter().filter_map(|change| change.split('=').next()).collect();
+        assert_eq!(names, ["ReservedConcurrency", "AuroraMaxCapacity", "UseRdsProxy"]);
+        for change in advised {
+            let kept = given
+                .into_iter()
+                .filter(|given| given.split('=').next() != change.split('=').next());
+            fits(&budget(&template(), &kept.chain([change.as_str()]).collect::<Vec<_>>(), None).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_functions_hold_at_once_counts_and_a_function_without_a_bound_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let changed = folder.path().join("template.yaml");
+    let text = fs::read_to_string(template()).unwrap();
+    let two = text.replace(
+        "seer_app@${Cluster.Endpoint.Address}:5432/seer?",
+        "seer_app@${Cluster.Endpoint.Address}:5432/seer?connection_limit=2&",
+    );
+    fs::write(&changed, &two).unwrap();
+    let said = fits(&budget(&changed, &[], None).await);
+    assert!(said.contains("needed  516\n"), "{said}");
+
+    fs::write(
+        &changed,
+        text.replace("    ReservedConcurrentExecutions: !Ref ReservedConcurrency\n", ""),
+    )
+    .unwrap();
+    let error = does_not_fit(&budget(&changed, &[], None).await);
+    assert!(
+        error.contains("has no bound: set ReservedConcurrentExecutions"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_mistake_is_told_in_one_line_without_a_secret() {
+    for (parameters, url, says) in [
+        (
+            &["Concurrency=3"][..],
+            None,
+            "the template has no parameter Concurrency",
+        ),
+        (
+            &["ReservedConcurrency=0"],
+            None,
+            "ReservedConcurrency must be a number, at least 1",
+        ),
+        (
+            &[],
+            Some("postgres://seer:nobody-knows@127.0.0.1:1/seer?pool_timeout=1"),
+            "cannot ask the database",
+        ),
+        (
+            &[],
+            Some("postgres://seer:nobody-knows@127.0.0.1:1/seer?schemer=1"),
+            "schemer",
+        ),
+    ] {
+        let error = does_not_fit(&budget(&template(), parameters, url).await);
+        assert!(error.contains(says) && !error.contains("nobody-knows"), "{error}");
+    }
+}
