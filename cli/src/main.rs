@@ -2,9 +2,11 @@
 //!
 //! Each command is a module of its own, and what it prints is for people. May not: hold anything a function needs at
 //! run time. An error is one line, `error: …`, and exit code 1; wrong arguments are clap's, and exit code 2.
+//! `doctor` has exit codes of its own.
 
 mod budget;
 mod checkout;
+mod doctor;
 mod faults;
 mod local;
 mod migrate;
@@ -26,6 +28,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Budget(budget::Arguments),
+    Doctor(doctor::Arguments),
     Faults(faults::Arguments),
     Local(local::Arguments),
     /// Brings the schema of the database that DATABASE_URL names up to date
@@ -47,6 +50,7 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> Result<()> {
     match command {
         Command::Budget(arguments) => budget::run(arguments).await,
+        Command::Doctor(arguments) => doctor::run(arguments).await,
         Command::Faults(arguments) => faults::run(arguments).await,
         Command::Local(arguments) => local::run(arguments).await,
         Command::Migrate => migrate::run().await,

@@ -29,6 +29,7 @@ mod location;
 mod parameters;
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -200,6 +201,12 @@ impl DatabaseUrl {
             options = options.options([("search_path", search_path)]);
         }
         options
+    }
+
+    /// The file with an authority that is trusted besides the public ones, where the URL names one.
+    #[must_use]
+    pub fn ssl_root_cert(&self) -> Option<&Path> {
+        self.parameters.ssl_root_cert.as_deref()
     }
 
     /// Whether the server is reached over a Unix socket.

@@ -1,0 +1,266 @@
+//! Who is connected, what they are in the middle of, and who waits for whom.
+//!
+//! What this role may not see is said as such. May not print a statement's literals.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::report::{Fact, Level, Report};
+use super::server::{Server, span};
+use super::session::Session;
+use super::statements::without_literals;
+
+/// After this long without use the pool opens a new connection rather than trust the old one (`shared::db::pool`): a
+/// session idle for longer is of no use to anyone.
+const MAX_IDLE_SECONDS: u32 = 5 * 60;
+/// A transaction open for longer than any request may take.
+const OLD_TRANSACTION_SECONDS: f64 = 60.0;
+const LONG_WAIT_SECONDS: f64 = 5.0;
+/// Examines sessions, transactions and locks.
+pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut Report) {
+    connections(session, server, report).await;
+    transactions(session, server, report).await;
+    locks(session, server, report).await;
+}
+
+#[derive(Deserialize)]
+struct Group {
+    name: String,
+    state: String,
+    sessions: i64,
+    left_behind: i64,
+}
+
+async fn connections(session: &mut Session, server: &Server, report: &mut Report) {
+    let (used, usable) = (server.used, server.usable());
+    let share = used * 100 / usable;
+    let reserved = server.superuser_reserved + server.reserved;
+    let text = format!(
+        "{used} of {usable} slots for ordinary roles ({share}%); {reserved} reserved, max_connections {}",
+        server.max
+    );
+    let data = json!({ "used": used, "usable": usable, "reserved": reserved, "max": server.max });
+    report.note("connections", text, data);
+    if used >= usable {
+        report.find(
+            Level::Fail,
+            "saturated",
+            format!("saturated: {used} of {usable} connection slots are taken, ordinary roles get no other"),
+            "A burst of environments, sessions that destroyed environments left behind, or another application. Below: who.",
+            vec![
+                "SELECT count(*), usename, application_name, state FROM pg_stat_activity GROUP BY 2, 3, 4 ORDER BY 1 DESC;"
+                    .to_owned(),
+                terminate(),
+            ],
+        );
+    } else if used * 5 > usable * 4 {
+        report.find(
+            Level::Warn,
+            "crowded",
+            format!("{used} of {usable} connection slots are taken"),
+            "Above four fifths environments take turns: each request opens a connection of its own, and is slower.",
+            Vec::new(),
+        );
+    }
+    let groups = session
+        .rows::<Group>(&format!(
+            "SELECT coalesce(nullif(application_name, ''), '(unnamed)') AS name, state, count(*) AS sessions, \
+             count(*) FILTER (WHERE state = 'idle' AND state_change < now() - interval '{MAX_IDLE_SECONDS} s') \
+             AS left_behind FROM pg_stat_activity WHERE backend_type = 'client backend' AND state IS NOT NULL \
+             AND pid <> pg_backend_pid() GROUP BY 1, 2 ORDER BY 3 DESC, 1"
+        ))
+        .await;
+    let groups = match groups {
+        Ok(groups) => groups,
+        Err(blind) => return report.blind("sessions", &blind, &server.grant()),
+    };
+    let hidden = if server.sees_activity {
+        None
+    } else {
+        Some(server.grant())
+    };
+    sessions(&groups, hidden.as_deref(), report);
+    left_behind(&groups, usable, hidden.as_deref(), report);
+}
+
+fn sessions(groups: &[Group], hidden: Option<&str>, report: &mut Report) {
+    let mut by_function: BTreeMap<&str, (i64, Vec<String>)> = BTreeMap::new();
+    let mut by_state: BTreeMap<&str, i64> = BTreeMap::new();
+    for group in groups {
+        let (sum, states) = by_function.entry(&group.name).or_default();
+        *sum += group.sessions;
+        states.push(format!("{} {}", group.sessions, group.state));
+        *by_state.entry(&group.state).or_default() += group.sessions;
+    }
+    let mut functions: Vec<_> = by_function.iter().collect();
+    functions.sort_by_key(|(_, (sum, _))| -sum);
+    let total: i64 = by_state.values().sum();
+    let states: Vec<String> = by_state.iter().map(|(state, sum)| format!("{sum} {state}")).collect();
+    let mut text = match total {
+        0 => "none but this one".to_owned(),
+        _ => states.join(", "),
+    };
+    if let Some(grant) = hidden {
+        text.push_str(&format!(" of this role; others are not visible to it: {grant}"));
+    }
+    let more = functions
+        .iter()
+        .take(12)
+        .map(|(name, (sum, states))| format!("{sum:>4}  {name} ({})", states.join(", ")))
+        .collect();
+    let function = |(name, (sum, _)): &(&&str, &(i64, Vec<String>))| ((**name).to_owned(), *sum);
+    report.state.push(Fact {
+        id: "sessions",
+        text,
+        more,
+        data: json!({
+            "byState": by_state,
+            "byFunction": functions.iter().map(function).collect::<BTreeMap<_, _>>(),
+            "othersNotVisible": hidden,
+        }),
+    });
+}
+
+fn left_behind(groups: &[Group], usable: i64, hidden: Option<&str>, report: &mut Report) {
+    let left: i64 = groups.iter().map(|group| group.left_behind).sum();
+    let minutes = MAX_IDLE_SECONDS / 60;
+    let of_whom = if hidden.is_some() { " of this role" } else { "" };
+    let text = format!("{left} sessions{of_whom} idle for over {minutes} min: no environment uses them again");
+    report.note("leftBehind", text, json!({ "sessions": left }));
+    if left * 10 > usable {
+        report.find(
+            Level::Warn,
+            "left-behind",
+            format!("{left} of {usable} slots are held by sessions that destroyed environments left behind"),
+            "They are idle for longer than the pool keeps a connection. idle_session_timeout ends such sessions by itself.",
+            vec![terminate()],
+        );
+    }
+}
+
+fn terminate() -> String {
+    format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' \
+         AND state_change < now() - interval '{} min';",
+        MAX_IDLE_SECONDS / 60
+    )
+}
+
+#[derive(Deserialize)]
+struct Oldest {
+    pid: i64,
+    name: String,
+    state: Option<String>,
+    age: f64,
+    query: Option<String>,
+    blocked: i64,
+}
+
+async fn transactions(session: &mut Session, server: &Server, report: &mut Report) {
+    let oldest = session
+        .rows::<Oldest>(
+            "SELECT pid, coalesce(nullif(application_name, ''), '(unnamed)') AS name, state, \
+             extract(epoch FROM clock_timestamp() - xact_start)::float8 AS age, left(query, 200) AS query, \
+             (SELECT count(DISTINCT l.pid) FROM pg_locks l WHERE NOT l.granted AND a.pid = ANY (pg_blocking_pids(l.pid))) \
+             AS blocked FROM pg_stat_activity a WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() \
+             AND backend_type = 'client backend' ORDER BY xact_start LIMIT 1",
+        )
+        .await;
+    let of_whom = if server.sees_activity { "" } else { " of this role" };
+    match oldest.map(|rows| rows.into_iter().next()) {
+        Err(blind) => report.blind("oldestTransaction", &blind, &server.grant()),
+        Ok(None) => report.note("oldestTransaction", format!("none open{of_whom}"), json!(null)),
+        Ok(Some(oldest)) => {
+            let state = oldest.state.unwrap_or_default();
+            let text = format!(
+                "{} open: pid {}, {}, {state}, blocks {}: {}",
+                span(oldest.age),
+                oldest.pid,
+                oldest.name,
+                oldest.blocked,
+                without_literals(&oldest.query.unwrap_or_default())
+            );
+            let data = json!({
+                "pid": oldest.pid, "application": oldest.name, "state": state, "seconds": oldest.age.round(),
+                "blocks": oldest.blocked,
+            });
+            report.note("oldestTransaction", text, data);
+            if oldest.age > OLD_TRANSACTION_SECONDS {
+                report.find(
+                    Level::Warn,
+                    "old-transaction",
+                    format!(
+                        "a transaction of {} has been open for {}",
+                        oldest.name,
+                        span(oldest.age)
+                    ),
+                    "It holds its locks, and keeps vacuum from removing anything that died since.",
+                    vec![format!("SELECT pg_terminate_backend({});", oldest.pid)],
+                );
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Waiting {
+    pid: i64,
+    blockers: Vec<i64>,
+    waited: Option<f64>,
+    name: Option<String>,
+}
+
+async fn locks(session: &mut Session, server: &Server, report: &mut Report) {
+    let waiting = session
+        .rows::<Waiting>(
+            "SELECT w.pid, pg_blocking_pids(w.pid) AS blockers, nullif(a.application_name, '') AS name, \
+             extract(epoch FROM clock_timestamp() - a.query_start)::float8 AS waited \
+             FROM (SELECT DISTINCT pid FROM pg_locks WHERE NOT granted) w \
+             LEFT JOIN pg_stat_activity a USING (pid) ORDER BY waited DESC NULLS LAST LIMIT 50",
+        )
+        .await;
+    let waiting = match waiting {
+        Ok(waiting) => waiting,
+        Err(blind) => return report.blind("locks", &blind, &server.grant()),
+    };
+    let waiters: Vec<i64> = waiting.iter().map(|waiter| waiter.pid).collect();
+    let mut roots: Vec<i64> = waiting
+        .iter()
+        .flat_map(|waiter| waiter.blockers.iter().copied())
+        .filter(|pid| !waiters.contains(pid))
+        .collect();
+    roots.sort_unstable();
+    roots.dedup();
+    let text = if waiting.is_empty() {
+        "nobody waits".to_owned()
+    } else {
+        let roots: Vec<String> = roots.iter().map(ToString::to_string).collect();
+        format!(
+            "{} sessions wait, in the end for pid {}",
+            waiting.len(),
+            roots.join(", ")
+        )
+    };
+    report.note("locks", text, json!({ "waiting": waiting.len(), "blockers": roots }));
+    let longest = waiting
+        .iter()
+        .find(|waiter| waiter.waited.is_some_and(|waited| waited > LONG_WAIT_SECONDS));
+    if let Some(longest) = longest {
+        report.find(
+            Level::Warn,
+            "lock-wait",
+            format!(
+                "{} has waited {} for a lock",
+                longest.name.as_deref().unwrap_or("a session"),
+                span(longest.waited.unwrap_or_default())
+            ),
+            "Whoever holds it is in a long transaction, or a migration waits in front of everybody else.",
+            roots
+                .iter()
+                .map(|pid| format!("SELECT pg_terminate_backend({pid});"))
+                .collect(),
+        );
+    }
+}

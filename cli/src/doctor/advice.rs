@@ -1,0 +1,103 @@
+//! The connection string for this database and this fleet, built from what was found.
+//!
+//! May not show the password or a value that the given URL's parameters have: where one is to be kept, its name stands
+//! for it in capitals.
+
+use shared::config::DatabaseUrl;
+
+use super::report::{Level, Report};
+use super::server::Server;
+use super::wire::Wire;
+
+/// Writes the recommended URL into the report, and what is wrong with the given one.
+pub(super) fn recommend(url: &DatabaseUrl, wire: &Wire, server: &Server, report: &mut Report) {
+    let mut parameters: Vec<String> = Vec::new();
+    let mut notes: Vec<String> = Vec::new();
+    if url.is_socket() {
+        notes.push("a Unix socket is this machine's: functions need a host".to_owned());
+    }
+    match &wire.tls {
+        Some(tls) if tls.full.is_ok() => {
+            parameters.push("sslmode=verify-full".to_owned());
+            notes.push("verify-full: the server proves who it is; it passes".to_owned());
+        }
+        Some(tls) => {
+            parameters.push("sslmode=verify-full".to_owned());
+            let problem = tls.full.clone().err().unwrap_or_default();
+            notes.push(format!(
+                "verify-full: the server proves who it is; it does not pass yet, {problem}"
+            ));
+        }
+        None if url.is_socket() => {}
+        None => {
+            parameters.push("sslmode=verify-full".to_owned());
+            notes.push("verify-full: the server proves who it is; it needs ssl = on there first".to_owned());
+        }
+    }
+    let authority = wire.tls.as_ref().is_some_and(|tls| tls.full.is_err());
+    if url.ssl_root_cert().is_some() || authority {
+        parameters.push("sslrootcert=SSLROOTCERT".to_owned());
+        notes.push("SSLROOTCERT: the PEM file of the authority that signs the server's certificate".to_owned());
+    }
+    let limit = i64::try_from(url.connection_limit().unwrap_or(1)).unwrap_or(i64::MAX);
+    if url.is_pooled() {
+        parameters.push("pgbouncer=true".to_owned());
+        notes.push("pgbouncer=true: a pooler stands in between, as now".to_owned());
+    } else {
+        let environments = server.usable() / limit.max(1);
+        notes.push(format!(
+            "no connection_limit: one connection an environment is the default; {} slots are as many environments at once",
+            server.usable()
+        ));
+        if limit > 1 {
+            report.find(
+                Level::Warn,
+                "connection-limit",
+                format!("connection_limit lets each environment hold {limit} connections: {environments} environments take every slot"),
+                "An environment serves one request at a time and needs one (more only under AWS_LAMBDA_MAX_CONCURRENCY).",
+                vec!["leave connection_limit out of DATABASE_URL".to_owned()],
+            );
+        }
+    }
+    if url.search_path().is_some() {
+        parameters.push("schema=SCHEMA".to_owned());
+        notes.push("SCHEMA: as it is now".to_owned());
+    }
+    notes.push("timeouts: the defaults are made for functions; leave them out".to_owned());
+    let user = encoded(url.user());
+    let host = if url.is_socket() {
+        "HOST:5432".to_owned()
+    } else {
+        url.endpoint()
+    };
+    report.url = Some(format!(
+        "postgres://{user}:PASSWORD@{host}/{}{}{}",
+        encoded(url.database()),
+        if parameters.is_empty() { "" } else { "?" },
+        parameters.join("&")
+    ));
+    report.url_notes = notes;
+    if server.superuser {
+        report.find(
+            Level::Advice,
+            "superuser",
+            format!("{} is a superuser", server.role),
+            "Functions need far less; what runs with everything can lose everything. docs/POSTGRES_SETUP.md has the roles.",
+            Vec::new(),
+        );
+    }
+}
+
+/// As it has to be written in a URL.
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.~".contains(&byte);
+    text.bytes()
+        .map(|byte| {
+            if plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,161 @@
+//! `cargo seer doctor`: examines a database as the functions would meet it, and says what to do.
+//!
+//! First the way there, step by step; then what the server is doing, how it is set up, and the schema. The first line
+//! is the verdict with its cause, the exit code says the same: 0 healthy, 1 warnings, 2 failing, 3 cannot connect.
+//! May not: write anything to the database, print a password or a parameter's value, or take longer than [`WHOLE`].
+//! Relies on `shared` for the meaning of DATABASE_URL, of failures, and for a function's own way to connect.
+
+mod activity;
+mod advice;
+mod cause;
+mod page;
+mod reach;
+mod report;
+mod schema;
+mod server;
+mod session;
+mod settings;
+mod startup;
+mod statements;
+mod tls;
+mod upkeep;
+mod wire;
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use console::Term;
+use shared::config::{Config, ConfigError, DatabaseUrl};
+use shared::db::Deadline;
+
+use report::{Level, Report};
+use session::Session;
+
+/// The longest one examination takes, whatever the server does.
+const WHOLE: Duration = Duration::from_millis(8_500);
+/// Between two looks of `--watch`.
+const EVERY: Duration = Duration::from_secs(3);
+
+/// Examines the database that DATABASE_URL names, and says what is wrong and what to do
+///
+/// Exit code: 0 healthy, 1 warnings, 2 failing, 3 cannot connect.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Another database than DATABASE_URL's; others on this machine can see it among the processes
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// One JSON object instead of a page; with --watch, one a line
+    #[arg(long)]
+    json: bool,
+    /// Looks again every three seconds, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// Connections that the whole fleet may hold at once
+    #[arg(long, value_name = "CONNECTIONS", default_value_t = 80, value_parser = clap::value_parser!(u16).range(1..))]
+    budget: u16,
+}
+
+/// Prints the report and ends the process with its exit code.
+///
+/// # Errors
+/// None today: whatever goes wrong is in the report.
+pub(crate) async fn run(arguments: Arguments) -> Result<()> {
+    let code = loop {
+        let report = examine(&arguments).await;
+        let code = report.verdict().exit_code();
+        if !show(&report, &arguments) || !arguments.watch {
+            break code;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            _ = tokio::signal::ctrl_c() => break code,
+        }
+    };
+    // Not by returning: a resolver that hangs would keep its thread, and with it the process.
+    std::process::exit(code.into())
+}
+
+/// Whether anybody reads it.
+fn show(report: &Report, arguments: &Arguments) -> bool {
+    let text = if arguments.json {
+        let json = report.json();
+        if arguments.watch {
+            format!("{json}\n")
+        } else {
+            format!("{json:#}\n")
+        }
+    } else {
+        page::render(report, page::width())
+    };
+    let terminal = Term::stdout();
+    if arguments.watch && terminal.is_term() {
+        let _ = terminal.clear_screen();
+    }
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+}
+
+/// The URL that is asked for. Variables that the driver would read on its own spoil either.
+fn url(given: Option<&str>) -> Result<DatabaseUrl, ConfigError> {
+    let configured = Config::from_env().database;
+    match given {
+        None => configured.map(|database| database.url),
+        Some(text) => match configured {
+            Err(error) if error.variable().starts_with("PG") => Err(error),
+            Ok(_) | Err(_) => DatabaseUrl::parse(text),
+        },
+    }
+}
+
+async fn examine(arguments: &Arguments) -> Report {
+    let deadline = Deadline::after(WHOLE);
+    let mut report = Report::default();
+    let url = match url(arguments.url.as_deref()) {
+        Ok(url) => url,
+        Err(error) => {
+            report.unreachable = Some(cause::url(error.to_string()).into());
+            return report;
+        }
+    };
+    report.target = format!("{}/{} as {}", url.endpoint(), url.database(), url.user());
+    let Some(reach::Reached { mut session, wire }) = reach::reach(&url, deadline, &mut report).await else {
+        return report;
+    };
+    if let Some(server) = server::examine(&mut session, &mut report).await {
+        activity::examine(&mut session, &server, &mut report).await;
+        upkeep::examine(&mut session, &server, &mut report).await;
+        statements::examine(&mut session, &server, &mut report).await;
+        schema::examine(&mut session, &server, &mut report).await;
+        settings::examine(&mut session, &server, arguments.budget.into(), &mut report).await;
+        advice::recommend(&url, &wire, &server, &mut report);
+        unfinished(&session, deadline, &mut report);
+    }
+    session.close().await;
+    report
+}
+
+/// Says so when not everything could be asked.
+fn unfinished(session: &Session, deadline: Deadline, report: &mut Report) {
+    if session.is_lost() {
+        report.find(
+            Level::Fail,
+            "silent",
+            "the server stopped answering in the middle of the examination",
+            "It hangs or went down, or the network in between did. Run this again.",
+            Vec::new(),
+        );
+    } else if deadline.is_past() {
+        report.find(
+            Level::Warn,
+            "slow",
+            format!(
+                "the server answers too slowly to be asked everything in {:.1} s",
+                WHOLE.as_secs_f64()
+            ),
+            "It is overloaded, or far away: every request of a function waits like this.",
+            Vec::new(),
+        );
+    }
+}

@@ -1,0 +1,323 @@
+//! The report as a person reads it at three in the morning: the verdict first, then what to do, then what was seen.
+//!
+//! Commands are never wrapped or cut, so that they can be copied. Colours only underline what the words say.
+
+use comfy_table::{ContentArrangement, Table, presets};
+use console::{Style, Term};
+
+use super::report::{Compared, Fact, Finding, Level, Outcome, Report, Setting, Step, Verdict};
+
+/// Where no terminal says how wide it is.
+const WIDTH: u16 = 120;
+const NARROW: u16 = 60;
+
+/// The width to lay out for.
+pub(super) fn width() -> u16 {
+    let terminal = Term::stdout().size_checked().map(|(_, columns)| columns);
+    terminal.unwrap_or(WIDTH).clamp(NARROW, WIDTH)
+}
+
+/// The whole report.
+pub(super) fn render(report: &Report, width: u16) -> String {
+    let mut page = Page {
+        lines: Vec::new(),
+        width,
+    };
+    page.verdict(report);
+    if let Some(unreachable) = &report.unreachable {
+        page.says("Usually", &unreachable.why);
+        page.commands("Next", &unreachable.run);
+    }
+    page.what_to_do(report);
+    page.reaching(&report.steps);
+    page.facts("State", &report.state);
+    page.settings(report);
+    page.facts("Schema", &report.schema);
+    page.url(report);
+    page.lines.push(String::new());
+    page.lines.join("\n")
+}
+
+struct Page {
+    lines: Vec<String>,
+    width: u16,
+}
+
+fn colour(level: Level) -> Style {
+    match level {
+        Level::Fail => Style::new().red().bold(),
+        Level::Warn => Style::new().yellow(),
+        Level::Advice => Style::new().cyan(),
+    }
+}
+
+fn mark(level: Level) -> &'static str {
+    match level {
+        Level::Fail => "FAIL",
+        Level::Warn => "warn",
+        Level::Advice => "tune",
+    }
+}
+
+impl Page {
+    fn verdict(&mut self, report: &Report) {
+        let style = match report.verdict() {
+            Verdict::Healthy => Style::new().green().bold(),
+            Verdict::Warnings => Style::new().yellow().bold(),
+            Verdict::Failing | Verdict::Unreachable => Style::new().red().bold(),
+        };
+        let line = report.first_line();
+        let word = report.verdict().word();
+        let rest = line.strip_prefix(word).unwrap_or_default();
+        self.lines.push(format!("{}{rest}", style.apply_to(word)));
+    }
+
+    fn heading(&mut self, text: &str) {
+        self.lines.push(String::new());
+        self.lines.push(Style::new().bold().apply_to(text).to_string());
+    }
+
+    fn says(&mut self, label: &str, text: &str) {
+        for (number, line) in wrapped(text, usize::from(self.width) - 12).into_iter().enumerate() {
+            let label = if number == 0 { label } else { "" };
+            self.lines.push(format!("  {label:<8}  {line}"));
+        }
+    }
+
+    fn commands(&mut self, label: &str, commands: &[String]) {
+        for (number, command) in commands.iter().enumerate() {
+            let label = if number == 0 { label } else { "" };
+            let command = Style::new().bold().apply_to(command);
+            self.lines.push(format!("  {label:<8}  {command}"));
+        }
+    }
+
+    fn what_to_do(&mut self, report: &Report) {
+        let differing = report.differing().count();
+        if report.findings.is_empty() && differing == 0 {
+            return;
+        }
+        self.heading("What to do");
+        let mut findings: Vec<&Finding> = report.findings.iter().collect();
+        findings.sort_by_key(|finding| finding.level);
+        let worst = report.differing().map(|setting| setting.level).min();
+        let place = findings.partition_point(|finding| worst.is_none_or(|worst| finding.level <= worst));
+        let (before, after) = findings.split_at(place);
+        for finding in before {
+            self.finding(finding);
+        }
+        if let Some(worst) = worst {
+            let text = match differing {
+                1 => "1 setting differs from what the fleet needs: see Settings, with the line to apply".to_owned(),
+                _ => format!(
+                    "{differing} settings differ from what the fleet needs: see Settings, with the lines to apply"
+                ),
+            };
+            self.marked(worst, &text);
+        }
+        for finding in after {
+            self.finding(finding);
+        }
+    }
+
+    fn marked(&mut self, level: Level, text: &str) {
+        for (number, line) in wrapped(text, usize::from(self.width) - 8).into_iter().enumerate() {
+            if number == 0 {
+                self.lines
+                    .push(format!("  {}  {line}", colour(level).apply_to(mark(level))));
+            } else {
+                self.lines.push(format!("        {line}"));
+            }
+        }
+    }
+
+    fn finding(&mut self, finding: &Finding) {
+        self.marked(finding.level, &finding.what);
+        for line in wrapped(&finding.why, usize::from(self.width) - 8) {
+            self.lines
+                .push(format!("        {}", Style::new().dim().apply_to(line)));
+        }
+        for command in &finding.run {
+            self.lines
+                .push(format!("          {}", Style::new().bold().apply_to(command)));
+        }
+    }
+
+    fn table(&mut self, rows: Vec<Vec<String>>, paint: impl Fn(&str) -> Option<Style>) {
+        let mut table = Table::new();
+        table
+            .load_preset(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(self.width - 1)
+            .add_rows(rows);
+        for line in table.to_string().lines() {
+            let line = line.trim_end();
+            let body = line.trim_start();
+            let indent = &line[..line.len() - body.len()];
+            let first = body.split(' ').next().unwrap_or_default();
+            // A mark stands in the first column; a wrapped line begins further right.
+            let painted = paint(first).filter(|_| indent.len() == 1);
+            let rest = &body[first.len()..];
+            self.lines.push(match painted {
+                Some(style) => format!(" {indent}{}{rest}", style.apply_to(first)),
+                None => format!(" {line}"),
+            });
+        }
+    }
+
+    fn reaching(&mut self, steps: &[Step]) {
+        self.heading("Reaching it");
+        let row = |step: &Step| {
+            let mark = match step.outcome {
+                Outcome::Ok => "ok",
+                Outcome::Failed => "FAIL",
+                Outcome::Skipped => "-",
+                Outcome::NotReached => "not",
+            };
+            let took = step.took.map_or_else(String::new, |took| {
+                let milliseconds = took.as_secs_f64() * 1_000.0;
+                format!("{milliseconds:>7.1} ms")
+            });
+            let detail = match step.outcome {
+                Outcome::NotReached => "reached",
+                Outcome::Ok | Outcome::Failed | Outcome::Skipped => step.detail.as_str(),
+            };
+            [mark, step.step, took.as_str(), detail].map(str::to_owned).to_vec()
+        };
+        self.table(steps.iter().map(row).collect(), |mark| match mark {
+            "ok" => Some(Style::new().green()),
+            "FAIL" => Some(Style::new().red().bold()),
+            "-" | "not" => Some(Style::new().dim()),
+            _ => None,
+        });
+    }
+
+    fn facts(&mut self, heading: &str, facts: &[Fact]) {
+        if facts.is_empty() {
+            return;
+        }
+        self.heading(heading);
+        let mut rows = Vec::new();
+        for fact in facts {
+            rows.push(vec![words(fact.id), fact.text.clone()]);
+            rows.extend(fact.more.iter().map(|line| vec![String::new(), line.clone()]));
+        }
+        self.table(rows, |_| None);
+    }
+
+    fn settings(&mut self, report: &Report) {
+        if report.settings.is_empty() {
+            if !report.settings_note.is_empty() {
+                self.heading("Settings");
+                self.lines.push(format!("  {}", report.settings_note));
+            }
+            return;
+        }
+        self.heading("Settings");
+        let differing: Vec<&Setting> = report.differing().collect();
+        if !differing.is_empty() {
+            let head = ["", "setting", "now", "recommended", "why"].map(str::to_owned).to_vec();
+            let row = |setting: &&Setting| {
+                let value = setting
+                    .value
+                    .as_deref()
+                    .filter(|value| !value.is_empty())
+                    .unwrap_or("(empty)");
+                [
+                    mark(setting.level),
+                    setting.name,
+                    value,
+                    &setting.recommended,
+                    setting.why,
+                ]
+                .map(str::to_owned)
+                .to_vec()
+            };
+            let rows = std::iter::once(head).chain(differing.iter().map(row)).collect();
+            self.table(rows, |word| {
+                [Level::Fail, Level::Warn, Level::Advice]
+                    .into_iter()
+                    .find(|level| mark(*level) == word)
+                    .map(colour)
+            });
+        }
+        self.named(report, Compared::Fine, "as recommended");
+        self.named(report, Compared::NotSettable, "not settable here");
+        self.named(report, Compared::NotVisible, "not visible to this role");
+        if differing.is_empty() {
+            return;
+        }
+        self.lines.push(format!("  To apply ({}):", report.settings_note));
+        let lines: Vec<&String> = differing.iter().flat_map(|setting| &setting.lines).collect();
+        for line in &lines {
+            self.lines.push(format!("    {}", Style::new().bold().apply_to(line)));
+        }
+        if lines.iter().any(|line| line.starts_with("ALTER SYSTEM")) {
+            let reload = "SELECT pg_reload_conf();";
+            self.lines.push(format!("    {}", Style::new().bold().apply_to(reload)));
+        }
+        let restart: Vec<&str> = differing
+            .iter()
+            .filter(|setting| setting.restart)
+            .map(|setting| setting.name)
+            .collect();
+        if !restart.is_empty() {
+            let text = format!("Then restart the server, for {}.", restart.join(", "));
+            self.lines.push(format!("  {text}"));
+        }
+    }
+
+    fn named(&mut self, report: &Report, compared: Compared, what: &str) {
+        let names: Vec<&str> = report
+            .settings
+            .iter()
+            .filter(|setting| setting.compared == compared)
+            .map(|setting| setting.name)
+            .collect();
+        if names.is_empty() {
+            return;
+        }
+        let text = format!("{} {what}: {}", names.len(), names.join(", "));
+        for line in wrapped(&text, usize::from(self.width) - 4) {
+            self.lines.push(format!("  {}", Style::new().dim().apply_to(line)));
+        }
+    }
+
+    fn url(&mut self, report: &Report) {
+        let Some(url) = &report.url else { return };
+        self.heading("The URL for functions");
+        self.lines.push(format!("  {}", Style::new().bold().apply_to(url)));
+        for note in &report.url_notes {
+            for (number, line) in wrapped(note, usize::from(self.width) - 6).into_iter().enumerate() {
+                let bullet = if number == 0 { "-" } else { " " };
+                self.lines.push(format!("  {bullet} {line}"));
+            }
+        }
+    }
+}
+
+/// A name of the JSON report as words.
+fn words(id: &str) -> String {
+    id.chars().fold(String::new(), |mut words, letter| {
+        if letter.is_uppercase() {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+        words
+    })
+}
+
+/// Lines no longer than `width`, broken between words.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}

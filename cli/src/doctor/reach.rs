@@ -1,0 +1,365 @@
+//! The way to the database, step by step: parameters, DNS, TCP, TLS, authentication, first query, a function's own way.
+//!
+//! Stops at the first step that fails. The steps up to authentication go over a socket of this module's, because the
+//! driver tells of none of them; from there on the driver does what it does for functions. May not wait past the
+//! deadline in any step, send a password itself, or print one.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use shared::config::DatabaseUrl;
+use shared::db::Deadline;
+use shared::db::connect::{Purpose, Target, attempt};
+use shared::db::error::Kind;
+use shared::db::socket::Tuned;
+use sqlx::{Connection as _, PgConnection};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::cause::{self, Cause, Place};
+use super::report::{Level, Outcome, Report, Step};
+use super::session::{Blind, Session};
+use super::startup::{self, APPLICATION, Method};
+use super::wire::{Stream, Wire, judge, mode_name, secure};
+
+const DNS: Duration = Duration::from_secs(3);
+/// As `connect_timeout` is without a word: a lost SYN is sent again after one second.
+const TCP: Duration = Duration::from_secs(3);
+const LOG_IN: Duration = Duration::from_secs(3);
+
+const STEPS: [&str; 7] = [
+    "parameters",
+    "DNS",
+    "TCP",
+    "TLS",
+    "authentication",
+    "first query",
+    "as a function",
+];
+
+/// A session, and what the way to it was like.
+#[derive(Debug)]
+pub(super) struct Reached {
+    pub(super) session: Session,
+    pub(super) wire: Wire,
+}
+
+/// Goes the way. None when it ends early; the report then has the cause.
+pub(super) async fn reach(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Option<Reached> {
+    let place = Place::of(url);
+    let failed = match go(url, &place, deadline, report).await {
+        Ok(reached) => return Some(reached),
+        Err(cause) => cause,
+    };
+    report.unreachable = Some(failed.into());
+    let done = report.steps.len();
+    for step in STEPS.into_iter().skip(done) {
+        report.steps.push(Step {
+            step,
+            outcome: Outcome::NotReached,
+            took: None,
+            detail: String::new(),
+        });
+    }
+    None
+}
+
+/// A step under way.
+pub(super) struct Begun {
+    step: &'static str,
+    since: Instant,
+}
+
+impl Begun {
+    pub(super) fn of(report: &Report) -> Self {
+        let step = STEPS.get(report.steps.len()).copied().unwrap_or_default();
+        Self {
+            step,
+            since: Instant::now(),
+        }
+    }
+
+    pub(super) fn end(self, report: &mut Report, outcome: Outcome, detail: impl Into<String>) {
+        report.steps.push(Step {
+            step: self.step,
+            outcome,
+            took: (outcome != Outcome::Skipped).then(|| self.since.elapsed()),
+            detail: detail.into(),
+        });
+    }
+
+    pub(super) fn ok(self, report: &mut Report, detail: impl Into<String>) {
+        self.end(report, Outcome::Ok, detail);
+    }
+
+    pub(super) fn fail(self, report: &mut Report, detail: impl Into<String>, cause: Cause) -> Cause {
+        self.end(report, Outcome::Failed, detail);
+        cause
+    }
+
+    pub(super) fn seconds(&self) -> f64 {
+        self.since.elapsed().as_secs_f64()
+    }
+}
+
+async fn go(url: &DatabaseUrl, place: &Place, deadline: Deadline, report: &mut Report) -> Result<Reached, Cause> {
+    let mode = url.connect_options("").get_ssl_mode();
+    Begun::of(report).ok(
+        report,
+        format!(
+            "role {}, database {}, {}{}",
+            place.user,
+            place.database,
+            if url.is_socket() {
+                "a Unix socket"
+            } else {
+                mode_name(mode)
+            },
+            if url.is_pooled() { ", through a pooler" } else { "" }
+        ),
+    );
+    let began = Instant::now();
+    let (stream, local) = if url.is_socket() {
+        (unix(place, deadline, report).await?, true)
+    } else {
+        let addresses = resolve(place, deadline, report).await?;
+        let local = addresses.iter().all(|address| address.ip().is_loopback());
+        (tcp(place, addresses, deadline, report).await?, local)
+    };
+    let (mut stream, tls) = secure(url, place, mode, stream, deadline, report).await?;
+    let wire = Wire { tls, mode, local };
+
+    let begun = Begun::of(report);
+    let method = ask_method(place, &mut stream, deadline).await;
+    drop(stream);
+    let method = match method {
+        Ok(method) => method,
+        Err(cause) => return Err(begun.fail(report, "no answer to the start-up message", cause)),
+    };
+    let connection = log_in(url, place, &begun, deadline).await;
+    let connection = match connection {
+        Ok(connection) => connection,
+        Err(cause) => {
+            let detail = format!("{} as {}: refused", method.name(), place.user);
+            return Err(begun.fail(report, detail, cause));
+        }
+    };
+    begun.ok(report, format!("{} as {}", method.name(), place.user));
+    judge(url, &wire, method, report);
+
+    let mut session = Session::new(connection, url, deadline);
+    let begun = Begun::of(report);
+    match session
+        .one::<Version>("SELECT current_setting('server_version') AS version")
+        .await
+    {
+        Ok(Version { version }) => begun.ok(report, format!("PostgreSQL {version}")),
+        Err(blind @ Blind::Lost) => {
+            let cause = cause::silent(place, "answer to the first query", begun.seconds());
+            return Err(begun.fail(report, blind.text(""), cause));
+        }
+        Err(blind) => begun.ok(report, blind.text("")),
+    }
+    let took = began.elapsed();
+    if url.connect_timeout().is_some_and(|limit| took > limit) {
+        report.find(
+            Level::Warn,
+            "slow-to-connect",
+            format!(
+                "connecting takes {:.1} s, longer than functions wait for it",
+                took.as_secs_f64()
+            ),
+            "Every cold start gives up and tries again. The steps say where the time goes.",
+            Vec::new(),
+        );
+    }
+    as_a_function(url, deadline, report).await;
+    Ok(Reached { session, wire })
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: String,
+}
+
+async fn resolve(place: &Place, deadline: Deadline, report: &mut Report) -> Result<Vec<SocketAddr>, Cause> {
+    let begun = Begun::of(report);
+    let found = timeout(
+        DNS.min(deadline.left()),
+        tokio::net::lookup_host((place.host.as_str(), place.port)),
+    );
+    match found.await {
+        Ok(Ok(found)) => {
+            let mut addresses: Vec<SocketAddr> = found.collect();
+            addresses.dedup();
+            let list: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
+            begun.ok(report, list.join(", "));
+            Ok(addresses)
+        }
+        Ok(Err(error)) => {
+            let text = error.to_string();
+            let said = text.rsplit(": ").next().unwrap_or(&text).to_owned();
+            let cause = cause::unresolvable(place, &said);
+            Err(begun.fail(report, format!("{} does not resolve", place.host), cause))
+        }
+        Err(_) => {
+            let cause = cause::resolver(place, begun.seconds());
+            Err(begun.fail(report, "no answer", cause))
+        }
+    }
+}
+
+/// Knocks at every address at once, so that a dead one among live ones is seen. The first, in the resolver's order,
+/// that lets us in is used further on.
+async fn tcp(
+    place: &Place,
+    addresses: Vec<SocketAddr>,
+    deadline: Deadline,
+    report: &mut Report,
+) -> Result<Box<dyn Stream>, Cause> {
+    let begun = Begun::of(report);
+    let bound = TCP.min(deadline.left());
+    let mut knocking = JoinSet::new();
+    for (order, address) in addresses.into_iter().enumerate() {
+        knocking.spawn(async move {
+            let connected = timeout(bound, TcpStream::connect(address)).await;
+            let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            (order, address, connected)
+        });
+    }
+    let mut knocked = knocking.join_all().await;
+    knocked.sort_by_key(|(order, ..)| *order);
+    let (mut open, mut words, mut silent, mut last) = (None, Vec::new(), Vec::new(), None);
+    for (_, address, connected) in knocked {
+        match connected {
+            Ok(stream) => {
+                words.push(format!("{address} accepts"));
+                open = open.or(Some(stream));
+            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                words.push(format!("{address} does not answer"));
+                silent.push(address.to_string());
+                last = Some(error);
+            }
+            Err(error) => {
+                words.push(format!("{address}: {}", plain(&error)));
+                last = Some(error);
+            }
+        }
+    }
+    let words = words.join(", ");
+    if let Some(stream) = open {
+        let _ = stream.set_nodelay(true);
+        begun.ok(report, words);
+        if !silent.is_empty() {
+            report.find(
+                Level::Warn,
+                "dead-address",
+                format!("{} of {} does not answer", silent.join(", "), place.host),
+                "Functions try the addresses in turn: whenever this one comes first, a connect takes seconds or fails.",
+                Vec::new(),
+            );
+        }
+        return Ok(Box::new(stream));
+    }
+    let cause = match last {
+        Some(error) if silent.is_empty() => cause::tcp(place, &error),
+        Some(_) => cause::blackholed(place, begun.seconds()),
+        None => cause::unresolvable(place, "no address"),
+    };
+    Err(begun.fail(report, words, cause))
+}
+
+/// The error as the system names it, without its number.
+fn plain(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::ConnectionRefused {
+        return "refused".to_owned();
+    }
+    error.to_string()
+}
+
+async fn unix(place: &Place, deadline: Deadline, report: &mut Report) -> Result<Box<dyn Stream>, Cause> {
+    Begun::of(report).end(report, Outcome::Skipped, "not needed for a Unix socket");
+    let begun = Begun::of(report);
+    let socket = Path::new(&place.host).join(format!(".s.PGSQL.{}", place.port));
+    match timeout(TCP.min(deadline.left()), UnixStream::connect(&socket)).await {
+        Ok(Ok(stream)) => {
+            begun.ok(report, format!("{} accepts", place.endpoint));
+            Ok(Box::new(stream))
+        }
+        Ok(Err(error)) => {
+            let cause = cause::tcp(place, &error);
+            Err(begun.fail(report, plain(&error), cause))
+        }
+        Err(_) => {
+            let cause = cause::blackholed(place, begun.seconds());
+            Err(begun.fail(report, "no answer", cause))
+        }
+    }
+}
+
+async fn ask_method(place: &Place, stream: &mut Box<dyn Stream>, deadline: Deadline) -> Result<Method, Cause> {
+    let since = Instant::now();
+    let asked = startup::method(stream.as_mut(), &place.user, &place.database);
+    match timeout(LOG_IN.min(deadline.left()), asked).await {
+        Ok(Ok(method)) => Ok(method),
+        // It may have had a reason, which logging in brings to light.
+        Ok(Err(_)) => Ok(Method::Unasked),
+        Err(_) => Err(cause::silent(
+            place,
+            "answer to the start-up message",
+            since.elapsed().as_secs_f64(),
+        )),
+    }
+}
+
+/// The driver's own log-in, with none of the limits that a function's session asks for: what is looked at are the
+/// server's.
+async fn log_in(url: &DatabaseUrl, place: &Place, begun: &Begun, deadline: Deadline) -> Result<PgConnection, Cause> {
+    let options = url.connect_options(APPLICATION);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bounded and tuned here; without a function's session limits"
+    )]
+    let connect = PgConnection::connect_with(&options);
+    match timeout(LOG_IN.min(deadline.left()), Tuned::new(connect)).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(cause::login(place, &error)),
+        Err(_) => Err(cause::silent(place, "end of the log-in", begun.seconds())),
+    }
+}
+
+/// Once more, exactly as a function connects: a pooler may refuse what a function asks for.
+async fn as_a_function(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) {
+    let begun = Begun::of(report);
+    let target = Target::new(url, APPLICATION);
+    match attempt(&target, Purpose::Read, deadline.within(LOG_IN)).await {
+        Ok(live) => {
+            live.close().await;
+            begun.ok(report, "connected, session limits accepted, first statement answered");
+        }
+        Err(error) => {
+            let words = error
+                .cause
+                .as_ref()
+                .map_or_else(|| error.kind.name().to_owned(), ToString::to_string);
+            begun.end(report, Outcome::Failed, words.clone());
+            let advice = if error.kind == Kind::Pooler {
+                vec!["add pgbouncer=true to the parameters of DATABASE_URL".to_owned()]
+            } else {
+                Vec::new()
+            };
+            report.find(
+                Level::Fail,
+                "functions-refused",
+                format!("functions cannot connect: {} ({words})", error.kind.name()),
+                error.kind.advice(),
+                advice,
+            );
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! What the server is: version, role in replication, who runs it, and what this role may see of it.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::cause::quoted;
+use super::report::{Level, Report};
+use super::session::{Blind, Session};
+
+/// When each major version's support ends: postgresql.org/support/versioning.
+const SUPPORTED_UNTIL: [(i32, &str); 6] = [
+    (13, "2025-11-13"),
+    (14, "2026-11-12"),
+    (15, "2027-11-11"),
+    (16, "2028-11-09"),
+    (17, "2029-11-08"),
+    (18, "2030-11-14"),
+];
+
+/// Who runs the server, which decides how its settings are changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Provider {
+    /// Somebody with a shell on it.
+    #[serde(rename = "self")]
+    SelfManaged,
+    Aurora,
+    Rds,
+    CloudSql,
+    Azure,
+    Neon,
+    Supabase,
+}
+
+impl Provider {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::SelfManaged => "self-managed",
+            Self::Aurora => "Aurora",
+            Self::Rds => "RDS",
+            Self::CloudSql => "Cloud SQL",
+            Self::Azure => "Azure",
+            Self::Neon => "Neon",
+            Self::Supabase => "Supabase",
+        }
+    }
+}
+
+/// What one statement tells of a server, to any role.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Server {
+    pub(super) version: String,
+    pub(super) number: i32,
+    uptime: f64,
+    today: String,
+    pub(super) standby: bool,
+    read_only: bool,
+    pub(super) role: String,
+    pub(super) database: String,
+    pub(super) superuser: bool,
+    /// Sees other roles' sessions and statements.
+    pub(super) sees_activity: bool,
+    /// Sees every setting.
+    pub(super) sees_settings: bool,
+    pub(super) max: i64,
+    pub(super) superuser_reserved: i64,
+    pub(super) reserved: i64,
+    /// Slots taken, this session not counted.
+    pub(super) used: i64,
+    pub(super) provider: Provider,
+}
+
+const SERVER: &str = "\
+    SELECT split_part(current_setting('server_version'), ' ', 1) AS version, \
+        current_setting('server_version_num')::int AS number, \
+        extract(epoch FROM now() - pg_postmaster_start_time())::float8 AS uptime, now()::date::text AS today, \
+        pg_is_in_recovery() AS standby, current_setting('default_transaction_read_only')::bool AS read_only, \
+        current_user::text AS role, current_database()::text AS database, \
+        (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser, \
+        pg_has_role('pg_read_all_stats', 'USAGE') AS sees_activity, \
+        pg_has_role('pg_read_all_settings', 'USAGE') AS sees_settings, \
+        current_setting('max_connections')::int8 AS max, \
+        current_setting('superuser_reserved_connections')::int8 AS superuser_reserved, \
+        coalesce(current_setting('reserved_connections', true), '0')::int8 AS reserved, \
+        (SELECT sum(pg_stat_get_db_numbackends(oid)) - 1 FROM pg_database)::int8 AS used, \
+        CASE WHEN EXISTS (SELECT FROM pg_proc WHERE proname = 'aurora_version') THEN 'aurora' \
+            WHEN to_regrole('rds_superuser') IS NOT NULL THEN 'rds' \
+            WHEN to_regrole('cloudsqlsuperuser') IS NOT NULL THEN 'cloud-sql' \
+            WHEN to_regrole('azure_pg_admin') IS NOT NULL THEN 'azure' \
+            WHEN to_regrole('neon_superuser') IS NOT NULL THEN 'neon' \
+            WHEN to_regrole('supabase_admin') IS NOT NULL THEN 'supabase' ELSE 'self' END AS provider";
+
+impl Server {
+    /// Slots that ordinary roles may take.
+    pub(super) fn usable(&self) -> i64 {
+        (self.max - self.superuser_reserved - self.reserved).max(1)
+    }
+
+    /// What lets this role see other roles' sessions.
+    pub(super) fn grant(&self) -> String {
+        format!("GRANT pg_monitor TO {};", quoted(&self.role))
+    }
+
+    fn major(&self) -> i32 {
+        self.number / 10_000
+    }
+}
+
+#[derive(Deserialize)]
+struct Standby {
+    behind: Option<f64>,
+    paused: bool,
+}
+
+#[derive(Deserialize)]
+struct Follower {
+    name: String,
+    state: Option<String>,
+    behind: Option<i64>,
+}
+
+/// Asks what the server is. None when even that has no answer; the report then says why.
+pub(super) async fn examine(session: &mut Session, report: &mut Report) -> Option<Server> {
+    let server: Server = match session.one(SERVER).await {
+        Ok(server) => server,
+        Err(blind) => {
+            let what = if matches!(blind, Blind::Lost) {
+                "the server let us in and then stopped answering".to_owned()
+            } else {
+                format!("the server does not say what it is: {}", blind.text(""))
+            };
+            report.find(
+                Level::Fail,
+                "silent",
+                what,
+                "It hangs: out of memory, a full or lost disk, a stopped process.",
+                vec!["systemctl status postgresql; uptime; free -h; df -h   # on the server".to_owned()],
+            );
+            return None;
+        }
+    };
+    let kind = if server.standby { "standby" } else { "primary" };
+    report.note(
+        "server",
+        format!(
+            "PostgreSQL {}, {}, {kind}, up {}",
+            server.version,
+            server.provider.name(),
+            span(server.uptime)
+        ),
+        json!({
+            "version": server.version,
+            "provider": server.provider.name(),
+            "primary": !server.standby,
+            "uptimeSeconds": server.uptime.round(),
+        }),
+    );
+    support(&server, report);
+    replication(session, &server, report).await;
+    if server.read_only && !server.standby {
+        let role = quoted(&server.role);
+        report.find(
+            Level::Fail,
+            "read-only",
+            "read-only: default_transaction_read_only is on, and no write is accepted",
+            "Somebody told the server, the database or the role to take no writes: for maintenance, or because the disk is full.",
+            vec![
+                "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();".to_owned(),
+                format!(
+                    "ALTER ROLE {role} RESET default_transaction_read_only; ALTER DATABASE {} RESET default_transaction_read_only;",
+                    quoted(&server.database)
+                ),
+            ],
+        );
+    }
+    Some(server)
+}
+
+fn support(server: &Server, report: &mut Report) {
+    let known = SUPPORTED_UNTIL.iter().find(|(major, _)| *major == server.major());
+    let until = known.map(|(_, until)| *until);
+    let oldest = SUPPORTED_UNTIL.first().map_or(0, |(major, _)| *major);
+    let over = until.is_some_and(|until| server.today.as_str() > until) || server.major() < oldest;
+    let text = match until {
+        Some(until) if over => format!("not since {until}"),
+        Some(until) => format!("until {until}"),
+        None if over => "no longer".to_owned(),
+        None => "newer than this program knows".to_owned(),
+    };
+    report.note("supported", text, json!({ "until": until, "over": over }));
+    if over {
+        report.find(
+            Level::Warn,
+            "unsupported",
+            format!("PostgreSQL {} is no longer supported", server.major()),
+            "Its security holes and its data-corrupting defects stay.",
+            vec!["upgrade to a supported major version: docs/POSTGRES_SETUP.md".to_owned()],
+        );
+    }
+}
+
+async fn replication(session: &mut Session, server: &Server, report: &mut Report) {
+    if server.standby {
+        let asked = session
+            .one::<Standby>(
+                "SELECT CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0 \
+                 ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp())::float8 END AS behind, \
+                 pg_is_wal_replay_paused() AS paused",
+            )
+            .await;
+        let lag = match &asked {
+            Ok(Standby { paused: true, .. }) => "replay is paused".to_owned(),
+            Ok(Standby {
+                behind: Some(behind), ..
+            }) => format!("{} behind its primary", span(*behind)),
+            Ok(Standby { behind: None, .. }) => "has replayed nothing yet".to_owned(),
+            Err(blind) => blind.text(&server.grant()),
+        };
+        let data = asked
+            .ok()
+            .map(|standby| json!({ "behindSeconds": standby.behind, "paused": standby.paused }));
+        report.note("replication", lag.clone(), data.unwrap_or_default());
+        report.find(
+            Level::Fail,
+            "read-only",
+            format!("read-only: this is a standby ({lag}), and takes no writes"),
+            "The URL names a reader, or a failover made the old writer one and the name still points here.",
+            vec![
+                "SELECT sender_host, sender_port FROM pg_stat_wal_receiver;   -- who the primary is".to_owned(),
+                "point DATABASE_URL at the writer (Aurora: the cluster endpoint, not cluster-ro)".to_owned(),
+            ],
+        );
+        return;
+    }
+    let followers = session
+        .rows::<Follower>(
+            "SELECT application_name AS name, state, pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::int8 AS behind \
+             FROM pg_stat_replication ORDER BY 1",
+        )
+        .await;
+    match followers {
+        Err(Blind::Absent) => {}
+        Err(blind) => report.blind("replication", &blind, &server.grant()),
+        Ok(followers) if followers.iter().any(|follower| follower.state.is_none()) => {
+            report.blind("replication", &Blind::Hidden, &server.grant());
+        }
+        Ok(followers) => {
+            let each = followers.iter().map(|follower| {
+                let behind = follower.behind.map_or_else(|| "unknown".to_owned(), bytes);
+                format!("{} {} behind", follower.name, behind)
+            });
+            let text: Vec<String> = each.collect();
+            let text = if text.is_empty() {
+                "no standby".to_owned()
+            } else {
+                text.join(", ")
+            };
+            report.note("replication", text, json!({ "standbys": followers.len() }));
+        }
+    }
+}
+
+/// A length of time for a person.
+pub(super) fn span(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round();
+    let (days, hours, minutes) = (
+        (whole / 86_400.0).floor(),
+        (whole / 3_600.0).floor() % 24.0,
+        (whole / 60.0).floor() % 60.0,
+    );
+    if whole >= 86_400.0 {
+        format!("{days} d {hours} h")
+    } else if whole >= 3_600.0 {
+        format!("{hours} h {minutes} min")
+    } else if whole >= 60.0 {
+        format!("{minutes} min {} s", whole % 60.0)
+    } else if seconds >= 1.0 {
+        format!("{whole} s")
+    } else {
+        format!("{} ms", (seconds.max(0.0) * 1_000.0).round())
+    }
+}
+
+/// A size for a person.
+pub(super) fn bytes(size: i64) -> String {
+    let units = [(1_i64 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB")];
+    units
+        .into_iter()
+        .find(|(unit, _)| size.abs() >= *unit)
+        .map_or_else(|| format!("{size} B"), |(unit, name)| format!("{} {name}", size / unit))
+}

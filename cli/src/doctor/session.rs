@@ -1,0 +1,165 @@
+//! The session the server is examined on: questions with a bound each, and answers or the reason why there is none.
+//!
+//! Every question is one message of the simple protocol and a transaction of its own, read-only and with limits of its
+//! own: so it works through a transaction pooler, leaves nothing behind, and one that fails does not spoil the next.
+//! May not: write, or wait past the deadline.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use shared::config::DatabaseUrl;
+use shared::db::Deadline;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use tokio::time::timeout;
+
+use super::report::{Fact, Report};
+
+/// How long the server may work at one question.
+const STATEMENT_MS: u32 = 1_500;
+/// How long one answer is waited for; the server gives up first, unless it hangs.
+const ANSWER: Duration = Duration::from_millis(2_500);
+const GOODBYE: Duration = Duration::from_millis(200);
+
+/// A connection for questions.
+#[derive(Debug)]
+pub(super) struct Session {
+    connection: PgConnection,
+    deadline: Deadline,
+    limits: String,
+    lost: bool,
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Debug)]
+pub(super) enum Blind {
+    /// The role may not see it.
+    Hidden,
+    /// This server has no such thing.
+    Absent,
+    /// The server did not finish in time, or something locks it.
+    Late,
+    /// The connection is gone, or the time for the whole examination is.
+    Lost,
+    /// The server refused, with its code.
+    Failed(String),
+}
+
+impl Session {
+    pub(super) fn new(connection: PgConnection, url: &DatabaseUrl, deadline: Deadline) -> Self {
+        let mut limits = format!(
+            "SET LOCAL transaction_read_only = on; SET LOCAL statement_timeout = {STATEMENT_MS}; \
+             SET LOCAL lock_timeout = 500;"
+        );
+        if let Some(path) = url.search_path().filter(|_| url.is_pooled()) {
+            limits.push_str(&format!("SET LOCAL search_path = {path};"));
+        }
+        Self {
+            connection,
+            deadline,
+            limits,
+            lost: false,
+        }
+    }
+
+    /// The rows of a SELECT, each as its columns' names say.
+    pub(super) async fn rows<T: DeserializeOwned>(&mut self, select: &str) -> Result<Vec<T>, Blind> {
+        let bound = self.deadline.left().min(ANSWER);
+        if self.lost || bound.is_zero() {
+            return Err(Blind::Lost);
+        }
+        let sql = format!("{} SELECT to_json(q)::text AS answer FROM ({select}) AS q", self.limits);
+        let asked = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.connection);
+        let rows = match timeout(bound, asked).await {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error)) => return Err(self.blind(&error)),
+            Err(_) => {
+                // With less than the usual time left it may only have been slow.
+                self.lost = bound == ANSWER;
+                self.deadline = Deadline::after(Duration::ZERO);
+                return Err(Blind::Lost);
+            }
+        };
+        rows.iter()
+            .map(|row| {
+                let text: String = row
+                    .try_get("answer")
+                    .map_err(|error| Blind::Failed(error.to_string()))?;
+                serde_json::from_str(&text).map_err(|error| Blind::Failed(error.to_string()))
+            })
+            .collect()
+    }
+
+    /// The only row of a SELECT.
+    pub(super) async fn one<T: DeserializeOwned>(&mut self, select: &str) -> Result<T, Blind> {
+        let row = self.rows(select).await?.into_iter().next();
+        row.ok_or(Blind::Absent)
+    }
+
+    /// Whether the server no longer answers.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    fn blind(&mut self, error: &sqlx::Error) -> Blind {
+        let Some(database) = error.as_database_error() else {
+            self.lost = true;
+            return Blind::Lost;
+        };
+        let code = database.code().unwrap_or_default();
+        match code.as_ref() {
+            "42501" => Blind::Hidden,
+            // No such table, function, column; not implemented; not loaded.
+            "42P01" | "42883" | "42703" | "0A000" | "55000" => Blind::Absent,
+            "57014" | "55P03" => Blind::Late,
+            "57P01" | "57P02" | "57P03" => {
+                self.lost = true;
+                Blind::Lost
+            }
+            _ => Blind::Failed(format!("SQLSTATE {code}: {}", database.message())),
+        }
+    }
+
+    /// Says goodbye, so that the slot is free at once.
+    pub(super) async fn close(self) {
+        let _ = timeout(GOODBYE, self.connection.close()).await;
+    }
+}
+
+impl Blind {
+    /// For a person; `grant` is what would let the role see it.
+    pub(super) fn text(&self, grant: &str) -> String {
+        match self {
+            Self::Hidden => format!("not visible to this role: {grant}"),
+            Self::Absent => "this server does not tell".to_owned(),
+            Self::Late => "no answer in time: the server is busy, or a lock is in the way".to_owned(),
+            Self::Lost => "not asked: no answers any more".to_owned(),
+            Self::Failed(why) => format!("the server refused the question ({why})"),
+        }
+    }
+
+    /// For a machine.
+    pub(super) fn data(&self, grant: &str) -> Value {
+        match self {
+            Self::Hidden => json!({ "notVisible": grant }),
+            Self::Absent | Self::Late | Self::Lost | Self::Failed(_) => json!({ "unknown": self.text(grant) }),
+        }
+    }
+
+    /// As a fact.
+    pub(super) fn fact(&self, id: &'static str, grant: &str) -> Fact {
+        Fact {
+            id,
+            text: self.text(grant),
+            more: Vec::new(),
+            data: self.data(grant),
+        }
+    }
+}
+
+impl Report {
+    /// Adds the fact that `id` could not be found out.
+    pub(super) fn blind(&mut self, id: &'static str, blind: &Blind, grant: &str) {
+        self.state.push(blind.fact(id, grant));
+    }
+}

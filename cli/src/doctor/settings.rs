@@ -1,0 +1,156 @@
+//! The server's settings against what a fleet of functions needs.
+//!
+//! The list is the one of docs/POSTGRES_SETUP.md. What depends on this server (its slots, its memory, its roles) is in
+//! `sizing`; how a setting is changed where it runs, in `line`. May not change anything itself.
+
+mod amount;
+mod line;
+mod rules;
+mod sizing;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::report::{Compared, Level, Report, Setting};
+use super::server::{Provider, Server};
+use super::session::Session;
+use amount::matches;
+use rules::{RULES, Rule, Scope, Want};
+
+/// A row of pg_settings.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Row {
+    name: String,
+    setting: String,
+    unit: Option<String>,
+    context: String,
+    source: String,
+    pending_restart: bool,
+    /// As SHOW shows it.
+    shown: String,
+}
+
+/// What else `sizing` looks at.
+const SIZED: [&str; 8] = [
+    "max_connections",
+    "superuser_reserved_connections",
+    "reserved_connections",
+    "shared_buffers",
+    "effective_cache_size",
+    "shared_preload_libraries",
+    "statement_timeout",
+    "ssl_library",
+];
+
+/// What makes a setting's line.
+pub(super) struct Surroundings<'a> {
+    server: &'a Server,
+    rows: BTreeMap<String, Row>,
+}
+
+/// Compares every setting. `budget`: connections the whole fleet may hold.
+pub(super) async fn examine(session: &mut Session, server: &Server, budget: i64, report: &mut Report) {
+    let names: Vec<String> = RULES
+        .iter()
+        .map(|rule| rule.name)
+        .chain(SIZED)
+        .map(|name| format!("'{name}'"))
+        .collect();
+    // This session has a statement_timeout of its own; what it was given at its start is the role's.
+    let rows = session
+        .rows::<Row>(&format!(
+            "SELECT name, CASE name WHEN 'statement_timeout' THEN reset_val ELSE setting END AS setting, unit, context, \
+             source, pending_restart, CASE name WHEN 'statement_timeout' THEN reset_val || unit \
+             ELSE current_setting(name) END AS shown \
+             FROM pg_settings WHERE name IN ({})",
+            names.join(", ")
+        ))
+        .await;
+    let rows = match rows {
+        Ok(rows) => rows.into_iter().map(|row| (row.name.clone(), row)).collect(),
+        Err(blind) => {
+            report.settings_note = blind.text(&server.grant());
+            return;
+        }
+    };
+    let around = Surroundings { server, rows };
+    report
+        .settings
+        .extend(RULES.iter().filter_map(|rule| around.compare(rule)));
+    sizing::examine(session, &around, budget, report).await;
+    report.settings.sort_by_key(|setting| setting.level);
+    pending(&around, report);
+    report.settings_note = line::note(server.provider).to_owned();
+}
+
+impl Surroundings<'_> {
+    fn row(&self, name: &str) -> Option<&Row> {
+        self.rows.get(name)
+    }
+
+    /// None where the provider sees to it.
+    fn compare(&self, rule: &Rule) -> Option<Setting> {
+        if rule.scope == Scope::SelfManaged && self.server.provider != Provider::SelfManaged {
+            return None;
+        }
+        let row = self.row(rule.name);
+        // A build without TLS: something in front of it may speak it instead.
+        if rule.name == "ssl"
+            && self
+                .row("ssl_library")
+                .is_some_and(|library| library.setting.is_empty())
+        {
+            return None;
+        }
+        let fine = row.is_some_and(|row| match rule.want {
+            Want::Is(words) => words.contains(&row.setting.as_str()),
+            Want::Within(least, most) => matches(row, least, most),
+        });
+        let mut setting = self.setting(rule.name, rule.value, rule.level, rule.why);
+        if fine {
+            setting.compared = Compared::Fine;
+        }
+        Some(setting)
+    }
+
+    /// A setting that differs, or cannot be seen or set; with the line that changes it.
+    fn setting(&self, name: &'static str, value: &str, level: Level, why: &'static str) -> Setting {
+        let row = self.row(name);
+        let changed = row.and_then(|row| line::change(self.server, row, value));
+        let compared = match (row, &changed) {
+            (Some(_), Some(_)) => Compared::Differs,
+            (Some(_), None) => Compared::NotSettable,
+            (None, _) if self.server.sees_settings => Compared::NotSettable,
+            (None, _) => Compared::NotVisible,
+        };
+        Setting {
+            name,
+            compared,
+            level,
+            value: row.map(|row| row.shown.clone()),
+            recommended: value.to_owned(),
+            why,
+            lines: changed.into_iter().collect(),
+            restart: row.is_some_and(|row| row.context == "postmaster"),
+        }
+    }
+}
+
+fn pending(around: &Surroundings<'_>, report: &mut Report) {
+    let names: Vec<&str> = around
+        .rows
+        .values()
+        .filter(|row| row.pending_restart)
+        .map(|row| row.name.as_str())
+        .collect();
+    if !names.is_empty() {
+        report.find(
+            Level::Warn,
+            "pending-restart",
+            format!("{} changed, and wait for a restart of the server", names.join(", ")),
+            "Until then the old values count.",
+            vec![line::restart(around.server.provider).to_owned()],
+        );
+    }
+}

@@ -1,0 +1,259 @@
+//! Settings whose right value depends on this server: its slots, its memory, its roles and extensions.
+
+use serde::Deserialize;
+
+use super::Surroundings;
+use super::amount;
+use crate::doctor::cause::quoted;
+use crate::doctor::report::{Compared, Level, Report, Setting};
+use crate::doctor::server::Provider;
+use crate::doctor::session::{Blind, Session};
+
+const MB: f64 = 1_048_576.0;
+
+pub(super) async fn examine(session: &mut Session, around: &Surroundings<'_>, budget: i64, report: &mut Report) {
+    slots(around, budget, report);
+    memory(session, around, report).await;
+    certificate(session, report).await;
+    statements(session, around, report).await;
+    roles(session, around, report).await;
+    hashes(session, around, report).await;
+}
+
+fn add(report: &mut Report, mut setting: Setting, fine: bool) {
+    if fine {
+        setting.compared = Compared::Fine;
+    }
+    report.settings.push(setting);
+}
+
+fn slots(around: &Surroundings<'_>, budget: i64, report: &mut Report) {
+    let server = around.server;
+    // Reserved slots that are still to be added count, or the next run would ask for more.
+    let reserves = around.row("reserved_connections").is_some();
+    let reserved = if reserves { server.reserved.max(2) } else { 0 };
+    let needed = budget + server.superuser_reserved.max(3) + reserved;
+    let why = "the fleet's budget and the reserved slots: beyond it environments take turns, which is slower";
+    let setting = around.setting("max_connections", &needed.to_string(), Level::Warn, why);
+    add(report, setting, server.max >= needed);
+    if server.provider != Provider::SelfManaged {
+        return;
+    }
+    let why = "somebody must get in when the fleet has taken the rest";
+    let setting = around.setting("superuser_reserved_connections", "3", Level::Warn, why);
+    add(report, setting, server.superuser_reserved >= 3);
+    if reserves {
+        let why =
+            "monitoring gets in when the fleet has taken the rest (GRANT pg_use_reserved_connections to its role)";
+        let setting = around.setting("reserved_connections", "2", Level::Advice, why);
+        add(report, setting, server.reserved >= 2);
+    }
+}
+
+#[derive(Deserialize)]
+struct Memory {
+    bytes: Option<f64>,
+}
+
+/// What the machine has, or the container: the smaller of the two, from where Linux says it.
+const MEMORY: &str = "SELECT least( \
+    (SELECT 1024 * substring(pg_read_file('/proc/meminfo', 0, 4096, true) FROM 'MemTotal: +([0-9]+)')::float8), \
+    (SELECT substring(pg_read_file('/sys/fs/cgroup/memory.max', 0, 64, true) FROM '^[0-9]+')::float8)) AS bytes";
+
+async fn memory(session: &mut Session, around: &Surroundings<'_>, report: &mut Report) {
+    if around.server.provider != Provider::SelfManaged {
+        return;
+    }
+    let memory = session.one::<Memory>(MEMORY).await.ok().and_then(|memory| memory.bytes);
+    for (name, share, least, most, why) in [
+        ("shared_buffers", 0.25, 0.15, 0.45, "a quarter of the server's memory"),
+        (
+            "effective_cache_size",
+            0.75,
+            0.4,
+            1.0,
+            "three quarters of the server's memory",
+        ),
+    ] {
+        let Some(memory) = memory else {
+            let mut setting = around.setting(name, &format!("{}% of memory", share * 100.0), Level::Advice, why);
+            setting.compared = Compared::NotVisible;
+            setting.lines.clear();
+            report.settings.push(setting);
+            continue;
+        };
+        let target = size(memory * share);
+        let fine = around
+            .row(name)
+            .and_then(amount::of)
+            .is_some_and(|value| value >= (memory * least).max(128.0 * MB) && value <= memory * most);
+        add(report, around.setting(name, &target, Level::Advice, why), fine);
+    }
+}
+
+/// A round amount, not above `bytes`.
+fn size(bytes: f64) -> String {
+    let megabytes = (bytes / MB).floor().max(128.0);
+    if megabytes >= 4_096.0 {
+        format!("{}GB", (megabytes / 1_024.0).floor())
+    } else {
+        format!("{}MB", (megabytes / 128.0).floor() * 128.0)
+    }
+}
+
+#[derive(Deserialize)]
+struct Files {
+    there: bool,
+}
+
+/// A server that is told to speak TLS and has no certificate does not start again: then the line says what comes first.
+async fn certificate(session: &mut Session, report: &mut Report) {
+    let ssl = |setting: &&mut Setting| setting.name == "ssl" && setting.compared == Compared::Differs;
+    let Some(setting) = report.settings.iter_mut().find(ssl) else {
+        return;
+    };
+    let files = session
+        .one::<Files>(
+            "SELECT (pg_stat_file(current_setting('ssl_cert_file'), true)).size IS NOT NULL \
+             AND (pg_stat_file(current_setting('ssl_key_file'), true)).size IS NOT NULL AS there",
+        )
+        .await;
+    if !files.is_ok_and(|files| files.there) {
+        setting.lines = vec![
+            "-- ssl = on: the server needs ssl_cert_file and ssl_key_file first, or it does not start again".to_owned(),
+        ];
+    }
+}
+
+#[derive(Deserialize)]
+struct Extension {
+    available: bool,
+    installed: bool,
+}
+
+async fn statements(session: &mut Session, around: &Surroundings<'_>, report: &mut Report) {
+    let asked = session
+        .one::<Extension>(
+            "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_stat_statements') AS available, \
+             EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_stat_statements') AS installed",
+        )
+        .await;
+    // Without the contrib package there is nothing to load, and a server told to load it would not start.
+    let Ok(Extension {
+        available: true,
+        installed,
+    }) = asked
+    else {
+        return;
+    };
+    let loaded = around.row("shared_preload_libraries").map(|row| row.setting.clone());
+    let list = loaded.clone().unwrap_or_default();
+    let present = list.split(',').any(|library| library.trim() == "pg_stat_statements");
+    let value = if list.is_empty() || present {
+        "pg_stat_statements".to_owned()
+    } else {
+        format!("{list},pg_stat_statements")
+    };
+    let why = "shows which statements take the time";
+    let mut setting = around.setting("shared_preload_libraries", &value, Level::Advice, why);
+    if present {
+        setting.lines.clear();
+    }
+    if !installed {
+        setting
+            .lines
+            .push("CREATE EXTENSION IF NOT EXISTS pg_stat_statements;".to_owned());
+    }
+    if loaded.is_some() {
+        add(report, setting, present && installed);
+    } else {
+        setting.compared = Compared::NotVisible;
+        report.settings.push(setting);
+    }
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    role: String,
+    limited: bool,
+}
+
+/// Limits that belong to one role: server-wide they would cut maintenance.
+async fn roles(session: &mut Session, around: &Surroundings<'_>, report: &mut Report) {
+    let server = around.server;
+    let role = quoted(&server.role);
+    // A superuser, or who may watch the others, is not whom the functions log in as.
+    if !server.superuser && !server.sees_activity {
+        let why = "the application role's statements end by themselves, also behind a pooler";
+        let mut setting = around.setting("statement_timeout", "30s", Level::Advice, why);
+        setting.lines = vec![format!("ALTER ROLE {role} SET statement_timeout = '30s';")];
+        let fine = around
+            .row("statement_timeout")
+            .is_some_and(|row| amount::matches(row, "1s", "60s"));
+        add(report, setting, fine);
+    }
+    // Whoever logs in as the owner of the schema, or as a member of it, migrates.
+    let owner = session
+        .rows::<Owner>(
+            "SELECT r.rolname AS role, EXISTS (SELECT FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) item \
+             WHERE s.setrole = r.oid AND item LIKE 'lock_timeout=%') AS limited FROM pg_class c \
+             JOIN pg_roles r ON pg_has_role(r.oid, c.relowner, 'MEMBER') WHERE c.relname = '_sqlx_migrations' \
+             AND c.relkind = 'r' AND r.rolcanlogin AND NOT r.rolsuper AND r.rolname <> current_user LIMIT 1",
+        )
+        .await;
+    if let Ok(Some(owner)) = owner.map(|rows| rows.into_iter().next()) {
+        let owned = quoted(&owner.role);
+        let setting = Setting {
+            name: "lock_timeout",
+            compared: if owner.limited {
+                Compared::Fine
+            } else {
+                Compared::Differs
+            },
+            level: Level::Advice,
+            value: Some(if owner.limited { "set" } else { "0" }.to_owned()),
+            recommended: "5s".to_owned(),
+            why: "of the role that migrates: who waits for a lock stops all behind it",
+            lines: vec![format!("ALTER ROLE {owned} SET lock_timeout = '5s';")],
+            restart: false,
+        };
+        report.settings.push(setting);
+    }
+}
+
+#[derive(Deserialize)]
+struct Hashed {
+    role: String,
+}
+
+/// Roles whose password is kept as an md5 hash, which `password_encryption` changes only when it is set anew.
+async fn hashes(session: &mut Session, around: &Surroundings<'_>, report: &mut Report) {
+    let found = session
+        .rows::<Hashed>("SELECT rolname AS role FROM pg_authid WHERE rolpassword LIKE 'md5%' ORDER BY 1")
+        .await;
+    match found {
+        Ok(roles) if roles.is_empty() => {}
+        Ok(roles) => {
+            let names: Vec<&str> = roles.iter().map(|hashed| hashed.role.as_str()).collect();
+            report.find(
+                Level::Warn,
+                "md5-passwords",
+                format!("passwords kept as md5 hashes: {}", names.join(", ")),
+                "They can be guessed, and the hash alone lets in. Set each anew, with password_encryption = scram-sha-256.",
+                names.iter().map(|name| format!("\\password {}   -- in psql", quoted(name))).collect(),
+            );
+        }
+        // Only superusers may see them, and nothing but that view would tell.
+        Err(Blind::Hidden | Blind::Absent | Blind::Late | Blind::Lost | Blind::Failed(_)) => {
+            let text = format!(
+                "password hashes are not visible to role {}: a superuser sees them",
+                around.server.role
+            );
+            report.note(
+                "passwordHashes",
+                text,
+                serde_json::json!({ "notVisible": "a superuser" }),
+            );
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! How the server asks for the password: the first message it sends after a start-up message.
+//!
+//! The driver does not tell. Nothing secret is sent: the connection is dropped at the server's question.
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+/// PostgreSQL's protocol 3.0.
+const PROTOCOL: i32 = 196_608;
+
+/// The name doctor's sessions have in pg_stat_activity.
+pub(super) const APPLICATION: &str = "seer doctor";
+
+/// How the server wants to know who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// It asks for nothing: trust, or the certificate was enough.
+    Nothing,
+    /// The password as it is: a directory, PAM, an IAM token.
+    ClearText,
+    /// A salted MD5 hash, which PostgreSQL will drop.
+    Md5,
+    /// SCRAM-SHA-256.
+    Scram,
+    /// Kerberos or another one that the driver does not speak.
+    Other,
+    /// It refused before it asked; logging in says why.
+    Unasked,
+}
+
+impl Method {
+    /// In pg_hba.conf's words.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "no password asked for (trust)",
+            Self::ClearText => "password in clear text",
+            Self::Md5 => "md5",
+            Self::Scram => "scram-sha-256",
+            Self::Other => "a method the driver does not speak",
+            Self::Unasked => "unknown",
+        }
+    }
+}
+
+/// Says who wants in, and reads what the server asks for.
+///
+/// # Errors
+/// The socket's.
+pub(super) async fn method(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin + ?Sized),
+    user: &str,
+    database: &str,
+) -> std::io::Result<Method> {
+    let mut message = PROTOCOL.to_be_bytes().to_vec();
+    for text in ["user", user, "database", database, "application_name", APPLICATION] {
+        message.extend_from_slice(text.as_bytes());
+        message.push(0);
+    }
+    message.push(0);
+    let length = u32::try_from(message.len() + 4).unwrap_or(u32::MAX);
+    stream.write_all(&length.to_be_bytes()).await?;
+    stream.write_all(&message).await?;
+    stream.flush().await?;
+    if stream.read_u8().await? != b'R' {
+        return Ok(Method::Unasked);
+    }
+    let _length = stream.read_u32().await?;
+    Ok(match stream.read_u32().await? {
+        0 => Method::Nothing,
+        3 => Method::ClearText,
+        5 => Method::Md5,
+        10 => Method::Scram,
+        _ => Method::Other,
+    })
+}

@@ -1,0 +1,240 @@
+//! TLS as the server offers it: protocol, certificate, and whether `verify-full` would accept it.
+//!
+//! The handshake goes through whatever the certificate is, so that a bad one can be described; what `sslmode` asks for
+//! is decided after it. Nothing is sent over this connection that a stranger may not read. Relies on rustls for every
+//! check and on the same roots as the driver: the public ones, and `sslrootcert` beside them.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
+};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+/// Asks for TLS before anything else is said (PostgreSQL's protocol, SSLRequest).
+const REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+/// What the server answers to the request for TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// TLS begins.
+    Yes,
+    /// It has none.
+    No,
+    /// It does not speak PostgreSQL's protocol.
+    Strange,
+}
+
+/// What was learned of the server's TLS.
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    /// Such as `TLSv1.3`.
+    pub(super) protocol: String,
+    pub(super) issuer: String,
+    /// Days until it expires, negative since it has.
+    pub(super) days_left: i64,
+    /// The day it expires.
+    pub(super) expires: String,
+    /// What `verify-ca` would find wrong.
+    pub(super) chain: Result<(), String>,
+    /// What `verify-full` would find wrong.
+    pub(super) full: Result<(), String>,
+}
+
+/// Asks whether TLS is to be had.
+///
+/// # Errors
+/// The socket's.
+pub(super) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io::Result<Offer> {
+    stream.write_all(&REQUEST).await?;
+    stream.flush().await?;
+    Ok(match stream.read_u8().await? {
+        b'S' => Offer::Yes,
+        // An error message, from a server older than TLS or a pooler without it.
+        b'N' | b'E' => Offer::No,
+        _ => Offer::Strange,
+    })
+}
+
+/// Shakes hands and looks at the certificate.
+///
+/// # Errors
+/// One line that says what is wrong: no common protocol, a broken handshake, an unreadable `sslrootcert`.
+pub(super) async fn shake<S>(stream: S, host: &str, root: Option<&Path>) -> Result<(TlsStream<S>, Tls), String>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let provider = Arc::new(ring::default_provider());
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| "the host is not a name TLS can verify".to_owned())?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(root)?), Arc::clone(&provider))
+        .build()
+        .map_err(|error| error.to_string())?;
+    let witness = Arc::new(Witness {
+        verifier,
+        provider: Arc::clone(&provider),
+        seen: Mutex::default(),
+    });
+    let configuration = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(&witness) as Arc<dyn ServerCertVerifier>)
+        .with_no_client_auth();
+    let stream = TlsConnector::from(Arc::new(configuration))
+        .connect(name, stream)
+        .await
+        .map_err(|error| format!("the handshake failed: {error}"))?;
+    let seen = witness.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let (certificate, verified) = seen.ok_or("the server showed no certificate")?;
+    let protocol = stream.get_ref().1.protocol_version();
+    let protocol = protocol
+        .and_then(|version| version.as_str())
+        .unwrap_or("TLS")
+        .replace('_', ".");
+    let tls = describe(&certificate, protocol, verified)?;
+    Ok((stream, tls))
+}
+
+fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    if let Some(file) = file {
+        let unreadable = |error: &dyn std::fmt::Display| format!("the file that sslrootcert names: {error}");
+        for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unreadable(&error))? {
+            let certificate = certificate.map_err(|error| unreadable(&error))?;
+            roots.add(certificate).map_err(|error| unreadable(&error))?;
+        }
+    }
+    Ok(roots)
+}
+
+fn describe(der: &[u8], protocol: String, verified: Result<(), TlsError>) -> Result<Tls, String> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|error| format!("its certificate: {error}"))?;
+    let expiry = certificate.validity().not_after;
+    let now = x509_parser::time::ASN1Time::now();
+    let names = certificate
+        .subject_alternative_name()
+        .ok()
+        .flatten()
+        .map(|names| names.value.general_names.iter().filter_map(name_of).collect())
+        .unwrap_or_default();
+    let date = expiry.to_datetime();
+    let expires = format!("{}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day());
+    let names: Vec<String> = names;
+    let wrong_name = matches!(
+        &verified,
+        Err(TlsError::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+        ))
+    );
+    let full = verified.map_err(|error| explain(&error, &names, &expires));
+    Ok(Tls {
+        protocol,
+        issuer: certificate.issuer().to_string(),
+        days_left: (expiry.timestamp() - now.timestamp()).div_euclid(24 * 60 * 60),
+        expires,
+        chain: if wrong_name { Ok(()) } else { full.clone() },
+        full,
+    })
+}
+
+fn name_of(name: &GeneralName<'_>) -> Option<String> {
+    if let GeneralName::DNSName(name) = name {
+        return Some((*name).to_owned());
+    }
+    let GeneralName::IPAddress(octets) = name else {
+        return None;
+    };
+    let octets: &[u8] = octets;
+    let four = <[u8; 4]>::try_from(octets).map(|octets| std::net::IpAddr::from(octets).to_string());
+    let sixteen = <[u8; 16]>::try_from(octets).map(|octets| std::net::IpAddr::from(octets).to_string());
+    four.or(sixteen).ok()
+}
+
+fn explain(error: &TlsError, names: &[String], expires: &str) -> String {
+    let TlsError::InvalidCertificate(problem) = error else {
+        return error.to_string();
+    };
+    if matches!(
+        problem,
+        CertificateError::Expired | CertificateError::ExpiredContext { .. }
+    ) {
+        return format!("the certificate expired on {expires}");
+    }
+    if matches!(
+        problem,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+    ) {
+        let names = if names.is_empty() {
+            "no name".to_owned()
+        } else {
+            names.join(", ")
+        };
+        return format!("the certificate is for {names}, not for this host");
+    }
+    if matches!(problem, CertificateError::UnknownIssuer) {
+        return "the certificate's issuer is not among the trusted authorities".to_owned();
+    }
+    format!("the certificate is not accepted: {error}")
+}
+
+/// Lets every certificate pass, and keeps it with what the real check says.
+#[derive(Debug)]
+struct Witness {
+    verifier: Arc<WebPkiServerVerifier>,
+    provider: Arc<CryptoProvider>,
+    seen: Mutex<Option<Seen>>,
+}
+
+type Seen = (Vec<u8>, Result<(), TlsError>);
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        let verified = self
+            .verifier
+            .verify_server_cert(certificate, intermediates, name, ocsp, now);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((certificate.to_vec(), verified.map(|_| ())));
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        tokio_rustls::rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        tokio_rustls::rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,177 @@
+//! What carries the conversation: TLS or none, and what is to be said of it.
+//!
+//! May not refuse what `sslmode` accepts; what that leaves open is a finding.
+
+use std::time::Duration;
+
+use shared::config::DatabaseUrl;
+use shared::db::Deadline;
+use sqlx::postgres::PgSslMode;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use super::cause::{self, Cause, Place};
+use super::reach::Begun;
+use super::report::{Level, Outcome, Report};
+use super::startup::Method;
+use super::tls::{self, Offer, Tls};
+
+const TLS: Duration = Duration::from_secs(3);
+
+/// A certificate that expires within this many days is a warning.
+const RENEW_DAYS: i64 = 21;
+
+/// What was learned on the way.
+#[derive(Clone, Debug)]
+pub(super) struct Wire {
+    /// None over a Unix socket, or where there is none to be had.
+    pub(super) tls: Option<Tls>,
+    pub(super) mode: PgSslMode,
+    /// The server is this machine: nobody is in between.
+    pub(super) local: bool,
+}
+
+/// Bytes, over whatever.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Asks for TLS where the URL does, and looks at it.
+pub(super) async fn secure(
+    url: &DatabaseUrl,
+    place: &Place,
+    mode: PgSslMode,
+    mut stream: Box<dyn Stream>,
+    deadline: Deadline,
+    report: &mut Report,
+) -> Result<(Box<dyn Stream>, Option<Tls>), Cause> {
+    let begun = Begun::of(report);
+    let demanded = match mode {
+        PgSslMode::Disable | PgSslMode::Allow => {
+            begun.end(report, Outcome::Skipped, "not asked for");
+            return Ok((stream, None));
+        }
+        PgSslMode::Prefer => false,
+        PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull => true,
+    };
+    let bound = TLS.min(deadline.left());
+    match timeout(bound, tls::ask(&mut stream)).await {
+        Err(_) => {
+            let cause = cause::silent(place, "answer to the request for TLS", begun.seconds());
+            return Err(begun.fail(report, "no answer", cause));
+        }
+        Ok(Err(error)) => {
+            let cause = cause::closed(place, "request for TLS", &error);
+            return Err(begun.fail(report, "closed", cause));
+        }
+        Ok(Ok(Offer::Strange)) => return Err(begun.fail(report, "not PostgreSQL", cause::stranger(place))),
+        Ok(Ok(Offer::No)) if demanded => return Err(begun.fail(report, "not offered", cause::no_tls(place))),
+        Ok(Ok(Offer::No)) => {
+            begun.ok(report, "not offered; sslmode=prefer goes on without");
+            return Ok((stream, None));
+        }
+        Ok(Ok(Offer::Yes)) => {}
+    }
+    let shaken = timeout(bound, tls::shake(stream, &place.host, url.ssl_root_cert())).await;
+    let (stream, found) = match shaken {
+        Ok(Ok(shaken)) => shaken,
+        Ok(Err(problem)) => return Err(begun.fail(report, problem.clone(), cause::tls(place, &problem))),
+        Err(_) => {
+            let cause = cause::silent(place, "end of the TLS handshake", begun.seconds());
+            return Err(begun.fail(report, "no answer", cause));
+        }
+    };
+    let asked = match mode {
+        PgSslMode::VerifyFull => found.full.clone(),
+        PgSslMode::VerifyCa => found.chain.clone(),
+        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer | PgSslMode::Require => Ok(()),
+    };
+    let detail = format!(
+        "{}, issued by {}, until {} ({} days); verify-full: {}",
+        found.protocol,
+        found.issuer,
+        found.expires,
+        found.days_left,
+        found.full.clone().err().unwrap_or_else(|| "passes".to_owned())
+    );
+    if let Err(problem) = asked {
+        return Err(begun.fail(report, detail, cause::tls(place, &problem)));
+    }
+    begun.ok(report, detail);
+    Ok((Box::new(stream), Some(found)))
+}
+
+/// What is to be said of a way that works.
+pub(super) fn judge(url: &DatabaseUrl, wire: &Wire, method: Method, report: &mut Report) {
+    if let Some(tls) = &wire.tls
+        && tls.days_left < RENEW_DAYS
+    {
+        let text = if tls.days_left < 0 {
+            format!("the server's certificate expired on {}", tls.expires)
+        } else {
+            format!(
+                "the server's certificate expires in {} days, on {}",
+                tls.days_left, tls.expires
+            )
+        };
+        report.find(
+            Level::Warn,
+            "certificate-expiry",
+            text,
+            "From that day on every client with sslmode=verify-full is locked out.",
+            Vec::new(),
+        );
+    }
+    if !wire.local {
+        match (&wire.tls, wire.mode) {
+            (None, _) => report.find(
+                Level::Warn,
+                "plaintext",
+                "the connection is not encrypted",
+                "Everything on the way can read and change what is said.",
+                vec!["add sslmode=verify-full to the parameters of DATABASE_URL".to_owned()],
+            ),
+            (Some(_), PgSslMode::VerifyFull) => {}
+            (Some(tls), _) => {
+                let why = match &tls.full {
+                    Ok(()) => "Anyone in between can pose as the server; this server would pass the check.".to_owned(),
+                    Err(problem) => format!("Anyone in between can pose as the server. To pass the check: {problem}."),
+                };
+                report.find(
+                    Level::Warn,
+                    "unverified",
+                    format!("{} does not verify the server", mode_name(wire.mode)),
+                    why,
+                    vec!["add sslmode=verify-full to the parameters of DATABASE_URL".to_owned()],
+                );
+            }
+        }
+    }
+    let (id, what) = match method {
+        Method::Nothing if !wire.local || !url.is_socket() => {
+            ("trust", "the server lets this role in without a password")
+        }
+        Method::Md5 => ("md5", "this role logs in with md5"),
+        Method::ClearText if wire.tls.is_none() && !wire.local => ("clear-text", "the password is sent unencrypted"),
+        Method::Nothing | Method::ClearText | Method::Scram | Method::Other | Method::Unasked => return,
+    };
+    let role = cause::quoted(url.user());
+    report.find(
+        Level::Warn,
+        id,
+        what,
+        "pg_hba.conf says so, or the stored password is an old hash. scram-sha-256 is what to use.",
+        vec![format!("\\password {role}   -- in psql, with password_encryption = scram-sha-256; then scram-sha-256 in pg_hba.conf")],
+    );
+}
+
+/// As DATABASE_URL has it.
+pub(super) fn mode_name(mode: PgSslMode) -> &'static str {
+    match mode {
+        PgSslMode::Disable => "sslmode=disable",
+        PgSslMode::Allow => "sslmode=allow",
+        PgSslMode::Prefer => "sslmode=prefer",
+        PgSslMode::Require => "sslmode=require",
+        PgSslMode::VerifyCa => "sslmode=verify-ca",
+        PgSslMode::VerifyFull => "sslmode=verify-full",
+    }
+}
