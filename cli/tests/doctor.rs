@@ -326,7 +326,7 @@ async fn a_log_in_that_is_refused_says_why() {
     assert!(first.contains("wrong password for role seer"), "{first}");
     assert!(!page.contains(cluster.password()), "{page}");
     assert!(
-        page.contains("FAIL  authentication") && page.contains("not   first query"),
+        page.contains("FAIL  authentication") && page.contains("-     first query"),
         "{page}"
     );
 

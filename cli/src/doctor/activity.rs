@@ -15,6 +15,12 @@ use super::statements::without_literals;
 /// After this long without use the pool opens a new connection rather than trust the old one (`shared::db::pool`): a
 /// session idle for longer is of no use to anyone.
 const MAX_IDLE_SECONDS: u32 = 5 * 60;
+/// Who holds the connections.
+pub(super) const WHO: &str =
+    "SELECT count(*), usename, application_name, state FROM pg_stat_activity GROUP BY 2, 3, 4 ORDER BY 1 DESC;";
+/// Ends the sessions that are of no use to anyone.
+pub(super) const TERMINATE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' \
+    AND state_change < now() - interval '5 min';";
 /// A transaction open for longer than any request may take.
 const OLD_TRANSACTION_SECONDS: f64 = 60.0;
 const LONG_WAIT_SECONDS: f64 = 5.0;
@@ -48,12 +54,8 @@ async fn connections(session: &mut Session, server: &Server, report: &mut Report
             Level::Fail,
             "saturated",
             format!("saturated: {used} of {usable} connection slots are taken, ordinary roles get no other"),
-            "A burst of environments, sessions that destroyed environments left behind, or another application. Below: who.",
-            vec![
-                "SELECT count(*), usename, application_name, state FROM pg_stat_activity GROUP BY 2, 3, 4 ORDER BY 1 DESC;"
-                    .to_owned(),
-                terminate(),
-            ],
+            "A burst of environments, sessions left behind by destroyed ones, or another application: see State.",
+            vec![WHO.to_owned(), TERMINATE.to_owned()],
         );
     } else if used * 5 > usable * 4 {
         report.find(
@@ -134,18 +136,10 @@ fn left_behind(groups: &[Group], usable: i64, hidden: Option<&str>, report: &mut
             Level::Warn,
             "left-behind",
             format!("{left} of {usable} slots are held by sessions that destroyed environments left behind"),
-            "They are idle for longer than the pool keeps a connection. idle_session_timeout ends such sessions by itself.",
-            vec![terminate()],
+            "They are idle for longer than the pool keeps a connection. idle_session_timeout would end them.",
+            vec![TERMINATE.to_owned()],
         );
     }
-}
-
-fn terminate() -> String {
-    format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' \
-         AND state_change < now() - interval '{} min';",
-        MAX_IDLE_SECONDS / 60
-    )
 }
 
 #[derive(Deserialize)]
@@ -163,8 +157,9 @@ async fn transactions(session: &mut Session, server: &Server, report: &mut Repor
         .rows::<Oldest>(
             "SELECT pid, coalesce(nullif(application_name, ''), '(unnamed)') AS name, state, \
              extract(epoch FROM clock_timestamp() - xact_start)::float8 AS age, left(query, 200) AS query, \
-             (SELECT count(DISTINCT l.pid) FROM pg_locks l WHERE NOT l.granted AND a.pid = ANY (pg_blocking_pids(l.pid))) \
-             AS blocked FROM pg_stat_activity a WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() \
+             (SELECT count(DISTINCT l.pid) FROM pg_locks l WHERE NOT l.granted \
+             AND a.pid = ANY (pg_blocking_pids(l.pid))) AS blocked \
+             FROM pg_stat_activity a WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() \
              AND backend_type = 'client backend' ORDER BY xact_start LIMIT 1",
         )
         .await;

@@ -46,15 +46,15 @@ pub(super) fn recommend(url: &DatabaseUrl, wire: &Wire, server: &Server, report:
     } else {
         let environments = server.usable() / limit.max(1);
         notes.push(format!(
-            "no connection_limit: one connection an environment is the default; {} slots are as many environments at once",
+            "connection_limit: leave it out; one connection an environment makes {} slots as many environments",
             server.usable()
         ));
         if limit > 1 {
             report.find(
                 Level::Warn,
                 "connection-limit",
-                format!("connection_limit lets each environment hold {limit} connections: {environments} environments take every slot"),
-                "An environment serves one request at a time and needs one (more only under AWS_LAMBDA_MAX_CONCURRENCY).",
+                format!("connection_limit is above 1: {environments} environments use up every slot"),
+                "An environment serves one request at a time (more only under AWS_LAMBDA_MAX_CONCURRENCY).",
                 vec!["leave connection_limit out of DATABASE_URL".to_owned()],
             );
         }
@@ -82,7 +82,7 @@ pub(super) fn recommend(url: &DatabaseUrl, wire: &Wire, server: &Server, report:
             Level::Advice,
             "superuser",
             format!("{} is a superuser", server.role),
-            "Functions need far less; what runs with everything can lose everything. docs/POSTGRES_SETUP.md has the roles.",
+            "Functions need far less, and what may do everything can lose everything: docs/POSTGRES_SETUP.md.",
             Vec::new(),
         );
     }

@@ -8,6 +8,7 @@ use shared::db::classify::kind_of;
 use shared::db::error::Kind;
 use sqlx::postgres::PgDatabaseError;
 
+use super::activity::{TERMINATE, WHO};
 use super::report::{Finding, Level};
 
 /// Why a step failed.
@@ -138,6 +139,10 @@ pub(super) fn tcp(place: &Place, error: &std::io::Error) -> Cause {
     let Place {
         endpoint, host, port, ..
     } = place;
+    // The reset may be quicker than the look at the socket.
+    if error.kind() == std::io::ErrorKind::ConnectionReset {
+        return closed(place, "connect", error);
+    }
     let missing = error.kind() == std::io::ErrorKind::NotFound;
     if missing || error.kind() == std::io::ErrorKind::ConnectionRefused {
         return cause(
@@ -183,7 +188,7 @@ pub(super) fn silent(place: &Place, waited_for: &str, seconds: f64) -> Cause {
             "{} accepts TCP but stays silent: no {waited_for} within {seconds:.1} s",
             place.endpoint
         ),
-        "The server hangs (out of memory, a full or lost disk, a stopped process), or a load balancer has no live target.",
+        "The server hangs (out of memory, a full or lost disk, a stopped process), or a balancer has no live target.",
         [
             "systemctl status postgresql; uptime; free -h; df -h   # on the server".to_owned(),
             "journalctl -u postgresql -n 50   # and the server's own log".to_owned(),
@@ -235,7 +240,7 @@ pub(super) fn tls(place: &Place, problem: &str) -> Cause {
     cause(
         "tls",
         format!("TLS with {}: {problem}", place.endpoint),
-        "The certificate has to be renewed or made for this name, or sslrootcert has to be the authority that signed it.",
+        "Renew the certificate, make it for this name, or let sslrootcert be the authority that signed it.",
         [format!(
             "openssl s_client -starttls postgres -connect {} -showcerts </dev/null",
             shell(&format!("{}:{}", place.host, place.port))
@@ -276,11 +281,14 @@ pub(super) fn login(place: &Place, error: &sqlx::Error) -> Cause {
         ("28P01", _) => cause(
             "auth",
             format!("wrong password for role {user} (SQLSTATE 28P01)"),
-            "The password in DATABASE_URL is not the role's: rotated, mistyped, not percent-encoded; or there is no such \
-             role, or its password has run out. The server says the same for all of these.",
+            "It was rotated, mistyped or not percent-encoded; or there is no such role, or its password has run out: \
+             the server says the same for all of these.",
             [
                 place.psql(),
-                format!("SELECT rolcanlogin, rolvaliduntil FROM pg_roles WHERE rolname = '{}';   -- as another role", user.replace('\'', "''")),
+                format!(
+                    "SELECT rolcanlogin, rolvaliduntil FROM pg_roles WHERE rolname = '{}';   -- as another role",
+                    user.replace('\'', "''")
+                ),
                 format!("\\password {role}   -- in psql, as a superuser: sets it anew"),
             ],
         ),
@@ -288,7 +296,9 @@ pub(super) fn login(place: &Place, error: &sqlx::Error) -> Cause {
             "auth",
             format!("role {user} is refused: {words}"),
             "The role was never created here, or it may not log in.",
-            [format!("CREATE ROLE {role} LOGIN;   -- or, if it is there: ALTER ROLE {role} LOGIN;")],
+            [format!(
+                "CREATE ROLE {role} LOGIN;   -- or, if it is there: ALTER ROLE {role} LOGIN;"
+            )],
         ),
         ("28000", _) => cause(
             "auth",
@@ -296,16 +306,14 @@ pub(super) fn login(place: &Place, error: &sqlx::Error) -> Cause {
             "No line of pg_hba.conf fits this user, database, address and (no) TLS, or one that fits says reject.",
             [
                 "SELECT * FROM pg_hba_file_rules;   -- as a superuser".to_owned(),
-                format!("hostssl {base} {role} CLIENT_ADDRESS/32 scram-sha-256   # the line for pg_hba.conf; then reload"),
+                format!("hostssl {base} {role} CLIENT_ADDRESS/32 scram-sha-256   # for pg_hba.conf; then reload"),
             ],
         ),
         ("3D000", _) => cause(
             "no-database",
             format!("there is no database {database} (SQLSTATE 3D000)"),
             "A slip in the URL, or it was never created on this server.",
-            [
-                format!("CREATE DATABASE {base};   -- then: cargo seer migrate"),
-            ],
+            [format!("CREATE DATABASE {base};   -- then: cargo seer migrate")],
         ),
         ("42501", _) => cause(
             "no-connect",
@@ -317,31 +325,29 @@ pub(super) fn login(place: &Place, error: &sqlx::Error) -> Cause {
             "saturated",
             format!("saturated: role {user} has used up its own CONNECTION LIMIT: {words}"),
             "More environments hold a connection than the role is allowed.",
-            [format!("ALTER ROLE {role} CONNECTION LIMIT -1;   -- or a number above the fleet's budget")],
+            [format!(
+                "ALTER ROLE {role} CONNECTION LIMIT -1;   -- or a number above the fleet's budget"
+            )],
         ),
         ("53300", "CheckMyDatabase") => cause(
             "saturated",
             format!("saturated: database {database} has used up its own CONNECTION LIMIT: {words}"),
             "More sessions than the database is allowed.",
-            [format!("ALTER DATABASE {base} CONNECTION LIMIT -1;   -- or a number above the fleet's budget")],
+            [format!(
+                "ALTER DATABASE {base} CONNECTION LIMIT -1;   -- or a number above the fleet's budget"
+            )],
         ),
         ("53300", _) => cause(
             "saturated",
             format!("saturated: every connection slot of {endpoint} is taken: {words}"),
             "A burst of environments, sessions that destroyed environments left behind, or another application. The \
              reserved slots still let a superuser in.",
-            [
-                "SELECT count(*), usename, application_name, state FROM pg_stat_activity GROUP BY 2, 3, 4 ORDER BY 1 DESC;"
-                    .to_owned(),
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND state_change < now() - \
-                 interval '5 min';"
-                    .to_owned(),
-            ],
+            [WHO.to_owned(), TERMINATE.to_owned()],
         ),
         ("57P03", _) => cause(
             "starting",
             format!("{endpoint} takes no connections at the moment: {words}"),
-            "It is starting, recovering from a crash or shutting down. Recovery takes minutes; its log says how far it is.",
+            "It is starting, stopping, or recovering from a crash, which takes minutes: its log says how far it is.",
             ["tail -f /var/log/postgresql/*.log   # on the server".to_owned()],
         ),
         _ => cause(

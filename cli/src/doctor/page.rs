@@ -171,15 +171,14 @@ impl Page {
             let mark = match step.outcome {
                 Outcome::Ok => "ok",
                 Outcome::Failed => "FAIL",
-                Outcome::Skipped => "-",
-                Outcome::NotReached => "not",
+                Outcome::Skipped | Outcome::NotReached => "-",
             };
             let took = step.took.map_or_else(String::new, |took| {
                 let milliseconds = took.as_secs_f64() * 1_000.0;
                 format!("{milliseconds:>7.1} ms")
             });
             let detail = match step.outcome {
-                Outcome::NotReached => "reached",
+                Outcome::NotReached => "not reached",
                 Outcome::Ok | Outcome::Failed | Outcome::Skipped => step.detail.as_str(),
             };
             [mark, step.step, took.as_str(), detail].map(str::to_owned).to_vec()
@@ -187,7 +186,7 @@ impl Page {
         self.table(steps.iter().map(row).collect(), |mark| match mark {
             "ok" => Some(Style::new().green()),
             "FAIL" => Some(Style::new().red().bold()),
-            "-" | "not" => Some(Style::new().dim()),
+            "-" => Some(Style::new().dim()),
             _ => None,
         });
     }
@@ -243,27 +242,38 @@ impl Page {
         }
         self.named(report, Compared::Fine, "as recommended");
         self.named(report, Compared::NotSettable, "not settable here");
-        self.named(report, Compared::NotVisible, "not visible to this role");
-        if differing.is_empty() {
-            return;
+        for setting in report.settings.iter().filter(|setting| setting.compared == Compared::NotVisible) {
+            let text = format!("{}: not visible to this role: {}", setting.name, setting.lines.join(" "));
+            self.lines.push(format!("  {}", Style::new().dim().apply_to(text)));
         }
-        self.lines.push(format!("  To apply ({}):", report.settings_note));
+        if !differing.is_empty() {
+            self.changes(&differing, &report.settings_note);
+        }
+    }
+
+    fn changes(&mut self, differing: &[&Setting], note: &str) {
+        let sql = |line: &&&String| ["ALTER ", "CREATE ", "-- "].iter().any(|start| line.starts_with(start));
         let lines: Vec<&String> = differing.iter().flat_map(|setting| &setting.lines).collect();
-        for line in &lines {
-            self.lines.push(format!("    {}", Style::new().bold().apply_to(line)));
+        // A parameter group's lines first, in their own form; what else there is, is SQL.
+        let (group, psql): (Vec<&String>, Vec<&String>) = lines.iter().partition(|line| !sql(line));
+        let mut paste = |how: &str, lines: &[&str]| {
+            if !lines.is_empty() {
+                self.lines.push(format!("  To apply ({how}):"));
+            }
+            for line in lines {
+                self.lines.push(format!("    {}", Style::new().bold().apply_to(line)));
+            }
+        };
+        let group: Vec<&str> = group.into_iter().map(String::as_str).collect();
+        let mut psql: Vec<&str> = psql.into_iter().map(String::as_str).collect();
+        if psql.iter().any(|line| line.starts_with("ALTER SYSTEM")) {
+            psql.push("SELECT pg_reload_conf();");
         }
-        if lines.iter().any(|line| line.starts_with("ALTER SYSTEM")) {
-            let reload = "SELECT pg_reload_conf();";
-            self.lines.push(format!("    {}", Style::new().bold().apply_to(reload)));
-        }
-        let restart: Vec<&str> = differing
-            .iter()
-            .filter(|setting| setting.restart)
-            .map(|setting| setting.name)
-            .collect();
+        paste(note, &group);
+        paste("in psql, as a superuser or the service's administrator", &psql);
+        let restart: Vec<&str> = differing.iter().filter(|setting| setting.restart).map(|setting| setting.name).collect();
         if !restart.is_empty() {
-            let text = format!("Then restart the server, for {}.", restart.join(", "));
-            self.lines.push(format!("  {text}"));
+            self.lines.push(format!("  Then restart the server, for {}.", restart.join(", ")));
         }
     }
 

@@ -163,11 +163,12 @@ pub(super) async fn examine(session: &mut Session, report: &mut Report) -> Optio
             Level::Fail,
             "read-only",
             "read-only: default_transaction_read_only is on, and no write is accepted",
-            "Somebody told the server, the database or the role to take no writes: for maintenance, or because the disk is full.",
+            "Somebody, or a provider whose disk is full, told the server, the database or the role to take no writes.",
             vec![
                 "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();".to_owned(),
                 format!(
-                    "ALTER ROLE {role} RESET default_transaction_read_only; ALTER DATABASE {} RESET default_transaction_read_only;",
+                    "ALTER ROLE {role} RESET default_transaction_read_only; \
+                     ALTER DATABASE {} RESET default_transaction_read_only;",
                     quoted(&server.database)
                 ),
             ],

@@ -61,8 +61,8 @@ pub(super) async fn examine(session: &mut Session, server: &Server, budget: i64,
     let rows = session
         .rows::<Row>(&format!(
             "SELECT name, CASE name WHEN 'statement_timeout' THEN reset_val ELSE setting END AS setting, unit, context, \
-             source, pending_restart, CASE name WHEN 'statement_timeout' THEN reset_val || unit \
-             ELSE current_setting(name) END AS shown \
+             source, pending_restart, CASE WHEN name <> 'statement_timeout' THEN current_setting(name) \
+             WHEN reset_val = '0' THEN '0' ELSE reset_val || unit END AS shown \
              FROM pg_settings WHERE name IN ({})",
             names.join(", ")
         ))

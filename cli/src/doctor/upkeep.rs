@@ -62,9 +62,15 @@ async fn wraparound(session: &mut Session, report: &mut Report) {
         report.find(
             level,
             "wraparound",
-            format!("database {} is {share}% of the way to transaction wraparound", oldest.database),
-            "At 100% the server takes no more writes. Vacuum is off, too slow, or held back by an old transaction or slot.",
-            vec![format!("vacuumdb --freeze --jobs 2 {}   # as a superuser", super::cause::shell(&oldest.database))],
+            format!(
+                "database {} is {share}% of the way to transaction wraparound",
+                oldest.database
+            ),
+            "At 100% it takes no more writes. Vacuum is off, too slow, or held back by an old transaction or slot.",
+            vec![format!(
+                "vacuumdb --freeze --jobs 2 {}   # as a superuser",
+                super::cause::shell(&oldest.database)
+            )],
         );
     }
 }

@@ -160,7 +160,9 @@ pub(super) fn judge(url: &DatabaseUrl, wire: &Wire, method: Method, report: &mut
         id,
         what,
         "pg_hba.conf says so, or the stored password is an old hash. scram-sha-256 is what to use.",
-        vec![format!("\\password {role}   -- in psql, with password_encryption = scram-sha-256; then scram-sha-256 in pg_hba.conf")],
+        vec![format!(
+            "\\password {role}   -- in psql, with password_encryption = scram-sha-256; then pg_hba.conf"
+        )],
     );
 }
 

@@ -239,7 +239,7 @@ async fn hashes(session: &mut Session, around: &Surroundings<'_>, report: &mut R
                 Level::Warn,
                 "md5-passwords",
                 format!("passwords kept as md5 hashes: {}", names.join(", ")),
-                "They can be guessed, and the hash alone lets in. Set each anew, with password_encryption = scram-sha-256.",
+                "They are guessed, and the hash alone lets in. Set each anew, with password_encryption = scram-sha-256.",
                 names.iter().map(|name| format!("\\password {}   -- in psql", quoted(name))).collect(),
             );
         }
