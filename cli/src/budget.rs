@@ -35,6 +35,21 @@ fn parameter(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// The connections that the functions of the checkout's template.yaml may open at a server with `max` of them.
+///
+/// # Errors
+/// No checkout here, or a template that cannot be read.
+pub(crate) async fn of_the_fleet(max: u64) -> Result<u64> {
+    let template = Template::read(&Checkout::here().await?.root.join("template.yaml"))?;
+    let values = Values::new(&template, &BTreeMap::new())?;
+    let limit = Limit {
+        max,
+        reserved: 0,
+        source: String::new(),
+    };
+    Ok(Need::of(&template, &values)?.sessions(&limit))
+}
+
 /// Prints the sum.
 ///
 /// # Errors

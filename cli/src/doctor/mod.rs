@@ -29,12 +29,17 @@ use clap::Args;
 use console::Term;
 use shared::config::{Config, ConfigError, DatabaseUrl};
 use shared::db::Deadline;
+use tokio::time::timeout;
 
 use report::{Level, Report};
 use session::Session;
 
 /// The longest one examination takes, whatever the server does.
 const WHOLE: Duration = Duration::from_millis(8_500);
+/// The longest that the fleet's budget is looked for.
+const TEMPLATE: Duration = Duration::from_secs(1);
+/// The budget where no template says another: what PostgreSQL's default of 100 serves without taking turns.
+const BUDGET: i64 = 80;
 /// Between two looks of `--watch`.
 const EVERY: Duration = Duration::from_secs(3);
 
@@ -52,9 +57,9 @@ pub(crate) struct Arguments {
     /// Looks again every three seconds, until Ctrl-C
     #[arg(long)]
     watch: bool,
-    /// Connections that the whole fleet may hold at once
-    #[arg(long, value_name = "CONNECTIONS", default_value_t = 80, value_parser = clap::value_parser!(u16).range(1..))]
-    budget: u16,
+    /// Connections that the whole fleet may hold at once [default: what `cargo seer budget` adds up, else 80]
+    #[arg(long, value_name = "CONNECTIONS", value_parser = clap::value_parser!(u16).range(1..))]
+    budget: Option<u16>,
 }
 
 /// Prints the report and ends the process with its exit code.
@@ -128,12 +133,25 @@ async fn examine(arguments: &Arguments) -> Report {
         upkeep::examine(&mut session, &server, &mut report).await;
         statements::examine(&mut session, &server, &mut report).await;
         schema::examine(&mut session, &server, &mut report).await;
-        settings::examine(&mut session, &server, arguments.budget.into(), &mut report).await;
+        let budget = budget(arguments.budget, &server).await;
+        settings::examine(&mut session, &server, budget, &mut report).await;
         advice::recommend(&url, &wire, &server, &mut report);
         unfinished(&session, deadline, &mut report);
     }
     session.close().await;
     report
+}
+
+/// What the fleet may hold, as far as it is known here.
+async fn budget(given: Option<u16>, server: &server::Server) -> i64 {
+    if let Some(given) = given {
+        return given.into();
+    }
+    let max = u64::try_from(server.max).unwrap_or_default();
+    // Outside a checkout there is no template, and cargo may take its time.
+    let fleet = timeout(TEMPLATE, crate::budget::of_the_fleet(max)).await;
+    let fleet = fleet.ok().and_then(Result::ok).and_then(|sum| i64::try_from(sum).ok());
+    fleet.unwrap_or(BUDGET)
 }
 
 /// Says so when not everything could be asked.

@@ -242,8 +242,12 @@ impl Page {
         }
         self.named(report, Compared::Fine, "as recommended");
         self.named(report, Compared::NotSettable, "not settable here");
-        for setting in report.settings.iter().filter(|setting| setting.compared == Compared::NotVisible) {
-            let text = format!("{}: not visible to this role: {}", setting.name, setting.lines.join(" "));
+        for setting in report
+            .settings
+            .iter()
+            .filter(|setting| setting.compared == Compared::NotVisible)
+        {
+            let text = format!("{} not compared: {}", setting.name, setting.lines.join(" "));
             self.lines.push(format!("  {}", Style::new().dim().apply_to(text)));
         }
         if !differing.is_empty() {
@@ -271,9 +275,14 @@ impl Page {
         }
         paste(note, &group);
         paste("in psql, as a superuser or the service's administrator", &psql);
-        let restart: Vec<&str> = differing.iter().filter(|setting| setting.restart).map(|setting| setting.name).collect();
+        let restart: Vec<&str> = differing
+            .iter()
+            .filter(|setting| setting.restart)
+            .map(|setting| setting.name)
+            .collect();
         if !restart.is_empty() {
-            self.lines.push(format!("  Then restart the server, for {}.", restart.join(", ")));
+            self.lines
+                .push(format!("  Then restart the server, for {}.", restart.join(", ")));
         }
     }
 

@@ -124,6 +124,7 @@ impl Surroundings<'_> {
             (None, _) if self.server.sees_settings => Compared::NotSettable,
             (None, _) => Compared::NotVisible,
         };
+        let grant = (compared == Compared::NotVisible).then(|| self.server.grant());
         Setting {
             name,
             compared,
@@ -131,7 +132,7 @@ impl Surroundings<'_> {
             value: row.map(|row| row.shown.clone()),
             recommended: value.to_owned(),
             why,
-            lines: changed.into_iter().collect(),
+            lines: changed.or(grant).into_iter().collect(),
             restart: row.is_some_and(|row| row.context == "postmaster"),
         }
     }

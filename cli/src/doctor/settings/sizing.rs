@@ -78,7 +78,7 @@ async fn memory(session: &mut Session, around: &Surroundings<'_>, report: &mut R
         let Some(memory) = memory else {
             let mut setting = around.setting(name, &format!("{}% of memory", share * 100.0), Level::Advice, why);
             setting.compared = Compared::NotVisible;
-            setting.lines.clear();
+            setting.lines = vec!["a superuser sees the server's memory, which it depends on".to_owned()];
             report.settings.push(setting);
             continue;
         };
@@ -168,6 +168,7 @@ async fn statements(session: &mut Session, around: &Surroundings<'_>, report: &m
         add(report, setting, present && installed);
     } else {
         setting.compared = Compared::NotVisible;
+        setting.lines = vec![around.server.grant()];
         report.settings.push(setting);
     }
 }
@@ -184,7 +185,7 @@ async fn roles(session: &mut Session, around: &Surroundings<'_>, report: &mut Re
     let role = quoted(&server.role);
     // A superuser, or who may watch the others, is not whom the functions log in as.
     if !server.superuser && !server.sees_activity {
-        let why = "the application role's statements end by themselves, also behind a pooler";
+        let why = "the application role's statements end, behind a pooler too";
         let mut setting = around.setting("statement_timeout", "30s", Level::Advice, why);
         setting.lines = vec![format!("ALTER ROLE {role} SET statement_timeout = '30s';")];
         let fine = around
