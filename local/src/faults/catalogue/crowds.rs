@@ -1,0 +1,86 @@
+//! More environments than slots. May not assert: what is expected is said with each scenario.
+
+use super::*;
+
+/// In the order they are played.
+pub(super) fn crowds(size: Size) -> Vec<Scenario> {
+    let slots = size.of(13, 103);
+    let burst = |environments| Load::Burst {
+        environments,
+        requests: 3,
+    };
+    let stage = Stage {
+        slots,
+        ..Stage::default()
+    };
+    let mut all = vec![
+        expecting(
+            staged(
+                scenario(
+                    "cold-150",
+                    "A hundred and fifty environments start at once on a hundred slots, then serve on side by side.",
+                    burst(size.of(20, 150)),
+                    Vec::new(),
+                ),
+                stage.clone(),
+            ),
+            &[NothingRefused],
+            size.figures(&[Within(s(2))]),
+        ),
+        expecting(
+            staged(
+                scenario(
+                    "slots-taken",
+                    "Others hold every slot for a while, and connections are reset.",
+                    everyone(size),
+                    vec![Strike {
+                        after: size.of(8, 80),
+                        faults: vec![Reset, SlotsTaken],
+                        hold: size.of(ms(300), s(2)),
+                    }],
+                ),
+                Stage {
+                    slots: size.of(33, 103),
+                    ..Stage::default()
+                },
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+        expecting(
+            staged(
+                scenario(
+                    "environments-lost",
+                    "Environments vanish with no goodbye, and the server ends the sessions they leave behind.",
+                    burst(size.of(10, 300)),
+                    vec![strike(0, EnvironmentsLost, Duration::ZERO)],
+                ),
+                Stage {
+                    slots: size.of(53, 503),
+                    ..Stage::default()
+                },
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+    ];
+    if size == Size::Full {
+        all.push(expecting(
+            staged(
+                scenario(
+                    "cold-1000",
+                    "A thousand environments start at once on a hundred slots: one scaling step of one function.",
+                    Load::Burst {
+                        environments: 1_000,
+                        requests: 0,
+                    },
+                    Vec::new(),
+                ),
+                stage,
+            ),
+            &[NothingRefused],
+            vec![Within(s(8))],
+        ));
+    }
+    all
+}

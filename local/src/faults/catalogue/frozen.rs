@@ -1,0 +1,59 @@
+//! What happens while nobody looks. May not assert: what is expected is said with each scenario.
+
+use super::*;
+
+/// In the order they are played.
+pub(super) fn frozen(size: Size) -> Vec<Scenario> {
+    let rounds = size.of(3, 20);
+    let each = |fault| vec![strike(0, fault, Duration::ZERO)];
+    let load = |kind, idle| Load::Rounds {
+        rounds,
+        kind,
+        frozen: Some(idle),
+    };
+    // The environment's first, and one a round.
+    let connections = Connections(1 + rounds as u64);
+    vec![
+        expecting(
+            scenario(
+                "terminated-while-frozen",
+                "The server ends the session of a frozen environment; then it is asked.",
+                load(Kind::Get, STALE),
+                each(Terminate(Whose::Idle)),
+            ),
+            &[NothingRefused, connections],
+            size.figures(&[Within(ms(150))]),
+        ),
+        expecting(
+            scenario(
+                "terminated-while-frozen-briefly",
+                "The same within the second in which no connection is questioned, before a write.",
+                load(Kind::Update, Duration::ZERO),
+                each(Terminate(Whose::Idle)),
+            ),
+            // The PUT's own environment starts in the round before the first.
+            &[NothingRefused],
+            size.figures(&[Within(ms(250))]),
+        ),
+        expecting(
+            scenario(
+                "blackholed-while-frozen",
+                "The connection of a frozen environment falls silent for good; then it is asked.",
+                load(Kind::Get, STALE),
+                each(Silence),
+            ),
+            &[NothingRefused, connections],
+            size.figures(&[Within(ms(150))]),
+        ),
+        expecting(
+            scenario(
+                "blackholed-while-frozen-writes",
+                "The same, before a write.",
+                load(Kind::Update, STALE),
+                each(Silence),
+            ),
+            &[NothingRefused],
+            size.figures(&[Within(ms(150))]),
+        ),
+    ]
+}

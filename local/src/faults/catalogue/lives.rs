@@ -1,0 +1,124 @@
+//! The lives of environments, and what stands around them. May not assert: what is expected is said with each scenario.
+
+use super::*;
+
+/// In the order they are played.
+pub(super) fn lives(size: Size) -> Vec<Scenario> {
+    let after = size.of(8, 80);
+    let down = |hold| strike(0, Unreachable(Door::Refused), hold);
+    let cold = scenario(
+        "down-at-cold-start",
+        "Environments start with the database down: longer than the budget, then it returns.",
+        Load::Steady {
+            clients: size.of(2, 4),
+            requests: 4,
+            kind: Kind::Get,
+        },
+        vec![down(size.of(s(1), s(12)))],
+    );
+    vec![
+        expecting(
+            Scenario { cold: true, ..cold },
+            &size.of(vec![NothingRefused], vec![SomethingRefused]),
+            size.figures(&[RecoversWithin(s(1))]),
+        ),
+        expecting(
+            staged(
+                scenario(
+                    "many-at-once",
+                    "Environments serve eight requests at once, over a restart and a reset.",
+                    everyone(size),
+                    vec![
+                        strike(after, Stopped(Shutdown::Immediate), size.of(ms(300), s(2))),
+                        strike(2 * after, Reset, Duration::ZERO),
+                    ],
+                ),
+                Stage {
+                    concurrency: 8,
+                    ..Stage::default()
+                },
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+        expecting(
+            staged(
+                scenario(
+                    "restored-from-snapshot",
+                    "Environments come from snapshots, over a restart.",
+                    everyone(size),
+                    volley(Stopped(Shutdown::Immediate), 1, after),
+                ),
+                Stage {
+                    snap_start: true,
+                    ..Stage::default()
+                },
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+        expecting(
+            scenario(
+                "environments-retired",
+                "Every environment is shut down with SIGTERM while it may be at work.",
+                // Requests in flight are the service's to lose: one client, and none is.
+                Load::Rounds {
+                    rounds: size.of(3, 10),
+                    kind: Kind::Everything,
+                    frozen: Some(Duration::ZERO),
+                },
+                vec![strike(0, EnvironmentsRetired, Duration::ZERO)],
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+        expecting(
+            staged(
+                scenario(
+                    "behind-pgbouncer",
+                    "A transaction pooler stands in front of a server that is restarted, and connections are reset.",
+                    everyone(size),
+                    vec![
+                        strike(after, Stopped(Shutdown::Immediate), size.of(ms(300), s(2))),
+                        strike(2 * after, Reset, Duration::ZERO),
+                        strike(3 * after, Migrated, Duration::ZERO),
+                    ],
+                ),
+                Stage {
+                    pooler: true,
+                    ..Stage::default()
+                },
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+        expecting(
+            staged(
+                scenario(
+                    "clock-jumps",
+                    "The functions' wall clock jumps four minutes ahead, then as many back, over resets: as far as a webhook's signature goes.",
+                    everyone(size),
+                    vec![
+                        Strike {
+                            after,
+                            faults: vec![ClockMoved(240), Reset],
+                            hold: size.of(ms(300), s(2)),
+                        },
+                        Strike {
+                            after: 2 * after,
+                            faults: vec![ClockMoved(-240), Reset],
+                            hold: size.of(ms(300), s(2)),
+                        },
+                    ],
+                ),
+                Stage {
+                    moved_clock: true,
+                    ..Stage::default()
+                },
+            ),
+            // Time that passed on either clock is time that passed: a request in flight may be refused for its deadline.
+            &[],
+            Vec::new(),
+        ),
+    ]
+}

@@ -1,0 +1,92 @@
+//! The way to the server. May not assert: what is expected is said with each scenario.
+
+use super::*;
+
+/// In the order they are played.
+pub(super) fn network(size: Size) -> Vec<Scenario> {
+    let short = size.of(ms(300), s(2));
+    let outage = |name, about, fault| {
+        expecting(
+            scenario(name, about, everyone(size), vec![strike(size.of(8, 80), fault, short)]),
+            &[NothingRefused],
+            size.figures(&[RecoversWithin(s(1))]),
+        )
+    };
+    vec![
+        outage(
+            "refused",
+            "Nothing listens for a while, and connections are reset.",
+            Unreachable(Door::Refused),
+        ),
+        outage(
+            "reset",
+            "New connections are reset for a while, and so are existing ones.",
+            Unreachable(Door::Reset),
+        ),
+        expecting(
+            scenario(
+                "syn-swallowed",
+                "SYNs are swallowed for a while, and existing connections reset.",
+                everyone(size),
+                vec![strike(size.of(8, 80), Unreachable(Door::Swallowed), short)],
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+        staged(
+            outage(
+                "name-gone",
+                "The database's name does not resolve for a while.",
+                Unresolvable,
+            ),
+            Stage {
+                by_name: true,
+                ..Stage::default()
+            },
+        ),
+        expecting(
+            scenario(
+                "connections-reset",
+                "Every connection is reset, again and again.",
+                everyone(size),
+                volley(Reset, size.of(2, 10), size.of(8, 40)),
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+        expecting(
+            scenario(
+                "blackholed-in-use",
+                "Every connection falls silent in the middle of its work, again and again.",
+                everyone(size),
+                volley(Silence, size.of(1, 4), size.of(10, 100)),
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+        expecting(
+            scenario(
+                "slow-to-connect",
+                "New connections take half a second, and existing ones are reset.",
+                everyone(size),
+                vec![Strike {
+                    after: size.of(8, 80),
+                    faults: vec![Entrance(Door::Slow(size.of(100, 500))), Reset],
+                    hold: short,
+                }],
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+        expecting(
+            scenario(
+                "latency-and-jitter",
+                "Every message takes 20 to 40 ms in each direction.",
+                everyone(size),
+                vec![strike(size.of(4, 40), Delay(ms(20)), size.of(ms(500), s(5)))],
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+    ]
+}

@@ -1,0 +1,181 @@
+//! The server, and what others do to it. May not assert: what is expected is said with each scenario.
+
+use super::*;
+
+/// In the order they are played.
+pub(super) fn server(size: Size) -> Vec<Scenario> {
+    let after = size.of(8, 80);
+    let mut all = vec![
+        expecting(
+            scenario(
+                "terminated-mid-query",
+                "The server ends sessions in the middle of a statement, while somebody holds the tables locked.",
+                everyone(size),
+                (1..=size.of(1, 5))
+                    .map(|n| Strike {
+                        after: n * after,
+                        faults: vec![Locked, Terminate(Whose::Querying)],
+                        hold: Duration::ZERO,
+                    })
+                    .collect(),
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+        expecting(
+            scenario(
+                "terminated-in-transaction",
+                "The server ends sessions between two statements of a transaction.",
+                steady(size, Kind::Writes),
+                (1..=size.of(2, 20))
+                    .map(|n| Strike {
+                        after: n * size.of(5, 20),
+                        // On a slow line, so that there is time between two statements.
+                        faults: vec![Delay(ms(5)), Terminate(Whose::InTransaction)],
+                        hold: Duration::ZERO,
+                    })
+                    .collect(),
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+        expecting(
+            scenario(
+                "restarted",
+                "An immediate restart: every session ends without a word, and the server recovers.",
+                everyone(size),
+                volley(Stopped(Shutdown::Immediate), size.of(1, 3), after),
+            ),
+            &[NothingRefused],
+            size.figures(&[RecoversWithin(s(1))]),
+        ),
+        expecting(
+            scenario(
+                "restarted-in-order",
+                "A fast restart, as an operator's.",
+                everyone(size),
+                volley(Stopped(Shutdown::Fast), size.of(1, 3), after),
+            ),
+            &[NothingRefused],
+            size.figures(&[RecoversWithin(s(1))]),
+        ),
+        expecting(
+            scenario(
+                "stopped-2s",
+                "The server is gone for two seconds.",
+                everyone(size),
+                vec![strike(after, Stopped(Shutdown::Immediate), size.of(ms(500), s(2)))],
+            ),
+            &[NothingRefused],
+            size.figures(&[RecoversWithin(s(1))]),
+        ),
+        expecting(
+            scenario(
+                "stopped-2s-reads",
+                "The same, under reads alone.",
+                steady(size, Kind::Get),
+                vec![strike(after, Stopped(Shutdown::Immediate), size.of(ms(500), s(2)))],
+            ),
+            &[NothingRefused],
+            size.figures(&[RecoversWithin(s(1))]),
+        ),
+        expecting(
+            scenario(
+                "crashed",
+                "All processes of the server are killed, and it recovers (57P03 meanwhile).",
+                everyone(size),
+                volley(Crashed, size.of(1, 3), after),
+            ),
+            &[NothingRefused],
+            size.figures(&[RecoversWithin(s(1))]),
+        ),
+        expecting(
+            staged(
+                scenario(
+                    "failed-over",
+                    "The primary is killed and its synchronous standby promoted.",
+                    everyone(size),
+                    vec![strike(after, FailedOver, Duration::ZERO)],
+                ),
+                Stage {
+                    standby: true,
+                    ..Stage::default()
+                },
+            ),
+            &[NothingRefused],
+            size.figures(&[RecoversWithin(s(2))]),
+        ),
+        expecting(
+            scenario(
+                "read-only",
+                "The server takes no writes for a while (25006).",
+                everyone(size),
+                vec![strike(after, ReadOnly, size.of(ms(300), s(2)))],
+            ),
+            &[NothingRefused],
+            size.figures(&[RecoversWithin(s(1))]),
+        ),
+        expecting(
+            scenario(
+                "password-rotated",
+                "The functions' password is changed and their sessions ended, until it is set back.",
+                everyone(size),
+                vec![strike(after, PasswordRotated, size.of(ms(300), s(3)))],
+            ),
+            &[SomethingRefused],
+            size.figures(&[RecoversWithin(s(1))]),
+        ),
+        expecting(
+            scenario(
+                "migrated",
+                "A migration adds and drops columns of every table under the load.",
+                everyone(size),
+                volley(Migrated, size.of(1, 3), after),
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+        expecting(
+            scenario(
+                "locked",
+                "Somebody holds every table locked for a while.",
+                everyone(size),
+                vec![strike(after, Locked, size.of(ms(300), s(3)))],
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+    ];
+    if size == Size::Full {
+        for (name, about, hold) in [
+            (
+                "stopped-20s",
+                "The server is gone for twenty seconds: longer than anybody waits.",
+                s(20),
+            ),
+            ("stopped-60s", "The server is gone for a minute.", s(60)),
+        ] {
+            all.push(expecting(
+                scenario(
+                    name,
+                    about,
+                    everyone(size),
+                    vec![strike(after, Stopped(Shutdown::Immediate), hold)],
+                ),
+                &[SomethingRefused],
+                vec![RecoversWithin(s(1))],
+            ));
+        }
+        all.push(expecting(
+            scenario(
+                "locked-20s",
+                "Somebody holds every table locked for longer than a statement may take.",
+                everyone(size),
+                vec![strike(after, Locked, s(20))],
+            ),
+            &[],
+            Vec::new(),
+        ));
+    }
+    all
+}

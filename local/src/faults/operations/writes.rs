@@ -1,0 +1,228 @@
+//! What clients change, and what they hold to be true after. Relies on [`super`] for sending and for choosing a target.
+
+use super::*;
+
+impl Client {
+    pub(super) async fn register(&mut self, sub: &str, email: &str) -> Result<Option<Answer>> {
+        let call = Call::new("POST", "/api/users/register", &[200, 201])
+            .by(sub, email)
+            .body(json!({}));
+        let asked = self.write(sub, call).await?;
+        self.deed(sub, Trace::User, &asked);
+        match asked {
+            Asked::Answered(answer) => Ok(Some(answer)),
+            Asked::Given(_) => Ok(None),
+        }
+    }
+
+    pub(super) async fn create_meeting(&mut self) -> Result<()> {
+        if self.team.meetings.len() >= MEETINGS {
+            return self.update_meeting().await;
+        }
+        let marker = self.marker();
+        let bot = format!("bot-{marker}");
+        let body = json!({
+            "title": marker, "agenda": marker, "meetingBaasId": bot, "teamMemberId": self.team.admin,
+            "date": "2031-03-04T09:30:00Z", "duration": 30,
+        });
+        let call = self.call("POST", "/api/meetings", &[201]).body(body);
+        let asked = self.write(&marker, call).await?;
+        self.deed(&marker, Trace::Meeting, &asked);
+        match asked {
+            Asked::Answered(answer) => {
+                let meeting = Meeting {
+                    title: marker,
+                    bot,
+                    version: 1,
+                    ..Meeting::default()
+                };
+                self.team.meetings.insert(answer.text("id").to_owned(), meeting);
+            }
+            Asked::Given(Fate::Unknown) => self.team.more = true,
+            Asked::Given(Fate::Done | Fate::Absent) => {}
+        }
+        Ok(())
+    }
+
+    pub(super) async fn update_meeting(&mut self) -> Result<()> {
+        let Some(id) = self.any_meeting() else { return Ok(()) };
+        let marker = self.marker();
+        let version = self.team.meetings[&id].version;
+        let call = self
+            .call("PUT", format!("/api/meetings/{id}"), &[200])
+            .body(json!({"title": marker}));
+        let call = call.header("if-match", format!("\"{version}\""));
+        let title = marker.clone();
+        let asked = self
+            .change(&id, &marker, call, |client, answer| {
+                if answer.text("title") != title {
+                    client.wrong(format!("an update to {title} was answered with {}", answer.body));
+                }
+                if let Some(meeting) = client.team.meetings.get_mut(answer.text("id")) {
+                    meeting.title = title;
+                    meeting.version += 1;
+                    meeting.changes += 1;
+                }
+            })
+            .await?;
+        self.deed(&marker, Trace::Change(id), &asked);
+        Ok(())
+    }
+
+    pub(super) async fn delete_meeting(&mut self) -> Result<()> {
+        if self.team.meetings.len() < 2 {
+            return self.create_meeting().await;
+        }
+        let Some(id) = self.any_meeting() else { return Ok(()) };
+        let marker = self.marker();
+        let call = self.call("DELETE", format!("/api/meetings/{id}"), &[204]);
+        let gone = id.clone();
+        self.change(&id, &marker, call, |client, _| {
+            client.team.meetings.remove(&gone);
+        })
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn create_task(&mut self) -> Result<()> {
+        let tasks: usize = self.team.meetings.values().map(|meeting| meeting.tasks.len()).sum();
+        let Some(id) = self.any_meeting().filter(|_| tasks < TASKS) else {
+            return self.update_task().await;
+        };
+        let marker = self.marker();
+        let status = if self.random.bool() { "suggested" } else { "incomplete" };
+        let body = json!({"text": marker, "reasoning": marker, "status": status});
+        let call = self
+            .call("POST", format!("/api/meetings/{id}/tasks"), &[201])
+            .body(body);
+        let (meeting, text) = (id.clone(), marker.clone());
+        let asked = self
+            .change(&id, &marker, call, |client, answer| {
+                let task = Task {
+                    text,
+                    status: status.to_owned(),
+                };
+                if let Some(meeting) = client.team.meetings.get_mut(&meeting) {
+                    meeting.tasks.insert(answer.text("id").to_owned(), task);
+                }
+            })
+            .await?;
+        self.deed(&marker, Trace::Task(id), &asked);
+        Ok(())
+    }
+
+    pub(super) async fn update_task(&mut self) -> Result<()> {
+        let Some((id, task)) = self.any_task(|_| true) else {
+            return self.update_meeting().await;
+        };
+        let marker = self.marker();
+        let call = self
+            .call("PATCH", format!("/api/meetings/{id}/tasks/{task}"), &[200])
+            .body(json!({"text": marker}));
+        let (meeting, text) = (id.clone(), marker.clone());
+        self.change(&id, &marker, call, |client, _| {
+            if let Some(task) = client
+                .team
+                .meetings
+                .get_mut(&meeting)
+                .and_then(|meeting| meeting.tasks.get_mut(&task))
+            {
+                task.text = text;
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn approve_task(&mut self) -> Result<()> {
+        let Some((id, task)) = self.any_task(|task| task.status == "suggested") else {
+            return self.create_task().await;
+        };
+        let marker = self.marker();
+        let call = self.call("PATCH", format!("/api/meetings/{id}/tasks/{task}/approve"), &[200]);
+        let meeting = id.clone();
+        self.change(&id, &marker, call, |client, _| {
+            if let Some(task) = client
+                .team
+                .meetings
+                .get_mut(&meeting)
+                .and_then(|meeting| meeting.tasks.get_mut(&task))
+            {
+                task.status = "incomplete".to_owned();
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn delete_task(&mut self) -> Result<()> {
+        let Some((id, task)) = self.any_task(|_| true) else {
+            return self.create_task().await;
+        };
+        let marker = self.marker();
+        let call = self.call("DELETE", format!("/api/meetings/{id}/tasks/{task}"), &[204]);
+        let meeting = id.clone();
+        self.change(&id, &marker, call, |client, _| {
+            if let Some(meeting) = client.team.meetings.get_mut(&meeting) {
+                meeting.tasks.remove(&task);
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn invite(&mut self) -> Result<()> {
+        let email = format!("{}@example.com", self.marker());
+        let call = self
+            .call("POST", "/api/users/invite", &[201])
+            .body(json!({"email": email}));
+        let asked = self.write(&email, call).await?;
+        self.deed(&email, Trace::Invitation, &asked);
+        if let Asked::Answered(_) = asked {
+            self.team.invited.push(email);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn register_invited(&mut self) -> Result<()> {
+        let Some(email) = self.team.invited.pop() else {
+            return self.invite().await;
+        };
+        if let Some(answer) = self.register(&email.clone(), &email).await?
+            && (answer.text("role") != "user" || answer.text("adminId") != self.team.admin)
+        {
+            self.wrong(format!("invited and registered as {}", answer.body));
+        }
+        Ok(())
+    }
+
+    /// A delivery of the recording service: sent until it is taken, now and then once more.
+    pub(super) async fn deliver(&mut self) -> Result<()> {
+        let Some(id) = self.any_meeting() else {
+            return self.create_meeting().await;
+        };
+        let marker = self.marker();
+        let body = json!({"event": "complete", "data": {
+            "bot_id": self.team.meetings[&id].bot,
+            "transcript": [{"speaker": "Ada", "words": [{"start": 0.0, "end": 1.0, "word": marker}]}],
+        }});
+        let time = chrono::Utc::now().timestamp();
+        let secret = STANDARD.decode(WEBHOOK_SECRET.trim_start_matches("whsec_"))?;
+        let delivery = format!("msg-{marker}");
+        let signature = Webhook::from_bytes(secret)?.sign(&delivery, time, body.to_string().as_bytes())?;
+        let call = Call::new("POST", "/api/meetings/webhook", &[200])
+            .header("webhook-id", delivery)
+            .header("webhook-timestamp", time.to_string())
+            .header("webhook-signature", signature)
+            .body(body);
+        let meeting = id.clone();
+        self.change(&id, &marker, call, |client, _| {
+            if let Some(meeting) = client.team.meetings.get_mut(&meeting) {
+                meeting.transcript = Some(format!("Ada: {marker}"));
+                meeting.version += 1;
+            }
+        })
+        .await?;
+        Ok(())
+    }
+}
