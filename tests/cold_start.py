@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Size and cold start of the functions' release binaries.
 
-Usage: cold_start.py FOLDER NAME...
+Usage: cold_start.py FOLDER NAME..., where FOLDER/NAME/bootstrap is the binary, as cargo-lambda leaves it
 
 Prints for each binary its size, which must stay under 8 MB, and the time from starting the process to its first poll of
 the Runtime API with no database configured. The time is never asserted: it says as much about the machine. The Runtime
@@ -19,9 +19,8 @@ STARTS = 5
 PATIENCE = 10.0
 
 
-async def first_poll(binary: str) -> float:
+async def first_poll(binary: str, name: str) -> float:
     """Milliseconds until the process asks for its first event."""
-    name = os.path.basename(binary)
     polled: asyncio.Future[float] = asyncio.get_running_loop().create_future()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -66,10 +65,10 @@ async def measure(folder: str, names: list[str]) -> list[str]:
     """Prints a line for each function and returns what is wrong."""
     wrong = []
     for name in names:
-        binary = os.path.join(folder, name)
+        binary = os.path.join(folder, name, "bootstrap")
         size = os.path.getsize(binary)
         try:
-            polls = [await first_poll(binary) for _ in range(STARTS)]
+            polls = [await first_poll(binary, name) for _ in range(STARTS)]
         except asyncio.TimeoutError:
             wrong.append("%s never polled the Runtime API" % name)
             continue
