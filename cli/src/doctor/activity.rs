@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::cause::quoted;
 use super::report::{Fact, Level, Report};
 use super::server::{Server, span};
 use super::session::Session;
@@ -43,11 +44,20 @@ async fn connections(session: &mut Session, server: &Server, report: &mut Report
     let (used, usable) = (server.used, server.usable());
     let share = used * 100 / usable;
     let reserved = server.superuser_reserved + server.reserved;
-    let text = format!(
+    let mut text = format!(
         "{used} of {usable} slots for ordinary roles ({share}%); {reserved} reserved, max_connections {}",
         server.max
     );
-    let data = json!({ "used": used, "usable": usable, "reserved": reserved, "max": server.max });
+    if server.role_limit >= 0 {
+        text.push_str(&format!(
+            "; role {}: {} of its {}",
+            server.role, server.role_used, server.role_limit
+        ));
+    }
+    let data = json!({
+        "used": used, "usable": usable, "reserved": reserved, "max": server.max,
+        "roleUsed": server.role_used, "roleLimit": server.role_limit,
+    });
     report.note("connections", text, data);
     if used >= usable {
         report.find(
@@ -64,6 +74,22 @@ async fn connections(session: &mut Session, server: &Server, report: &mut Report
             format!("{used} of {usable} connection slots are taken"),
             "Above four fifths environments take turns: each request opens a connection of its own, and is slower.",
             Vec::new(),
+        );
+    }
+    if server.role_limit >= 0 && server.role_used * 5 > server.role_limit * 4 {
+        report.find(
+            Level::Warn,
+            "role-limit",
+            format!(
+                "role {} has {} of its own {} connections open",
+                server.role, server.role_used, server.role_limit
+            ),
+            "At its CONNECTION LIMIT it is refused, however many slots the server has left.",
+            vec![format!(
+                "ALTER ROLE {} CONNECTION LIMIT {};",
+                quoted(&server.role),
+                server.usable()
+            )],
         );
     }
     let groups = session
@@ -169,12 +195,15 @@ async fn transactions(session: &mut Session, server: &Server, report: &mut Repor
         Ok(None) => report.note("oldestTransaction", format!("none open{of_whom}"), json!(null)),
         Ok(Some(oldest)) => {
             let state = oldest.state.unwrap_or_default();
+            let blocks = match oldest.blocked {
+                0 => String::new(),
+                blocked => format!(", blocks {blocked}"),
+            };
             let text = format!(
-                "{} open: pid {}, {}, {state}, blocks {}: {}",
+                "{} open: pid {}, {}, {state}{blocks}: {}",
                 span(oldest.age),
                 oldest.pid,
                 oldest.name,
-                oldest.blocked,
                 without_literals(&oldest.query.unwrap_or_default())
             );
             let data = json!({

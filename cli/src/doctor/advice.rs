@@ -64,7 +64,12 @@ pub(super) fn recommend(url: &DatabaseUrl, wire: &Wire, server: &Server, report:
         notes.push("SCHEMA: as it is now".to_owned());
     }
     notes.push("timeouts: the defaults are made for functions; leave them out".to_owned());
-    let user = encoded(url.user());
+    let user = if server.is_application() {
+        encoded(url.user())
+    } else {
+        notes.insert(0, format!("ROLE: one of the functions' own, not {}", url.user()));
+        "ROLE".to_owned()
+    };
     let host = if url.is_socket() {
         "HOST:5432".to_owned()
     } else {

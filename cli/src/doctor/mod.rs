@@ -67,8 +67,9 @@ pub(crate) struct Arguments {
 /// # Errors
 /// None today: whatever goes wrong is in the report.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
+    let mut fleet = Fleet(arguments.budget.map(i64::from));
     let code = loop {
-        let report = examine(&arguments).await;
+        let report = examine(&arguments, &mut fleet).await;
         let code = report.verdict().exit_code();
         if !show(&report, &arguments) || !arguments.watch {
             break code;
@@ -114,7 +115,7 @@ fn url(given: Option<&str>) -> Result<DatabaseUrl, ConfigError> {
     }
 }
 
-async fn examine(arguments: &Arguments) -> Report {
+async fn examine(arguments: &Arguments, fleet: &mut Fleet) -> Report {
     let deadline = Deadline::after(WHOLE);
     let mut report = Report::default();
     let url = match url(arguments.url.as_deref()) {
@@ -133,7 +134,7 @@ async fn examine(arguments: &Arguments) -> Report {
         upkeep::examine(&mut session, &server, &mut report).await;
         statements::examine(&mut session, &server, &mut report).await;
         schema::examine(&mut session, &server, &mut report).await;
-        let budget = budget(arguments.budget, &server).await;
+        let budget = fleet.budget(&server).await;
         settings::examine(&mut session, &server, budget, &mut report).await;
         advice::recommend(&url, &wire, &server, &mut report);
         unfinished(&session, deadline, &mut report);
@@ -142,16 +143,20 @@ async fn examine(arguments: &Arguments) -> Report {
     report
 }
 
-/// What the fleet may hold, as far as it is known here.
-async fn budget(given: Option<u16>, server: &server::Server) -> i64 {
-    if let Some(given) = given {
-        return given.into();
+/// What the fleet may hold, once it is known.
+struct Fleet(Option<i64>);
+
+impl Fleet {
+    async fn budget(&mut self, server: &server::Server) -> i64 {
+        if let Some(known) = self.0 {
+            return known;
+        }
+        let max = u64::try_from(server.max).unwrap_or_default();
+        // Outside a checkout there is no template, and cargo may take its time.
+        let sum = timeout(TEMPLATE, crate::budget::of_the_fleet(max)).await;
+        let sum = sum.ok().and_then(Result::ok).and_then(|sum| i64::try_from(sum).ok());
+        *self.0.insert(sum.unwrap_or(BUDGET))
     }
-    let max = u64::try_from(server.max).unwrap_or_default();
-    // Outside a checkout there is no template, and cargo may take its time.
-    let fleet = timeout(TEMPLATE, crate::budget::of_the_fleet(max)).await;
-    let fleet = fleet.ok().and_then(Result::ok).and_then(|sum| i64::try_from(sum).ok());
-    fleet.unwrap_or(BUDGET)
 }
 
 /// Says so when not everything could be asked.

@@ -2,6 +2,8 @@
 //!
 //! Commands are never wrapped or cut, so that they can be copied. Colours only underline what the words say.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{ContentArrangement, Table, presets};
 use console::{Style, Term};
 
@@ -196,12 +198,18 @@ impl Page {
             return;
         }
         self.heading(heading);
-        let mut rows = Vec::new();
-        for fact in facts {
-            rows.push(vec![words(fact.id), fact.text.clone()]);
-            rows.extend(fact.more.iter().map(|line| vec![String::new(), line.clone()]));
+        let names: Vec<String> = facts.iter().map(|fact| words(fact.id)).collect();
+        let column = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+        let room = usize::from(self.width).saturating_sub(column + 4);
+        for (fact, name) in facts.iter().zip(&names) {
+            for (number, line) in wrapped(&fact.text, room).into_iter().enumerate() {
+                let name = if number == 0 { name.as_str() } else { "" };
+                self.lines.push(format!("  {name:<column$}  {line}"));
+            }
+            for line in &fact.more {
+                self.lines.push(format!("  {:<column$}  {}", "", cut(line, room)));
+            }
         }
-        self.table(rows, |_| None);
     }
 
     fn settings(&mut self, report: &Report) {
@@ -240,16 +248,7 @@ impl Page {
                     .map(colour)
             });
         }
-        self.named(report, Compared::Fine, "as recommended");
-        self.named(report, Compared::NotSettable, "not settable here");
-        for setting in report
-            .settings
-            .iter()
-            .filter(|setting| setting.compared == Compared::NotVisible)
-        {
-            let text = format!("{} not compared: {}", setting.name, setting.lines.join(" "));
-            self.lines.push(format!("  {}", Style::new().dim().apply_to(text)));
-        }
+        self.rest(report);
         if !differing.is_empty() {
             self.changes(&differing, &report.settings_note);
         }
@@ -286,19 +285,30 @@ impl Page {
         }
     }
 
-    fn named(&mut self, report: &Report, compared: Compared, what: &str) {
-        let names: Vec<&str> = report
-            .settings
-            .iter()
-            .filter(|setting| setting.compared == compared)
-            .map(|setting| setting.name)
-            .collect();
-        if names.is_empty() {
-            return;
+    /// What does not differ, as far as can be told.
+    fn rest(&mut self, report: &Report) {
+        let of = |compared| {
+            report
+                .settings
+                .iter()
+                .filter(move |setting| setting.compared == compared)
+        };
+        let mut texts = vec![format!("{} as recommended", of(Compared::Fine).count())];
+        let fixed: Vec<&str> = of(Compared::NotSettable).map(|setting| setting.name).collect();
+        if !fixed.is_empty() {
+            texts.push(format!("not settable here: {}", fixed.join(", ")));
         }
-        let text = format!("{} {what}: {}", names.len(), names.join(", "));
-        for line in wrapped(&text, usize::from(self.width) - 4) {
-            self.lines.push(format!("  {}", Style::new().dim().apply_to(line)));
+        let mut hidden: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for setting in of(Compared::NotVisible) {
+            hidden.entry(setting.lines.join(" ")).or_default().push(setting.name);
+        }
+        for (reason, names) in hidden {
+            texts.push(format!("not visible to this role: {}: {reason}", names.join(", ")));
+        }
+        for text in texts {
+            for line in wrapped(&text, usize::from(self.width) - 4) {
+                self.lines.push(format!("  {}", Style::new().dim().apply_to(line)));
+            }
         }
     }
 
@@ -324,6 +334,15 @@ fn words(id: &str) -> String {
         words.extend(letter.to_lowercase());
         words
     })
+}
+
+/// The text, or its beginning where it is longer than `width`.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(width.saturating_sub(1)).collect();
+    format!("{start}…")
 }
 
 /// Lines no longer than `width`, broken between words.

@@ -67,6 +67,10 @@ pub(super) struct Server {
     pub(super) reserved: i64,
     /// Slots taken, this session not counted.
     pub(super) used: i64,
+    /// The role's own limit; below zero there is none.
+    pub(super) role_limit: i64,
+    /// Slots that the role has taken, this session not counted.
+    pub(super) role_used: i64,
     pub(super) provider: Provider,
 }
 
@@ -83,6 +87,8 @@ const SERVER: &str = "\
         current_setting('superuser_reserved_connections')::int8 AS superuser_reserved, \
         coalesce(current_setting('reserved_connections', true), '0')::int8 AS reserved, \
         (SELECT sum(pg_stat_get_db_numbackends(oid)) - 1 FROM pg_database)::int8 AS used, \
+        (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user)::int8 AS role_limit, \
+        (SELECT count(*) - 1 FROM pg_stat_activity WHERE usename = current_user)::int8 AS role_used, \
         CASE WHEN EXISTS (SELECT FROM pg_proc WHERE proname = 'aurora_version') THEN 'aurora' \
             WHEN to_regrole('rds_superuser') IS NOT NULL THEN 'rds' \
             WHEN to_regrole('cloudsqlsuperuser') IS NOT NULL THEN 'cloud-sql' \
@@ -94,6 +100,11 @@ impl Server {
     /// Slots that ordinary roles may take.
     pub(super) fn usable(&self) -> i64 {
         (self.max - self.superuser_reserved - self.reserved).max(1)
+    }
+
+    /// Whether the role may be the one that functions log in as: not a superuser, nor one that watches the others.
+    pub(super) fn is_application(&self) -> bool {
+        !self.superuser && !self.sees_activity
     }
 
     /// What lets this role see other roles' sessions.

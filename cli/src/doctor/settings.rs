@@ -3,6 +3,7 @@
 //! The list is the one of docs/POSTGRES_SETUP.md. What depends on this server (its slots, its memory, its roles) is in
 //! `sizing`; how a setting is changed where it runs, in `line`. May not change anything itself.
 
+mod access;
 mod amount;
 mod line;
 mod rules;
@@ -79,6 +80,7 @@ pub(super) async fn examine(session: &mut Session, server: &Server, budget: i64,
         .settings
         .extend(RULES.iter().filter_map(|rule| around.compare(rule)));
     sizing::examine(session, &around, budget, report).await;
+    access::examine(session, report).await;
     report.settings.sort_by_key(|setting| setting.level);
     pending(&around, report);
     report.settings_note = line::note(server.provider).to_owned();
@@ -110,6 +112,7 @@ impl Surroundings<'_> {
         let mut setting = self.setting(rule.name, rule.value, rule.level, rule.why);
         if fine {
             setting.compared = Compared::Fine;
+            setting.lines.clear();
         }
         Some(setting)
     }

@@ -44,7 +44,7 @@ pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut
         .rows::<Statement>(&format!(
             "SELECT left(query, 200) AS query, calls, mean_exec_time AS mean FROM {schema}.pg_stat_statements \
              WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-             ORDER BY mean_exec_time DESC LIMIT 5"
+             AND query NOT LIKE '%::text AS answer FROM (%' AND mean_exec_time >= 1 ORDER BY mean_exec_time DESC LIMIT 5"
         ))
         .await;
     let slowest = match slowest {
@@ -73,7 +73,12 @@ pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut
     let data = slowest
         .iter()
         .map(|statement| json!({ "meanMs": statement.mean, "calls": statement.calls, "query": shown(statement) }));
-    let mut text = "by mean time".to_owned();
+    let mut text = if slowest.is_empty() {
+        "none over 1 ms"
+    } else {
+        "by mean time"
+    }
+    .to_owned();
     if !server.sees_activity {
         text.push_str(&format!(
             "; other roles' are not visible to this role: {}",

@@ -7,7 +7,7 @@ use super::amount;
 use crate::doctor::cause::quoted;
 use crate::doctor::report::{Compared, Level, Report, Setting};
 use crate::doctor::server::Provider;
-use crate::doctor::session::{Blind, Session};
+use crate::doctor::session::Session;
 
 const MB: f64 = 1_048_576.0;
 
@@ -17,12 +17,12 @@ pub(super) async fn examine(session: &mut Session, around: &Surroundings<'_>, bu
     certificate(session, report).await;
     statements(session, around, report).await;
     roles(session, around, report).await;
-    hashes(session, around, report).await;
 }
 
 fn add(report: &mut Report, mut setting: Setting, fine: bool) {
     if fine {
         setting.compared = Compared::Fine;
+        setting.lines.clear();
     }
     report.settings.push(setting);
 }
@@ -33,9 +33,24 @@ fn slots(around: &Surroundings<'_>, budget: i64, report: &mut Report) {
     let reserves = around.row("reserved_connections").is_some();
     let reserved = if reserves { server.reserved.max(2) } else { 0 };
     let needed = budget + server.superuser_reserved.max(3) + reserved;
-    let why = "the fleet's budget and the reserved slots: beyond it environments take turns, which is slower";
+    let why = "the fleet's budget and the reserved slots";
     let setting = around.setting("max_connections", &needed.to_string(), Level::Warn, why);
     add(report, setting, server.max >= needed);
+    if server.is_application() && (0..budget).contains(&server.role_limit) {
+        report.find(
+            Level::Warn,
+            "role-budget",
+            format!(
+                "role {} may open {} connections, and the fleet's budget is {budget}",
+                server.role, server.role_limit
+            ),
+            "What goes beyond is refused, while the server still has slots.",
+            vec![format!(
+                "ALTER ROLE {} CONNECTION LIMIT {budget};",
+                quoted(&server.role)
+            )],
+        );
+    }
     if server.provider != Provider::SelfManaged {
         return;
     }
@@ -43,8 +58,7 @@ fn slots(around: &Surroundings<'_>, budget: i64, report: &mut Report) {
     let setting = around.setting("superuser_reserved_connections", "3", Level::Warn, why);
     add(report, setting, server.superuser_reserved >= 3);
     if reserves {
-        let why =
-            "monitoring gets in when the fleet has taken the rest (GRANT pg_use_reserved_connections to its role)";
+        let why = "for GRANT pg_use_reserved_connections to monitoring";
         let setting = around.setting("reserved_connections", "2", Level::Advice, why);
         add(report, setting, server.reserved >= 2);
     }
@@ -183,8 +197,7 @@ struct Owner {
 async fn roles(session: &mut Session, around: &Surroundings<'_>, report: &mut Report) {
     let server = around.server;
     let role = quoted(&server.role);
-    // A superuser, or who may watch the others, is not whom the functions log in as.
-    if !server.superuser && !server.sees_activity {
+    if server.is_application() {
         let why = "the application role's statements end, behind a pooler too";
         let mut setting = around.setting("statement_timeout", "30s", Level::Advice, why);
         setting.lines = vec![format!("ALTER ROLE {role} SET statement_timeout = '30s';")];
@@ -219,42 +232,5 @@ async fn roles(session: &mut Session, around: &Surroundings<'_>, report: &mut Re
             restart: false,
         };
         report.settings.push(setting);
-    }
-}
-
-#[derive(Deserialize)]
-struct Hashed {
-    role: String,
-}
-
-/// Roles whose password is kept as an md5 hash, which `password_encryption` changes only when it is set anew.
-async fn hashes(session: &mut Session, around: &Surroundings<'_>, report: &mut Report) {
-    let found = session
-        .rows::<Hashed>("SELECT rolname AS role FROM pg_authid WHERE rolpassword LIKE 'md5%' ORDER BY 1")
-        .await;
-    match found {
-        Ok(roles) if roles.is_empty() => {}
-        Ok(roles) => {
-            let names: Vec<&str> = roles.iter().map(|hashed| hashed.role.as_str()).collect();
-            report.find(
-                Level::Warn,
-                "md5-passwords",
-                format!("passwords kept as md5 hashes: {}", names.join(", ")),
-                "They are guessed, and the hash alone lets in. Set each anew, with password_encryption = scram-sha-256.",
-                names.iter().map(|name| format!("\\password {}   -- in psql", quoted(name))).collect(),
-            );
-        }
-        // Only superusers may see them, and nothing but that view would tell.
-        Err(Blind::Hidden | Blind::Absent | Blind::Late | Blind::Lost | Blind::Failed(_)) => {
-            let text = format!(
-                "password hashes are not visible to role {}: a superuser sees them",
-                around.server.role
-            );
-            report.note(
-                "passwordHashes",
-                text,
-                serde_json::json!({ "notVisible": "a superuser" }),
-            );
-        }
     }
 }

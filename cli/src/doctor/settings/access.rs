@@ -1,0 +1,100 @@
+//! Who may come in, and how they prove who they are: pg_hba.conf and the stored passwords. A superuser sees them.
+
+use serde::Deserialize;
+
+use crate::doctor::cause::quoted;
+use crate::doctor::report::{Level, Report};
+use crate::doctor::session::Session;
+
+pub(super) async fn examine(session: &mut Session, report: &mut Report) {
+    doors(session, report).await;
+    hashes(session, report).await;
+}
+
+#[derive(Deserialize)]
+struct Door {
+    line: i64,
+    how: String,
+}
+
+/// Lines of pg_hba.conf that let others than this machine's in without a proof, or over an open line.
+async fn doors(session: &mut Session, report: &mut Report) {
+    let found = session
+        .rows::<Door>(
+            "SELECT line_number AS line, CASE WHEN error IS NOT NULL THEN 'error' \
+             WHEN auth_method IN ('trust', 'password') THEN auth_method ELSE 'plaintext' END AS how \
+             FROM pg_hba_file_rules WHERE error IS NOT NULL OR (type LIKE 'host%' AND auth_method <> 'reject' \
+             AND coalesce(address, '') NOT IN ('127.0.0.1', '::1', 'localhost', 'samehost') \
+             AND (auth_method IN ('trust', 'password') OR type IN ('host', 'hostnossl'))) ORDER BY 1",
+        )
+        .await;
+    // Whoever may not see the file is told so with the password hashes.
+    let Ok(doors) = found else { return };
+    for (how, level, what, why) in [
+        (
+            "error",
+            Level::Warn,
+            "are not understood",
+            "The server keeps the last version it understood, and does not start with this one.",
+        ),
+        (
+            "trust",
+            Level::Warn,
+            "let others in without a password",
+            "Whoever reaches the port is whoever they say they are.",
+        ),
+        (
+            "password",
+            Level::Warn,
+            "ask for the password itself",
+            "It crosses the network, and the server sees it. scram-sha-256 does without.",
+        ),
+        (
+            "plaintext",
+            Level::Advice,
+            "let others in without TLS",
+            "hostssl instead of host: then nobody can by mistake.",
+        ),
+    ] {
+        let lines: Vec<String> = doors
+            .iter()
+            .filter(|door| door.how == how)
+            .map(|door| door.line.to_string())
+            .collect();
+        if !lines.is_empty() {
+            report.find(
+                level,
+                "pg-hba",
+                format!("lines of pg_hba.conf that {what}: {}", lines.join(", ")),
+                why,
+                vec!["SHOW hba_file;   -- make it hostssl … scram-sha-256, then: SELECT pg_reload_conf();".to_owned()],
+            );
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Hashed {
+    role: String,
+}
+
+/// Roles whose password is kept as an md5 hash, which `password_encryption` changes only when it is set anew.
+async fn hashes(session: &mut Session, report: &mut Report) {
+    let found = session
+        .rows::<Hashed>("SELECT rolname AS role FROM pg_authid WHERE rolpassword LIKE 'md5%' ORDER BY 1")
+        .await;
+    match found {
+        Ok(roles) if roles.is_empty() => {}
+        Ok(roles) => {
+            let names: Vec<&str> = roles.iter().map(|hashed| hashed.role.as_str()).collect();
+            report.find(
+                Level::Warn,
+                "md5-passwords",
+                format!("passwords kept as md5 hashes: {}", names.join(", ")),
+                "They are guessed, and the hash alone lets in. Set each anew, with password_encryption = scram-sha-256.",
+                names.iter().map(|name| format!("\\password {}   -- in psql", quoted(name))).collect(),
+            );
+        }
+        Err(blind) => report.blind("passwordHashes", &blind, "they and pg_hba.conf take a superuser"),
+    }
+}
