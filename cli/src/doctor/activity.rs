@@ -233,13 +233,12 @@ struct Waiting {
     pid: i64,
     blockers: Vec<i64>,
     waited: Option<f64>,
-    name: Option<String>,
 }
 
 async fn locks(session: &mut Session, server: &Server, report: &mut Report) {
     let waiting = session
         .rows::<Waiting>(
-            "SELECT w.pid, pg_blocking_pids(w.pid) AS blockers, nullif(a.application_name, '') AS name, \
+            "SELECT w.pid, pg_blocking_pids(w.pid) AS blockers, \
              extract(epoch FROM clock_timestamp() - a.query_start)::float8 AS waited \
              FROM (SELECT DISTINCT pid FROM pg_locks WHERE NOT granted) w \
              LEFT JOIN pg_stat_activity a USING (pid) ORDER BY waited DESC NULLS LAST LIMIT 50",
@@ -249,42 +248,68 @@ async fn locks(session: &mut Session, server: &Server, report: &mut Report) {
         Ok(waiting) => waiting,
         Err(blind) => return report.blind("locks", &blind, &server.grant()),
     };
-    let waiters: Vec<i64> = waiting.iter().map(|waiter| waiter.pid).collect();
-    let mut roots: Vec<i64> = waiting
+    if waiting.is_empty() {
+        return report.note("locks", "nobody waits", json!({ "waiting": 0, "blockers": {} }));
+    }
+    let holders = holders(session, &waiting).await;
+    let names: Vec<String> = holders
         .iter()
-        .flat_map(|waiter| waiter.blockers.iter().copied())
-        .filter(|pid| !waiters.contains(pid))
+        .map(|(pid, name)| format!("{name} (pid {pid})"))
         .collect();
-    roots.sort_unstable();
-    roots.dedup();
-    let text = if waiting.is_empty() {
-        "nobody waits".to_owned()
-    } else {
-        let roots: Vec<String> = roots.iter().map(ToString::to_string).collect();
-        format!(
-            "{} sessions wait, in the end for pid {}",
-            waiting.len(),
-            roots.join(", ")
-        )
-    };
-    report.note("locks", text, json!({ "waiting": waiting.len(), "blockers": roots }));
-    let longest = waiting
-        .iter()
-        .find(|waiter| waiter.waited.is_some_and(|waited| waited > LONG_WAIT_SECONDS));
-    if let Some(longest) = longest {
+    let names = names.join(", ");
+    let text = format!("{} sessions wait, in the end for {names}", waiting.len());
+    let blockers: BTreeMap<&str, i64> = holders.iter().map(|(pid, name)| (name.as_str(), *pid)).collect();
+    report.note("locks", text, json!({ "waiting": waiting.len(), "blockers": blockers }));
+    let longest = waiting.iter().find_map(|waiter| waiter.waited).unwrap_or_default();
+    if longest > LONG_WAIT_SECONDS {
         report.find(
             Level::Warn,
             "lock-wait",
             format!(
-                "{} has waited {} for a lock",
-                longest.name.as_deref().unwrap_or("a session"),
-                span(longest.waited.unwrap_or_default())
+                "{} sessions wait for a lock of {names}, the longest for {}",
+                waiting.len(),
+                span(longest)
             ),
-            "Whoever holds it is in a long transaction, or a migration waits in front of everybody else.",
-            roots
+            "Its transaction is long or forgotten, or a migration waits in front of everybody else.",
+            holders
                 .iter()
-                .map(|pid| format!("SELECT pg_terminate_backend({pid});"))
+                .map(|(pid, _)| format!("SELECT pg_terminate_backend({pid});"))
                 .collect(),
         );
     }
+}
+
+#[derive(Deserialize)]
+struct Holder {
+    pid: i64,
+    name: Option<String>,
+}
+
+/// Those whom the others wait for and who wait for nobody, by their application's names.
+async fn holders(session: &mut Session, waiting: &[Waiting]) -> Vec<(i64, String)> {
+    let waits = |pid: &i64| waiting.iter().any(|waiter| waiter.pid == *pid);
+    let mut pids: Vec<i64> = waiting
+        .iter()
+        .flat_map(|waiter| waiter.blockers.iter().copied())
+        .collect();
+    pids.retain(|pid| !waits(pid));
+    pids.sort_unstable();
+    pids.dedup();
+    let list: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    let named = session
+        .rows::<Holder>(&format!(
+            "SELECT pid, nullif(application_name, '') AS name FROM pg_stat_activity WHERE pid = ANY ('{{{}}}')",
+            list.join(",")
+        ))
+        .await
+        .unwrap_or_default();
+    let name = |pid| {
+        named
+            .iter()
+            .find(|holder| holder.pid == pid)
+            .and_then(|holder| holder.name.clone())
+    };
+    pids.into_iter()
+        .map(|pid| (pid, name(pid).unwrap_or_else(|| "a session".to_owned())))
+        .collect()
 }

@@ -2,7 +2,8 @@
 //!
 //! First the way there, step by step; then what the server is doing, how it is set up, and the schema. The first line
 //! is the verdict with its cause, the exit code says the same: 0 healthy, 1 warnings, 2 failing, 3 cannot connect.
-//! May not: write anything to the database, print a password or a parameter's value, or take longer than [`WHOLE`].
+//! May not: write anything to the database, take longer than [`WHOLE`], or print a password or a parameter's value (the
+//! word of sslmode is no secret).
 //! Relies on `shared` for the meaning of DATABASE_URL, of failures, and for a function's own way to connect.
 
 mod activity;

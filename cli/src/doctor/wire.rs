@@ -86,12 +86,16 @@ pub(super) async fn secure(
         PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer | PgSslMode::Require => Ok(()),
     };
     let detail = format!(
-        "{}, issued by {}, until {} ({} days); verify-full: {}",
+        "{}; verify-full {}; until {} ({} days); issued by {}",
         found.protocol,
-        found.issuer,
+        found
+            .full
+            .clone()
+            .err()
+            .map_or_else(|| "passes".to_owned(), |problem| format!("fails: {problem}")),
         found.expires,
         found.days_left,
-        found.full.clone().err().unwrap_or_else(|| "passes".to_owned())
+        found.issuer,
     );
     if let Err(problem) = asked {
         return Err(begun.fail(report, detail, cause::tls(place, &problem)));
