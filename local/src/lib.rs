@@ -4,4 +4,5 @@ pub mod gateway;
 pub mod lambda;
 pub mod postgres;
 pub mod proxy;
+pub mod secrets;
 pub mod template;

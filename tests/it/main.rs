@@ -27,6 +27,7 @@ mod people;
 
 mod bad_input;
 mod changes;
+mod credentials;
 mod health;
 mod idempotency;
 mod init;

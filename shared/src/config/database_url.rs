@@ -16,8 +16,12 @@
 //! | `application_name` | 1–63 printable ASCII characters | function and version | the name in `pg_stat_activity` | – | – |
 //! | `host` | a directory | – | the Unix socket's directory, instead of HOST | – | – |
 //! | `sslmode` | `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full` | `prefer` | as libpq, but the driver cannot try plaintext first, so `allow` is `prefer`; a Unix socket never uses TLS | – | below `verify-full` anyone in between can pose as the server |
-//! | `sslrootcert` | a PEM file | the public roots | an authority trusted besides the public ones; as in libpq it makes `require` check the certificate | – | – |
+//! | `sslrootcert` | a PEM file | the roots of Amazon RDS | what is trusted besides the public authorities; as in libpq it makes `require` check the certificate | – | – |
 //! | `sslcert`, `sslkey` | PEM files | – | the client's certificate and key | – | – |
+//!
+//! With `DATABASE_SECRET_ARN` the URL has no user and no password, and may leave out host and database, which the secret
+//! then gives: `postgres://HOST/DATABASE?…`, or `postgres:///?…` for parameters alone. With `DATABASE_IAM_AUTH=true` it has
+//! a user and no password, and `sslmode` must be `require` or stricter.
 //!
 //! Every other name is an error that says which name was meant or what to do instead, as are a name given twice, a
 //! malformed value, and combinations that cannot both be honoured.
@@ -25,8 +29,10 @@
 //! May not: read the environment, or show a value of any parameter or the password in an error or in `Debug`.
 //! The driver's own parser is never used: it ignores what it does not know and logs its value.
 
+mod authorities;
 mod location;
 mod parameters;
+pub(super) mod secret;
 
 use std::fmt;
 use std::path::Path;
@@ -34,7 +40,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use super::ConfigError;
+use super::{ConfigError, Login};
 use location::Location;
 use parameters::Parameters;
 
@@ -43,14 +49,31 @@ use parameters::Parameters;
 pub struct DatabaseUrl {
     location: Location,
     parameters: Parameters,
+    login: Login,
 }
 
 impl DatabaseUrl {
-    /// Parses a connection string.
+    /// Parses a connection string whose user and password connections log in with.
     ///
     /// # Errors
     /// The first rule that is broken, with the parameter's name, never its value.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        Self::parse_for(text, Login::Url)
+    }
+
+    /// As [`DatabaseUrl::parse`], for connections that log in another way.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn parse_for(text: &str, login: Login) -> Result<Self, ConfigError> {
+        Self::read(text, login, Parameters::parse)
+    }
+
+    fn read(
+        text: &str,
+        login: Login,
+        parameters: impl Fn(&str) -> Result<Parameters, ConfigError>,
+    ) -> Result<Self, ConfigError> {
         let text = text.trim();
         if text.contains(char::is_control) {
             return Err(ConfigError::url(
@@ -71,17 +94,70 @@ impl DatabaseUrl {
             ));
         }
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
-        let mut location = Location::parse(authority, path)?;
-        let parameters = Parameters::parse(query)?;
+        let mut location = Location::parse(authority, path, &login)?;
+        let parameters = parameters(query)?;
         if let Some(directory) = &parameters.socket_directory {
             location.host.clone_from(directory);
         }
-        if location.host.is_empty() {
+        if location.host.is_empty() && !matches!(login, Login::Secret(_)) {
             return Err(ConfigError::url(
                 "names no host; write it between the @ and the database",
             ));
         }
-        Ok(Self { location, parameters })
+        let url = Self {
+            location,
+            parameters,
+            login,
+        };
+        if matches!(url.login, Login::Iam { .. }) && !url.insists_on_tls() {
+            return Err(ConfigError::parameter_of_url(
+                "sslmode",
+                "must be require or stricter with DATABASE_IAM_AUTH=true, because the token is sent as it is: use \
+                 verify-full",
+            ));
+        }
+        Ok(url)
+    }
+
+    /// How connections log in.
+    #[must_use]
+    pub fn login(&self) -> &Login {
+        &self.login
+    }
+
+    /// This URL with a token for its password.
+    #[must_use]
+    pub fn with_token(&self, token: String) -> Self {
+        let mut url = self.clone();
+        url.location.password = Some(token);
+        url.login = Login::Url;
+        url
+    }
+
+    /// Host, port and database for the operator's log line; never a parameter's value. What only the secret knows is
+    /// said to be there.
+    #[must_use]
+    pub fn target(&self) -> String {
+        let Location { host, database, .. } = &self.location;
+        match (host.as_str(), database.as_str()) {
+            ("", "") => "the database that the secret names".to_owned(),
+            ("", database) => format!("{database} on the host that the secret names"),
+            (_, "") => format!("{}, the database that the secret names", self.endpoint()),
+            (_, database) => format!("{}/{database}", self.endpoint()),
+        }
+    }
+
+    /// The host's name and the port, as a token is signed for them.
+    #[must_use]
+    pub fn address(&self) -> (&str, u16) {
+        (&self.location.host, self.location.port)
+    }
+
+    fn insists_on_tls(&self) -> bool {
+        match self.parameters.ssl_mode {
+            PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull => !self.is_socket(),
+            PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => false,
+        }
     }
 
     /// Host and port for the operator's log line; never a parameter's value.
@@ -190,9 +266,10 @@ impl DatabaseUrl {
             } else {
                 parameters.ssl_mode
             });
+        // The driver adds these to the public authorities, and reads them only where it checks the certificate.
         options = match &parameters.ssl_root_cert {
             Some(path) => options.ssl_root_cert(path),
-            None => options.ssl_root_cert_from_pem(Vec::new()),
+            None => options.ssl_root_cert_from_pem(authorities::RDS_ROOTS.into()),
         };
         if let Some((certificate, key)) = &parameters.ssl_client {
             options = options.ssl_client_cert(certificate).ssl_client_key(key);

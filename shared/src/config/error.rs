@@ -3,9 +3,9 @@
 //! May not: hold or print a value. Values are secrets as often as not, and a value that is wrong here may be
 //! right somewhere else.
 
-use super::DATABASE_URL;
+use super::{DATABASE_SECRET_ARN, DATABASE_URL};
 
-/// A variable, or one parameter of `DATABASE_URL`, that cannot be used.
+/// A variable, one parameter of `DATABASE_URL`, or what a variable leads to, that cannot be used.
 ///
 /// `Display` is one line: the variable, the parameter, and the rule that was broken with what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +35,19 @@ impl ConfigError {
         Self {
             parameter: Some(name.to_owned()),
             ..Self::url(problem)
+        }
+    }
+
+    /// A problem of a connection string that is not `DATABASE_URL`'s but stands in the secret.
+    pub(super) fn of_secret(self) -> Self {
+        let problem = match self.parameter {
+            Some(_) => self.problem,
+            None => format!("the secret's connection string {}", self.problem),
+        };
+        Self {
+            variable: DATABASE_SECRET_ARN,
+            problem,
+            ..self
         }
     }
 

@@ -2,12 +2,29 @@
 //!
 //! | variable | unit | default | set too high | set too low |
 //! |---|---|---|---|---|
-//! | `DATABASE_URL` | `postgres://USER:PASSWORD@HOST:PORT/DATABASE?…`; its parameters are listed in [`database_url`] | required | – | – |
+//! | `DATABASE_URL` | `postgres://USER:PASSWORD@HOST:PORT/DATABASE?…`; its parameters are listed in [`database_url`] | required, unless the secret says all of it | – | – |
+//! | `DATABASE_SECRET_ARN` | the whole ARN of a secret of Secrets Manager, see below | none | – | – |
+//! | `DATABASE_IAM_AUTH` | `true`, `false`: log in to RDS with a token instead of a password, see below | `false` | – | – |
 //! | `MAX_RETRY_ATTEMPTS` | attempts in all at one read or transaction, 1–100 (1 = never retry) | 5 | work that cannot succeed is tried until the deadline, and a struggling database gets that load again | one lost connection or serialization failure reaches a client |
 //! | `RETRY_DELAY_MS` | milliseconds, 1–10,000: the base of the back-off (full jitter, doubling, capped) | 50 | the deadline passes while waiting | a fleet retries in step and keeps the database down |
 //! | `WEBHOOK_SECRET` | `whsec_` and base64, or base64 alone | none; only `meetings-webhook` needs it | – | a short secret can be guessed, and with it a webhook forged |
 //! | `APPLICATION_ROLE`, `MONITORING_ROLE` | lower-case names of roles; only `migrations-run` reads them, and makes them | none | – | – |
 //! | `LOG_LEVEL` | `trace`, `debug`, `info`, `warn`, `error` | `AWS_LAMBDA_LOG_LEVEL`, else `info` | (`trace`) logs cost more than the function | (`error`) retries and slow connects go unseen |
+//!
+//! With `DATABASE_SECRET_ARN` the secret says who logs in. It is JSON as RDS writes it (`username`, `password`, and `host`,
+//! `port`, `dbname` where it has them; a master secret that RDS manages has not), or a connection string, as it is or in
+//! JSON under `DATABASE_URL` or `url`. `DATABASE_URL`, without user and password, then says where and how: its host and
+//! database win over the secret's, and it is the one place for parameters. It may leave out either, as
+//! `postgres:///?connection_limit=2` does. Without it `sslmode` is `verify-full`, and a connection string in the secret
+//! may have the parameters `sslmode`, `sslrootcert`, `sslcert`, `sslkey` and `host`; the others decide how the pool is
+//! made, which is before the secret is read.
+//!
+//! With `DATABASE_IAM_AUTH=true` `DATABASE_URL` has a user and no password, and `sslmode` must be `require` or stricter.
+//!
+//! These two need an execution role. `AWS_REGION`, `AWS_ENDPOINT_URL_SECRETS_MANAGER` and `AWS_ENDPOINT_URL` are read
+//! here for them. The role's credentials are the one thing that is not read here: `aws-config` takes them from
+//! `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, or with SnapStart from where
+//! `AWS_CONTAINER_CREDENTIALS_FULL_URI` points, anew each time, because Lambda renews them.
 //!
 //! Lambda sets these; outside Lambda their defaults hold:
 //!
@@ -29,6 +46,7 @@
 
 pub mod database_url;
 mod error;
+mod login;
 
 use std::fmt;
 use std::time::Duration;
@@ -40,6 +58,7 @@ use tracing::Level;
 
 pub use database_url::DatabaseUrl;
 pub use error::ConfigError;
+pub use login::{Login, SecretSource};
 
 const DATABASE_URL: &str = "DATABASE_URL";
 const DATABASE_SECRET_ARN: &str = "DATABASE_SECRET_ARN";
@@ -50,6 +69,9 @@ const WEBHOOK_SECRET: &str = "WEBHOOK_SECRET";
 const APPLICATION_ROLE: &str = "APPLICATION_ROLE";
 const MONITORING_ROLE: &str = "MONITORING_ROLE";
 const LOG_LEVEL: &str = "LOG_LEVEL";
+const AWS_REGION: &str = "AWS_REGION";
+const AWS_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
+const AWS_ENDPOINT_URL_SECRETS_MANAGER: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
 const AWS_LAMBDA_LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
 const AWS_LAMBDA_FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 const AWS_LAMBDA_FUNCTION_VERSION: &str = "AWS_LAMBDA_FUNCTION_VERSION";
@@ -68,6 +90,8 @@ pub const VARIABLES: &[&str] = &[
     APPLICATION_ROLE,
     MONITORING_ROLE,
     LOG_LEVEL,
+    AWS_ENDPOINT_URL,
+    AWS_ENDPOINT_URL_SECRETS_MANAGER,
 ];
 
 /// What the driver reads from the environment and its builder cannot unset.
@@ -94,7 +118,7 @@ pub struct Config {
 /// Everything `db` needs.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
-    /// Where the database is and how its connections are set up.
+    /// Where the database is, how its connections are set up and how they log in.
     pub url: DatabaseUrl,
     /// How failed work is tried again.
     pub retry: RetryConfig,
@@ -204,11 +228,18 @@ fn database(
             "must not be set: the database driver would take it; unset it and use DATABASE_URL's parameters",
         ));
     }
-    let url = value(DATABASE_URL).ok_or_else(|| {
-        ConfigError::url("is not set; set it to postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full")
-    })?;
+    let login = Login::read(&value)?;
+    let url = match (value(DATABASE_URL), &login) {
+        (Some(url), _) => url,
+        (None, Login::Secret(_)) => database_url::secret::ALONE.to_owned(),
+        (None, Login::Url | Login::Iam { .. }) => {
+            return Err(ConfigError::url(
+                "is not set; set it to postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full",
+            ));
+        }
+    };
     Ok(DatabaseConfig {
-        url: DatabaseUrl::parse(&url)?,
+        url: DatabaseUrl::parse_for(&url, login)?,
         retry: RetryConfig {
             max_attempts: number(MAX_RETRY_ATTEMPTS, value(MAX_RETRY_ATTEMPTS), 5, 100)?,
             base_delay: Duration::from_millis(number(RETRY_DELAY_MS, value(RETRY_DELAY_MS), 50, 10_000)?.into()),

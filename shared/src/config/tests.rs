@@ -63,6 +63,7 @@ fn a_malformed_variable_spoils_only_its_part_and_is_named_without_its_value() {
 
 /// What Lambda sets, and no function's configuration can set.
 const SET_BY_LAMBDA: &[&str] = &[
+    AWS_REGION,
     AWS_LAMBDA_LOG_LEVEL,
     AWS_LAMBDA_FUNCTION_NAME,
     AWS_LAMBDA_FUNCTION_VERSION,
@@ -157,4 +158,96 @@ fn a_long_function_name_does_not_push_the_version_out_of_pg_stat_activity() {
     ])
     .lambda;
     assert_eq!(lambda.application_name(), format!("{}:123", "f".repeat(59)));
+}
+
+const ARN: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:seer-AbCdEf";
+
+#[test]
+fn a_secret_needs_no_url_and_its_region_is_in_its_name() {
+    let database = config(&[("DATABASE_SECRET_ARN", ARN), ("AWS_REGION", "us-east-1")])
+        .database
+        .unwrap();
+    let Login::Secret(source) = database.url.login() else {
+        panic!("{:?}", database.url.login());
+    };
+    assert_eq!((source.region.as_str(), source.alone), ("eu-west-1", true));
+    assert_eq!(source.endpoint, None);
+
+    let database = config(&[
+        ("DATABASE_SECRET_ARN", ARN),
+        ("DATABASE_URL", "postgres://db.example/seer?connection_limit=3"),
+        ("AWS_ENDPOINT_URL", "http://one"),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://two"),
+    ]);
+    let url = database.database.unwrap().url;
+    assert_eq!(url.connection_limit(), Some(3));
+    assert_eq!(url.target(), "db.example:5432/seer");
+    let Login::Secret(source) = url.login() else {
+        panic!("{:?}", url.login());
+    };
+    assert_eq!((source.endpoint.as_deref(), source.alone), (Some("http://two"), false));
+}
+
+#[test]
+fn iam_needs_a_user_a_region_and_tls() {
+    let url = |text: &str| {
+        config(&[
+            ("DATABASE_IAM_AUTH", "true"),
+            ("AWS_REGION", "eu-west-1"),
+            ("DATABASE_URL", text),
+        ])
+        .database
+        .map(|database| database.url)
+    };
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let url = url(&format!("postgres://seer@db.example/seer?sslmode={mode}")).unwrap();
+        assert_eq!(url.address(), ("db.example", 5432));
+        let region = "eu-west-1".to_owned();
+        assert_eq!(url.login(), &Login::Iam { region });
+    }
+    for (text, parameter) in [
+        ("postgres://seer@db.example/seer", Some("sslmode")),
+        ("postgres://seer@db.example/seer?sslmode=prefer", Some("sslmode")),
+        ("postgres://seer@/seer?host=/tmp&sslmode=require", Some("sslmode")),
+        ("postgres://seer:zebra@db.example/seer?sslmode=verify-full", None),
+        ("postgres://db.example/seer?sslmode=verify-full", None),
+    ] {
+        let error = url(text).unwrap_err();
+        assert_eq!(
+            (error.variable(), error.parameter()),
+            ("DATABASE_URL", parameter),
+            "{text}"
+        );
+        assert!(!error.to_string().contains("zebra"));
+    }
+}
+
+#[test]
+fn ways_to_log_in_that_cannot_be_meant_are_refused_by_name() {
+    let full = (
+        "DATABASE_URL",
+        "postgres://seer:zebra@db.example/seer?sslmode=verify-full",
+    );
+    for (variables, named) in [
+        (vec![("DATABASE_SECRET_ARN", "seer/zebra")], "DATABASE_SECRET_ARN"),
+        (
+            vec![("DATABASE_SECRET_ARN", "arn:aws:secretsmanager:eu-west-1:1:secret:")],
+            "DATABASE_SECRET_ARN",
+        ),
+        (vec![("DATABASE_SECRET_ARN", ARN), full], "DATABASE_URL"),
+        (
+            vec![("DATABASE_SECRET_ARN", ARN), ("DATABASE_IAM_AUTH", "true")],
+            "DATABASE_IAM_AUTH",
+        ),
+        (vec![("DATABASE_IAM_AUTH", "yes"), full], "DATABASE_IAM_AUTH"),
+        (vec![("DATABASE_IAM_AUTH", "true"), full], "AWS_REGION"),
+        (
+            vec![("DATABASE_IAM_AUTH", "true"), ("AWS_REGION", "eu-west-1")],
+            "DATABASE_URL",
+        ),
+    ] {
+        let error = config(&variables).database.unwrap_err();
+        assert_eq!(error.variable(), named, "{variables:?}: {error}");
+        assert!(!error.to_string().contains("zebra"), "{error}");
+    }
 }

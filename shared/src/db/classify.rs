@@ -90,10 +90,12 @@ pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
             | Kind::Saturated
             | Kind::Starting
             | Kind::ReadOnly
-            | Kind::Lost => Verdict::Reconnect,
+            | Kind::Lost
+            | Kind::SecretUnreachable => Verdict::Reconnect,
             // Once, because a rotated password is right the second time it is fetched.
             Kind::Auth => Verdict::ReconnectOnce,
             Kind::Tls
+            | Kind::NoCredential
             | Kind::NoDatabase
             | Kind::Pooler
             | Kind::Config
@@ -116,7 +118,14 @@ pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
             }
             Kind::ReadOnly | Kind::Saturated | Kind::Starting => Verdict::Reconnect,
             Kind::StalePlan => Verdict::ReconnectOnce,
-            Kind::Auth | Kind::NoDatabase | Kind::Config | Kind::CommitUnknown | Kind::Query => Verdict::Permanent,
+            // The last two are of connecting only.
+            Kind::Auth
+            | Kind::NoDatabase
+            | Kind::Config
+            | Kind::CommitUnknown
+            | Kind::Query
+            | Kind::SecretUnreachable
+            | Kind::NoCredential => Verdict::Permanent,
         },
         Phase::Commit => match kind {
             Kind::Conflict | Kind::LockTimeout => Verdict::Transient,
@@ -124,9 +133,14 @@ pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
             Kind::Lost | Kind::Pooler | Kind::Timeout | Kind::Refused | Kind::Unresolvable | Kind::Tls => {
                 Verdict::Ambiguous
             }
-            Kind::StalePlan | Kind::Auth | Kind::NoDatabase | Kind::Config | Kind::CommitUnknown | Kind::Query => {
-                Verdict::Permanent
-            }
+            Kind::StalePlan
+            | Kind::Auth
+            | Kind::NoDatabase
+            | Kind::Config
+            | Kind::CommitUnknown
+            | Kind::Query
+            | Kind::SecretUnreachable
+            | Kind::NoCredential => Verdict::Permanent,
         },
     }
 }

@@ -3,6 +3,7 @@
 //! Relies on `socket` for the options sqlx does not set, on `retry` for the waits and on `classify` for what is worth
 //! another attempt. The last real cause is always kept. A dropped future closes its socket; nothing runs on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgRow};
@@ -11,6 +12,7 @@ use tokio::time::timeout;
 
 use super::classify::{Verdict, kind_of, verdict};
 use super::clock::Moment;
+use super::credentials::Credentials;
 use super::deadline::Deadline;
 use super::error::{Error, Kind, Phase};
 use super::retry::{Effort, Policy};
@@ -38,7 +40,8 @@ const FACTS: &str = "SELECT pg_is_in_recovery() OR current_setting('transaction_
 /// Where and how to connect; made once from the configuration.
 #[derive(Clone, Debug)]
 pub struct Target {
-    options: PgConnectOptions,
+    credentials: Arc<Credentials>,
+    application_name: String,
     attempt: Option<Duration>,
     /// `host:port/database`, for messages; free of secrets.
     pub name: String,
@@ -46,8 +49,6 @@ pub struct Target {
     pub pooled: bool,
     /// Whether prepared statements may not be kept.
     unnamed: bool,
-    /// Whether it is reached over a Unix socket.
-    socket: bool,
     /// SQL that gives an explicit transaction what session options would have given it; behind a pooler only.
     pub local_settings: String,
     /// The longest any statement may run.
@@ -57,45 +58,48 @@ pub struct Target {
 impl Target {
     /// From the connection string; `application_name` is the function and its version.
     pub fn new(url: &DatabaseUrl, application_name: &str) -> Self {
-        let statement_timeout = url.socket_timeout().unwrap_or(STATEMENT);
-        let options = url.connect_options(application_name);
-        let idle_in_transaction = IDLE_IN_TRANSACTION.as_millis();
         let mut local_settings = String::new();
-        let options = if url.is_pooled() {
-            // PgBouncer and RDS Proxy refuse the `options` startup parameter.
+        if url.is_pooled() {
+            let idle_in_transaction = IDLE_IN_TRANSACTION.as_millis();
             local_settings = format!("SET LOCAL idle_in_transaction_session_timeout = {idle_in_transaction};");
             if let Some(search_path) = url.search_path() {
                 local_settings.push_str(&format!("SET LOCAL search_path = {search_path};"));
             }
-            options
-        } else {
-            options.options([
-                ("statement_timeout", statement_timeout.as_millis().to_string()),
-                ("idle_in_transaction_session_timeout", idle_in_transaction.to_string()),
-                ("idle_session_timeout", IDLE_SESSION.as_millis().to_string()),
-            ])
-        };
+        }
         Self {
-            options,
+            credentials: Arc::new(Credentials::new(url)),
+            application_name: application_name.to_owned(),
             attempt: url.connect_timeout(),
-            name: format!("{}/{}", url.endpoint(), url.database()),
+            name: url.target(),
             pooled: url.is_pooled(),
             unnamed: url.statement_cache_size() == 0,
-            socket: url.is_socket(),
             local_settings,
-            statement_timeout,
+            statement_timeout: url.socket_timeout().unwrap_or(STATEMENT),
         }
     }
-}
 
-impl Target {
+    /// For one connect, with a URL that is complete.
+    fn options(&self, url: &DatabaseUrl) -> PgConnectOptions {
+        let options = url.connect_options(&self.application_name);
+        if self.pooled {
+            // PgBouncer and RDS Proxy refuse the `options` startup parameter.
+            return options;
+        }
+        let milliseconds = |duration: Duration| duration.as_millis().to_string();
+        options.options([
+            ("statement_timeout", milliseconds(self.statement_timeout)),
+            ("idle_in_transaction_session_timeout", milliseconds(IDLE_IN_TRANSACTION)),
+            ("idle_session_timeout", milliseconds(IDLE_SESSION)),
+        ])
+    }
+
     /// Sorts a failure to connect; some mean more to who knows where it was going.
-    fn kind_of(&self, cause: &sqlx::Error) -> Kind {
+    fn kind_of(&self, cause: &sqlx::Error, url: &DatabaseUrl) -> Kind {
         let kind = kind_of(cause);
         let missing = matches!(cause, sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::NotFound);
         if missing {
             // No socket where the server's would be, or else no file where a certificate should be.
-            return if self.socket { Kind::Refused } else { Kind::Tls };
+            return if url.is_socket() { Kind::Refused } else { Kind::Tls };
         }
         let refused =
             |error: &dyn sqlx::error::DatabaseError| error.message().contains("unsupported startup parameter");
@@ -173,27 +177,51 @@ pub enum Purpose {
     Write,
 }
 
-/// One attempt: DNS, TCP, TLS, authentication and the facts, all within one bound.
+/// One attempt: the credential, DNS, TCP, TLS, authentication and the facts, all within one bound.
 pub async fn attempt(target: &Target, purpose: Purpose, deadline: Deadline) -> Result<Live, Error> {
     let left = deadline.left();
     let bound = target.attempt.map_or(left, |attempt| attempt.min(left));
     let since = Moment::now();
-    let opened = timeout(bound, open(target)).await;
+    let opened = timeout(bound, log_in(target, Deadline::after(bound))).await;
     let failed = match opened {
         Ok(Ok(live)) if live.facts.read_only && purpose == Purpose::Write => {
             live.close().await;
             Error::bare(Kind::ReadOnly, Phase::Connect)
         }
         Ok(Ok(live)) => return Ok(live),
-        Ok(Err(cause)) => Error::new(target.kind_of(&cause), Phase::Connect, cause),
+        Ok(Err(failed)) => failed,
         Err(_) => Error::bare(Kind::Timeout, Phase::Connect),
     };
-    Err(failed.trying(&target.name).after(1, since.elapsed()))
+    let failed = if failed.tried.is_empty() {
+        failed.trying(&target.name)
+    } else {
+        failed
+    };
+    Err(failed.after(1, since.elapsed()))
 }
 
-async fn open(target: &Target) -> Result<Live, sqlx::Error> {
+/// Opens a connection with the credential at hand, and with each other that there is while the server refuses them.
+async fn log_in(target: &Target, deadline: Deadline) -> Result<Live, Error> {
+    let mut url = target.credentials.get(deadline).await?;
+    loop {
+        let failed = match open(target, &url).await {
+            Ok(live) => return Ok(live),
+            Err(cause) => Error::new(target.kind_of(&cause, &url), Phase::Connect, cause).trying(url.target()),
+        };
+        if failed.kind != Kind::Auth {
+            return Err(failed);
+        }
+        match target.credentials.instead_of(&url, deadline).await? {
+            Some(other) => url = other,
+            None => return Err(failed),
+        }
+    }
+}
+
+async fn open(target: &Target, url: &DatabaseUrl) -> Result<Live, sqlx::Error> {
+    let options = target.options(url);
     #[expect(clippy::disallowed_methods, reason = "this is the one door")]
-    let connect = PgConnection::connect_with(&target.options);
+    let connect = PgConnection::connect_with(&options);
     let mut connection = Tuned::new(connect).await?;
     let opened = Moment::now();
     let row = connection.fetch_one(sqlx::raw_sql(FACTS)).await?;

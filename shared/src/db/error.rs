@@ -19,6 +19,11 @@ pub enum Kind {
     Tls,
     /// The credential was refused (28P01, 28000).
     Auth,
+    /// Secrets Manager did not give the credential, and may in a moment: no answer, throttled, a failure of its own.
+    SecretUnreachable,
+    /// There is no credential to log in with: Secrets Manager refuses it, it cannot be understood, or the function has
+    /// no role to ask or sign with.
+    NoCredential,
     /// The database named in the URL does not exist (3D000).
     NoDatabase,
     /// A pooler stands in between that refuses the session's limits at the start-up.
@@ -54,6 +59,8 @@ impl Kind {
             Self::Timeout => "timeout",
             Self::Tls => "tls",
             Self::Auth => "auth",
+            Self::SecretUnreachable => "secret-unreachable",
+            Self::NoCredential => "no-credential",
             Self::NoDatabase => "no-database",
             Self::Pooler => "pooler",
             Self::Starting => "starting",
@@ -78,7 +85,18 @@ impl Kind {
                 "check the route to the server (security group, subnet), its load, and locks held by others"
             }
             Self::Tls => "check sslmode and sslrootcert in DATABASE_URL against the server's certificate",
-            Self::Auth => "check user and password in DATABASE_URL, and pg_hba.conf",
+            Self::Auth => {
+                "check user and password in DATABASE_URL or the secret, and pg_hba.conf; with DATABASE_IAM_AUTH that the \
+                 role may rds-db:connect as this user, and the user has rds_iam"
+            }
+            Self::SecretUnreachable => {
+                "check this function's route to Secrets Manager (in a VPC an interface endpoint or a NAT gateway), and \
+                 its quotas"
+            }
+            Self::NoCredential => {
+                "check DATABASE_SECRET_ARN, that the function's role may secretsmanager:GetSecretValue on it (and \
+                 kms:Decrypt with its key), and what the secret holds"
+            }
             Self::NoDatabase => "create the database, or correct its name in DATABASE_URL",
             Self::Pooler => "add pgbouncer=true to DATABASE_URL: PgBouncer or RDS Proxy stands in between",
             Self::Starting => "wait for the server's recovery; its log says how far it is",
@@ -123,6 +141,9 @@ impl Phase {
     }
 }
 
+/// What a library, or Secrets Manager, said of it; free of secrets.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// A failure of the database after everything the retry policy allows was tried.
 #[derive(Debug)]
 pub struct Error {
@@ -139,7 +160,7 @@ pub struct Error {
     /// Time spent on all of them.
     pub elapsed: Duration,
     /// The last real cause.
-    pub cause: Option<sqlx::Error>,
+    pub cause: Option<Cause>,
     /// What was being tried, free of secrets: `host:port/database`, or the variable that is wrong.
     pub tried: String,
 }
@@ -169,8 +190,9 @@ impl Error {
         }
     }
 
-    fn caused_by(mut self, cause: sqlx::Error) -> Self {
-        self.cause = Some(cause);
+    /// The same, with what caused it.
+    pub fn caused_by(mut self, cause: impl Into<Cause>) -> Self {
+        self.cause = Some(cause.into());
         self
     }
 
@@ -215,7 +237,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause.as_ref().map(|cause| cause as _)
+        self.cause.as_deref().map(|cause| cause as _)
     }
 }
 

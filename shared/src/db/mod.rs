@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`pool`] | the static pool: checkout that survives a freeze, overflow |
+//! | [`credentials`] | with what a connection logs in: a rotated secret, a signed token |
 //! | [`connect`] | opening a connection: attempts, budget, session limits |
 //! | [`socket`] | socket options sqlx does not set |
 //! | [`work`] | `read` and `write`: what domain code runs in |
@@ -23,6 +24,7 @@ pub mod circuit;
 pub mod classify;
 pub mod clock;
 pub mod connect;
+mod credentials;
 pub mod deadline;
 pub mod error;
 pub mod migrate;

@@ -294,7 +294,12 @@ fn database_face(error: &db::Error) -> Face<'static> {
         .retry_after(seconds)
     };
     match error.kind {
-        Kind::Refused | Kind::Unresolvable | Kind::Lost | Kind::Starting | Kind::ReadOnly => {
+        Kind::Refused
+        | Kind::Unresolvable
+        | Kind::Lost
+        | Kind::Starting
+        | Kind::ReadOnly
+        | Kind::SecretUnreachable => {
             unavailable("The database cannot be reached at the moment. Nothing was changed; try again shortly.", 1)
         }
         Kind::Timeout if error.phase == Phase::Statement => {
@@ -307,7 +312,7 @@ fn database_face(error: &db::Error) -> Face<'static> {
         }
         Kind::StalePlan => unavailable("The database is being upgraded. Nothing was changed; try again.", 1),
         // Waiting mends none of these, but an operator does, and the client need do nothing else.
-        Kind::Tls | Kind::Auth | Kind::NoDatabase | Kind::Pooler => {
+        Kind::Tls | Kind::Auth | Kind::NoCredential | Kind::NoDatabase | Kind::Pooler => {
             unavailable("The database cannot be used at the moment; its operators have been told why.", 30)
         }
         Kind::Query if error.phase == Phase::Connect => {

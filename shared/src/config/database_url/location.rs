@@ -1,15 +1,15 @@
 //! What stands before the `?`: who, where, which database.
 //!
 //! May not: guess. libpq and Prisma fill a missing user, host or database in differently; here each must be named,
-//! because a guess connects to the wrong place. Own code, because the `url` crate refuses `user@/database`, the form
+//! by the URL or by the secret that completes it, because a guess connects to the wrong place. Own code, because the `url` crate refuses `user@/database`, the form
 //! of a Unix socket, and drops line breaks from passwords without a word.
 
 use std::net::Ipv6Addr;
 
 use super::{PERCENT_RULE, percent_decoded};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Login};
 
-const DEFAULT_PORT: u16 = 5432;
+pub(super) const DEFAULT_PORT: u16 = 5432;
 
 /// Decoded and checked. No `Debug`: it holds the password.
 #[derive(Clone)]
@@ -17,22 +17,42 @@ pub(super) struct Location {
     pub(super) user: String,
     pub(super) password: Option<String>,
     /// A name, an address (IPv6 without brackets, as sockets take it), a Unix socket's directory beginning with `/`,
-    /// or empty when the parameter `host` must give one.
+    /// or empty when the parameter `host` or a secret must give one.
     pub(super) host: String,
     pub(super) port: u16,
+    /// Empty when a secret must give it.
     pub(super) database: String,
 }
 
 impl Location {
-    pub(super) fn parse(authority: &str, path: &str) -> Result<Self, ConfigError> {
-        let (credentials, host_and_port) = authority
-            .rsplit_once('@')
-            .ok_or_else(|| ConfigError::url("names no user; write postgres://USER:PASSWORD@HOST:5432/DATABASE"))?;
+    pub(super) fn parse(authority: &str, path: &str, login: &Login) -> Result<Self, ConfigError> {
+        let (credentials, host_and_port) = match (authority.rsplit_once('@'), login) {
+            (Some(parts), _) => parts,
+            (None, Login::Secret(_)) => ("", authority),
+            (None, Login::Url | Login::Iam { .. }) => {
+                return Err(ConfigError::url(
+                    "names no user; write postgres://USER:PASSWORD@HOST:5432/DATABASE",
+                ));
+            }
+        };
         let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
         let user = decoded("the user", user)?;
         let password = decoded("the password", password)?;
-        if user.is_empty() {
-            return Err(ConfigError::url("names no user; write it before the password"));
+        match login {
+            Login::Secret(_) if !(user.is_empty() && password.is_empty()) => {
+                return Err(ConfigError::url(
+                    "names a user; with DATABASE_SECRET_ARN the secret does: write postgres://HOST:5432/DATABASE",
+                ));
+            }
+            Login::Iam { .. } if !password.is_empty() => {
+                return Err(ConfigError::url(
+                    "holds a password; with DATABASE_IAM_AUTH=true write postgres://USER@HOST:5432/DATABASE",
+                ));
+            }
+            Login::Url | Login::Iam { .. } if user.is_empty() => {
+                return Err(ConfigError::url("names no user; write it before the password"));
+            }
+            Login::Url | Login::Iam { .. } | Login::Secret(_) => {}
         }
         let (host, port) = host_and_port_of(host_and_port)?;
         let database = path.strip_prefix('/').unwrap_or_default();
@@ -42,7 +62,7 @@ impl Location {
             ));
         }
         let database = decoded("the database", database)?;
-        if database.is_empty() {
+        if database.is_empty() && !matches!(login, Login::Secret(_)) {
             return Err(ConfigError::url("names no database; write /DATABASE after the host"));
         }
         Ok(Self {
@@ -78,16 +98,19 @@ fn host_and_port_of(text: &str) -> Result<(String, u16), ConfigError> {
         ));
     }
     let host = decoded("the host", host)?;
-    let is_name = host
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-    if !is_name && !host.starts_with('/') {
+    if !is_name(&host) && !host.starts_with('/') {
         return Err(ConfigError::url(
             "has a malformed host; it is a name of letters, digits, dots and hyphens, an address, or the directory \
              of a Unix socket with / written as %2F",
         ));
     }
     Ok((host, port_of(port)?))
+}
+
+/// Whether it is a host's name or an IPv4 address, by its characters; so is the empty text.
+pub(super) fn is_name(host: &str) -> bool {
+    host.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
 }
 
 fn port_of(text: &str) -> Result<u16, ConfigError> {

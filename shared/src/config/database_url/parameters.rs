@@ -69,7 +69,7 @@ impl Parameters {
         // libpq's word for the public authorities is "system"; the driver would look for a file of that name.
         let ssl_root_cert = given.get(
             "sslrootcert",
-            "must be the path of a PEM file; the public authorities are trusted without it",
+            "must be the path of a PEM file; the public authorities and those of RDS are trusted without it",
             |text| Some(PathBuf::from(text)).filter(|_| text != "system"),
         )?;
         Ok(Self {
@@ -105,6 +105,12 @@ impl Parameters {
             ssl_client: ssl_client(&given)?,
         })
     }
+}
+
+/// The names that a query gives, each known and once.
+pub(super) fn names(query: &str) -> Result<Vec<&'static str>, ConfigError> {
+    let Given(given) = Given::parse(query)?;
+    Ok(given.into_iter().map(|(name, _)| name).collect())
 }
 
 fn statement_cache_size(given: &Given, pgbouncer: bool) -> Result<usize, ConfigError> {

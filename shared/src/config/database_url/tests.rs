@@ -199,6 +199,19 @@ fn tls_is_never_weaker_than_what_was_written() {
 }
 
 #[test]
+fn the_authorities_of_rds_are_trusted_until_another_is_named() {
+    let roots = format!("{:?}", authorities::RDS_ROOTS.as_bytes());
+    for (query, expected) in [
+        ("sslmode=verify-full", true),
+        ("sslmode=verify-ca", true),
+        ("sslmode=verify-full&sslrootcert=ca.pem", false),
+    ] {
+        let shown = format!("{:?}", options(query));
+        assert_eq!(shown.contains(&roots), expected, "{query}");
+    }
+}
+
+#[test]
 fn the_urls_application_name_wins() {
     assert_eq!(
         options("application_name=my%20app").get_application_name(),

@@ -1,0 +1,300 @@
+//! Logging in with what Secrets Manager holds, or with a token, where something is not as it should be. A rotation from
+//! its beginning to its end, under load, is `tests/credentials`'.
+
+use local::lambda::Function;
+use local::postgres::{Cluster, Settings};
+use local::secrets::{ARN, Manner, Secrets};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::answer::Answer;
+use super::backend::{Backend, until};
+use super::people::Person;
+
+/// In no log, whatever happens.
+const PASSWORDS: [&str; 3] = ["first-password", "second-password", "third-password"];
+
+/// A backend whose functions log in as a role of their own, with what a secret holds.
+struct Bench {
+    backend: Backend,
+    secrets: Secrets,
+    role: String,
+}
+
+/// Replaces a variable of a function.
+fn set(function: &mut Function, name: &str, value: &str) {
+    function.env.retain(|(known, _)| known != name);
+    function.env.push((name.to_owned(), value.to_owned()));
+}
+
+/// A role's credentials, which nobody checks here.
+fn with_role(function: &mut Function) {
+    set(function, "AWS_ACCESS_KEY_ID", "AKIDEXAMPLE");
+    set(function, "AWS_SECRET_ACCESS_KEY", "secret");
+    set(function, "AWS_SESSION_TOKEN", "session");
+}
+
+/// Takes user and password out of `DATABASE_URL`, and puts a parameter in.
+fn without_credentials(function: &mut Function, parameter: &str) {
+    let given = function.env.iter().find(|(name, _)| name == "DATABASE_URL");
+    let (_, location) = given.unwrap().1.split_once('@').unwrap();
+    let url = format!("postgres://{location}?{parameter}");
+    set(function, "DATABASE_URL", &url);
+}
+
+impl Bench {
+    async fn start() -> Self {
+        Self::with("pool_timeout=8", |_| {}).await
+    }
+
+    async fn with(parameter: &str, change: impl Fn(&mut Function)) -> Self {
+        let role = format!("r{}", Uuid::now_v7().simple());
+        let secrets = Secrets::start(&secret(&role, PASSWORDS[0])).await.unwrap();
+        let backend = Backend::with(|function| {
+            without_credentials(function, parameter);
+            set(function, "DATABASE_SECRET_ARN", ARN);
+            set(function, "AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets.url());
+            with_role(function);
+            change(function);
+        })
+        .await;
+        let create = format!("CREATE ROLE {role} SUPERUSER LOGIN PASSWORD '{}'", PASSWORDS[0]);
+        backend.execute(&create).await;
+        Self { backend, secrets, role }
+    }
+
+    /// A secret of the bench's role.
+    fn secret(&self, password: &str) -> String {
+        secret(&self.role, password)
+    }
+
+    /// What setSecret does.
+    async fn alter(&self, password: &str) {
+        let alter = format!("ALTER ROLE {} PASSWORD '{password}'", self.role);
+        self.backend.execute(&alter).await;
+    }
+
+    async fn terminate(&self) {
+        let role = &self.role;
+        let end = format!("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = '{role}'");
+        self.backend.execute(&end).await;
+    }
+
+    /// Asks for one's own user: a read, by somebody who has no row.
+    async fn read(&self) -> Answer {
+        let answer = self
+            .backend
+            .get("/api/users/me")
+            .by(&Person::stranger("ada"))
+            .send()
+            .await;
+        let log = answer.environment().log();
+        let told = log
+            .iter()
+            .any(|line| PASSWORDS.iter().any(|password| line.contains(password)));
+        assert!(!told, "a password was logged: {log:#?}");
+        answer
+    }
+
+    async fn reads(&self) {
+        self.read().await.problem(401, "not-registered");
+    }
+
+    /// All that INIT and the answers tell operators, of which the last is that the database is unavailable.
+    async fn refused(&self) -> String {
+        let answer = self.read().await.problem(503, "database-unavailable");
+        let log = answer.environment().log();
+        let complaints: Vec<_> = log
+            .iter()
+            .filter(|line| line.contains("\"WARN\"") || line.contains("\"ERROR\""))
+            .collect();
+        format!("{complaints:#?}")
+    }
+}
+
+/// As RDS writes a secret that it manages itself.
+fn secret(role: &str, password: &str) -> String {
+    json!({"username": role, "password": password}).to_string()
+}
+
+#[tokio::test]
+async fn a_secret_is_asked_for_once_in_an_environments_life() {
+    let bench = Bench::start().await;
+    for _ in 0..3 {
+        bench.reads().await;
+        bench.terminate().await;
+    }
+    assert_eq!(bench.secrets.asked(), ["AWSCURRENT"]);
+}
+
+#[tokio::test]
+async fn a_rotation_costs_questions_and_no_request_at_any_of_its_steps() {
+    let bench = Bench::start().await;
+    bench.reads().await;
+    bench.secrets.set("AWSPENDING", &bench.secret(PASSWORDS[1]));
+    bench.alter(PASSWORDS[1]).await;
+    // A warm connection outlives it.
+    bench.reads().await;
+    assert_eq!(bench.secrets.asked(), ["AWSCURRENT"]);
+    bench.terminate().await;
+    bench.reads().await;
+    assert_eq!(bench.secrets.asked(), ["AWSCURRENT", "AWSCURRENT", "AWSPENDING"]);
+
+    // The next one, which is over before anybody connects.
+    bench.secrets.set("AWSCURRENT", &bench.secret(PASSWORDS[2]));
+    bench.alter(PASSWORDS[2]).await;
+    bench.terminate().await;
+    bench.reads().await;
+    assert_eq!(bench.secrets.asked().len(), 4);
+}
+
+#[tokio::test]
+async fn a_secret_that_names_another_user_is_followed() {
+    let bench = Bench::start().await;
+    bench.reads().await;
+    let other = format!("{}_clone", bench.role);
+    let create = format!("CREATE ROLE {other} SUPERUSER LOGIN PASSWORD '{}'", PASSWORDS[1]);
+    bench.backend.execute(&create).await;
+    bench.secrets.set("AWSCURRENT", &secret(&other, PASSWORDS[1]));
+    bench
+        .backend
+        .execute(&format!("ALTER ROLE {} NOLOGIN", bench.role))
+        .await;
+    bench.terminate().await;
+    bench.reads().await;
+    let sessions = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{other}'");
+    assert_eq!(bench.backend.number(&sessions).await, 1);
+}
+
+#[tokio::test]
+async fn a_wrong_password_fills_neither_the_servers_log_nor_secrets_manager() {
+    let bench = Bench::start().await;
+    bench.alter(PASSWORDS[1]).await;
+    let since = std::time::Instant::now();
+    for _ in 0..20 {
+        let line = bench.refused().await;
+        assert!(
+            line.contains("auth during connect") && line.contains("the secret"),
+            "{line}"
+        );
+    }
+    // AWSCURRENT, AWSPENDING and AWSCURRENT again, after at most one AWSCURRENT that found it; once in five seconds.
+    let rounds = usize::try_from(since.elapsed().as_secs() / 5).unwrap() + 2;
+    let asked = bench.secrets.asked();
+    assert!(asked.len() <= rounds * 4, "{asked:?}");
+
+    bench.secrets.set("AWSCURRENT", &bench.secret(PASSWORDS[1]));
+    until(async || bench.read().await.status == 401).await;
+}
+
+#[tokio::test]
+async fn what_keeps_a_secret_from_being_read_is_told_to_operators() {
+    let bench = Bench::start().await;
+    bench.secrets.answer(Manner::Denied);
+    let line = bench.refused().await;
+    for part in [
+        "no-credential",
+        "AccessDeniedException",
+        "is not authorized to perform",
+        "secretsmanager:GetSecretValue",
+        ARN,
+    ] {
+        assert!(line.contains(part), "{part} is not told: {line}");
+    }
+    let asked = bench.secrets.asked().len();
+    bench.refused().await;
+    assert!(
+        bench.secrets.asked().len() <= asked + 1,
+        "it is asked for at each request"
+    );
+
+    bench.secrets.answer(Manner::Well);
+    let malformed = r#"{"username": "somebody", "pasword": "first-password"}"#;
+    bench.secrets.set("AWSCURRENT", malformed);
+    until(async || bench.refused().await.contains("the secret has no field password")).await;
+
+    bench.secrets.set("AWSCURRENT", &bench.secret(PASSWORDS[0]));
+    until(async || bench.read().await.status == 401).await;
+}
+
+#[tokio::test]
+async fn secrets_manager_out_of_reach_is_waited_for_and_named() {
+    for manner in [Manner::Silent, Manner::Broken, Manner::Throttled] {
+        let bench = Bench::with("pool_timeout=2", |_| {}).await;
+        bench.secrets.answer(manner);
+        let line = bench.refused().await;
+        for part in ["secret-unreachable", ARN, "interface endpoint"] {
+            assert!(line.contains(part), "{manner:?}: {part} is not told: {line}");
+        }
+        bench.secrets.answer(Manner::Well);
+        until(async || bench.read().await.status == 401).await;
+    }
+}
+
+#[tokio::test]
+async fn a_passing_failure_of_secrets_manager_fails_no_request() {
+    let bench = Bench::with("pool_timeout=20", |_| {}).await;
+    bench.secrets.answer(Manner::Broken);
+    let (answer, ()) = tokio::join!(bench.read(), async {
+        until(async || bench.secrets.asked().len() > 3).await;
+        bench.secrets.answer(Manner::Well);
+    });
+    answer.problem(401, "not-registered");
+}
+
+#[tokio::test]
+async fn without_a_role_there_is_nothing_to_ask_with() {
+    let bench = Bench::with("pool_timeout=8", |function| {
+        function.env.retain(|(name, _)| name != "AWS_ACCESS_KEY_ID")
+    })
+    .await;
+    let line = bench.refused().await;
+    assert!(line.contains("the function has no role's credentials"), "{line}");
+    assert_eq!(bench.secrets.asked(), [""; 0]);
+}
+
+#[tokio::test]
+async fn nothing_of_aws_is_asked_unless_the_configuration_says_so() {
+    let secrets = Secrets::start("{}").await.unwrap();
+    let backend = Backend::with(|function| {
+        set(function, "AWS_ENDPOINT_URL", &secrets.url());
+        set(function, "DATABASE_IAM_AUTH", "false");
+        with_role(function);
+    })
+    .await;
+    let ada = Person::stranger("ada");
+    backend
+        .get("/api/users/me")
+        .by(&ada)
+        .send()
+        .await
+        .problem(401, "not-registered");
+    assert_eq!(secrets.asked(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_token_is_signed_and_a_server_that_takes_none_is_told_of_as_such() {
+    let cluster = Cluster::throwaway(Settings {
+        tls: true,
+        ..Settings::default()
+    })
+    .await
+    .unwrap();
+    let authority = cluster.authority().unwrap().display().to_string();
+    let url = format!(
+        "postgres://seer@127.0.0.1:{}/seer?sslmode=verify-full&sslrootcert={authority}",
+        cluster.port()
+    );
+    let backend = Backend::with(|function| {
+        set(function, "DATABASE_URL", &url);
+        set(function, "DATABASE_IAM_AUTH", "true");
+        with_role(function);
+    })
+    .await;
+    let ada = Person::stranger("ada");
+    let answer = backend.get("/api/users/me").by(&ada).send().await;
+    let answer = answer.problem(503, "database-unavailable");
+    let log = answer.environment().log().join("\n");
+    assert!(log.contains("28P01") && log.contains("rds-db:connect"), "{log}");
+    assert!(!log.contains("X-Amz-"), "the token was logged: {log}");
+}
