@@ -1,0 +1,164 @@
+//! The rotation, and the load on it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use aws_sdk_secretsmanager::config::retry::RetryConfig;
+use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
+use aws_sdk_secretsmanager::config::{
+    BehaviorVersion, Credentials, IdentityCache, Region, StalledStreamProtectionConfig,
+};
+use aws_sdk_secretsmanager::{Client, Config};
+use futures_util::future::join_all;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::backend::{Backend, until};
+use super::people::{Team, meeting};
+
+const ROLE: &str = "rotated";
+const CLIENTS: usize = 6;
+/// How often every session is ended at each step of a rotation.
+const TIMES: u64 = 3;
+/// Requests that have to be answered after each time: more than are under way at once.
+const REQUESTS: u64 = 4 * CLIENTS as u64;
+/// A rotation's steps, as connections see them: pending; taken by the database; current.
+const STEPS: u64 = 3;
+const ROTATIONS: u64 = 3;
+
+/// Secrets Manager, as a rotation function sees it.
+struct Rotation {
+    client: Client,
+    arn: String,
+    current: String,
+}
+
+fn secret(password: &str) -> String {
+    json!({"username": ROLE, "password": password}).to_string()
+}
+
+impl Rotation {
+    async fn of(endpoint: &str, password: &str) -> Self {
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(endpoint)
+            .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test"))
+            .identity_cache(IdentityCache::no_cache())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .http_client(aws_smithy_http_client::Builder::new().build_http());
+        let client = Client::from_conf(config.build());
+        let name = format!("seer-{}", Uuid::now_v7());
+        let made = client
+            .create_secret()
+            .name(name)
+            .secret_string(secret(password))
+            .send()
+            .await
+            .unwrap();
+        Self {
+            client,
+            arn: made.arn.unwrap(),
+            current: made.version_id.unwrap(),
+        }
+    }
+
+    /// createSecret: the next password, known to nobody but this secret. Returns its version.
+    async fn create(&self, password: &str) -> String {
+        let version = Uuid::now_v7().to_string();
+        let put = self.client.put_secret_value().secret_id(&self.arn);
+        let put = put.secret_string(secret(password)).client_request_token(&version);
+        put.version_stages("AWSPENDING").send().await.unwrap();
+        version
+    }
+
+    /// finishSecret: the next password is the current one.
+    async fn finish(&mut self, version: String) {
+        let moved = self.client.update_secret_version_stage().secret_id(&self.arn);
+        let moved = moved.version_stage("AWSCURRENT").move_to_version_id(&version);
+        moved.remove_from_version_id(&self.current).send().await.unwrap();
+        self.current = version;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_under_load_fails_no_request() {
+    let endpoint = std::env::var("AWS_ENDPOINT_URL").expect("this is run by tests/credentials.py");
+    let mut rotation = Rotation::of(&endpoint, "password 0").await;
+    let backend = Backend::with(|function| {
+        let given = function
+            .env
+            .iter()
+            .position(|(name, _)| name == "DATABASE_URL")
+            .unwrap();
+        let (_, url) = function.env.remove(given);
+        let url = format!("postgres://{}", url.split_once('@').unwrap().1);
+        let variables = [
+            ("DATABASE_URL", url.as_str()),
+            ("DATABASE_SECRET_ARN", &rotation.arn),
+            ("AWS_ENDPOINT_URL", &endpoint),
+            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        function.env.extend(variables);
+    })
+    .await;
+    let create = format!("CREATE ROLE {ROLE} SUPERUSER LOGIN PASSWORD 'password 0'");
+    backend.execute(&create).await;
+    let team = backend.team("rotation").await;
+
+    let (answered, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let clients = join_all((0..CLIENTS).map(|_| ask(&backend, &team, &answered, &over)));
+    let rotations = async {
+        for round in 1..=ROTATIONS {
+            let password = format!("password {round}");
+            let version = rotation.create(&password).await;
+            served(&backend, &answered).await;
+            backend
+                .execute(&format!("ALTER ROLE {ROLE} PASSWORD '{password}'"))
+                .await;
+            served(&backend, &answered).await;
+            rotation.finish(version).await;
+            served(&backend, &answered).await;
+        }
+        over.store(true, Ordering::SeqCst);
+    };
+    tokio::join!(clients, rotations);
+    assert!(answered.load(Ordering::SeqCst) >= ROTATIONS * STEPS * TIMES * REQUESTS);
+}
+
+/// Writes and reads until it is over; each answer must be the good one.
+async fn ask(backend: &Backend, team: &Team, answered: &AtomicU64, over: &AtomicBool) {
+    while !over.load(Ordering::SeqCst) {
+        let body = meeting(team.member.id, json!({}));
+        let made = backend
+            .post("/api/meetings")
+            .by(&team.admin)
+            .json(&body)
+            .send()
+            .await
+            .is(201)
+            .json();
+        let id = made["id"].as_str().unwrap();
+        let found = backend
+            .get(&format!("/api/meetings/{id}"))
+            .by(&team.member)
+            .send()
+            .await;
+        assert_eq!(found.is(200).json()["id"], id);
+        answered.fetch_add(2, Ordering::SeqCst);
+    }
+}
+
+/// Ends every session of the functions a few times, and waits after each until enough requests were answered over new
+/// ones.
+async fn served(backend: &Backend, answered: &AtomicU64) {
+    let end = format!("SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE usename = '{ROLE}'");
+    for _ in 0..TIMES {
+        assert!(backend.number(&end).await > 0, "nothing was connected");
+        let before = answered.load(Ordering::SeqCst);
+        until(async || answered.load(Ordering::SeqCst) >= before + REQUESTS).await;
+    }
+}
