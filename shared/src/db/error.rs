@@ -86,8 +86,8 @@ impl Kind {
             }
             Self::Tls => "check sslmode and sslrootcert in DATABASE_URL against the server's certificate",
             Self::Auth => {
-                "check user and password in DATABASE_URL or the secret, and pg_hba.conf; with DATABASE_IAM_AUTH that the \
-                 role may rds-db:connect as this user, and the user has rds_iam"
+                "check user and password in DATABASE_URL or the secret, and pg_hba.conf; with DATABASE_IAM_AUTH, \
+                 rds-db:connect and rds_iam"
             }
             Self::SecretUnreachable => {
                 "check this function's route to Secrets Manager (in a VPC an interface endpoint or a NAT gateway), and \
