@@ -122,7 +122,7 @@ async fn answer(State(shared): State<Arc<Mutex<Shared>>>, headers: HeaderMap, bo
         shared.asked.push(label);
         (shared.manner, found)
     };
-    let signed = text("authorization").starts_with("AWS4-HMAC-SHA256 ") && text("x-amz-security-token") != "";
+    let signed = text("authorization").starts_with("AWS4-HMAC-SHA256 ") && !text("x-amz-security-token").is_empty();
     let known = text("x-amz-target") == "secretsmanager.GetSecretValue" && id == Some(ARN);
     match manner {
         Manner::Silent => std::future::pending().await,
