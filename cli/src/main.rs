@@ -10,6 +10,7 @@ mod doctor;
 mod faults;
 mod local;
 mod migrate;
+mod openapi;
 mod token;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ enum Command {
     Local(local::Arguments),
     /// Brings the schema of the database that DATABASE_URL names up to date
     Migrate,
+    Openapi(openapi::Arguments),
     Token(token::Arguments),
 }
 
@@ -54,6 +56,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Faults(arguments) => faults::run(arguments).await,
         Command::Local(arguments) => local::run(arguments).await,
         Command::Migrate => migrate::run().await,
+        Command::Openapi(arguments) => openapi::run(&arguments).await,
         Command::Token(arguments) => token::run(&arguments).await,
     }
 }

@@ -101,6 +101,11 @@ async fn a_token_is_one_that_the_local_key_accepts() {
 }
 
 #[tokio::test]
+async fn the_document_for_clients_is_what_the_code_says() {
+    printed(&seer(&["openapi", "--check"]).output().await.unwrap());
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_said_before_anything_is_done() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = other.local_addr().unwrap().port().to_string();

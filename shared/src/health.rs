@@ -24,6 +24,7 @@ const NEARLY_FULL: i64 = 90;
 
 /// Whether the service works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = HealthStatus))]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Everything works.
@@ -36,11 +37,13 @@ pub enum Status {
 
 /// What anyone may know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Health))]
 #[serde(rename_all = "camelCase")]
 pub struct Public {
     /// Whether the service works.
     pub status: Status,
     /// `connected` or `disconnected`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^(dis)?connected$"))]
     pub database: &'static str,
     /// When it was looked.
     pub timestamp: DateTime<Utc>,

@@ -13,6 +13,7 @@ use crate::http::{Caller, Error, Stop};
 
 /// What became of an invitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = InvitationStatus))]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Nobody has registered with the address since.
@@ -23,6 +24,7 @@ pub enum Status {
 
 /// An invitation, as the admin who sent it sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
 #[serde(rename_all(serialize = "camelCase"))]
 pub struct Invitation {
     /// UUIDv7.
@@ -38,6 +40,17 @@ pub struct Invitation {
 /// An e-mail address, in lower case: one `@`, a dot in the domain, no spaces, at most 254 characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email(String);
+
+#[cfg(feature = "openapi")]
+crate::text::schema!(Email, |schema| {
+    let (usable, label) = (
+        r"[^@\s\u0000-\u001f\u007f-\u009f]",
+        r"[^.@\s\u0000-\u001f\u007f-\u009f]+",
+    );
+    let text = schema.schema_type(Type::String).max_length(Some(254));
+    // Not `format`, whose addresses are fewer than those that are taken.
+    text.pattern(Some(format!(r"^{usable}+@{label}(\.{label})+$")))
+});
 
 impl Email {
     fn parse(text: &str) -> Option<Self> {
@@ -61,6 +74,7 @@ impl<'de> Deserialize<'de> for Email {
 
 /// A new invitation, with the id it gets: made once, so that the create can run again.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = InvitationDraft))]
 #[serde(deny_unknown_fields)]
 pub struct Draft {
     #[serde(skip_deserializing, default = "Uuid::now_v7")]

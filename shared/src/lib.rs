@@ -11,6 +11,8 @@ pub mod http;
 pub mod invitations;
 pub mod meetings;
 pub mod migrations;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 mod partial;
 pub mod tasks;
 pub mod telemetry;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
+use uuid::Uuid;
 
 /// Text of 1 to `MAX` characters, not only spaces, without NUL, which PostgreSQL cannot store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -13,6 +14,12 @@ pub struct Text<const MAX: usize>(String);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct HttpUrl(String);
+
+/// A UUID of 36 characters, hyphens included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(transparent)]
+pub struct Id(Uuid);
 
 impl<const MAX: usize> Text<MAX> {
     /// The text.
@@ -25,6 +32,21 @@ impl HttpUrl {
     /// The URL as it was given.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Id {
+    /// What is said of text that is none.
+    pub const RULE: &str = "must be a UUID such as 01890c5e-0000-7000-8000-000000000000";
+
+    /// Reads the hyphenated form only: `uuid` would also take braces, a URN prefix and no hyphens.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|_| text.len() == 36).map(Self)
+    }
+
+    /// The UUID.
+    pub fn uuid(self) -> Uuid {
+        self.0
     }
 }
 
@@ -68,6 +90,78 @@ impl<'de> Deserialize<'de> for HttpUrl {
     }
 }
 
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| rule(Self::RULE))
+    }
+}
+
+/// Makes enumerations text wherever they are read: what serde derives would take `{"completed": null}` as well. Each
+/// derives its two traits with `remote = "Self"`, which leaves implementing them to this.
+macro_rules! names {
+    ($($name:ty),+) => {$(
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                <$name>::serialize(self, serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                <$name>::deserialize(serde::de::IntoDeserializer::<D::Error>::into_deserializer(text))
+            }
+        }
+    )+};
+}
+pub(crate) use names;
+
+/// Says in JSON Schema what a type's `Deserialize` checks, for `openapi.json`: from the empty schema.
+#[cfg(feature = "openapi")]
+macro_rules! schema {
+    ($name:ty $(, <const $max:ident>)?, |$schema:ident| $body:expr) => {
+        const _: () = {
+            #[allow(unused_imports, reason = "each type needs some")]
+            use utoipa::openapi::{ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
+            use utoipa::{PartialSchema, ToSchema};
+
+            impl$(<const $max: usize>)? PartialSchema for $name {
+                fn schema() -> RefOr<Schema> {
+                    let $schema = ObjectBuilder::new();
+                    $body.into()
+                }
+            }
+
+            impl$(<const $max: usize>)? ToSchema for $name {
+                fn name() -> std::borrow::Cow<'static, str> {
+                    // Nobody sees it: the schema is put wherever it is referred to.
+                    [stringify!($name) $(, &$max.to_string())?].concat().into()
+                }
+            }
+        };
+    };
+}
+#[cfg(feature = "openapi")]
+pub(crate) use schema;
+
+#[cfg(feature = "openapi")]
+schema!(Text<MAX>, <const MAX>, |schema| {
+    let text = schema.schema_type(Type::String).min_length(Some(1)).max_length(Some(MAX));
+    // Something but space, and no NUL.
+    text.pattern(Some(r"^[^\u0000]*[^\s\u0000][^\u0000]*$"))
+});
+
+#[cfg(feature = "openapi")]
+schema!(HttpUrl, |schema| {
+    let text = schema
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::Custom("uri".to_owned())));
+    text.min_length(Some(1))
+        .max_length(Some(8192))
+        .pattern(Some("^[Hh][Tt][Tt][Pp][Ss]?:"))
+});
+
 fn rule<E: de::Error>(rule: impl fmt::Display) -> E {
     E::custom(rule)
 }
@@ -90,6 +184,22 @@ mod tests {
     fn what_postgresql_cannot_store_is_refused_here() {
         assert!(text(r#""a\u0000""#).unwrap_err().contains("NUL"));
         assert!(text(r#""  ""#).unwrap_err().contains("empty"));
+    }
+
+    #[test]
+    fn a_uuid_has_one_form() {
+        let good = "01890C5E-0000-7000-8000-000000000001";
+        let read = |text: &str| serde_json::from_value::<Id>(text.into()).map_err(|error| error.to_string());
+        assert_eq!(read(good).unwrap().uuid(), Uuid::parse_str(good).unwrap());
+        for bad in [
+            &*format!("{{{good}}}"),
+            &format!("urn:uuid:{good}"),
+            &good.replace('-', ""),
+            "01890c5e-0000-7000-8000-00000000000g",
+            "",
+        ] {
+            assert_eq!(read(bad).unwrap_err(), Id::RULE, "{bad}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::http::{Caller, Error, Stop};
 
 /// What a user may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Leads a team.
@@ -26,6 +27,7 @@ pub enum Role {
 /// Here and in the other resources a row comes as one jsonb value: it can be absent as a whole, and a column that a
 /// migration adds does not change a prepared statement's result type (0A000).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
 #[serde(rename_all(serialize = "camelCase"))]
 pub struct User {
     /// UUIDv7.
@@ -48,6 +50,7 @@ pub struct User {
 
 /// The body of a registration: nothing, everything is in the token.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NoFields {}
 

@@ -97,6 +97,61 @@ fn each_says_the_same_method_and_path() {
     }
 }
 
+/// A sentence as a heading has it.
+fn capitalised(sentence: &str) -> String {
+    let (first, rest) = sentence.split_at(1);
+    first.to_uppercase() + rest
+}
+
+/// `cargo seer openapi --check`, in the tests of the command, says whether the document is the code's.
+#[test]
+fn each_is_an_operation_of_the_document_for_clients() {
+    let document = fs::read_to_string(workspace().join("openapi.json")).unwrap();
+    let document: Value = serde_json::from_str(&document).unwrap();
+    let mut operations = BTreeMap::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap().to_owned();
+            let route = format!("{} {path}", method.to_uppercase());
+            let other = operations.insert(name, (route, operation));
+            assert!(other.is_none(), "{method} {path} has the id of {other:?}");
+        }
+    }
+    let names: BTreeSet<_> = operations.keys().collect();
+    assert_eq!(names, routes().keys().collect(), "openapi.json and the router differ");
+
+    let events = files("tests/events", "json");
+    let sources = files("functions/src/bin", "rs");
+    for (name, (route, operation)) in &operations {
+        assert_eq!(route, &routes()[name], "{name}");
+        let mut docs = sources[name].lines().map(|line| line.trim_start_matches("//! "));
+        let (_, summary) = docs.next().unwrap().split_once(": ").unwrap();
+        assert_eq!(operation["summary"], capitalised(summary), "{name}");
+        assert_eq!(operation["description"], docs.next().unwrap(), "{name}");
+
+        let event: Value = serde_json::from_str(&events[name]).unwrap();
+        let public = operation["security"] == json!([]);
+        assert_eq!(
+            public,
+            event["requestContext"].get("authorizer").is_none(),
+            "{name}: who needs a token?"
+        );
+        let body = event["body"]
+            .as_str()
+            .map(|body| serde_json::from_str::<Value>(body).unwrap());
+        let described = operation.pointer("/requestBody/content/application~1json/example");
+        assert_eq!(body.as_ref(), described, "{name}: the event's body is the example");
+        let empty = Vec::new();
+        let parameters = operation["parameters"].as_array().unwrap_or(&empty);
+        let in_path = parameters.iter().filter(|one| one["in"] == "path");
+        let ids: serde_json::Map<_, _> = in_path
+            .map(|one| (one["name"].as_str().unwrap().to_owned(), one["example"].clone()))
+            .collect();
+        let sent = event.get("pathParameters").cloned().unwrap_or_else(|| json!({}));
+        assert_eq!(sent, Value::Object(ids), "{name}: the event's ids are the examples");
+    }
+}
+
 #[test]
 fn a_route_file_holds_a_route_and_nothing_else() {
     for (name, source) in files("functions/src/bin", "rs") {

@@ -119,6 +119,9 @@ async fn values_of_another_kind_are_named() {
                 json!(format!("{nobody}g")),
                 json!(["x"]),
                 json!(format!("{nobody}1' OR '1'='1")),
+                json!(format!("{{{nobody}1}}")),
+                json!(format!("urn:uuid:{nobody}1")),
+                json!(format!("{nobody}1").replace('-', "")),
             ],
         ),
         (
@@ -146,10 +149,17 @@ async fn values_of_another_kind_are_named() {
                 json!(1),
                 json!(""),
                 json!(["scheduled"]),
+                json!({"scheduled": null}),
             ],
         ),
-        ("meetingType", vec![json!("party"), json!({}), json!("one on one")]),
-        ("platform", vec![json!("phone"), json!(0), json!("ZOOM")]),
+        (
+            "meetingType",
+            vec![json!("party"), json!({}), json!("one on one"), json!({"default": null})],
+        ),
+        (
+            "platform",
+            vec![json!("phone"), json!(0), json!("ZOOM"), json!({"zoom": null})],
+        ),
         (
             "platformMeetingUrl",
             vec![

@@ -321,8 +321,15 @@ async fn a_signed_event_that_makes_no_sense_names_what_does_not() {
     let undated = json!({"event": "bot.status_change", "data": {"bot_id": "bot-1", "status": {
         "code": "call_ended", "created_at": "yesterday",
     }}});
+    // Members by their places, where they have names.
+    let by_place = json!({"event": "complete", "data": ["bot-1", null, null, null]});
+    let status_by_place = json!({"event": "bot.status_change", "data": {
+        "bot_id": "bot-1", "status": ["call_ended", "2031-03-04T09:30:00Z"],
+    }});
     for (event, field) in [
         (json!({"data": {}}), "event"),
+        (by_place, "data"),
+        (status_by_place, "data.status"),
         (no_bot, "bot_id"),
         (number, "bot_id"),
         (nul, "word"),

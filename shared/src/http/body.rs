@@ -3,7 +3,12 @@
 //! Rules live in the types (`text::Text`, enums, bounded numbers): what deserializes is valid. The first broken rule is
 //! reported, with the path to it. 400 is for what is not JSON at all, 422 for JSON that breaks a rule.
 
-use serde::de::{DeserializeOwned, IgnoredAny};
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::problem::Error;
@@ -41,6 +46,30 @@ pub fn json<T: DeserializeOwned>(content_type: Option<&str>, body: &[u8]) -> Res
             Some(Err(_)) | None => rejected(error),
         }
     })
+}
+
+/// A JSON object: what serde derives for a struct would read an array too, its fields by their places.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData)).map(Self)
+    }
 }
 
 /// Reads a query string into a struct whose fields read from text.
@@ -98,7 +127,6 @@ fn not_json(error: &serde_json::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde::Deserialize;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]

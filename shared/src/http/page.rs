@@ -15,6 +15,12 @@ pub(super) const FULL: usize = 6_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(u8);
 
+#[cfg(feature = "openapi")]
+crate::text::schema!(Limit, |schema| {
+    let bounds = schema.schema_type(Type::Integer).minimum(Some(1)).maximum(Some(100));
+    bounds.default(Some(50.into()))
+});
+
 impl Limit {
     /// As a number of rows.
     pub fn rows(self) -> usize {

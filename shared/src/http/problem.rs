@@ -13,6 +13,7 @@ use crate::db::{self, Kind, Phase};
 
 /// A field of the request that broke a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldError {
     /// Where: a JSON path, a parameter's or a header's name.
     pub field: String,

@@ -17,12 +17,16 @@ use super::response::Response;
 use super::{Stop, run::Function};
 use crate::config::WebhookSecret;
 use crate::db::{Claim, Deadline, Pool, Session, Written};
+use crate::text::Id;
 
 /// The largest body, in bytes.
 const LARGEST_BODY: usize = 1024 * 1024;
 
 /// The longest idempotency key, in characters.
-const LONGEST_KEY: usize = 255;
+pub(crate) const LONGEST_KEY: usize = 255;
+
+/// What is said of a header that holds no idempotency key.
+pub(crate) const KEY_RULE: &str = "must be 1 to 255 visible ASCII characters";
 
 /// One request.
 #[derive(Debug)]
@@ -109,11 +113,8 @@ impl Request {
             .get(name)
             .map(String::as_str)
             .unwrap_or_default();
-        // The hyphenated form only: `uuid` would also take braces, a URN prefix and no hyphens.
-        text.parse()
-            .ok()
-            .filter(|_| text.len() == 36)
-            .ok_or_else(|| Error::field(name, "must be a UUID such as 01890c5e-0000-7000-8000-000000000000"))
+        let id = Id::parse(text).ok_or_else(|| Error::field(name, Id::RULE))?;
+        Ok(id.uuid())
     }
 
     /// The body as JSON.
@@ -247,8 +248,7 @@ impl Request {
             .ok()
             .map(str::trim)
             .filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
-        key.map(Some)
-            .ok_or_else(|| Error::field("Idempotency-Key", "must be 1 to 255 visible ASCII characters"))
+        key.map(Some).ok_or_else(|| Error::field("Idempotency-Key", KEY_RULE))
     }
 
     /// The pool, for what is neither a read nor a write.

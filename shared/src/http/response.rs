@@ -100,6 +100,13 @@ impl Response {
         error.into_response(request_id)
     }
 
+    /// Status, headers and JSON body, to be described.
+    #[cfg(feature = "openapi")]
+    pub(crate) fn into_parts(self) -> (u16, Vec<(String, String)>, serde_json::Value) {
+        let body = self.body.and_then(|body| serde_json::from_str(&body).ok());
+        (self.status, self.headers, body.unwrap_or_default())
+    }
+
     /// The bytes to keep under an idempotency key.
     pub(super) fn save(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::fields::{BotId, Date, Lines, LongText, MeetingType, Minutes, Platform, Status, Title, Transcript};
+use super::fields::{BotId, Lines, LongText, MeetingType, Minutes, Platform, Status, Time, Title, Transcript};
 use super::{Meeting, known_bot, stranger};
 use crate::db::Session;
 use crate::http::page::{Cursor, Limit, Page};
 use crate::http::{Caller, Error, IfMatch, Stop};
 use crate::partial::{self, given};
-use crate::text::HttpUrl;
+use crate::text::{HttpUrl, Id};
 
 /// The fields of a meeting that a client changes: at least one. With the id of the change's record: made once, so that
 /// the update can run again.
@@ -31,9 +31,9 @@ struct Fields {
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     title: Option<Title>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    team_member_id: Option<Uuid>,
+    team_member_id: Option<Id>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    date: Option<Date>,
+    date: Option<Time>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     duration: Option<Minutes>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
@@ -80,6 +80,7 @@ impl TryFrom<Fields> for Changes {
 
 /// What an update was, the weightiest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeType {
     /// The meeting will not be held.
@@ -94,6 +95,7 @@ pub enum ChangeType {
 
 /// The record of one update.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
 #[serde(rename_all(serialize = "camelCase"))]
 pub struct MeetingChange {
     /// UUIDv7.

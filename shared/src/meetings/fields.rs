@@ -6,11 +6,12 @@ use chrono::{DateTime, Datelike as _, Utc};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use uuid::Uuid;
 
-use crate::text::{HttpUrl, Text};
+use crate::text::{HttpUrl, Id, Text, names};
 
 /// Where a meeting stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = MeetingStatus))]
+#[serde(rename_all = "snake_case", remote = "Self")]
 pub enum Status {
     /// It has not begun.
     #[default]
@@ -37,7 +38,8 @@ impl Status {
 
 /// What kind of meeting it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", remote = "Self")]
 pub enum MeetingType {
     /// None of the others.
     #[default]
@@ -54,7 +56,8 @@ pub enum MeetingType {
 
 /// Where a meeting is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", remote = "Self")]
 pub enum Platform {
     /// Google Meet.
     GoogleMeet,
@@ -66,6 +69,7 @@ pub enum Platform {
 
 /// Where a meeting's recording stands. Only the recording service changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ProcessingStatus {
     /// Nothing was recorded yet.
@@ -90,19 +94,28 @@ impl ProcessingStatus {
     }
 }
 
+names!(Status, MeetingType, Platform);
+
 /// A meeting's time: RFC 3339 with an offset, in the years 1970 to 9999, in microseconds as PostgreSQL keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Date(DateTime<Utc>);
+pub struct Time(DateTime<Utc>);
 
-impl Date {
+#[cfg(feature = "openapi")]
+crate::text::schema!(Time, |schema| {
+    let text = schema.schema_type(Type::String);
+    text.format(Some(SchemaFormat::Custom("date-time".to_owned())))
+        .pattern(Some("^(19[7-9]|[2-9][0-9])"))
+});
+
+impl Time {
     /// The instant.
     pub fn at(self) -> DateTime<Utc> {
         self.0
     }
 }
 
-impl<'de> Deserialize<'de> for Date {
+impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         DateTime::parse_from_rfc3339(&text)
@@ -124,14 +137,20 @@ impl<'de> Deserialize<'de> for Date {
 #[serde(transparent)]
 pub(super) struct Minutes(i32);
 
+#[cfg(feature = "openapi")]
+crate::text::schema!(Minutes, |schema| {
+    let whole = schema.schema_type(Type::Integer);
+    whole.minimum(Some(1)).maximum(Some(1440))
+});
+
 impl<'de> Deserialize<'de> for Minutes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let minutes = i64::deserialize(deserializer)?;
-        i32::try_from(minutes)
-            .ok()
-            .filter(|minutes| (1..=1440).contains(minutes))
-            .map(Self)
-            .ok_or_else(|| de::Error::custom("must be a whole number of minutes from 1 to 1440"))
+        // 30.0 is a whole number too: JSON does not tell it from 30.
+        let minutes = f64::deserialize(deserializer)?;
+        if minutes.fract() != 0.0 || !(1.0..=1440.0).contains(&minutes) {
+            return Err(de::Error::custom("must be a whole number of minutes from 1 to 1440"));
+        }
+        Ok(Self(minutes as i32))
     }
 }
 
@@ -139,6 +158,12 @@ impl<'de> Deserialize<'de> for Minutes {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub(super) struct Lines(Vec<Text<2000>>);
+
+#[cfg(feature = "openapi")]
+crate::text::schema!(Lines, |schema| {
+    let lines = schema.to_array_builder().items(Text::<2000>::schema());
+    lines.max_items(Some(100))
+});
 
 impl<'de> Deserialize<'de> for Lines {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -161,14 +186,15 @@ pub(super) type Transcript = Text<1_000_000>;
 /// A new meeting, with the id it gets: made once, so that the create can run again. Read from a request's field names,
 /// written with the table's column names.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = MeetingDraft, rename_all = "camelCase"))]
 #[serde(rename_all(deserialize = "camelCase"), deny_unknown_fields)]
 pub struct Draft {
     /// The meeting's id: UUIDv7, never a client's.
     #[serde(skip_deserializing, default = "Uuid::now_v7")]
     pub id: Uuid,
     title: Title,
-    team_member_id: Uuid,
-    date: Date,
+    team_member_id: Id,
+    date: Time,
     duration: Minutes,
     #[serde(default)]
     status: Status,
@@ -250,6 +276,21 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_text_and_nothing_else() {
+        for field in ["status", "meetingType", "platform"] {
+            for name in ["completed", "one_on_one", "zoom"] {
+                assert!(draft(field, json!({name: null})).is_err(), "{field}");
+            }
+            assert!(
+                draft(field, json!("never"))
+                    .unwrap_err()
+                    .contains("unknown variant `never`")
+            );
+        }
+        assert!(draft("platform", json!("zoom")).is_ok());
+    }
+
+    #[test]
     fn dates_stay_within_what_postgresql_and_rfc_3339_can_both_say() {
         for bad in [
             "",
@@ -281,7 +322,10 @@ mod tests {
         ] {
             assert!(draft("duration", bad.clone()).is_err(), "{bad}");
         }
-        assert!(draft("duration", json!(1440)).is_ok());
+        for good in [json!(1), json!(1440), json!(30.0), json!(1.2e2)] {
+            let minutes = draft("duration", good.clone()).unwrap().duration.0;
+            assert_eq!(f64::from(minutes), good.as_f64().unwrap());
+        }
     }
 
     #[test]

@@ -20,11 +20,12 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 pub use changes::{Changes, MeetingChange, update};
-pub use fields::{Date, Draft, MeetingType, Platform, ProcessingStatus, Status};
+pub use fields::{Draft, MeetingType, Platform, ProcessingStatus, Status, Time};
 
 use crate::db::Session;
 use crate::http::page::{self, Cursor, Limit, Page};
 use crate::http::{Caller, Error, IfMatch, Stop};
+use crate::text::Id;
 
 /// What of its meetings' text is fetched for a page, in bytes: more fits no answer. What its escapes make of it is for
 /// [`page::fit`] to weigh.
@@ -32,6 +33,7 @@ const PAGE_TEXT: i64 = 3 * 1024 * 1024;
 
 /// A meeting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
 #[serde(rename_all(serialize = "camelCase"))]
 pub struct Meeting {
     /// UUIDv7.
@@ -90,11 +92,11 @@ pub struct Filter {
     limit: Limit,
     cursor: Option<Cursor>,
     status: Option<Status>,
-    team_member_id: Option<Uuid>,
+    team_member_id: Option<Id>,
     /// The earliest date, itself included.
-    from: Option<Date>,
+    from: Option<Time>,
     /// The latest date, itself included.
-    to: Option<Date>,
+    to: Option<Time>,
 }
 
 /// One meeting.
@@ -127,7 +129,7 @@ pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<
     // Each of the three ways to see a meeting walks its own index from the cursor on, no further than the limit. Sizes
     // are summed before a row is read whole: text that does not fit the page is never unpacked.
     let before = filter.before();
-    let from = filter.from.map_or(DateTime::UNIX_EPOCH, Date::at);
+    let from = filter.from.map_or(DateTime::UNIX_EPOCH, Time::at);
     let status = filter.status.map(Status::name);
     let rows = sqlx::query_scalar!(
         r#"
@@ -171,7 +173,7 @@ pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<
         before.id,
         from,
         status,
-        filter.team_member_id,
+        filter.team_member_id.map(Id::uuid),
         PAGE_TEXT,
     )
     .fetch_all(db)
@@ -317,7 +319,7 @@ mod tests {
         };
         assert_eq!(before(json!({})), Cursor::NEWEST);
         let latest = before(json!({"to": to}));
-        let date: Date = serde_json::from_value(json!(to)).unwrap();
+        let date: Time = serde_json::from_value(json!(to)).unwrap();
         // A meeting at that very time is still on the page, whatever its id.
         assert!((date.at(), Uuid::max()) < (latest.at, latest.id));
         assert_eq!(before(json!({"to": to, "cursor": cursor(0)})).id, Uuid::max());

@@ -9,9 +9,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use standardwebhooks::Webhook;
 
-use super::fields::{BotId, Date, ProcessingStatus, Status};
+use super::fields::{BotId, ProcessingStatus, Status, Time};
 use crate::config::WebhookSecret;
 use crate::db::Session;
+use crate::http::body::Object;
 use crate::http::{Error, Request, Stop};
 use crate::text::HttpUrl;
 
@@ -36,7 +37,9 @@ pub struct Delivery {
 
 /// The answer to a delivery.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = WebhookReceipt))]
 pub struct Receipt {
+    /// Always true.
     received: bool,
 }
 
@@ -59,31 +62,37 @@ struct Named {
 
 #[derive(Deserialize)]
 struct Body<T> {
-    data: T,
+    data: Object<T>,
 }
 
 /// What was recorded.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = WebhookComplete))]
 pub struct Complete {
     bot_id: BotId,
     /// Absent when speech was not transcribed.
-    transcript: Option<Vec<Turn>>,
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<Turn>>))]
+    transcript: Option<Vec<Object<Turn>>>,
     speakers: Option<Vec<Speaker>>,
     mp4: Option<HttpUrl>,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = WebhookTurn))]
 struct Turn {
     speaker: Spoken,
-    words: Vec<Word>,
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Word>))]
+    words: Vec<Object<Word>>,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = WebhookWord))]
 struct Word {
     word: Spoken,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = WebhookSpeaker))]
 #[serde(untagged, expecting = "must be a name, or an object with a name")]
 enum Speaker {
     Name(Spoken),
@@ -92,19 +101,23 @@ enum Speaker {
 
 /// Where a bot is.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = WebhookStatusChange))]
 pub struct StatusChange {
     bot_id: BotId,
-    status: BotStatus,
+    #[cfg_attr(feature = "openapi", schema(value_type = BotStatus))]
+    status: Object<BotStatus>,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = WebhookStatus))]
 struct BotStatus {
     code: String,
-    created_at: Date,
+    created_at: Time,
 }
 
 /// Text that PostgreSQL can store; it may be empty.
 #[derive(Debug)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(pattern = r"^[^\u0000]*$"))]
 struct Spoken(String);
 
 impl<'de> Deserialize<'de> for Spoken {
@@ -127,8 +140,8 @@ impl Delivery {
         let id = verify(request.webhook_secret()?, request.headers(), request.body())?;
         let Named { event } = request.json()?;
         let event = match event.as_str() {
-            "complete" => Event::Complete(request.json::<Body<_>>()?.data),
-            "bot.status_change" => Event::StatusChange(request.json::<Body<_>>()?.data),
+            "complete" => Event::Complete(request.json::<Body<_>>()?.data.0),
+            "bot.status_change" => Event::StatusChange(request.json::<Body<_>>()?.data.0),
             _ => Event::Other,
         };
         Ok(Self { id, event })
@@ -174,7 +187,7 @@ fn verify(secret: &WebhookSecret, headers: &HeaderMap, body: &[u8]) -> Result<St
 pub async fn apply(db: &mut Session, event: &Event) -> Result<Receipt, Stop> {
     let known = match event {
         Event::Complete(complete) => finish(db, complete).await?,
-        Event::StatusChange(change) => match change.status.step() {
+        Event::StatusChange(change) => match change.status.0.step() {
             Some(step) => advance(db, change, step).await?,
             None => true,
         },
@@ -229,7 +242,7 @@ async fn advance(db: &mut Session, change: &StatusChange, step: Step) -> Result<
         SELECT id FROM known
         "#,
         change.bot_id.as_str(),
-        change.status.created_at.at(),
+        change.status.0.created_at.at(),
         step.status.map(Status::name),
         step.processing.map(ProcessingStatus::name),
     )
@@ -280,12 +293,12 @@ impl Speaker {
 }
 
 /// A line for each turn: the speaker, a colon, what they said.
-fn transcript(turns: &[Turn]) -> String {
-    let line = |turn: &Turn| {
+fn transcript(turns: &[Object<Turn>]) -> String {
+    let line = |Object(turn): &Object<Turn>| {
         let words = turn
             .words
             .iter()
-            .map(|word| word.word.0.trim())
+            .map(|Object(word)| word.word.0.trim())
             .filter(|word| !word.is_empty());
         format!("{}: {}", turn.speaker.0, words.collect::<Vec<_>>().join(" "))
     };
@@ -388,8 +401,16 @@ mod tests {
             json!({"bot_id": "b", "speakers": ["\0"]}),
             json!({"bot_id": "b\0"}),
             json!({"bot_id": "b", "mp4": "javascript:alert(1)"}),
+            // The same members, by their places.
+            json!(["b", null, null, null]),
+            json!({"bot_id": "b", "transcript": [["a", []]]}),
+            json!({"bot_id": "b", "transcript": [{"speaker": "a", "words": [["b"]]}]}),
+            json!({"bot_id": "b", "speakers": [["a"]]}),
         ] {
-            assert!(serde_json::from_value::<Complete>(bad.clone()).is_err(), "{bad}");
+            assert!(
+                serde_json::from_value::<Object<Complete>>(bad.clone()).is_err(),
+                "{bad}"
+            );
         }
     }
 

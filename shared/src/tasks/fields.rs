@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::partial::{self, given};
-use crate::text::Text;
+use crate::text::{Id, Text, names};
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TaskStatus))]
+#[serde(rename_all = "snake_case", remote = "Self")]
 pub enum Status {
     /// To be done.
     #[default]
@@ -34,7 +35,8 @@ impl Status {
 
 /// Who should do a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", remote = "Self")]
 pub enum Assignee {
     /// The one who leads the team.
     Manager,
@@ -42,11 +44,14 @@ pub enum Assignee {
     TeamMember,
 }
 
+names!(Status, Assignee);
+
 type LongText = Text<5000>;
 
 /// A new task, with the id it gets: made once, so that the create can run again. Read from a request's field names,
 /// written with the table's column names.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TaskDraft, rename_all = "camelCase"))]
 #[serde(rename_all(deserialize = "camelCase"), deny_unknown_fields)]
 pub struct Draft {
     /// The task's id: UUIDv7, never a client's.
@@ -55,7 +60,7 @@ pub struct Draft {
     text: LongText,
     #[serde(default)]
     status: Status,
-    assigned_to: Option<Uuid>,
+    assigned_to: Option<Id>,
     reasoning: Option<LongText>,
     related_area_for_support: Option<LongText>,
     suggested_assignee: Option<Assignee>,
@@ -74,7 +79,7 @@ struct Fields {
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    assigned_to: Option<Option<Uuid>>,
+    assigned_to: Option<Option<Id>>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     reasoning: Option<Option<LongText>>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
@@ -138,6 +143,8 @@ mod tests {
     fn what_a_task_cannot_be_without_is_not_cleared() {
         assert!(read(json!({"text": null})).is_err());
         assert!(read(json!({"status": null})).is_err());
+        assert!(read(json!({"status": {"complete": null}})).is_err());
+        assert!(read(json!({"suggestedAssignee": {"manager": null}})).is_err());
         assert!(read(json!({})).unwrap_err().contains("at least one"));
         assert!(
             read(json!({"completedAt": "2026-01-01T00:00:00Z"}))

@@ -1,0 +1,39 @@
+//! `cargo seer openapi`: the description of the routes for clients, from the types the functions are made of.
+//!
+//! Relies on `shared::openapi` for all that is in it. May write nothing but `openapi.json`.
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use crate::checkout::Checkout;
+
+/// Prints openapi.json as the code has it.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Write it to openapi.json at the root of the checkout
+    #[arg(long, conflicts_with = "check")]
+    write: bool,
+    /// Compare it with openapi.json at the root of the checkout
+    #[arg(long)]
+    check: bool,
+}
+
+/// Prints, writes or compares.
+///
+/// # Errors
+/// No checkout here; a file that cannot be written, or with --check is not what the code says: one line.
+pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
+    let document = serde_json::to_string_pretty(&shared::openapi::document())? + "\n";
+    if !arguments.write && !arguments.check {
+        print!("{document}");
+        return Ok(());
+    }
+    let file = Checkout::here().await?.root.join("openapi.json");
+    let shown = file.display();
+    if arguments.write {
+        std::fs::write(&file, document).with_context(|| format!("cannot write {shown}"))?;
+    } else if std::fs::read_to_string(&file).with_context(|| format!("cannot read {shown}"))? != document {
+        bail!("openapi.json is not what the code says: run cargo seer openapi --write");
+    }
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! The schemas of bodies: components by name, as utoipa derives them from the types, and what it cannot know.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+const PREFIX: &str = "#/components/schemas/";
+
+/// The components that operations refer to.
+#[derive(Default)]
+pub(super) struct Schemas(BTreeMap<String, Value>);
+
+impl Schemas {
+    /// What a client sends, as a reference; what the type says of itself is for its readers.
+    pub(super) fn request<T: ToSchema>(&mut self, description: &str) -> Value {
+        self.insert::<T>();
+        if let Some(schema) = self.0.get_mut(&*T::name()) {
+            schema["description"] = description.into();
+        }
+        reference(&T::name())
+    }
+
+    /// What a client gets, as a reference: every member is there, if only as null.
+    pub(super) fn answer<T: ToSchema>(&mut self) -> Value {
+        self.insert::<T>();
+        if let Some(schema) = self.0.get_mut(&*T::name()) {
+            let members = schema["properties"].as_object().into_iter().flat_map(Map::keys);
+            schema["required"] = members.cloned().collect();
+        }
+        reference(&T::name())
+    }
+
+    /// A page of a list, as a reference.
+    pub(super) fn page<T: ToSchema>(&mut self) -> Value {
+        let item = self.answer::<T>();
+        let name = format!("{}Page", T::name());
+        let page = json!({
+            "type": "object",
+            "description": "A page of a list.",
+            "properties": {
+                "items": {"type": "array", "items": item, "description": "In the list's order."},
+                "nextCursor": {
+                    "type": ["string", "null"],
+                    "description": "What to pass as `cursor` for the next page; null on the last.",
+                },
+            },
+            "required": ["items", "nextCursor"],
+        });
+        self.component(&name, page)
+    }
+
+    /// A component that no one type is behind, as a reference.
+    pub(super) fn component(&mut self, name: &str, schema: Value) -> Value {
+        self.0.insert(name.to_owned(), schema);
+        reference(name)
+    }
+
+    /// Says of `draft`'s members what `resource` says of those that are called the same.
+    pub(super) fn describe(&mut self, draft: &str, resource: &str) {
+        let said = self.0.get(resource).map(|schema| schema["properties"].clone());
+        let members = self
+            .0
+            .get_mut(draft)
+            .and_then(|schema| schema["properties"].as_object_mut());
+        for (name, member) in members.into_iter().flatten() {
+            if let Some(description) = said.as_ref().and_then(|said| said[name].get("description")) {
+                member["description"] = description.clone();
+            }
+        }
+    }
+
+    /// What a member is when it is left out.
+    pub(super) fn defaults_to(&mut self, name: &str, member: &str, default: Value) {
+        if let Some(member) = self.member(name, member) {
+            member["default"] = default;
+        }
+    }
+
+    /// The members of `draft`, of which any may be left out but not all, as a reference.
+    pub(super) fn changes(&mut self, name: &str, draft: &str, description: &str) -> Value {
+        let mut schema = self.0.get(draft).cloned().unwrap_or_default();
+        schema["description"] = description.into();
+        schema["minProperties"] = 1.into();
+        if let Some(members) = schema.as_object_mut() {
+            members.remove("required");
+        }
+        for member in members(&mut schema) {
+            member.as_object_mut().map(|member| member.remove("default"));
+        }
+        self.component(name, schema)
+    }
+
+    fn member(&mut self, name: &str, member: &str) -> Option<&mut Value> {
+        self.0.get_mut(name)?.get_mut("properties")?.get_mut(member)
+    }
+
+    fn insert<T: ToSchema>(&mut self) {
+        let mut found = vec![(T::name().into_owned(), T::schema())];
+        T::schemas(&mut found);
+        for (name, schema) in found {
+            let mut schema = serde_json::to_value(schema).unwrap_or_default();
+            // The first paragraph says what it is, the others how it is done.
+            if let Some((first, _)) = schema["description"].as_str().and_then(|said| said.split_once("\n\n")) {
+                schema["description"] = first.to_owned().into();
+            }
+            for member in members(&mut schema) {
+                raise(member);
+            }
+            self.0.entry(name).or_insert(schema);
+        }
+    }
+
+    /// The components. A rule about one value, such as a text's length, stands where the value does: it is worth no name.
+    pub(super) fn finish(self) -> Value {
+        let named = |schema: &Value| {
+            ["enum", "oneOf"].iter().any(|key| schema.get(key).is_some()) || schema["type"] == "object"
+        };
+        let (mut components, rules): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            self.0.into_iter().partition(|(_, schema)| named(schema));
+        for schema in components.values_mut() {
+            settle(schema, &rules);
+        }
+        json!(components)
+    }
+}
+
+/// A type's schema on its own, for a parameter.
+pub(super) fn of<T: ToSchema>() -> Value {
+    let mut schema = serde_json::to_value(T::schema()).unwrap_or_default();
+    schema.as_object_mut().map(|schema| schema.remove("description"));
+    schema
+}
+
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("{PREFIX}{name}")})
+}
+
+/// The schemas of an object's members.
+fn members(schema: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let members = schema.get_mut("properties").and_then(Value::as_object_mut);
+    members.into_iter().flat_map(Map::values_mut)
+}
+
+/// Puts what is said of one of a choice beside the choice: the other is null.
+fn raise(member: &mut Value) {
+    let choices = member.get_mut("oneOf").and_then(Value::as_array_mut);
+    let choices = choices.into_iter().flatten();
+    let said: Vec<_> = choices
+        .filter_map(|choice| choice.as_object_mut()?.remove("description"))
+        .collect();
+    if let Some(description) = said.into_iter().next() {
+        member["description"] = description;
+    }
+}
+
+/// Puts rules in place of references to them, and a type that may be null in place of a choice of the two.
+fn settle(schema: &mut Value, rules: &BTreeMap<String, Value>) {
+    for inner in schema.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        settle(inner, rules);
+    }
+    for inner in schema.as_array_mut().into_iter().flatten() {
+        settle(inner, rules);
+    }
+    let rule = schema["$ref"]
+        .as_str()
+        .and_then(|name| rules.get(name.strip_prefix(PREFIX)?));
+    if let Some(rule) = rule.cloned() {
+        take(schema, "$ref", rule);
+    }
+    let null = json!({"type": "null"});
+    let other = match schema["oneOf"].as_array().map(Vec::as_slice) {
+        Some([one, other]) if *one == null => Some(other),
+        Some([one, other]) if *other == null => Some(one),
+        Some(_) | None => None,
+    };
+    if let Some(mut other) = other.filter(|other| other["type"].is_string()).cloned() {
+        other["type"] = json!([other["type"], "null"]);
+        take(schema, "oneOf", other);
+    }
+}
+
+/// Puts a schema's members in place of one that stands for them; what is said beside it stays.
+fn take(schema: &mut Value, key: &str, members: Value) {
+    let (Some(schema), Value::Object(members)) = (schema.as_object_mut(), members) else {
+        return;
+    };
+    schema.remove(key);
+    for (name, member) in members {
+        if name != "description" {
+            schema.entry(name).or_insert(member);
+        }
+    }
+}

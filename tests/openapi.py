@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Asks a running backend whether openapi.json is true: schemathesis drives `cargo local`, as an admin and as a member.
+
+First every example in the document must fit its own schema. Then, from the same seed every time, each operation gets
+its examples, values at and over the bounds of each field, random good and bad requests, and chains of requests that use
+what earlier ones made. No answer may be 5xx, of an undocumented status, type or header, or unlike its schema; good
+requests must be accepted and bad ones refused. tests/openapi has the settings, with what they leave out and why.
+
+Its meetings are deleted at the end, its changes to users, tasks and the seed's meetings stay: `cargo local --reset`
+throws them away. Schemathesis comes from PyPI into target/tools. Linux only, as readme.py, which starts `cargo local`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from readme import ROOT, Started, Wrong
+
+PORT = 3002
+URL = "http://127.0.0.1:%d" % PORT
+TOOL = ROOT / "target/tools/schemathesis"
+HERE = ROOT / "tests/openapi"
+
+# The development secret of `cargo local`.
+WEBHOOK_SECRET = "whsec_c2VlcidzIGRldmVsb3BtZW50IHdlYmhvb2sgc2VjcmV0"
+MEMBER = "01900000-0000-7000-8000-000000000002"
+PEOPLE = {
+    "dev-admin": ("admin@example.com", "Avery Adams"),
+    "dev-member": ("member@example.com", "Morgan Meyer"),
+}
+
+# Seconds; a run takes about one minute.
+ENDS_WITHIN = 10 * 60
+
+
+def install() -> None:
+    """Puts schemathesis where nothing else is, unless that very version is there."""
+    wanted = (HERE / "requirements.txt").read_text()
+    mark = TOOL / "installed"
+    if mark.is_file() and mark.read_text() == wanted:
+        return
+    subprocess.run(["rm", "-rf", TOOL], check=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--target", TOOL, "-r", HERE / "requirements.txt"], check=True)
+    mark.write_text(wanted)
+
+
+def token(sub: str) -> str:
+    """A token for somebody of the seed."""
+    email, name = PEOPLE[sub]
+    command = ["cargo", "seer", "token", "--sub", sub, "--email", email, "--name", name]
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout.decode().strip()
+
+
+def ask(method: str, path: str, by: str, body: Any = None) -> Any:
+    """A request that must succeed."""
+    headers = {"Authorization": "Bearer " + by, "Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(URL + path, data, headers, method=method)) as response:
+        return json.loads(response.read() or b"null")
+
+
+def meetings(by: str) -> set[str]:
+    """The ids of all meetings of the team."""
+    found, cursor = set(), ""
+    while cursor is not None:
+        page = ask("GET", "/api/meetings?limit=100" + (cursor and "&cursor=" + cursor), by)
+        found |= {meeting["id"] for meeting in page["items"]}
+        cursor = page["nextCursor"]
+    return found
+
+
+def check_examples(document: dict[str, Any]) -> int:
+    """Compares every example with the schema beside it."""
+    import jsonschema_rs
+
+    count = 0
+
+    def compare(schema: Any, example: Any, place: str) -> None:
+        nonlocal count
+        whole = {**schema, "components": document["components"]}
+        errors = list(jsonschema_rs.Draft202012Validator(whole, validate_formats=True).iter_errors(example))
+        if errors:
+            raise Wrong("the example at %s breaks its schema: %s" % (place, errors[0].message))
+        count += 1
+
+    def walk(node: Any, place: str) -> None:
+        if isinstance(node, dict):
+            if "schema" in node and "example" in node:
+                compare(node["schema"], node["example"], place)
+            if "schema" in node:
+                for name, example in node.get("examples", {}).items():
+                    compare(node["schema"], example["value"], "%s/examples/%s" % (place, name))
+            for name, inner in node.items():
+                walk(inner, "%s/%s" % (place, name))
+        elif isinstance(node, list):
+            for index, inner in enumerate(node):
+                walk(inner, "%s/%d" % (place, index))
+
+    walk(document, "")
+    return count
+
+
+def drive(sub: str, by: str, meeting: str, task: str) -> None:
+    """Runs schemathesis as somebody."""
+    given = {
+        "PYTHONPATH": str(TOOL),
+        "SEER_URL": URL,
+        "SEER_TOKEN": by,
+        "SEER_MEETING": meeting,
+        "SEER_TASK": task,
+        "SEER_MEMBER": MEMBER,
+        "SEER_WEBHOOK_SECRET": WEBHOOK_SECRET,
+    }
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", HERE / "schemathesis.toml", "run"]
+    began = time.monotonic()
+    done = subprocess.run([*command, ROOT / "openapi.json"], env={**os.environ, **given}, cwd=HERE, timeout=ENDS_WITHIN)
+    print("%s: %d s" % (sub, time.monotonic() - began), flush=True)
+    if done.returncode:
+        raise Wrong("as %s the backend and the document differ: see above" % sub)
+
+
+def main() -> None:
+    install()
+    sys.path.append(str(TOOL))
+    document = json.loads((ROOT / "openapi.json").read_text())
+    print("%d examples fit their schemas" % check_examples(document))
+    backend = Started(["cargo", "local", "--port", str(PORT)], URL + "/api/health")
+    try:
+        backend.wait()
+        admin = token("dev-admin")
+        before = meetings(admin)
+        draft = {"title": "Driven", "teamMemberId": MEMBER, "date": "2031-03-04T09:30:00Z", "duration": 30}
+        meeting = ask("POST", "/api/meetings", admin, draft)["id"]
+        task = ask("POST", "/api/meetings/%s/tasks" % meeting, admin, {"text": "Driven"})["id"]
+        for sub in PEOPLE:
+            drive(sub, token(sub), meeting, task)
+        for made in meetings(admin) - before:
+            ask("DELETE", "/api/meetings/" + made, admin)
+        backend.stop()
+    finally:
+        backend.kill()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Wrong as wrong:
+        sys.exit("openapi.json: %s" % wrong)
