@@ -20,11 +20,13 @@ use super::session::Session;
 use super::socket::Tuned;
 use crate::config::{DatabaseUrl, RetryConfig};
 
-/// `statement_timeout` when `socket_timeout` is not given: about half of the function's timeout, which leaves room for another try.
+/// `statement_timeout` when `socket_timeout` is not given: about half of the function's timeout, which leaves
+/// room for another try.
 const STATEMENT: Duration = Duration::from_secs(14);
 
-/// Our transactions never wait for anything but the server; one that idles has lost its client.
-const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
+/// Our transactions never wait for anything but the server; one that idles has lost its client. Not longer: it holds
+/// its locks until then, and several lost in a row on one row are waited for one after another.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
 
 /// The server reaps what a destroyed environment leaves behind after this long. Longer than `MAX_IDLE`, so that a
 /// connection we still trust is never one that the server has closed.

@@ -144,7 +144,7 @@ async fn the_server_is_told_who_asks_and_what_to_give_up() {
         Ok::<_, shared::db::Stop<Refusal>>(limits)
     });
     let (statement, idle, in_transaction) = limits.await.unwrap();
-    assert_eq!((&*statement, &*idle, &*in_transaction), ("14s", "10min", "5s"));
+    assert_eq!((&*statement, &*idle, &*in_transaction), ("14s", "10min", "2s"));
     assert_eq!(bench.sessions().await, 1);
 }
 
