@@ -73,6 +73,39 @@ async fn the_default_parameters_fit() {
         .collect();
     assert_eq!(health[health.len() - 4..health.len() - 1], ["3", "1", "3"], "{said}");
     fits(&budget(&template(), &["UseRdsProxy=true"], None).await);
+    let page = fs::read_to_string(template().with_file_name("docs").join("DEPLOYING.md")).unwrap();
+    for said in [
+        "It fits, with 558 to spare.",
+        "132 concurrent executions are reserved in all",
+    ] {
+        assert!(page.contains(said), "docs/DEPLOYING.md does not say {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn on_managed_instances_environments_and_what_each_may_hold_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let patched = folder.path().join("template.yaml");
+    fs::copy(template(), &patched).unwrap();
+    let patch = template().with_file_name("docs").join("managed-instances.patch");
+    let mut apply = Command::new("git");
+    apply.args(["apply"]).arg(patch).current_dir(folder.path());
+    // Whatever is around the folder, it is no checkout.
+    apply
+        .env("GIT_CEILING_DIRECTORIES", folder.path().parent().unwrap())
+        .env_remove("GIT_DIR");
+    assert!(apply.status().await.unwrap().success());
+    let said = fits(&budget(&patched, &[], None).await);
+    // 16 routes of 4 environments with 4 connections, again for the overlap; health and the migration as before.
+    assert!(said.contains("needed  516\n"), "{said}");
+    // Without connection_limit an environment may hold as many as it serves requests.
+    let text = fs::read_to_string(&patched).unwrap();
+    fs::write(&patched, text.replace("connection_limit=4&", "")).unwrap();
+    let error = does_not_fit(&budget(&patched, &[], None).await);
+    assert!(error.contains("2052 connections do not fit into 818"), "{error}");
+    for change in advised(&error) {
+        fits(&budget(&patched, &[&change], None).await);
+    }
 }
 
 #[tokio::test]

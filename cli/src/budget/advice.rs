@@ -16,23 +16,13 @@ pub(super) fn what_to_change(
 ) -> Result<Vec<String>> {
     let values = Values::new(template, given)?;
     let mut advice = Vec::new();
-    if let Some(now) = values
-        .parameter("ReservedConcurrency")
-        .and_then(|text| text.parse::<u64>().ok())
-    {
-        // More environments never need fewer connections, so the most that fits can be halved towards.
-        let (mut fits, mut too_many) = (0, now);
-        while too_many - fits > 1 {
-            let tried = fits + (too_many - fits) / 2;
-            let with = with(given, &[("ReservedConcurrency", tried.to_string())]);
-            if Need::of(template, &Values::new(template, &with)?)?.sessions(limit) <= limit.usable() {
-                fits = tried;
-            } else {
-                too_many = tried;
-            }
-        }
-        if fits > 0 {
-            advice.push(format!("set ReservedConcurrency={fits} (now {now})"));
+    // The second takes the first's place on Managed Instances.
+    for name in ["ReservedConcurrency", "MaxEnvironments"] {
+        let Some(now) = values.parameter(name).and_then(|text| text.parse().ok()) else {
+            continue;
+        };
+        if let Some(fits) = most_that_fits(template, given, limit, name, now)? {
+            advice.push(format!("set {name}={fits} (now {now})"));
         }
     }
     let need = Need::of(template, &values)?.sessions(limit);
@@ -65,6 +55,28 @@ pub(super) fn what_to_change(
         advice.push("give the functions that have one a smaller ReservedConcurrentExecutions".to_owned());
     }
     Ok(advice)
+}
+
+/// The highest value of a parameter, below `now`, with which the sum fits. More environments never need fewer connections,
+/// so it can be halved towards.
+fn most_that_fits(
+    template: &Template,
+    given: &BTreeMap<String, String>,
+    limit: &Limit,
+    name: &str,
+    now: u64,
+) -> Result<Option<u64>> {
+    let (mut fits, mut too_many) = (0, now);
+    while too_many - fits > 1 {
+        let tried = fits + (too_many - fits) / 2;
+        let with = with(given, &[(name, tried.to_string())]);
+        if Need::of(template, &Values::new(template, &with)?)?.sessions(limit) <= limit.usable() {
+            fits = tried;
+        } else {
+            too_many = tried;
+        }
+    }
+    Ok(Some(fits).filter(|fits| *fits > 0))
 }
 
 fn with(given: &BTreeMap<String, String>, changed: &[(&str, String)]) -> BTreeMap<String, String> {

@@ -29,6 +29,8 @@ pub(super) struct Row {
     pub(super) environments: u64,
     /// Connections one of them may hold.
     pub(super) pool: u64,
+    /// Concurrent executions that Lambda keeps for it; on Managed Instances none.
+    pub(super) reserved: u64,
     /// Whether they go through the proxy.
     pooled: bool,
 }
@@ -89,9 +91,10 @@ impl Need {
 fn row(values: &Values, function: &Function) -> Result<Row> {
     let id = &function.id;
     let properties = values.of(&function.properties);
+    let reserved = number(&properties["ReservedConcurrentExecutions"]);
     let managed = &properties["CapacityProviderConfig"];
     let (environments, at_once) = if managed.is_null() {
-        (number(&properties["ReservedConcurrentExecutions"]), Some(1))
+        (reserved, Some(1))
     } else {
         let scaling = &properties["FunctionScalingConfig"];
         (
@@ -113,6 +116,7 @@ fn row(values: &Values, function: &Function) -> Result<Row> {
                 .with_context(|| format!("{id}: connection_limit is no number"))?,
             None => at_once.with_context(|| format!("{id} has no PerExecutionEnvironmentMaxConcurrency: set it"))?,
         },
+        reserved: reserved.unwrap_or_default(),
         pooled: url_parameter(url, "pgbouncer") == Some("true"),
     })
 }

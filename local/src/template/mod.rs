@@ -63,12 +63,18 @@ impl Template {
             .collect()
     }
 
-    /// The functions. SAM's rule for what Globals says: mappings are merged, everything else is overridden.
+    /// The functions. SAM's rule for what Globals says: mappings are merged, everything else is overridden, and a function
+    /// may name what it ignores.
     pub fn functions(&self) -> Vec<Function> {
         self.resources("AWS::Serverless::Function")
             .into_iter()
             .map(|(id, resource)| {
                 let mut properties = self.at("/Globals/Function").clone();
+                if let (Some(globals), Some(ignored)) =
+                    (properties.as_object_mut(), resource["IgnoreGlobals"].as_array())
+                {
+                    globals.retain(|name, _| !ignored.iter().any(|ignored| ignored == name));
+                }
                 merge(&mut properties, &resource["Properties"]);
                 Function {
                     id: id.to_owned(),

@@ -25,6 +25,10 @@ Resources:
       Log: !GetAtt GetLog.Arn
       Name: !Sub ${AWS::StackName}-${Kind}
       Environment: {Variables: {A: !Ref Needed}}
+  Put:
+    Type: AWS::Serverless::Function
+    IgnoreGlobals: [Environment, Network]
+    Properties: {CodeUri: elsewhere/, Environment: {Variables: {C: three}}}
   Other: {Type: "AWS::SNS::Topic"}
 "#;
 
@@ -39,8 +43,11 @@ fn given(parameters: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn a_function_has_its_own_properties_over_those_of_all_and_what_the_parameters_make_of_them() {
     let template = Template::parse(TEMPLATE).unwrap();
     let functions = template.functions();
-    assert_eq!(functions.len(), 1);
-    assert_eq!(functions[0].binary(), Some("get"));
+    let names: Vec<_> = functions
+        .iter()
+        .map(|function| (function.id.as_str(), function.binary()))
+        .collect();
+    assert_eq!(names, [("Get", Some("get")), ("Put", None)]);
     let values = Values::new(&template, &BTreeMap::new()).unwrap();
     assert_eq!(
         values.of(&functions[0].properties),
@@ -53,6 +60,10 @@ fn a_function_has_its_own_properties_over_those_of_all_and_what_the_parameters_m
     let large = values.of(&functions[0].properties);
     assert_eq!(large["Environment"]["Variables"], json!({"A": "yes", "B": "two"}));
     assert_eq!(large["Network"], json!({"Subnets": ["a"]}));
+    assert_eq!(
+        values.of(&functions[1].properties),
+        json!({"CodeUri": "elsewhere/", "Timeout": 26, "Environment": {"Variables": {"C": "three"}}})
+    );
 }
 
 #[test]
