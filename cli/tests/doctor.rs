@@ -405,6 +405,18 @@ async fn a_server_that_hangs_after_the_log_in_is_given_up_on() {
     );
 }
 
+#[tokio::test]
+async fn a_server_too_slow_to_be_asked_everything_is_told_apart_from_one_without_trouble() {
+    let cluster = migrated(sound()).await;
+    let proxy = Proxy::start(address(&cluster)).await.unwrap();
+    let url = proxy.url(&cluster.url());
+    proxy.set_delay(Duration::from_millis(60), Duration::ZERO);
+    let report = json(&url, &[]).await;
+    assert!(ids(&report).contains(&"slow"), "{report:#}");
+    let (_, page) = run(&url, &[]).await;
+    assert!(page.contains("not asked: no answers any more"), "{page}");
+}
+
 /// Replaces the server's certificate by one for `name` that ends in `year`, and returns the authority's file.
 async fn certify(cluster: &Cluster, folder: &Path, name: &str, year: i32) -> String {
     let (key, mut authority) = (KeyPair::generate().unwrap(), CertificateParams::new([]).unwrap());

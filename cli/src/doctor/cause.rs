@@ -69,7 +69,7 @@ impl Place {
 
 /// A word of a shell's command line.
 pub(super) fn shell(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:".contains(&byte);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:[]".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
         word.to_owned()
     } else {
@@ -196,6 +196,22 @@ pub(super) fn silent(place: &Place, waited_for: &str, seconds: f64) -> Cause {
     )
 }
 
+/// The server answers, and lets nobody in.
+pub(super) fn slow(place: &Place, seconds: f64) -> Cause {
+    cause(
+        "slow",
+        format!(
+            "{} answers, but the log-in is not over within {seconds:.1} s",
+            place.endpoint
+        ),
+        "The server is overloaded or far away, or waits for another service to check the password (LDAP, PAM).",
+        [
+            "uptime; iostat -x 1 3   # on the server".to_owned(),
+            format!("ping -c 3 {}", shell(&place.host)),
+        ],
+    )
+}
+
 /// TCP is accepted and closed.
 pub(super) fn closed(place: &Place, during: &str, error: &std::io::Error) -> Cause {
     cause(
@@ -243,7 +259,7 @@ pub(super) fn tls(place: &Place, problem: &str) -> Cause {
         "Renew the certificate, make it for this name, or let sslrootcert be the authority that signed it.",
         [format!(
             "openssl s_client -starttls postgres -connect {} -showcerts </dev/null",
-            shell(&format!("{}:{}", place.host, place.port))
+            shell(&place.endpoint)
         )],
     )
 }

@@ -69,17 +69,26 @@ pub(crate) struct Arguments {
 /// None today: whatever goes wrong is in the report.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let mut fleet = Fleet(arguments.budget.map(i64::from));
-    let code = loop {
-        let report = examine(&arguments, &mut fleet).await;
-        let code = report.verdict().exit_code();
-        if !show(&report, &arguments) || !arguments.watch {
-            break code;
+    let report = examine(&arguments, &mut fleet).await;
+    let mut code = report.verdict().exit_code();
+    if show(&report, &arguments) && arguments.watch {
+        // One listener for all looks: a new one would not hear of a Ctrl-C that came before it.
+        let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+        loop {
+            let next = async {
+                tokio::time::sleep(EVERY).await;
+                examine(&arguments, &mut fleet).await
+            };
+            let report = tokio::select! {
+                report = next => report,
+                _ = &mut interrupted => break,
+            };
+            code = report.verdict().exit_code();
+            if !show(&report, &arguments) {
+                break;
+            }
         }
-        tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
-            _ = tokio::signal::ctrl_c() => break code,
-        }
-    };
+    }
     // Not by returning: a resolver that hangs would keep its thread, and with it the process.
     std::process::exit(code.into())
 }
@@ -135,11 +144,11 @@ async fn examine(arguments: &Arguments, fleet: &mut Fleet) -> Report {
         upkeep::examine(&mut session, &server, &mut report).await;
         statements::examine(&mut session, &server, &mut report).await;
         schema::examine(&mut session, &server, &mut report).await;
-        let budget = fleet.budget(&server).await;
+        let budget = fleet.budget(&server, deadline).await;
         settings::examine(&mut session, &server, budget, &mut report).await;
         advice::recommend(&url, &wire, &server, &mut report);
-        unfinished(&session, deadline, &mut report);
     }
+    unfinished(&session, deadline, &mut report);
     session.close().await;
     report
 }
@@ -148,13 +157,13 @@ async fn examine(arguments: &Arguments, fleet: &mut Fleet) -> Report {
 struct Fleet(Option<i64>);
 
 impl Fleet {
-    async fn budget(&mut self, server: &server::Server) -> i64 {
+    async fn budget(&mut self, server: &server::Server, deadline: Deadline) -> i64 {
         if let Some(known) = self.0 {
             return known;
         }
         let max = u64::try_from(server.max).unwrap_or_default();
         // Outside a checkout there is no template, and cargo may take its time.
-        let sum = timeout(TEMPLATE, crate::budget::of_the_fleet(max)).await;
+        let sum = timeout(TEMPLATE.min(deadline.left()), crate::budget::of_the_fleet(max)).await;
         let sum = sum.ok().and_then(Result::ok).and_then(|sum| i64::try_from(sum).ok());
         *self.0.insert(sum.unwrap_or(BUDGET))
     }

@@ -29,7 +29,8 @@ use super::wire::{Stream, Wire, judge, mode_name, secure};
 const DNS: Duration = Duration::from_secs(3);
 /// As `connect_timeout` is without a word: a lost SYN is sent again after one second.
 const TCP: Duration = Duration::from_secs(3);
-const LOG_IN: Duration = Duration::from_secs(3);
+/// More than a function waits, so that a slow log-in is told from one that hangs.
+const LOG_IN: Duration = Duration::from_secs(4);
 
 const STEPS: [&str; 7] = [
     "parameters",
@@ -329,7 +330,7 @@ async fn log_in(url: &DatabaseUrl, place: &Place, begun: &Begun, deadline: Deadl
     match timeout(LOG_IN.min(deadline.left()), Tuned::new(connect)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(cause::login(place, &error)),
-        Err(_) => Err(cause::silent(place, "end of the log-in", begun.seconds())),
+        Err(_) => Err(cause::slow(place, begun.seconds())),
     }
 }
 
@@ -343,10 +344,11 @@ async fn as_a_function(url: &DatabaseUrl, deadline: Deadline, report: &mut Repor
             begun.ok(report, "connected, session limits accepted, first statement answered");
         }
         Err(error) => {
-            let words = error
-                .cause
-                .as_ref()
-                .map_or_else(|| error.kind.name().to_owned(), ToString::to_string);
+            let kind = error.kind.name();
+            let words = match &error.cause {
+                Some(cause) => format!("{kind}: {cause}"),
+                None => kind.to_owned(),
+            };
             begun.end(report, Outcome::Failed, words.clone());
             let advice = if error.kind == Kind::Pooler {
                 vec!["add pgbouncer=true to the parameters of DATABASE_URL".to_owned()]
@@ -356,7 +358,7 @@ async fn as_a_function(url: &DatabaseUrl, deadline: Deadline, report: &mut Repor
             report.find(
                 Level::Fail,
                 "functions-refused",
-                format!("functions cannot connect: {} ({words})", error.kind.name()),
+                format!("functions cannot connect: {words}"),
                 error.kind.advice(),
                 advice,
             );

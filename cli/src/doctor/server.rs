@@ -134,18 +134,15 @@ struct Follower {
 pub(super) async fn examine(session: &mut Session, report: &mut Report) -> Option<Server> {
     let server: Server = match session.one(SERVER).await {
         Ok(server) => server,
+        // Whoever asked says so, at the end.
+        Err(Blind::Lost) => return None,
         Err(blind) => {
-            let what = if matches!(blind, Blind::Lost) {
-                "the server let us in and then stopped answering".to_owned()
-            } else {
-                format!("the server does not say what it is: {}", blind.text(""))
-            };
             report.find(
                 Level::Fail,
-                "silent",
-                what,
-                "It hangs: out of memory, a full or lost disk, a stopped process.",
-                vec!["systemctl status postgresql; uptime; free -h; df -h   # on the server".to_owned()],
+                "unknown-server",
+                format!("the server does not say what it is: {}", blind.text("")),
+                "It lets this role in and refuses the plainest question, or is too busy to answer it.",
+                vec!["journalctl -u postgresql -n 50   # on the server, and its own log".to_owned()],
             );
             return None;
         }
