@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use local::postgres::{Cluster, Pooler, Replication, Settings, Shutdown};
 use local::proxy::{Door, Proxy};
+use local::secrets::{ARN, Manner, Secrets};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -354,6 +355,47 @@ async fn a_malformed_url_is_named_without_its_value() {
         "{page}"
     );
     assert!(!page.contains("hidden-value"), "{page}");
+}
+
+#[tokio::test]
+async fn a_secret_says_who_logs_in_and_one_that_is_refused_is_named() {
+    let cluster = migrated(sound()).await;
+    let held = serde_json::json!({
+        "username": "seer", "password": cluster.password(), "host": "127.0.0.1", "port": cluster.port(),
+        "dbname": "seer",
+    });
+    let secrets = Secrets::start(&held.to_string()).await.unwrap();
+    let look = async || {
+        let mut doctor = command("postgres://ignored:ignored-password@nowhere.invalid/x", &["--json"]);
+        doctor
+            .args(["--secret-arn", ARN, "--url", "postgres:///?sslmode=prefer"])
+            .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets.url())
+            .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+            .env("AWS_SECRET_ACCESS_KEY", "secret-of-the-role")
+            .env("AWS_SESSION_TOKEN", "session");
+        let output = timeout(PROMISED, doctor.output()).await.unwrap().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        for secret in [cluster.password(), "ignored-password", "secret-of-the-role"] {
+            assert!(!said.contains(secret), "{said}");
+        }
+        serde_json::from_str::<Value>(&said).unwrap()
+    };
+    let report = look().await;
+    assert_eq!(report["exitCode"], WARNINGS, "{report:#}");
+    assert_eq!(report["target"], format!("127.0.0.1:{}/seer as seer", cluster.port()));
+    for (manner, cause) in [
+        (Manner::Denied, "no-credential"),
+        (Manner::Silent, "secret-unreachable"),
+    ] {
+        secrets.answer(manner);
+        let report = look().await;
+        assert_eq!(report["exitCode"], UNREACHABLE, "{report:#}");
+        let told = report["cause"].as_str().unwrap();
+        assert!(
+            told.starts_with(&format!("no credential to log in with: {cause}")),
+            "{report:#}"
+        );
+    }
 }
 
 #[tokio::test]

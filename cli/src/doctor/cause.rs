@@ -4,6 +4,7 @@
 //! it prints of the server's own words is for the operator. May not hold a password, nor any parameter's value.
 
 use shared::config::DatabaseUrl;
+use shared::db::Error;
 use shared::db::classify::kind_of;
 use shared::db::error::Kind;
 use sqlx::postgres::PgDatabaseError;
@@ -108,6 +109,20 @@ pub(super) fn url(problem: String) -> Cause {
         problem,
         "A mistake in the variable; nothing was tried. shared/src/config/database_url.rs has the rules.",
         ["export DATABASE_URL='postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full'".to_owned()],
+    )
+}
+
+/// Nothing to log in with.
+pub(super) fn credential(error: &Error) -> Cause {
+    let said = error
+        .cause
+        .as_ref()
+        .map_or_else(String::new, |said| format!(": {said}"));
+    cause(
+        error.kind.name(),
+        format!("no credential to log in with: {}{said}", error.kind.name()),
+        error.kind.advice(),
+        ["aws sts get-caller-identity   # who asks; then: aws secretsmanager get-secret-value".to_owned()],
     )
 }
 

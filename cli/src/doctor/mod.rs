@@ -52,6 +52,10 @@ pub(crate) struct Arguments {
     /// Another database than DATABASE_URL's; others on this machine can see it among the processes
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// A secret of Secrets Manager that says who logs in, and where unless --url does; asked with the AWS_… credentials
+    /// of the environment
+    #[arg(long, value_name = "ARN")]
+    secret_arn: Option<String>,
     /// One JSON object instead of a page; with --watch, one a line
     #[arg(long)]
     json: bool,
@@ -113,30 +117,34 @@ fn show(report: &Report, arguments: &Arguments) -> bool {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
-/// The URL that is asked for. Variables that the driver would read on its own spoil either.
-fn url(given: Option<&str>) -> Result<DatabaseUrl, ConfigError> {
-    let configured = Config::from_env().database;
-    match given {
-        None => configured.map(|database| database.url),
-        Some(text) => match configured {
-            Err(error) if error.variable().starts_with("PG") => Err(error),
-            Ok(_) | Err(_) => DatabaseUrl::parse(text),
-        },
-    }
+/// The database that is asked for, by the rules of the environment: what the command line says wins, alone.
+fn asked(arguments: &Arguments) -> Result<DatabaseUrl, ConfigError> {
+    let alone = arguments.url.is_some() || arguments.secret_arn.is_some();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "read as shared::config reads it, with the arguments in its place"
+    )]
+    let environment = |name: &str| std::env::var(name).ok();
+    let config = Config::from_lookup(|name| match name {
+        "DATABASE_URL" if alone => arguments.url.clone(),
+        "DATABASE_SECRET_ARN" if alone => arguments.secret_arn.clone(),
+        "DATABASE_IAM_AUTH" if alone => None,
+        _ => environment(name),
+    });
+    config.database.map(|database| database.url)
 }
 
 async fn examine(arguments: &Arguments, fleet: &mut Fleet) -> Report {
     let deadline = Deadline::after(WHOLE);
     let mut report = Report::default();
-    let url = match url(arguments.url.as_deref()) {
+    let url = match asked(arguments) {
         Ok(url) => url,
         Err(error) => {
             report.unreachable = Some(cause::url(error.to_string()).into());
             return report;
         }
     };
-    report.target = format!("{}/{} as {}", url.endpoint(), url.database(), url.user());
-    let Some(reach::Reached { mut session, wire }) = reach::reach(&url, deadline, &mut report).await else {
+    let Some(reach::Reached { url, mut session, wire }) = reach::reach(&url, deadline, &mut report).await else {
         return report;
     };
     if let Some(server) = server::examine(&mut session, &mut report).await {

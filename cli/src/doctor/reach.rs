@@ -7,12 +7,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
-use shared::config::DatabaseUrl;
+use shared::config::{DatabaseUrl, Login};
 use shared::db::Deadline;
-use shared::db::connect::{Purpose, Target, attempt};
+use shared::db::connect::{Purpose, Target, attempt, complete};
 use shared::db::error::Kind;
 use shared::db::socket::Tuned;
 use sqlx::{Connection as _, PgConnection};
@@ -26,6 +27,8 @@ use super::session::{Blind, Session};
 use super::startup::{self, APPLICATION, Method};
 use super::wire::{Stream, Wire, judge, mode_name, secure};
 
+/// Half of it is for the answer of Secrets Manager.
+const CREDENTIAL: Duration = Duration::from_secs(6);
 const DNS: Duration = Duration::from_secs(3);
 /// As `connect_timeout` is without a word: a lost SYN is sent again after one second.
 const TCP: Duration = Duration::from_secs(3);
@@ -45,14 +48,16 @@ const STEPS: [&str; 7] = [
 /// A session, and what the way to it was like.
 #[derive(Debug)]
 pub(super) struct Reached {
+    /// With what the credential says in it.
+    pub(super) url: Arc<DatabaseUrl>,
     pub(super) session: Session,
     pub(super) wire: Wire,
 }
 
 /// Goes the way. None when it ends early; the report then has the cause.
 pub(super) async fn reach(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Option<Reached> {
-    let place = Place::of(url);
-    let failed = match go(url, &place, deadline, report).await {
+    report.target = url.target();
+    let failed = match go(url, deadline, report).await {
         Ok(reached) => return Some(reached),
         Err(cause) => cause,
     };
@@ -107,12 +112,27 @@ impl Begun {
     }
 }
 
-async fn go(url: &DatabaseUrl, place: &Place, deadline: Deadline, report: &mut Report) -> Result<Reached, Cause> {
+async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Result<Reached, Cause> {
+    let begun = Begun::of(report);
+    let credential = match url.login() {
+        Login::Url => "",
+        Login::Secret(_) => ", credential of Secrets Manager",
+        Login::Iam { .. } => ", a signed token",
+    };
+    let url = match complete(url, deadline.within(CREDENTIAL)).await {
+        Ok(url) => url,
+        Err(error) => {
+            let cause = cause::credential(&error);
+            return Err(begun.fail(report, "no credential", cause));
+        }
+    };
+    let (url, place) = (&url, &Place::of(&url));
+    report.target = format!("{} as {}", url.target(), place.user);
     let mode = url.connect_options("").get_ssl_mode();
-    Begun::of(report).ok(
+    begun.ok(
         report,
         format!(
-            "role {}, database {}, {}{}",
+            "role {}, database {}, {}{}{credential}",
             place.user,
             place.database,
             if url.is_socket() {
@@ -179,7 +199,8 @@ async fn go(url: &DatabaseUrl, place: &Place, deadline: Deadline, report: &mut R
         );
     }
     as_a_function(url, deadline, report).await;
-    Ok(Reached { session, wire })
+    let url = Arc::clone(url);
+    Ok(Reached { url, session, wire })
 }
 
 #[derive(Deserialize)]

@@ -2,11 +2,12 @@
 //!
 //! The handshake goes through whatever the certificate is, so that a bad one can be described; what `sslmode` asks for
 //! is decided after it. Nothing is sent over this connection that a stranger may not read. Relies on rustls for every
-//! check and on the same roots as the driver: the public ones, and `sslrootcert` beside them.
+//! check and on the same roots as the driver: the public ones, and beside them RDS's or `sslrootcert`.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use shared::config::database_url::RDS_ROOTS;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -108,12 +109,17 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
-    if let Some(file) = file {
-        let unreadable = |error: &dyn std::fmt::Display| format!("the file that sslrootcert names: {error}");
-        for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unreadable(&error))? {
-            let certificate = certificate.map_err(|error| unreadable(&error))?;
-            roots.add(certificate).map_err(|error| unreadable(&error))?;
+    // As the driver does it: the file instead of RDS's authorities.
+    let Some(file) = file else {
+        for certificate in CertificateDer::pem_slice_iter(RDS_ROOTS.as_bytes()).flatten() {
+            let _ = roots.add(certificate);
         }
+        return Ok(roots);
+    };
+    let unreadable = |error: &dyn std::fmt::Display| format!("the file that sslrootcert names: {error}");
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unreadable(&error))? {
+        let certificate = certificate.map_err(|error| unreadable(&error))?;
+        roots.add(certificate).map_err(|error| unreadable(&error))?;
     }
     Ok(roots)
 }

@@ -41,6 +41,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::{ConfigError, Login};
+pub use authorities::RDS_ROOTS;
 use location::Location;
 use parameters::Parameters;
 

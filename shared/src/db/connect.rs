@@ -179,6 +179,16 @@ pub enum Purpose {
     Write,
 }
 
+/// The URL that a connection opened now would log in with: `url` itself, or what its secret or a token makes of it. For
+/// tools that go the way to the server step by step.
+///
+/// # Errors
+/// [`Kind::SecretUnreachable`] or [`Kind::NoCredential`], within half of what `deadline` leaves.
+pub async fn complete(url: &DatabaseUrl, deadline: Deadline) -> Result<Arc<DatabaseUrl>, Error> {
+    let found = Credentials::new(url).get(deadline).await;
+    found.map_err(|failed| failed.trying(url.target()))
+}
+
 /// One attempt: the credential, DNS, TCP, TLS, authentication and the facts, all within one bound.
 pub async fn attempt(target: &Target, purpose: Purpose, deadline: Deadline) -> Result<Live, Error> {
     let left = deadline.left();

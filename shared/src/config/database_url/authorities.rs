@@ -8,7 +8,7 @@
 //! RDS Proxy needs none of them; its certificates are of a public authority.
 
 /// PEM, a line with the authority's name before each.
-pub(super) const RDS_ROOTS: &str = include_str!("rds-roots.pem");
+pub const RDS_ROOTS: &str = include_str!("rds-roots.pem");
 
 #[cfg(test)]
 mod tests {
