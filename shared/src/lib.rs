@@ -14,7 +14,10 @@ pub mod migrations;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod partial;
+mod shared_pool;
 pub mod tasks;
 pub mod telemetry;
 pub mod text;
 pub mod users;
+
+pub use shared_pool::SharedPool;

@@ -242,6 +242,7 @@ async fn open(target: &Target, url: &DatabaseUrl) -> Result<Live, sqlx::Error> {
         session: Session {
             connection,
             unnamed: target.unnamed,
+            patience: None,
         },
         opened,
         used: Moment::now(),

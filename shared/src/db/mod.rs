@@ -7,6 +7,7 @@
 //! | [`connect`] | opening a connection: attempts, budget, session limits |
 //! | [`socket`] | socket options sqlx does not set |
 //! | [`work`] | `read` and `write`: what domain code runs in |
+//! | [`by_hand`] | the same without closures: statements, transactions, connections that their caller ends |
 //! | [`receipt`] | the row that makes a write findable: idempotency, lost commits |
 //! | [`session`] | the connection as domain code sees it |
 //! | [`classify`] | the retry table |
@@ -20,6 +21,7 @@
 //! May not: know of HTTP, read the environment, or run anything in the background. `docs/RELIABILITY.md` has the retry
 //! table and the time budget in prose.
 
+pub mod by_hand;
 pub mod circuit;
 pub mod classify;
 pub mod clock;
@@ -36,6 +38,7 @@ pub mod session;
 pub mod socket;
 pub mod work;
 
+pub use by_hand::{Held, Transaction};
 pub use deadline::Deadline;
 pub use error::{Error, Kind, Phase, Stop};
 pub use pool::Pool;

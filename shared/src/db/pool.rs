@@ -84,6 +84,11 @@ impl Lease {
         }
     }
 
+    /// Closes the connection with a goodbye; the slot goes back empty. Bounded.
+    pub(super) async fn close(self) {
+        self.live.close().await;
+    }
+
     /// Keeps even a connection that a crowded server would have back: INIT's, for the invocation that follows.
     fn keep(mut self) {
         self.live.used = Moment::now();

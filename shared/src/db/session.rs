@@ -5,17 +5,24 @@
 //! asked for: a named one would be left on whichever server connection the pooler had picked. Unnamed statements are only sound inside an explicit transaction
 //! there (sqlx sends Sync between Parse and Bind), which `read` and `write` see to.
 
+use std::io;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Describe, Either, Execute, Executor, PgConnection, Postgres, SqlStr};
+use tokio::time::timeout;
 
 /// A connection during one unit of work.
 #[derive(Debug)]
 pub struct Session {
     pub(super) connection: PgConnection,
     pub(super) unnamed: bool,
+    /// How long the server may keep each answer waiting, where nobody else bounds it: in work that its caller ends.
+    pub(super) patience: Option<Duration>,
 }
 
 impl<'c> Executor<'c> for &'c mut Session {
@@ -27,7 +34,11 @@ impl<'c> Executor<'c> for &'c mut Session {
         E: 'q + Execute<'q, Postgres>,
     {
         let unnamed = self.unnamed;
-        self.connection.fetch_many(Statement { query, unnamed })
+        let rows = self.connection.fetch_many(Statement { query, unnamed });
+        match self.patience {
+            Some(patience) => patient(rows, patience),
+            None => rows,
+        }
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
@@ -36,7 +47,11 @@ impl<'c> Executor<'c> for &'c mut Session {
         E: 'q + Execute<'q, Postgres>,
     {
         let unnamed = self.unnamed;
-        self.connection.fetch_optional(Statement { query, unnamed })
+        let row = self.connection.fetch_optional(Statement { query, unnamed });
+        match self.patience {
+            Some(patience) => Box::pin(async move { timeout(patience, row).await.unwrap_or_else(|_| Err(late())) }),
+            None => row,
+        }
     }
 
     fn prepare_with<'e>(
@@ -56,6 +71,28 @@ impl<'c> Executor<'c> for &'c mut Session {
     {
         self.connection.describe(sql)
     }
+}
+
+/// Bounds the wait for each row. What is late ends the stream, and leaves the connection out of step.
+fn patient<'e, T: Send + 'e>(
+    rows: BoxStream<'e, Result<T, sqlx::Error>>,
+    patience: Duration,
+) -> BoxStream<'e, Result<T, sqlx::Error>> {
+    let next = move |rows: Option<BoxStream<'e, Result<T, sqlx::Error>>>| async move {
+        let mut rows = rows?;
+        match timeout(patience, rows.next()).await {
+            Ok(row) => row.map(|row| (row, Some(rows))),
+            Err(_) => Some((Err(late()), None)),
+        }
+    };
+    stream::unfold(Some(rows), next).boxed()
+}
+
+fn late() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(
+        io::ErrorKind::TimedOut,
+        "no answer within the time left",
+    ))
 }
 
 /// A query with its persistence overruled.

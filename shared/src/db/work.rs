@@ -42,7 +42,7 @@ pub enum Written<T> {
 }
 
 /// How one attempt at a write ended.
-enum Attempt<T, R> {
+pub(super) enum Attempt<T, R> {
     /// An answer is had; `clean` says whether the connection may be kept.
     Ended {
         answer: Result<Written<T>, R>,
@@ -54,7 +54,7 @@ enum Attempt<T, R> {
 }
 
 /// What became of a transaction whose reply to COMMIT was lost.
-enum Resolved {
+pub(super) enum Resolved {
     Committed,
     Absent,
     Unknown(Error),
@@ -195,7 +195,7 @@ impl Pool {
     }
 
     /// Ends an attempt whose work is done.
-    async fn commit<T, R>(
+    pub(super) async fn commit<T, R>(
         &self,
         session: &mut Session,
         claim: &Claim,
@@ -226,7 +226,7 @@ impl Pool {
     }
 
     /// Finds out what a transaction came to whose reply to COMMIT was lost.
-    async fn resolve(&self, claim: &Claim, xid: &str, deadline: Deadline) -> Resolved {
+    pub(super) async fn resolve(&self, claim: &Claim, xid: &str, deadline: Deadline) -> Resolved {
         loop {
             let mut lease = match self.checkout(Purpose::Write, deadline).await {
                 Ok(lease) => lease,
@@ -293,12 +293,12 @@ impl Pool {
 
     /// How long one statement is waited for: a little longer than the server lets it run, for a server that is past
     /// ending anything.
-    fn patience(&self, deadline: Deadline) -> Deadline {
+    pub(super) fn patience(&self, deadline: Deadline) -> Deadline {
         deadline.within(self.target.statement_timeout + GIVEN_UP)
     }
 
     /// The settings of an explicit transaction, as SQL.
-    fn settings(&self, deadline: Deadline) -> String {
+    pub(super) fn settings(&self, deadline: Deadline) -> String {
         let limit = deadline.left().saturating_sub(HEARD).min(self.target.statement_timeout);
         // Zero would mean no limit.
         let limit = limit.as_millis().max(1);

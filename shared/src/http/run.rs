@@ -27,26 +27,22 @@ use super::request::Request;
 use super::response::Response;
 use crate::config::{Config, ConfigError};
 use crate::db::{Deadline, Pool};
-use crate::telemetry;
+use crate::{shared_pool, telemetry};
 
 /// What lives as long as the execution environment.
 #[derive(Debug)]
 pub struct Function {
     /// The environment's variables, read once.
     pub config: Config,
-    pool: Result<Pool, ConfigError>,
+    pool: &'static Result<Pool, ConfigError>,
     init: Init,
     cold: AtomicBool,
 }
 
 impl Function {
     fn new(config: Config, init: Init) -> Self {
-        let pool = config
-            .database
-            .as_ref()
-            .map(|database| Pool::new(database, &config.lambda));
         Self {
-            pool: pool.map_err(Clone::clone),
+            pool: shared_pool::of(&config),
             config,
             init,
             cold: AtomicBool::new(true),

@@ -1,0 +1,350 @@
+//! Statements, transactions and connections that their caller ends: for code that is not written as units of work.
+//!
+//! Nothing here is run again, because only a closure can be: domain code takes `read` and `write` instead. What
+//! connecting and checkout promise holds here too, and so do the bounds: `pool_timeout` for a connection,
+//! `statement_timeout` for each statement. An invocation's deadline is not known here; whoever waits for it drops the
+//! future, and the connection goes with it. Errors are sqlx's, so that code written for sqlx's pool goes on as it is.
+
+use std::io;
+use std::ops::{Deref, DerefMut};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::{AssertSqlSafe, Describe, Either, Execute, Executor, Postgres, SqlStr};
+
+use super::classify::{Verdict, kind_of, verdict};
+use super::connect::Purpose;
+use super::deadline::{Deadline, FUNCTION_TIMEOUT};
+use super::error::{Error, Kind, Phase};
+use super::pool::{Lease, Pool};
+use super::receipt::Claim;
+use super::session::Session;
+use super::work::{Attempt, Resolved};
+
+impl Pool {
+    /// A connection for statements that their caller ends.
+    async fn lend(&self) -> Result<Lease, sqlx::Error> {
+        // A standby will do: whether a write follows is not known.
+        let lease = self.checkout(Purpose::Read, Deadline::after(FUNCTION_TIMEOUT)).await;
+        let mut lease = lease.map_err(into_sqlx)?;
+        lease.live.session.patience = Some(self.patience(Deadline::after(FUNCTION_TIMEOUT)).left());
+        Ok(lease)
+    }
+
+    /// A connection for one statement. Behind a pooler the statement gets a transaction, without which it would not stay
+    /// on one server connection from Parse to Bind.
+    async fn lend_for_one(&self) -> Result<Lease, sqlx::Error> {
+        let mut lease = self.lend().await?;
+        if self.target.pooled {
+            let begin = format!("BEGIN;{}", self.settings(Deadline::after(FUNCTION_TIMEOUT)));
+            let session = &mut lease.live.session;
+            session.execute(sqlx::raw_sql(AssertSqlSafe(begin))).await?;
+        }
+        Ok(lease)
+    }
+
+    /// Ends the use of a connection that was lent for one statement: it is kept if the server answered.
+    async fn settle<T>(&self, mut lease: Lease, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        let end = match &outcome {
+            Ok(_) => "COMMIT",
+            Err(cause) if in_step(cause) => "ROLLBACK",
+            Err(_) => return outcome,
+        };
+        if self.target.pooled {
+            let ended = lease.live.session.execute(sqlx::raw_sql(end)).await;
+            if let Err(lost) = ended {
+                return outcome.and(Err(lost));
+            }
+        }
+        give_back(lease).await;
+        outcome
+    }
+
+    /// Begins a transaction on a connection of its own. One round trip.
+    ///
+    /// Dropping the future drops the connection.
+    ///
+    /// # Errors
+    /// What kept it from connecting, within `pool_timeout`, or from beginning.
+    pub async fn begin(&self) -> Result<Transaction<'_>, sqlx::Error> {
+        let mut lease = self.lend().await?;
+        let claim = Claim::anonymous();
+        let settings = self.settings(Deadline::after(FUNCTION_TIMEOUT));
+        let (xid, _) = claim.begin(&mut lease.live.session, &settings, true).await?;
+        Ok(Transaction {
+            pool: self,
+            lease,
+            claim,
+            xid,
+        })
+    }
+
+    /// Lends a connection for as long as the caller keeps it.
+    ///
+    /// # Errors
+    /// What kept it from connecting, within `pool_timeout`. Behind a transaction pooler, which has no connections to
+    /// keep: `Configuration`.
+    pub async fn hold(&self) -> Result<Held, sqlx::Error> {
+        if self.target.pooled {
+            let why = "a connection cannot be held behind a transaction pooler (pgbouncer=true)";
+            return Err(sqlx::Error::Configuration(why.into()));
+        }
+        self.lend().await.map(Held)
+    }
+}
+
+/// Each statement takes a connection of its own for as long as it runs. Rows are read whole before the first is handed
+/// out, so that whoever takes them one by one may send other statements meanwhile.
+impl<'p> Executor<'p> for &'p Pool {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let rows = async move {
+            let mut lease = self.lend_for_one().await?;
+            let rows = lease.live.session.fetch_many(query).try_collect::<Vec<_>>().await;
+            self.settle(lease, rows).await
+        };
+        stream::once(rows)
+            .map_ok(|rows| stream::iter(rows.into_iter().map(Ok)))
+            .try_flatten()
+            .boxed()
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        Box::pin(async move {
+            let mut lease = self.lend_for_one().await?;
+            let row = lease.live.session.fetch_optional(query).await;
+            self.settle(lease, row).await
+        })
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        Box::pin(async move {
+            let mut lease = self.lend_for_one().await?;
+            let statement = lease.live.session.prepare_with(sql, parameters).await;
+            self.settle(lease, statement).await
+        })
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        Box::pin(async move {
+            let mut lease = self.lend_for_one().await?;
+            let described = lease.live.session.describe(sql).await;
+            self.settle(lease, described).await
+        })
+    }
+}
+
+/// A transaction that its caller commits. `&mut *transaction` is what statements run on.
+///
+/// It leaves a receipt, as every write does, so that a lost reply to COMMIT is looked up and not guessed. Dropped, it
+/// takes its connection with it, and the server rolls back.
+#[derive(Debug)]
+#[must_use = "dropped, a transaction is rolled back"]
+pub struct Transaction<'p> {
+    pool: &'p Pool,
+    lease: Lease,
+    claim: Claim,
+    xid: String,
+}
+
+impl Transaction<'_> {
+    /// Commits.
+    ///
+    /// # Errors
+    /// What the server says, and then nothing is applied: an earlier statement that failed is among it. When no
+    /// connection could be had to find out what a lost reply meant, an I/O error that says so.
+    pub async fn commit(mut self) -> Result<(), sqlx::Error> {
+        let deadline = Deadline::after(FUNCTION_TIMEOUT);
+        let session = &mut self.lease.live.session;
+        let pool = self.pool;
+        match pool
+            .commit::<_, sqlx::Error>(session, &self.claim, deadline, (), self.xid, &[])
+            .await
+        {
+            Attempt::Ended { .. } => {
+                give_back(self.lease).await;
+                Ok(())
+            }
+            Attempt::Failed(failed) => Err(into_sqlx(failed)),
+            Attempt::Unknown((), xid, lost) => {
+                drop(self.lease);
+                tracing::warn!(error = %lost, xid, "the reply to COMMIT was lost: finding out");
+                match pool.resolve(&self.claim, &xid, deadline).await {
+                    Resolved::Committed => Ok(()),
+                    Resolved::Absent => Err(into_sqlx(lost)),
+                    Resolved::Unknown(cause) => Err(into_sqlx(Error {
+                        kind: Kind::CommitUnknown,
+                        phase: Phase::Commit,
+                        ..cause
+                    })),
+                }
+            }
+        }
+    }
+
+    /// Rolls back, and keeps the connection. Dropping the transaction rolls back as well, at the price of it.
+    ///
+    /// # Errors
+    /// A lost connection, with which the server rolls back too.
+    pub async fn rollback(mut self) -> Result<(), sqlx::Error> {
+        let session = &mut self.lease.live.session;
+        session.execute(sqlx::raw_sql("ROLLBACK")).await?;
+        give_back(self.lease).await;
+        Ok(())
+    }
+}
+
+impl Deref for Transaction<'_> {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.lease.live.session
+    }
+}
+
+impl DerefMut for Transaction<'_> {
+    fn deref_mut(&mut self) -> &mut Session {
+        &mut self.lease.live.session
+    }
+}
+
+/// A connection that its caller keeps: for settings, locks or temporary tables of the session.
+///
+/// What was done on it cannot be known, so it is closed in the end and never goes back: each use costs a connect. It
+/// holds one of the environment's few slots meanwhile; with `connection_limit=1`, the usual one, everything else waits.
+#[derive(Debug)]
+pub struct Held(Lease);
+
+impl Held {
+    /// Closes it with a goodbye, so that the server's slot is free at once.
+    ///
+    /// # Errors
+    /// None: as sqlx's `close`, which this stands in for, it has a result.
+    pub async fn close(self) -> Result<(), sqlx::Error> {
+        self.0.close().await;
+        Ok(())
+    }
+}
+
+impl Deref for Held {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.0.live.session
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Session {
+        &mut self.0.live.session
+    }
+}
+
+impl<'c> Executor<'c> for &'c mut Held {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        self.0.live.session.fetch_many(query)
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        self.0.live.session.fetch_optional(query)
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        self.0.live.session.prepare_with(sql, parameters)
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        self.0.live.session.describe(sql)
+    }
+}
+
+/// Puts a clean connection back, as units of work get it.
+async fn give_back(mut lease: Lease) {
+    lease.live.session.patience = None;
+    lease.give_back().await;
+}
+
+/// Whether the server answered, and the connection may serve on. The rest is dropped: lost, late, or the writer that
+/// became a reader.
+fn in_step(cause: &sqlx::Error) -> bool {
+    let kind = kind_of(cause);
+    let answered = cause.as_database_error().is_some() && kind != Kind::Lost && kind != Kind::Timeout;
+    match verdict(Phase::Statement, kind, false) {
+        Verdict::Transient | Verdict::Permanent => answered || matches!(cause, sqlx::Error::RowNotFound),
+        Verdict::Reconnect | Verdict::ReconnectOnce | Verdict::Ambiguous => false,
+    }
+}
+
+/// The error as code written for sqlx's pool expects it: what the server said is the server's error; the rest is an I/O
+/// error that carries ours, whole.
+fn into_sqlx(mut error: Error) -> sqlx::Error {
+    let connected = matches!(error.phase, Phase::Statement | Phase::Commit);
+    if connected
+        && error.kind != Kind::CommitUnknown
+        && error.sqlstate.is_some()
+        && let Some(cause) = error.cause.take()
+    {
+        return cause;
+    }
+    let kind = match error.kind {
+        Kind::Refused => io::ErrorKind::ConnectionRefused,
+        Kind::Timeout => io::ErrorKind::TimedOut,
+        Kind::Unresolvable
+        | Kind::Tls
+        | Kind::Auth
+        | Kind::NoDatabase
+        | Kind::Pooler
+        | Kind::Starting
+        | Kind::Saturated
+        | Kind::ReadOnly
+        | Kind::Lost
+        | Kind::Conflict
+        | Kind::LockTimeout
+        | Kind::StalePlan
+        | Kind::CommitUnknown
+        | Kind::Config
+        | Kind::Query => io::ErrorKind::Other,
+    };
+    sqlx::Error::Io(io::Error::new(kind, error))
+}

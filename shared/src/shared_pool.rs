@@ -1,0 +1,111 @@
+//! The process's one pool, and a handle on it for code that is given neither a request nor a pool.
+//!
+//! Routes get their connections from `Request::read` and `Request::write`, which know the deadline and try again. The
+//! handle stands where code had a pool of its own: `cargo seer use-shared-pool` puts it there. `docs/USE_SHARED_POOL.md`
+//! says what it promises. May not: connect, or
+//! wait. Relies on `config` for the variables.
+
+use std::sync::OnceLock;
+
+use futures_util::StreamExt as _;
+use futures_util::future::{BoxFuture, ready};
+use futures_util::stream::{self, BoxStream};
+use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::{Describe, Either, Execute, Executor, Postgres, SqlStr};
+
+use crate::config::{Config, ConfigError};
+use crate::db::{Held, Pool, Transaction};
+
+static POOL: OnceLock<Result<Pool, ConfigError>> = OnceLock::new();
+
+/// The pool of a process whose configuration was read; of the first one, should there be several.
+pub(crate) fn of(config: &Config) -> &'static Result<Pool, ConfigError> {
+    POOL.get_or_init(|| {
+        let database = config.database.as_ref();
+        database
+            .map(|database| Pool::new(database, &config.lambda))
+            .map_err(Clone::clone)
+    })
+}
+
+/// The process's pool. It implements sqlx's `Executor`, as a reference to sqlx's pool does: `query.fetch_all(&SharedPool)`.
+///
+/// The pool is made when it is first used, from `DATABASE_URL`. Each statement takes a connection for itself, for as
+/// long as it runs, and is not run again. With `connection_limit=1`, the usual one, a statement that is sent while a
+/// [`Transaction`] or [`Held`] is open waits for it, and fails after `pool_timeout`.
+#[derive(Clone, Debug, Default)]
+pub struct SharedPool;
+
+impl SharedPool {
+    fn pool() -> Result<&'static Pool, sqlx::Error> {
+        let pool = POOL.get().unwrap_or_else(|| of(&Config::from_env()));
+        pool.as_ref()
+            .map_err(|error| sqlx::Error::Configuration(Box::new(error.clone())))
+    }
+
+    /// Begins a transaction; see [`Pool::begin`].
+    ///
+    /// # Errors
+    /// As [`Pool::begin`]; `Configuration` when `DATABASE_URL` cannot be used.
+    pub async fn begin(&self) -> Result<Transaction<'static>, sqlx::Error> {
+        Self::pool()?.begin().await
+    }
+
+    /// Lends a connection for as long as the caller keeps it; see [`Pool::hold`].
+    ///
+    /// # Errors
+    /// As [`Pool::hold`]; `Configuration` when `DATABASE_URL` cannot be used.
+    pub async fn acquire(&self) -> Result<Held, sqlx::Error> {
+        Self::pool()?.hold().await
+    }
+}
+
+impl<'p> Executor<'p> for &'p SharedPool {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        match SharedPool::pool() {
+            Ok(pool) => pool.fetch_many(query),
+            Err(error) => stream::once(ready(Err(error))).boxed(),
+        }
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        match SharedPool::pool() {
+            Ok(pool) => pool.fetch_optional(query),
+            Err(error) => Box::pin(ready(Err(error))),
+        }
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        match SharedPool::pool() {
+            Ok(pool) => pool.prepare_with(sql, parameters),
+            Err(error) => Box::pin(ready(Err(error))),
+        }
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
+    where
+        'p: 'e,
+    {
+        match SharedPool::pool() {
+            Ok(pool) => pool.describe(sql),
+            Err(error) => Box::pin(ready(Err(error))),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Statements, transactions and connections that their caller ends: what a pool of sqlx's own would do, and what it
+//! would not.
+
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use local::postgres::Settings;
+use local::proxy::Cut;
+use shared::SharedPool;
+use sqlx::Executor as _;
+use uuid::Uuid;
+
+use super::bench::Bench;
+
+/// Longer than a connection may idle without being asked whether it lives.
+const STALE: Duration = Duration::from_millis(1_100);
+
+/// Set in the process that has a pool of its own.
+const WITHIN: &str = "SEER_TEST_SHARED_POOL";
+
+async fn insert(bench: &Bench, id: Uuid) -> Result<(), sqlx::Error> {
+    let insert = sqlx::query("INSERT INTO notes VALUES ($1, 'text')").bind(id);
+    insert.execute(&bench.pool).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_share_one_connection_and_may_be_sent_while_rows_are_read() {
+    let bench = Bench::new().await;
+    let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+    insert(&bench, first).await.unwrap();
+    insert(&bench, second).await.unwrap();
+    let mut rows = sqlx::query_scalar::<_, Uuid>("SELECT id FROM notes ORDER BY id").fetch(&bench.pool);
+    let mut seen = Vec::new();
+    while let Some(id) = rows.try_next().await.unwrap() {
+        let delete = sqlx::query("DELETE FROM notes WHERE id = $1").bind(id);
+        assert_eq!(delete.execute(&bench.pool).await.unwrap().rows_affected(), 1);
+        seen.push(id);
+    }
+    assert_eq!(seen, [first, second]);
+    assert_eq!(bench.proxy.counts().opened, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_the_server_refuses_keeps_the_connection_and_one_it_cuts_does_not() {
+    let bench = Bench::new().await;
+    let id = Uuid::now_v7();
+    insert(&bench, id).await.unwrap();
+    let refused = insert(&bench, id).await.unwrap_err();
+    assert!(refused.as_database_error().unwrap().is_unique_violation());
+    assert_eq!(bench.proxy.counts().opened, 1);
+    let ended = sqlx::query("SELECT pg_terminate_backend(pg_backend_pid())").execute(&bench.pool);
+    ended.await.unwrap_err();
+    bench.pool.execute("SELECT 1").await.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_blackholed_while_idle_costs_a_statement_no_error() {
+    let bench = Bench::new().await;
+    bench.pool.execute("SELECT 1").await.unwrap();
+    tokio::time::sleep(STALE).await;
+    bench.proxy.silence();
+    bench.pool.execute("SELECT 1").await.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_falls_silent_under_a_statement_is_given_up() {
+    let bench = Bench::with(Settings::default(), "socket_timeout=1").await;
+    let mut transaction = bench.pool.begin().await.unwrap();
+    bench.proxy.silence();
+    let given_up = transaction.execute("SELECT 1").await.unwrap_err();
+    assert!(matches!(given_up, sqlx::Error::Io(_)), "{given_up}");
+    transaction.commit().await.unwrap_err();
+    bench.pool.execute("SELECT 1").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_reply_is_lost_is_looked_up() {
+    let bench = Bench::new().await;
+    for (cut, there) in [
+        (Cut::BeforeServer, 0),
+        (Cut::AfterServer, 1),
+        (Cut::BeforeAcknowledgement, 1),
+    ] {
+        let id = Uuid::now_v7();
+        let mut transaction = bench.pool.begin().await.unwrap();
+        let insert = sqlx::query("INSERT INTO notes VALUES ($1, 'text')").bind(id);
+        insert.execute(&mut *transaction).await.unwrap();
+        bench.proxy.cut_commits(cut, 1);
+        assert_eq!(transaction.commit().await.is_ok(), there == 1, "{cut:?}");
+        assert_eq!(bench.notes(id).await, there, "{cut:?}");
+    }
+    assert_eq!(bench.proxy.counts().cut, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_committed_is_not_there() {
+    let bench = Bench::new().await;
+    let id = Uuid::now_v7();
+    let insert = || sqlx::query("INSERT INTO notes VALUES ($1, 'text')").bind(id);
+
+    let mut transaction = bench.pool.begin().await.unwrap();
+    insert().execute(&mut *transaction).await.unwrap();
+    transaction.rollback().await.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 1);
+
+    let mut transaction = bench.pool.begin().await.unwrap();
+    insert().execute(&mut *transaction).await.unwrap();
+    // sqlx's own would say that it had been committed.
+    insert().execute(&mut *transaction).await.unwrap_err();
+    transaction.commit().await.unwrap_err();
+
+    let mut transaction = bench.pool.begin().await.unwrap();
+    insert().execute(&mut *transaction).await.unwrap();
+    drop(transaction);
+    bench.pool.execute("SELECT 1").await.unwrap();
+    assert_eq!(bench.notes(id).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_held_connection_was_told_is_not_met_by_others() {
+    let bench = Bench::new().await;
+    let mut held = bench.pool.hold().await.unwrap();
+    held.execute("SET work_mem = '77MB'").await.unwrap();
+    let set: String = sqlx::query_scalar("SHOW work_mem").fetch_one(&mut held).await.unwrap();
+    assert_eq!(set, "77MB");
+    drop(held);
+    let set: String = sqlx::query_scalar("SHOW work_mem")
+        .fetch_one(&bench.pool)
+        .await
+        .unwrap();
+    assert_ne!(set, "77MB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_pooler_a_statement_gets_a_transaction_and_nothing_is_held() {
+    let bench = Bench::with(Settings::default(), "pgbouncer=true").await;
+    let id = Uuid::now_v7();
+    insert(&bench, id).await.unwrap();
+    insert(&bench, id).await.unwrap_err();
+    assert_eq!(bench.notes(id).await, 1);
+    let limit: String = sqlx::query_scalar("SHOW idle_in_transaction_session_timeout")
+        .fetch_one(&bench.pool)
+        .await
+        .unwrap();
+    assert_eq!(limit, "5s", "the statement is outside the transaction that sets it");
+    let refused = bench.pool.hold().await.unwrap_err();
+    assert!(refused.to_string().contains("pgbouncer=true"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::disallowed_methods, reason = "tells the second process from the first")]
+async fn the_shared_pool_is_that_of_database_url() {
+    if std::env::var_os(WITHIN).is_some() {
+        let database: String = sqlx::query_scalar("SELECT current_database()")
+            .fetch_one(&SharedPool)
+            .await
+            .unwrap();
+        let transaction = SharedPool.begin().await.unwrap();
+        transaction.commit().await.unwrap();
+        SharedPool.acquire().await.unwrap().close().await.unwrap();
+        return println!("in {database}");
+    }
+    let bench = Bench::new().await;
+    let run = |url: String| {
+        let mut again = tokio::process::Command::new(std::env::current_exe().unwrap());
+        again.args([
+            "--exact",
+            "by_hand::the_shared_pool_is_that_of_database_url",
+            "--nocapture",
+        ]);
+        again.env(WITHIN, "1").env("DATABASE_URL", url).kill_on_drop(true);
+        async move { again.output().await.unwrap() }
+    };
+    let good = run(bench.cluster.url()).await;
+    assert!(String::from_utf8_lossy(&good.stdout).contains("in seer"), "{good:?}");
+    let bad = run("postgres://seer@localhost/seer?schemer=1".to_owned()).await;
+    assert!(String::from_utf8_lossy(&bad.stderr).contains("schemer"), "{bad:?}");
+}
