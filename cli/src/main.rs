@@ -12,6 +12,7 @@ mod local;
 mod migrate;
 mod openapi;
 mod token;
+mod use_shared_pool;
 
 use std::process::ExitCode;
 
@@ -36,12 +37,13 @@ enum Command {
     Migrate,
     Openapi(openapi::Arguments),
     Token(token::Arguments),
+    UseSharedPool(use_shared_pool::Arguments),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Arguments::parse().command).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -49,14 +51,17 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> Result<()> {
+async fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Budget(arguments) => budget::run(arguments).await,
-        Command::Doctor(arguments) => doctor::run(arguments).await,
-        Command::Faults(arguments) => faults::run(arguments).await,
-        Command::Local(arguments) => local::run(arguments).await,
-        Command::Migrate => migrate::run().await,
-        Command::Openapi(arguments) => openapi::run(&arguments).await,
-        Command::Token(arguments) => token::run(&arguments).await,
+        Command::Budget(arguments) => budget::run(arguments).await?,
+        Command::Doctor(arguments) => doctor::run(arguments).await?,
+        Command::Faults(arguments) => faults::run(arguments).await?,
+        Command::Local(arguments) => local::run(arguments).await?,
+        Command::Migrate => migrate::run().await?,
+        Command::Openapi(arguments) => openapi::run(&arguments).await?,
+        Command::Token(arguments) => token::run(&arguments).await?,
+        // Its exit code says more than success or failure.
+        Command::UseSharedPool(arguments) => return Ok(use_shared_pool::run(&arguments).await),
     }
+    Ok(ExitCode::SUCCESS)
 }

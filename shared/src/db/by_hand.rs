@@ -320,31 +320,19 @@ fn in_step(cause: &sqlx::Error) -> bool {
 /// error that carries ours, whole.
 fn into_sqlx(mut error: Error) -> sqlx::Error {
     let connected = matches!(error.phase, Phase::Statement | Phase::Commit);
-    if connected
-        && error.kind != Kind::CommitUnknown
-        && error.sqlstate.is_some()
-        && let Some(cause) = error.cause.take()
-    {
-        return cause;
+    if connected && error.kind != Kind::CommitUnknown && error.sqlstate.is_some() {
+        match error.cause.take().map(|cause| cause.downcast::<sqlx::Error>()) {
+            Some(Ok(cause)) => return *cause,
+            Some(Err(cause)) => error.cause = Some(cause),
+            None => {}
+        }
     }
-    let kind = match error.kind {
-        Kind::Refused => io::ErrorKind::ConnectionRefused,
-        Kind::Timeout => io::ErrorKind::TimedOut,
-        Kind::Unresolvable
-        | Kind::Tls
-        | Kind::Auth
-        | Kind::NoDatabase
-        | Kind::Pooler
-        | Kind::Starting
-        | Kind::Saturated
-        | Kind::ReadOnly
-        | Kind::Lost
-        | Kind::Conflict
-        | Kind::LockTimeout
-        | Kind::StalePlan
-        | Kind::CommitUnknown
-        | Kind::Config
-        | Kind::Query => io::ErrorKind::Other,
+    let kind = if error.kind == Kind::Refused {
+        io::ErrorKind::ConnectionRefused
+    } else if error.kind == Kind::Timeout {
+        io::ErrorKind::TimedOut
+    } else {
+        io::ErrorKind::Other
     };
     sqlx::Error::Io(io::Error::new(kind, error))
 }

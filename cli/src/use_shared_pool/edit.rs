@@ -1,0 +1,98 @@
+//! Replacing pieces of a text at byte positions, so that everything else stays as it was.
+//!
+//! Knows nothing of Rust. What is written goes to a file beside the old one first and takes its place whole.
+
+use std::fs;
+use std::io::Write as _;
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+/// One replacement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Edit {
+    /// What is replaced, in bytes of the old text; empty for an insertion.
+    pub(super) range: Range<usize>,
+    /// What stands there afterwards.
+    pub(super) with: String,
+}
+
+/// The text after `edits`. One that lies within another is left out: the outer one replaces it.
+pub(super) fn apply(text: &str, edits: &[Edit]) -> String {
+    let mut edits: Vec<&Edit> = edits.iter().collect();
+    edits.sort_by_key(|edit| (edit.range.start, std::cmp::Reverse(edit.range.end)));
+    let (mut result, mut at) = (String::with_capacity(text.len()), 0);
+    for edit in edits {
+        if edit.range.start < at {
+            continue;
+        }
+        result.push_str(&text[at..edit.range.start]);
+        result.push_str(&edit.with);
+        at = edit.range.end;
+    }
+    result.push_str(&text[at..]);
+    result
+}
+
+/// Removes what is at `range`, and its lines if nothing else is on them.
+pub(super) fn remove(text: &str, range: Range<usize>) -> Edit {
+    let before = text[..range.start].rfind('\n').map_or(0, |newline| newline + 1);
+    let after = text[range.end..]
+        .find('\n')
+        .map_or(text.len(), |newline| range.end + newline + 1);
+    let blank = |piece: &str| piece.trim().is_empty();
+    let mut whole = range.clone();
+    if blank(&text[before..range.start]) && blank(&text[range.end..after]) {
+        whole = before..after;
+        // Of the empty lines around it, those before it stay.
+        let previous = text[..before].trim_end_matches([' ', '\t', '\r']).ends_with("\n\n") || before == 0;
+        let rest = &text[after..];
+        let next = rest.find('\n').map_or(rest.len(), |newline| newline + 1);
+        if previous && after < text.len() && blank(&rest[..next]) {
+            whole.end += next;
+        }
+    }
+    Edit {
+        range: whole,
+        with: String::new(),
+    }
+}
+
+/// Writes a file in one step: there is never half of it, and its permissions stay.
+///
+/// # Errors
+/// Whatever keeps the folder from being written to; the old file is still there then.
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let store = || -> Result<()> {
+        let mut new = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+        new.write_all(text.as_bytes())?;
+        fs::set_permissions(new.path(), fs::metadata(path)?.permissions())?;
+        new.persist(path)?;
+        Ok(())
+    };
+    store().with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_goes_with_the_last_thing_on_it_and_a_comment_keeps_it() {
+        let text = "a\n    b;\nc\n";
+        assert_eq!(apply(text, &[remove(text, 6..8)]), "a\nc\n");
+        let text = "a\n    b; // why\nc\n";
+        assert_eq!(apply(text, &[remove(text, 6..8)]), "a\n     // why\nc\n");
+    }
+
+    #[test]
+    fn of_nested_edits_the_outer_one_counts() {
+        let edit = |range, with: &str| Edit {
+            range,
+            with: with.to_owned(),
+        };
+        assert_eq!(apply("abcdef", &[edit(2..3, "X"), edit(1..5, "Y")]), "aYf");
+    }
+}

@@ -1,0 +1,314 @@
+//! The import lines of a file: out with sqlx's pool, in with the shared one.
+//!
+//! Only `use` items are touched, and of these only the ones that name what moves.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use syn::spanned::Spanned as _;
+use syn::visit::{self, Visit};
+use syn::{Item, ItemUse, UseTree};
+
+use super::edit::{Edit, remove};
+use super::inventory::Inventory;
+use super::moves::Target;
+use super::names::{Absolute, Kind, Names, is_sqlx, leaves, module};
+use super::tree::File;
+
+/// Longer lines are broken, as rustfmt does by default.
+const WIDTH: usize = 100;
+
+/// The edits of a file's imports. `needs` are the names that its modules use from now on.
+pub(super) fn edits(
+    names: &Names,
+    inventory: &Inventory,
+    file: &File,
+    needs: &BTreeSet<(Absolute, Target)>,
+) -> Vec<Edit> {
+    let mut importer = Importer {
+        names,
+        inventory,
+        file,
+        needs,
+        module: file.module.clone(),
+        depth: 0,
+        done: BTreeSet::new(),
+        shared: crate_name(names, file),
+        edits: Vec::new(),
+    };
+    importer.visit_file(&file.ast);
+    importer.edits
+}
+
+/// How the crate is called where a module of the target has its name.
+fn crate_name(names: &Names, file: &File) -> &'static str {
+    let root = module(file.target, &[]);
+    let meant = names.resolve(&root, &["shared".to_owned(), "SharedPool".to_owned()]);
+    if meant.first().is_some_and(|first| *first == format!("#{}", file.target)) {
+        "::shared"
+    } else {
+        "shared"
+    }
+}
+
+/// Whether a module imports anything by which its imports of the shared pool are placed.
+pub(super) fn anchored(names: &Names, inventory: &Inventory, file: &File, path: &[String]) -> bool {
+    let mut items = &file.ast.items[..];
+    for inner in path.get(file.module.len()..).unwrap_or_default() {
+        let found = items.iter().find_map(|item| match item {
+            Item::Mod(item) if item.ident == inner => item.content.as_ref().map(|(_, items)| &items[..]),
+            _ => None,
+        });
+        match found {
+            Some(found) => items = found,
+            None => return false,
+        }
+    }
+    let at = module(file.target, path);
+    items.iter().any(|item| {
+        let Item::Use(item) = item else { return false };
+        leaves(&item.tree)
+            .iter()
+            .any(|(path, known)| matters(names, inventory, &at, path, known.is_none()).is_some())
+    })
+}
+
+/// Whether a file imports anything that goes.
+pub(super) fn concerned(names: &Names, inventory: &Inventory, file: &File) -> bool {
+    !edits(names, inventory, file, &BTreeSet::new()).is_empty()
+}
+
+/// What an imported path has to do with the move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Matter {
+    /// It goes, for these.
+    Goes(&'static [Target]),
+    /// It may stay; imports of the shared pool can stand beside it.
+    Anchor,
+}
+
+fn matters(names: &Names, inventory: &Inventory, at: &Absolute, path: &[String], glob: bool) -> Option<Matter> {
+    let meant = names.resolve(at, path);
+    if glob {
+        return is_sqlx(&meant).then_some(Matter::Anchor);
+    }
+    if inventory.statics.contains_key(&meant) {
+        return Some(Matter::Goes(&[Target::SharedPool]));
+    }
+    let kind = match names.kind_of_import(at, path) {
+        Some(kind) => kind,
+        None => {
+            return (is_sqlx(&meant) && meant.last().is_some_and(|last| last == "Connection"))
+                .then_some(Matter::Anchor);
+        }
+    };
+    Some(match kind {
+        Kind::Pool => Matter::Goes(&[Target::SharedPool]),
+        Kind::Transaction => Matter::Goes(&[Target::Transaction]),
+        Kind::Lent => Matter::Goes(&[Target::Held]),
+        Kind::Connection => Matter::Goes(&[Target::Held, Target::Session]),
+        Kind::PoolOptions | Kind::ConnectOptions => Matter::Anchor,
+    })
+}
+
+struct Importer<'a> {
+    names: &'a Names,
+    inventory: &'a Inventory,
+    file: &'a File,
+    needs: &'a BTreeSet<(Absolute, Target)>,
+    module: Vec<String>,
+    /// How many function bodies are around.
+    depth: usize,
+    /// What is imported by now, in this module or function.
+    done: BTreeSet<Target>,
+    shared: &'static str,
+    edits: Vec<Edit>,
+}
+
+impl Importer<'_> {
+    fn needed(&self, target: Target) -> bool {
+        self.needs.contains(&(module(self.file.target, &self.module), target))
+    }
+
+    fn import(&mut self, item: &ItemUse) {
+        let at = module(self.file.target, &self.module);
+        let mut new = BTreeSet::new();
+        let mut going = Vec::new();
+        let mut matter = false;
+        for (place, (path, known)) in leaves(&item.tree).into_iter().enumerate() {
+            match matters(self.names, self.inventory, &at, &path, known.is_none()) {
+                Some(Matter::Goes(targets)) => {
+                    matter = true;
+                    going.push(place);
+                    // What other modules take from here by a glob is needed there.
+                    let always = targets.len() == 1;
+                    new.extend(targets.iter().filter(|target| always || self.needed(**target)));
+                }
+                Some(Matter::Anchor) => matter = true,
+                None => {}
+            }
+        }
+        if !matter {
+            return;
+        }
+        if self.depth == 0 {
+            let all = [Target::SharedPool, Target::Transaction, Target::Held, Target::Session];
+            new.extend(all.iter().filter(|target| self.needed(**target)));
+        }
+        let new: Vec<Target> = new.into_iter().filter(|target| self.done.insert(*target)).collect();
+        if new.is_empty() && going.is_empty() {
+            return;
+        }
+        self.rewrite(item, &new, &going);
+    }
+
+    fn rewrite(&mut self, item: &ItemUse, new: &[Target], going: &[usize]) {
+        let text = &self.file.text;
+        let offset = self.file.offset;
+        let shift = |range: Range<usize>| range.start + offset..range.end + offset;
+        let whole = shift(item.span().byte_range());
+        let tree = shift(item.tree.span().byte_range());
+        let line = text[..whole.start].rfind('\n').map_or(0, |newline| newline + 1);
+        let indent = &text[line..whole.start];
+        let indent = &indent[..indent.len() - indent.trim_start().len()];
+        let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
+        // Attributes, visibility and `use` are the same for what comes.
+        let head = text[whole.start..tree.start].trim_end_matches("::").to_owned();
+        let mut lines: Vec<String> = Vec::new();
+        let within = new.iter().filter(|target| **target != Target::SharedPool);
+        let mut within: Vec<&str> = within.map(|target| target.name()).collect();
+        within.sort_unstable();
+        if new.contains(&Target::SharedPool) {
+            lines.push(format!("{head}{}::SharedPool;", self.shared));
+        }
+        match within.as_slice() {
+            [] => {}
+            [one] => lines.push(format!("{head}{}::db::{one};", self.shared)),
+            many => lines.push(format!("{head}{}::db::{{{}}};", self.shared, many.join(", "))),
+        }
+        if going.is_empty() {
+            let with = lines.iter().map(|line| format!("{line}{newline}{indent}")).collect();
+            self.edits.push(Edit {
+                range: whole.start..whole.start,
+                with,
+            });
+            return;
+        }
+        let written = &text[whole.start..tree.start];
+        match without(&item.tree, going) {
+            Some(rest) => {
+                let one_line = format!("{written}{rest};");
+                let kept = if indent.len() + one_line.len() > WIDTH {
+                    broken(written, &rest, indent, newline)
+                } else {
+                    one_line
+                };
+                lines.push(kept);
+            }
+            None if lines.is_empty() => return self.edits.push(remove(text, whole)),
+            None => {}
+        }
+        self.edits.push(Edit {
+            range: whole,
+            with: lines.join(&format!("{newline}{indent}")),
+        });
+    }
+}
+
+impl<'ast> Visit<'ast> for Importer<'_> {
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        self.module.push(item.ident.to_string());
+        let outer = (std::mem::take(&mut self.done), std::mem::take(&mut self.depth));
+        visit::visit_item_mod(self, item);
+        (self.done, self.depth) = outer;
+        self.module.pop();
+    }
+
+    fn visit_block(&mut self, block: &'ast syn::Block) {
+        self.depth += 1;
+        let outer = std::mem::take(&mut self.done);
+        visit::visit_block(self, block);
+        self.done = outer;
+        self.depth -= 1;
+    }
+
+    fn visit_item_use(&mut self, item: &'ast ItemUse) {
+        self.import(item);
+    }
+}
+
+/// A use tree as text, without the leaves at `going`; none if nothing is left.
+pub(super) fn without(tree: &UseTree, going: &[usize]) -> Option<String> {
+    fn walk(tree: &UseTree, going: &[usize], place: &mut usize) -> Option<String> {
+        let mut leaf = |text: String| {
+            *place += 1;
+            (!going.contains(&(*place - 1))).then_some(text)
+        };
+        match tree {
+            UseTree::Path(path) => walk(&path.tree, going, place).map(|below| format!("{}::{below}", path.ident)),
+            UseTree::Name(name) => leaf(name.ident.to_string()),
+            UseTree::Rename(rename) => leaf(format!("{} as {}", rename.ident, rename.rename)),
+            UseTree::Glob(_) => leaf("*".to_owned()),
+            UseTree::Group(group) => {
+                let items: Vec<String> = group.items.iter().filter_map(|tree| walk(tree, going, place)).collect();
+                match items.as_slice() {
+                    [] => None,
+                    [one] if one != "self" => Some(one.clone()),
+                    many => Some(format!("{{{}}}", many.join(", "))),
+                }
+            }
+        }
+    }
+    walk(tree, going, &mut 0)
+}
+
+/// An import of several lines.
+fn broken(head: &str, tree: &str, indent: &str, newline: &str) -> String {
+    let Some((path, group)) = tree.split_once('{') else {
+        return format!("{head}{tree};");
+    };
+    let group = group.strip_suffix('}').unwrap_or(group);
+    let (mut lines, mut line, mut depth) = (Vec::new(), String::new(), 0_usize);
+    for piece in group.split(", ") {
+        let next = if line.is_empty() {
+            piece.to_owned()
+        } else {
+            format!("{line}, {piece}")
+        };
+        if depth == 0 && !line.is_empty() && indent.len() + 5 + next.len() > WIDTH {
+            lines.push(std::mem::replace(&mut line, piece.to_owned()));
+        } else {
+            line = next;
+        }
+        depth += piece.matches('{').count();
+        depth -= piece.matches('}').count().min(depth);
+    }
+    lines.push(line);
+    let body: String = lines
+        .iter()
+        .map(|line| format!("{newline}{indent}    {line},"))
+        .collect();
+    format!("{head}{path}{{{body}{newline}{indent}}};")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_an_import_has_no_empty_braces() {
+        let tree: ItemUse = syn::parse_quote!(
+            use sqlx::{
+                PgPool, Row,
+                postgres::{PgPoolOptions, PgRow},
+            };
+        );
+        assert_eq!(
+            without(&tree.tree, &[0]).unwrap(),
+            "sqlx::{Row, postgres::{PgPoolOptions, PgRow}}"
+        );
+        assert_eq!(without(&tree.tree, &[0, 2]).unwrap(), "sqlx::{Row, postgres::PgRow}");
+        assert_eq!(without(&tree.tree, &[0, 2, 3]).unwrap(), "sqlx::Row");
+        assert_eq!(without(&tree.tree, &[0, 1, 2, 3]), None);
+    }
+}

@@ -1,0 +1,270 @@
+//! `cargo seer use-shared-pool`: moves code that opens its own PostgreSQL connections to the pool of `shared`.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`tree`] | which files there are, and which change together |
+//! | [`package`] | `Cargo.toml` |
+//! | [`names`] | what a name stands for |
+//! | [`macros`] | macros whose insides can be read |
+//! | [`inventory`] | what carries a pool: fields, functions, statics, variables |
+//! | [`sites`] | where connections are opened |
+//! | [`moves`] | what is replaced, and what stands in the way |
+//! | [`imports`], [`tidy`] | import lines; what is left without a use |
+//! | [`edit`] | replacing pieces of a text |
+//!
+//! Works on syntax trees, and changes the text at their positions, so that comments and formatting stay. May not run
+//! cargo on the code, connect anywhere, or change a file whose unit cannot be moved as a whole. `docs/USE_SHARED_POOL.md`
+//! says what is moved to what.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the syntax of Rust, of which this command knows a part"
+)]
+
+mod edit;
+mod imports;
+mod inventory;
+mod macros;
+mod moves;
+mod names;
+mod package;
+mod sites;
+mod tidy;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use similar::TextDiff;
+
+use crate::checkout::Checkout;
+use inventory::Inventory;
+use moves::{Found, Remark};
+use names::Kind;
+use tree::{File, Tree};
+
+/// Moves Rust code that opens its own PostgreSQL connections to the shared pool.
+///
+/// Without --write nothing is changed: a diff is printed, and the exit code is 1 if there is something to move. What is
+/// found and not moved is listed with the reason. Exit codes: 0 nothing to do or done, 1 something to move, 2 an error,
+/// such as a file that cannot be parsed.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Files and folders to look through [default: the working directory]
+    paths: Vec<PathBuf>,
+    /// Print what would change; this is what happens anyway
+    #[arg(long, conflicts_with = "write")]
+    check: bool,
+    /// Change the files
+    #[arg(long)]
+    write: bool,
+}
+
+/// A file and what it is to become.
+struct Change {
+    path: PathBuf,
+    before: String,
+    after: String,
+}
+
+/// What came of looking through everything.
+#[derive(Default)]
+struct Report {
+    changes: Vec<Change>,
+    /// Lines for the reader, by file and line.
+    remarks: BTreeSet<(PathBuf, usize, String)>,
+    errors: Vec<String>,
+}
+
+/// Looks through the paths, prints what is found, and changes it if asked to.
+pub(crate) async fn run(arguments: &Arguments) -> ExitCode {
+    let here = [PathBuf::from(".")];
+    let paths = if arguments.paths.is_empty() {
+        &here[..]
+    } else {
+        &arguments.paths
+    };
+    match moved(paths).await.and_then(|report| finish(report, arguments.write)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn moved(paths: &[PathBuf]) -> Result<Report> {
+    let tree = tree::read(paths)?;
+    let mut units: BTreeMap<usize, Vec<&File>> = BTreeMap::new();
+    for file in &tree.files {
+        units.entry(file.unit).or_default().push(file);
+    }
+    let mut report = Report::default();
+    let mut packages: BTreeMap<usize, bool> = BTreeMap::new();
+    for files in units.values() {
+        unit(&tree, files, &mut report, &mut packages);
+    }
+    for (package, only_tests) in packages {
+        let package = &tree.packages[package];
+        let needed = match package.dependency(only_tests, None) {
+            Ok(needed) => needed,
+            // Only then is the place of `shared` looked for.
+            Err(_) => match Checkout::here().await {
+                Ok(checkout) => package.dependency(only_tests, Some(&checkout.root))?,
+                Err(error) => {
+                    return Err(error.context(format!("{} needs the crate `shared`", package.manifest.display())));
+                }
+            },
+        };
+        if let Some(needed) = needed {
+            report.changes.push(Change {
+                path: shown(&package.manifest),
+                before: needed.before,
+                after: needed.after,
+            });
+        }
+    }
+    report.changes.sort_by(|one, other| one.path.cmp(&other.path));
+    report.errors = tree.unreadable;
+    Ok(report)
+}
+
+/// Looks through files that change together.
+fn unit(tree: &Tree, files: &[&File], report: &mut Report, packages: &mut BTreeMap<usize, bool>) {
+    let mut inventory = Inventory::default();
+    files.iter().for_each(|file| inventory.read(&tree.names, file));
+    let going = moves::replaceable(&tree.names, &inventory, files);
+    let staying: Vec<_> = inventory
+        .statics
+        .keys()
+        .filter(|path| !going.contains(*path))
+        .cloned()
+        .collect();
+    for path in staying {
+        inventory.statics.remove(&path);
+        inventory.others.insert(path, Kind::Pool);
+    }
+    let look = |file: &File| {
+        let unfit = tree.packages[file.package].unfit();
+        moves::look(&tree.names, &inventory, unfit.as_deref(), file)
+    };
+    let found: Vec<(&File, Found)> = files.iter().map(|file| (*file, look(file))).collect();
+    let mut say = |file: &File, remark: &Remark, text: String| {
+        report.remarks.insert((file.path.clone(), remark.line, text));
+    };
+    for (file, found) in &found {
+        for left in &found.left {
+            say(file, left, format!("not moved: {}", left.text));
+        }
+    }
+    let opens = found.iter().any(|(_, found)| !found.sites.is_empty());
+    if !opens {
+        return;
+    }
+    let blocked = found.iter().any(|(_, found)| !found.blockers.is_empty());
+    for (file, found) in &found {
+        let remarks = if blocked { &found.sites } else { &found.notes };
+        for remark in remarks {
+            let text = if blocked {
+                format!("not moved: {}", remark.text)
+            } else {
+                format!("note: {}", remark.text)
+            };
+            say(file, remark, text);
+        }
+        for blocker in &found.blockers {
+            say(file, blocker, format!("in the way: {}", blocker.text));
+        }
+    }
+    if blocked {
+        return;
+    }
+    for (file, found) in found {
+        match rewritten(tree, &inventory, file, found) {
+            Ok(after) if after == file.text => {}
+            Ok(after) => {
+                let tests = packages.entry(file.package).or_insert(true);
+                *tests &= tree.packages[file.package].only_tests(&file.path);
+                report.changes.push(Change {
+                    path: file.path.clone(),
+                    before: file.text.clone(),
+                    after,
+                });
+            }
+            Err(error) => report
+                .errors
+                .push(format!("{}: cannot be moved: {error}", file.path.display())),
+        }
+    }
+}
+
+fn rewritten(tree: &Tree, inventory: &Inventory, file: &File, found: Found) -> Result<String> {
+    let Found { mut edits, needs, .. } = found;
+    if edits.is_empty() && !imports::concerned(&tree.names, inventory, file) {
+        return Ok(file.text.clone());
+    }
+    edits.extend(imports::edits(&tree.names, inventory, file, &needs));
+    let after = edit::apply(&file.text, &edits);
+    let (head, body) = after.split_at(file.offset);
+    Ok(format!("{head}{}", tidy::tidy(&file.ast, body)?))
+}
+
+/// Prints what was found and does what was asked for.
+fn finish(report: Report, write: bool) -> Result<ExitCode> {
+    let Report {
+        changes,
+        remarks,
+        mut errors,
+    } = report;
+    let mut out = std::io::stdout().lock();
+    for change in &changes {
+        if write {
+            if let Err(error) = edit::write(&change.path, &change.after) {
+                errors.push(format!("{error:#}"));
+                continue;
+            }
+            writeln!(out, "changed {}", change.path.display())?;
+        } else {
+            let (old, new) = (
+                format!("a/{}", change.path.display()),
+                format!("b/{}", change.path.display()),
+            );
+            let diff = TextDiff::from_lines(&change.before, &change.after);
+            write!(out, "{}", diff.unified_diff().header(&old, &new))?;
+        }
+    }
+    out.flush().context("cannot print")?;
+    for (path, line, text) in remarks {
+        eprintln!("{}:{line}: {text}", path.display());
+    }
+    for error in &errors {
+        eprintln!("error: {error}");
+    }
+    let sources = changes
+        .iter()
+        .filter(|change| change.path.extension().is_some_and(|extension| extension == "rs"));
+    let sources = sources.count();
+    match (sources, write) {
+        (0, _) => eprintln!("nothing to move"),
+        (_, true) => {}
+        (1, false) => eprintln!("1 file to move: `--write` does it"),
+        (many, false) => eprintln!("{many} files to move: `--write` does it"),
+    }
+    Ok(if !errors.is_empty() {
+        ExitCode::from(2)
+    } else if sources > 0 && !write {
+        ExitCode::from(1)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// A path as it is seen from the working directory.
+fn shown(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().ok();
+    let below = here.and_then(|here| path.strip_prefix(here).map(Path::to_path_buf).ok());
+    below.unwrap_or_else(|| path.to_path_buf())
+}

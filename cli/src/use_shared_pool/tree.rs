@@ -1,0 +1,317 @@
+//! What is scanned: Rust files, the packages they belong to, and which of them must change together.
+//!
+//! A pool's type goes through signatures, so all modules of a target move or none does, and targets that use one
+//! another's libraries move with them. Honours .gitignore, leaves out every `target` folder and hidden ones, and follows
+//! no symbolic links. A file that cannot be read or parsed is reported and left out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use syn::visit::{self, Visit};
+use syn::{Item, Lit, Meta};
+
+use super::names::Names;
+use super::package::Package;
+
+/// A file that parsed.
+pub(super) struct File {
+    /// As the user would name it.
+    pub(super) path: PathBuf,
+    /// Its package's place in [`Tree::packages`].
+    pub(super) package: usize,
+    /// All of it.
+    pub(super) text: String,
+    /// Bytes before what was parsed: a byte order mark, a `#!` line.
+    pub(super) offset: usize,
+    /// What was parsed.
+    pub(super) ast: syn::File,
+    /// The module it is: its target, and the path within.
+    pub(super) target: usize,
+    /// See `target`.
+    pub(super) module: Vec<String>,
+    /// Files with the same number change together.
+    pub(super) unit: usize,
+}
+
+/// Everything that was found under the paths.
+pub(super) struct Tree {
+    /// In the order of their paths.
+    pub(super) files: Vec<File>,
+    /// Packages with at least one file.
+    pub(super) packages: Vec<Package>,
+    /// What their names mean.
+    pub(super) names: Names,
+    /// Files that could not be read, and why.
+    pub(super) unreadable: Vec<String>,
+}
+
+/// Reads everything under `paths`.
+///
+/// # Errors
+/// A path that is not there, or a folder that cannot be listed.
+pub(super) fn read(paths: &[PathBuf]) -> Result<Tree> {
+    let mut tree = Tree {
+        files: Vec::new(),
+        packages: Vec::new(),
+        names: Names::default(),
+        unreadable: Vec::new(),
+    };
+    let mut manifests: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    for path in rust_files(paths)? {
+        let Some(manifest) = manifest_of(&path) else {
+            tree.unreadable.push(format!(
+                "{}: belongs to no package: there is no Cargo.toml above it",
+                path.display()
+            ));
+            continue;
+        };
+        let package = match manifests.get(&manifest) {
+            Some(&package) => package,
+            None => {
+                let package = match Package::read(&manifest) {
+                    Ok(package) => package,
+                    Err(error) => {
+                        tree.unreadable.push(format!("{error:#}"));
+                        Package::unreadable(&manifest)
+                    }
+                };
+                tree.packages.push(package);
+                manifests.insert(manifest, tree.packages.len() - 1);
+                tree.packages.len() - 1
+            }
+        };
+        if tree.packages[package].is_shared() {
+            // It is the pool.
+            continue;
+        }
+        match parse(&path) {
+            Ok((text, offset, ast)) => tree.files.push(File {
+                path,
+                package,
+                text,
+                offset,
+                ast,
+                target: 0,
+                module: Vec::new(),
+                unit: 0,
+            }),
+            Err(error) => tree.unreadable.push(format!("{error:#}")),
+        }
+    }
+    place(&mut tree);
+    Ok(tree)
+}
+
+fn rust_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in paths {
+        if !path.exists() {
+            bail!("{}: there is no such file or folder", path.display());
+        }
+        let walk = ignore::WalkBuilder::new(path)
+            .require_git(false)
+            .filter_entry(|entry| !(entry.file_name() == "target" && is_target_folder(entry.path())))
+            .build();
+        for entry in walk {
+            let entry = entry.context("cannot list what is there")?;
+            let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
+            if is_file && entry.path().extension().is_some_and(|extension| extension == "rs") {
+                let path = entry.into_path();
+                found.push(path.strip_prefix("./").map(Path::to_path_buf).unwrap_or(path));
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// Cargo's, and not a module that happens to be called so.
+fn is_target_folder(path: &Path) -> bool {
+    path.is_dir() && (path.join("CACHEDIR.TAG").exists() || path.with_file_name("Cargo.toml").exists())
+}
+
+fn manifest_of(path: &Path) -> Option<PathBuf> {
+    let whole = std::path::absolute(path).ok()?;
+    let mut above = whole.ancestors().skip(1).map(|folder| folder.join("Cargo.toml"));
+    above.find(|manifest| manifest.is_file())
+}
+
+fn parse(path: &Path) -> Result<(String, usize, syn::File)> {
+    let text = fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let mut offset = if text.starts_with('\u{feff}') {
+        '\u{feff}'.len_utf8()
+    } else {
+        0
+    };
+    let rest = &text[offset..];
+    // A `#!` line, which is no inner attribute.
+    if rest.starts_with("#!") && !rest[2..].trim_start().starts_with('[') {
+        offset += rest.find('\n').unwrap_or(rest.len());
+    }
+    let ast = syn::parse_file(&text[offset..]).map_err(|error| {
+        let line = error.span().start().line + text[..offset].matches('\n').count();
+        anyhow::anyhow!("{}:{line}: cannot be parsed: {error}", path.display())
+    })?;
+    Ok((text, offset, ast))
+}
+
+/// Finds out which module of which target each file is, and which files change together.
+fn place(tree: &mut Tree) {
+    let by_path: HashMap<PathBuf, usize> = tree
+        .files
+        .iter()
+        .enumerate()
+        .filter_map(|(index, file)| Some((std::path::absolute(&file.path).ok()?, index)))
+        .collect();
+    let mut together = Together((0..tree.files.len()).collect());
+    let mut placed = vec![false; tree.files.len()];
+    let mut roots: Vec<usize> = Vec::new();
+    for (index, file) in tree.files.iter().enumerate() {
+        if tree.packages[file.package].is_root(&file.path) {
+            roots.push(index);
+        }
+    }
+    let mut modules: Vec<(usize, usize, Vec<String>)> = Vec::new();
+    for &root in &roots {
+        let package = &tree.packages[tree.files[root].package];
+        if let Some(library) = package.library(&tree.files[root].path) {
+            tree.names.library(library, root);
+        }
+        let mut open = vec![(root, Vec::new())];
+        let mut seen = vec![root];
+        while let Some((index, module)) = open.pop() {
+            together.join(root, index);
+            if !std::mem::replace(&mut placed[index], true) {
+                modules.push((index, root, module.clone()));
+            }
+            let file = &tree.files[index];
+            let is_root = index == root;
+            for (path, inner) in submodules(file, is_root) {
+                let known = path.iter().find_map(|path| by_path.get(path));
+                if let Some(&known) = known
+                    && !seen.contains(&known)
+                {
+                    seen.push(known);
+                    let mut below = module.clone();
+                    below.extend(inner);
+                    open.push((known, below));
+                }
+            }
+        }
+    }
+    // What no target names is a target of its own.
+    for (index, placed) in placed.iter().enumerate() {
+        if !placed {
+            modules.push((index, index, Vec::new()));
+        }
+    }
+    for (index, target, module) in modules {
+        let file = &mut tree.files[index];
+        tree.names.read(target, &module, &file.ast.items);
+        (file.target, file.module) = (target, module);
+    }
+    for index in 0..tree.files.len() {
+        let mut firsts = Firsts(Vec::new());
+        firsts.visit_file(&tree.files[index].ast);
+        for first in firsts.0 {
+            if let Some(library) = tree.names.library_called(&first) {
+                together.join(library, index);
+            }
+        }
+    }
+    for index in 0..tree.files.len() {
+        tree.files[index].unit = together.of(index);
+    }
+}
+
+/// Where the modules that a file declares may be, and their paths below its own.
+fn submodules(file: &File, is_root: bool) -> Vec<(Vec<PathBuf>, Vec<String>)> {
+    fn walk(
+        items: &[Item],
+        folder: &Path,
+        beside: &Path,
+        above: &[String],
+        found: &mut Vec<(Vec<PathBuf>, Vec<String>)>,
+    ) {
+        for item in items {
+            let Item::Mod(item) = item else { continue };
+            let name = item.ident.to_string();
+            let mut path = above.to_vec();
+            path.push(name.clone());
+            let named = item.attrs.iter().find_map(path_attribute);
+            match (&item.content, named) {
+                (Some((_, items)), _) => walk(items, &folder.join(&name), &folder.join(&name), &path, found),
+                (None, Some(named)) => found.push((vec![beside.join(named)], path)),
+                (None, None) => {
+                    let files = vec![folder.join(format!("{name}.rs")), folder.join(&name).join("mod.rs")];
+                    found.push((files, path));
+                }
+            }
+        }
+    }
+    let whole = std::path::absolute(&file.path).unwrap_or_else(|_| file.path.clone());
+    let beside = whole.parent().unwrap_or(Path::new("")).to_path_buf();
+    let is_mod = whole.file_name().is_some_and(|name| name == "mod.rs");
+    let folder = if is_root || is_mod {
+        beside.clone()
+    } else {
+        whole.with_extension("")
+    };
+    let mut found = Vec::new();
+    walk(&file.ast.items, &folder, &beside, &[], &mut found);
+    found
+}
+
+fn path_attribute(attribute: &syn::Attribute) -> Option<String> {
+    let Meta::NameValue(pair) = &attribute.meta else {
+        return None;
+    };
+    let syn::Expr::Lit(literal) = &pair.value else {
+        return None;
+    };
+    let Lit::Str(path) = &literal.lit else { return None };
+    attribute.path().is_ident("path").then(|| path.value())
+}
+
+/// Sets that can be joined.
+struct Together(Vec<usize>);
+
+impl Together {
+    fn of(&mut self, index: usize) -> usize {
+        let parent = self.0[index];
+        if parent == index {
+            return index;
+        }
+        let root = self.of(parent);
+        self.0[index] = root;
+        root
+    }
+
+    fn join(&mut self, one: usize, other: usize) {
+        let (one, other) = (self.of(one), self.of(other));
+        self.0[other] = one;
+    }
+}
+
+/// The first names of all paths.
+struct Firsts(Vec<String>);
+
+impl<'ast> Visit<'ast> for Firsts {
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        if let Some(first) = path.segments.first().filter(|_| path.segments.len() > 1) {
+            self.0.push(first.ident.to_string());
+        }
+        visit::visit_path(self, path);
+    }
+
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        self.0.extend(
+            super::names::leaves(&item.tree)
+                .into_iter()
+                .filter_map(|(path, _)| path.into_iter().next()),
+        );
+    }
+}
