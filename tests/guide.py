@@ -233,6 +233,8 @@ def build() -> None:
     for name in sorted({entry["function"] for route in router.values() for entry in route}):
         command += ["--bin", name]
     subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=True)
+    # Without a network cargo finds only what is downloaded, also of what this build does not need.
+    subprocess.run(["cargo", "fetch", "--quiet", "--locked"], cwd=ROOT, stdin=subprocess.DEVNULL, check=True)
 
 
 def mount(kind: str, target: Path, *options: str) -> None:
