@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use local::template::{Function, Template, Values};
 use serde_json::{Value, json};
-use shared::config::VARIABLES;
+use shared::config::{Config, Login, VARIABLES};
 
-use super::backend::{TIMEOUT, workspace};
+use super::backend::{TIMEOUT, WEBHOOK_SECRET, workspace};
 use super::names::{NO_ROUTES, files, routes};
 use super::schedules;
 
@@ -244,6 +244,76 @@ fn template() -> Template {
 fn the_template_binaries_router_events_and_readme_agree() {
     let differences = Project::read().differences(&template());
     assert!(differences.is_empty(), "{differences:#?}");
+}
+
+/// The variables of a function as it is deployed; what only AWS knows is made up.
+fn variables(values: &Values, function: &Function) -> BTreeMap<String, String> {
+    let properties = values.of(&function.properties);
+    let variables = properties["Environment"]["Variables"].as_object().unwrap();
+    let text = |value: &Value| match value.as_str() {
+        Some(text) => text
+            .replace(
+                "${Cluster.Endpoint.Address}",
+                "seer.cluster-c0ffee.us-east-1.rds.amazonaws.com",
+            )
+            .replace(
+                "${DatabaseProxy.Endpoint}",
+                "seer.proxy-c0ffee.us-east-1.rds.amazonaws.com",
+            )
+            .replace(
+                "{{resolve:secretsmanager:${WebhookSecretArn}:SecretString}}",
+                WEBHOOK_SECRET,
+            ),
+        // An attribute: of these only the ARN of the owner's secret.
+        None => "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!cluster-c0ffee-AbCdEf".to_owned(),
+    };
+    let variables = variables.iter().map(|(name, value)| (name.clone(), text(value)));
+    variables
+        .chain([("AWS_REGION".to_owned(), "us-east-1".to_owned())])
+        .collect()
+}
+
+#[test]
+fn every_function_understands_its_variables_whichever_database_it_is() {
+    let template = template();
+    let secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:seer-AbCdEf";
+    let existing = [
+        ("Database", "existing"),
+        ("DatabaseSecretArn", secret),
+        ("MigrationsSecretArn", secret),
+    ];
+    let elsewhere = [
+        &existing[..],
+        &[("DatabaseUrl", "postgres://db.example.com:5432/seer?sslmode=verify-full")],
+    ];
+    for parameters in [&[][..], &[("UseRdsProxy", "true")], &existing, &elsewhere.concat()] {
+        let given = parameters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let values = Values::new(&template, &given.collect()).unwrap();
+        for function in template.functions() {
+            let (id, variables) = (&function.id, variables(&values, &function));
+            assert!(
+                !variables.values().any(|value| value.contains('$')),
+                "{id}: {variables:?}"
+            );
+            let config = Config::from_lookup(|name| variables.get(name).cloned());
+            let database = config
+                .database
+                .unwrap_or_else(|error| panic!("{id} with {parameters:?}: {error}"));
+            assert!(config.roles.is_ok(), "{id}");
+            assert_eq!(config.webhook_secret.is_ok(), id == "MeetingsWebhook", "{id}");
+            let proxied = parameters.contains(&("UseRdsProxy", "true")) && id != "MigrationsRun";
+            assert_eq!(database.url.is_pooled(), proxied, "{id}");
+            let secret = matches!(database.url.login(), Login::Secret(_));
+            let own = parameters.contains(&("Database", "existing"));
+            assert_eq!(
+                secret,
+                own || id == "MigrationsRun",
+                "{id} with {parameters:?} logs in in another way"
+            );
+        }
+    }
 }
 
 /// A change to the template, and what must be said of it.
