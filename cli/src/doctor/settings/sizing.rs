@@ -7,7 +7,7 @@ use super::amount;
 use crate::doctor::cause::quoted;
 use crate::doctor::report::{Compared, Level, Report, Setting};
 use crate::doctor::server::Provider;
-use crate::doctor::session::Session;
+use crate::doctor::session::{Blind, Session};
 
 const MB: f64 = 1_048_576.0;
 
@@ -132,10 +132,11 @@ async fn certificate(session: &mut Session, report: &mut Report) {
              AND (pg_stat_file(current_setting('ssl_key_file'), true)).size IS NOT NULL AS there",
         )
         .await;
-    if !files.is_ok_and(|files| files.there) {
-        setting.lines = vec![
-            "-- ssl = on: the server needs ssl_cert_file and ssl_key_file first, or it does not start again".to_owned(),
-        ];
+    let comes_first = "ssl_cert_file and ssl_key_file come first, or the server does not start again";
+    if let Err(Blind::Hidden) = files {
+        setting.lines = vec![format!("ALTER SYSTEM SET ssl = on;   -- {comes_first}")];
+    } else if !files.is_ok_and(|files| files.there) {
+        setting.lines = vec![format!("-- ssl = on: {comes_first}")];
     }
 }
 
