@@ -86,7 +86,7 @@ pub(super) fn components(schemas: &mut Schemas) -> Value {
                 "name": "If-Match",
                 "in": "header",
                 "description": "The ETag that the change is meant for, or several, or `*` for any.",
-                "schema": {"type": "string", "pattern": "^(\\*|(W/)?\"[^\",]*\"( *, *(W/)?\"[^\",]*\")*)$"},
+                "schema": {"type": "string", "minLength": 1, "pattern": "^(\\*|(W/)?\"[^\",]*\"( *, *(W/)?\"[^\",]*\")*)$"},
                 "example": "*",
             },
             "Limit": {
