@@ -1,6 +1,6 @@
 """What no schema says: who and what there is, where a page may begin, that a key is used once, how a webhook is signed.
 
-Loaded by schemathesis. Only requests that are meant to be good are changed; what is wrong in the others stays wrong.
+Loaded by schemathesis. Only what is meant to be good is changed: what is wrong stays wrong, and is all that is.
 """
 
 import base64
@@ -36,29 +36,32 @@ class Signature(requests.auth.AuthBase):
         return request
 
 
-def good(case: schemathesis.Case) -> bool:
-    return case.meta is None or case.meta.generation.mode.is_positive
+def good(case: schemathesis.Case, part: str) -> bool:
+    """Whether this part of the request is meant to be good: all are where the whole is."""
+    if case.meta is None or case.meta.generation.mode.is_positive:
+        return True
+    return all(info.mode.is_positive for one, info in case.meta.components.items() if one.value == part)
 
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict) -> None:
-    if not good(case):
-        return
-    if case.operation.definition.raw["operationId"] == "meetings-webhook":
-        kwargs["auth"] = Signature()
-    # The same key is the same request: another one has another.
-    if case.headers and "Idempotency-Key" in case.headers:
-        case.headers["Idempotency-Key"] = str(uuid.uuid4())
-    # The empty text is sent for want of one that fits the pattern, and fits it no better.
-    if case.headers and case.headers.get("If-Match") == "":
-        case.headers["If-Match"] = "*"
-    if case.query and "cursor" in case.query:
+    phase = None if case.meta is None else str(case.meta.phase.name)
+    # In a chain of requests the ids come from earlier ones, and only there is anything deleted.
+    if good(case, "path") and phase in ("coverage", "fuzzing") and case.method != "DELETE":
+        for name in THERE.keys() & (case.path_parameters or {}).keys():
+            case.path_parameters[name] = THERE[name]
+    if good(case, "query") and case.query and "cursor" in case.query:
         case.query["cursor"] = CURSOR
-    if isinstance(case.body, dict):
+    if good(case, "header"):
+        if case.operation.definition.raw["operationId"] == "meetings-webhook":
+            kwargs["auth"] = Signature()
+        # The same key is the same request: another one has another.
+        if case.headers and "Idempotency-Key" in case.headers:
+            case.headers["Idempotency-Key"] = str(uuid.uuid4())
+        # The empty text is sent for want of one that fits the pattern, and fits it no better.
+        if case.headers and case.headers.get("If-Match") == "":
+            case.headers["If-Match"] = "*"
+    if good(case, "body") and isinstance(case.body, dict):
         for field in ("teamMemberId", "assignedTo"):
             if case.body.get(field) is not None:
                 case.body[field] = MEMBER
-    # Ids that there are, in what is made up; what is deleted is left to the requests that go on from earlier ones.
-    if case.meta is not None and case.meta.phase.name == "fuzzing" and case.method != "DELETE":
-        for name in THERE.keys() & (case.path_parameters or {}).keys():
-            case.path_parameters[name] = THERE[name]
