@@ -2,7 +2,7 @@
 //!
 //! Each command is a module of its own, and what it prints is for people. May not: hold anything a function needs at
 //! run time. An error is one line, `error: …`, and exit code 1; wrong arguments are clap's, and exit code 2.
-//! `doctor` has exit codes of its own.
+//! `doctor` and `use-shared-pool` have exit codes of their own.
 
 mod budget;
 mod checkout;

@@ -10,8 +10,8 @@ use syn::visit::{self, Visit};
 use syn::{Item, ItemUse, UseTree};
 
 use super::edit::{Edit, remove};
+use super::found::Target;
 use super::inventory::Inventory;
-use super::moves::Target;
 use super::names::{Absolute, Kind, Names, is_sqlx, leaves, module};
 use super::tree::File;
 

@@ -6,9 +6,10 @@
 //! | [`package`] | `Cargo.toml` |
 //! | [`names`] | what a name stands for |
 //! | [`macros`] | macros whose insides can be read |
-//! | [`inventory`] | what carries a pool: fields, functions, statics, variables |
+//! | [`inventory`], [`carriers`] | what carries a pool: fields, functions, statics; variables and expressions |
+//! | [`statics`] | which statics can go |
 //! | [`sites`] | where connections are opened |
-//! | [`moves`] | what is replaced, and what stands in the way |
+//! | [`moves`], [`found`] | what is replaced, and what stands in the way |
 //! | [`imports`], [`tidy`] | import lines; what is left without a use |
 //! | [`edit`] | replacing pieces of a text |
 //!
@@ -20,7 +21,9 @@
     reason = "the syntax of Rust, of which this command knows a part"
 )]
 
+mod carriers;
 mod edit;
+mod found;
 mod imports;
 mod inventory;
 mod macros;
@@ -28,6 +31,7 @@ mod moves;
 mod names;
 mod package;
 mod sites;
+mod statics;
 mod tidy;
 mod tree;
 
@@ -41,8 +45,8 @@ use clap::Args;
 use similar::TextDiff;
 
 use crate::checkout::Checkout;
+use found::{Found, Remark};
 use inventory::Inventory;
-use moves::{Found, Remark};
 use names::Kind;
 use tree::{File, Tree};
 
@@ -136,7 +140,7 @@ async fn moved(paths: &[PathBuf]) -> Result<Report> {
 fn unit(tree: &Tree, files: &[&File], report: &mut Report, packages: &mut BTreeMap<usize, bool>) {
     let mut inventory = Inventory::default();
     files.iter().for_each(|file| inventory.read(&tree.names, file));
-    let going = moves::replaceable(&tree.names, &inventory, files);
+    let going = statics::replaceable(&tree.names, &inventory, files);
     let staying: Vec<_> = inventory
         .statics
         .keys()

@@ -6,7 +6,8 @@ use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 use syn::{Expr, Lit};
 
-use super::inventory::{Carriers, Cell, owner};
+use super::carriers::{Carriers, owner};
+use super::inventory::Cell;
 use super::names::{Absolute, Kind, segments};
 
 /// What an expression opens, or where its pool comes from.
