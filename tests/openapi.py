@@ -32,10 +32,11 @@ HERE = ROOT / "tests/openapi"
 # The development secret of `cargo local`.
 WEBHOOK_SECRET = "whsec_c2VlcidzIGRldmVsb3BtZW50IHdlYmhvb2sgc2VjcmV0"
 MEMBER = "01900000-0000-7000-8000-000000000002"
-# Values are looked at before it is who asks: the member gets what depends on who that is.
+# Values are looked at before it is who asks: the member gets what depends on who that is, and
+# comes first, because the admin may delete what both see.
 PEOPLE = {
-    "dev-admin": ("admin@example.com", "Avery Adams", "examples,coverage,fuzzing,stateful"),
     "dev-member": ("member@example.com", "Morgan Meyer", "examples,fuzzing"),
+    "dev-admin": ("admin@example.com", "Avery Adams", "examples,coverage,fuzzing,stateful"),
 }
 
 # Seconds for one of them; half a minute is usual.
