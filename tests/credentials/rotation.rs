@@ -2,14 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use aws_sdk_secretsmanager::config::retry::RetryConfig;
-use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
-use aws_sdk_secretsmanager::config::{
-    BehaviorVersion, Credentials, IdentityCache, Region, StalledStreamProtectionConfig,
-};
-use aws_sdk_secretsmanager::{Client, Config};
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use super::backend::{Backend, until};
@@ -27,7 +23,8 @@ const ROTATIONS: u64 = 3;
 
 /// Secrets Manager, as a rotation function sees it.
 struct Rotation {
-    client: Client,
+    /// Host and port.
+    server: String,
     arn: String,
     current: String,
 }
@@ -38,48 +35,54 @@ fn secret(password: &str) -> String {
 
 impl Rotation {
     async fn of(endpoint: &str, password: &str) -> Self {
-        let config = Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .endpoint_url(endpoint)
-            .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test"))
-            .identity_cache(IdentityCache::no_cache())
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(TimeoutConfig::disabled())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .http_client(aws_smithy_http_client::Builder::new().build_http());
-        let client = Client::from_conf(config.build());
-        let name = format!("seer-{}", Uuid::now_v7());
-        let made = client
-            .create_secret()
-            .name(name)
-            .secret_string(secret(password))
-            .send()
-            .await
-            .unwrap();
-        Self {
-            client,
-            arn: made.arn.unwrap(),
-            current: made.version_id.unwrap(),
-        }
+        let server = endpoint.strip_prefix("http://").unwrap().to_owned();
+        let current = Uuid::now_v7().to_string();
+        let body = json!({
+            "Name": format!("seer-{current}"), "SecretString": secret(password), "ClientRequestToken": current,
+        });
+        let made = ask_for(&server, "CreateSecret", body).await;
+        let arn = made["ARN"].as_str().unwrap().to_owned();
+        Self { server, arn, current }
     }
 
     /// createSecret: the next password, known to nobody but this secret. Returns its version.
     async fn create(&self, password: &str) -> String {
         let version = Uuid::now_v7().to_string();
-        let put = self.client.put_secret_value().secret_id(&self.arn);
-        let put = put.secret_string(secret(password)).client_request_token(&version);
-        put.version_stages("AWSPENDING").send().await.unwrap();
+        let body = json!({
+            "SecretId": self.arn, "SecretString": secret(password), "ClientRequestToken": version,
+            "VersionStages": ["AWSPENDING"],
+        });
+        ask_for(&self.server, "PutSecretValue", body).await;
         version
     }
 
     /// finishSecret: the next password is the current one.
     async fn finish(&mut self, version: String) {
-        let moved = self.client.update_secret_version_stage().secret_id(&self.arn);
-        let moved = moved.version_stage("AWSCURRENT").move_to_version_id(&version);
-        moved.remove_from_version_id(&self.current).send().await.unwrap();
+        let body = json!({
+            "SecretId": self.arn, "VersionStage": "AWSCURRENT", "MoveToVersionId": version,
+            "RemoveFromVersionId": self.current,
+        });
+        ask_for(&self.server, "UpdateSecretVersionStage", body).await;
         self.current = version;
     }
+}
+
+/// One request, in the protocol's plainest form; what it is signed with, nobody checks.
+async fn ask_for(server: &str, operation: &str, body: Value) -> Value {
+    let (mut stream, body) = (TcpStream::connect(server).await.unwrap(), body.to_string());
+    let scope = "AKIDEXAMPLE/20310304/us-east-1/secretsmanager/aws4_request";
+    let request = format!(
+        "POST / HTTP/1.0\r\nHost: {server}\r\nContent-Length: {}\r\nContent-Type: application/x-amz-json-1.1\r\n\
+         X-Amz-Target: secretsmanager.{operation}\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.split(' ').nth(1) == Some("200"), "{operation}: {answer}");
+    serde_json::from_str(body).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

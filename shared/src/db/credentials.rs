@@ -8,6 +8,7 @@
 //! no client for it is made, unless the configuration asks for it.
 
 mod aws;
+mod https;
 mod secret;
 
 use std::sync::Arc;

@@ -24,10 +24,9 @@ use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use aws_sdk_secretsmanager::{Client, Config};
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
 use aws_sigv4::sign::v4;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::Failure;
+use super::{Failure, https};
 use crate::config::SecretSource;
 use crate::db::error::Kind;
 
@@ -48,7 +47,7 @@ pub(super) enum Stage {
 
 /// The role's credentials.
 pub(super) async fn role() -> Result<Credentials, Failure> {
-    let container = ProviderConfig::without_region().with_http_client(http_client());
+    let container = ProviderConfig::without_region().with_http_client(http_client()?);
     let chain = CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new())
         .or_else(
             "Container",
@@ -69,7 +68,7 @@ pub(super) async fn secret(source: &SecretSource, stage: Stage) -> Result<Option
         .region(Region::new(source.region.clone()))
         .credentials_provider(role().await?)
         .identity_cache(IdentityCache::no_cache())
-        .http_client(http_client())
+        .http_client(http_client()?)
         // Waiting and trying again are the caller's.
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::disabled())
@@ -136,11 +135,8 @@ fn chain_of(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
-fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new()
-        .pool_max_idle_per_host(0)
-        .tls_provider(Provider::rustls(CryptoMode::Ring))
-        .build_https()
+fn http_client() -> Result<SharedHttpClient, Failure> {
+    https::client().map_err(|error| Failure::new(Kind::NoCredential, chain_of(&error)))
 }
 
 /// The password that `user` logs in with to the RDS database at `host` and `port` in `region`, for fifteen minutes from
