@@ -3,6 +3,8 @@
 //! What one gets from the first page of sqlx's documentation, with its defaults. Not part of the product and not linted
 //! with it: the project's clippy.toml bans this.
 
+#![allow(clippy::disallowed_methods, reason = "its own connections are what it is compared for")]
+
 use lambda_http::{Error, IntoResponse, Request, Response, run, service_fn};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;

@@ -4,6 +4,8 @@
 //! acquire, 10 min idle, 30 min lifetime). Not part of the product and not linted with it: the project's clippy.toml
 //! bans this pool.
 
+#![allow(clippy::disallowed_methods, reason = "its own connections are what it is compared for")]
+
 use lambda_http::{Error, IntoResponse, Request, Response, run, service_fn};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use tokio::sync::OnceCell;
