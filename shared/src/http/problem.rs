@@ -76,8 +76,8 @@ struct Face<'a> {
     kind: &'static str,
     title: &'static str,
     detail: String,
-    /// Seconds.
-    retry_after: Option<u32>,
+    /// One that a client needs to go on: no error has two.
+    header: Option<(&'static str, String)>,
     errors: Option<&'a [FieldError]>,
 }
 
@@ -88,14 +88,44 @@ impl<'a> Face<'a> {
             kind,
             title,
             detail: detail.into(),
-            retry_after: None,
+            header: None,
             errors: None,
         }
     }
 
-    fn retry_after(mut self, seconds: u32) -> Self {
-        self.retry_after = Some(seconds);
+    /// A defect of ours.
+    fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Internal error",
+            "Something went wrong on our side. The requestId helps us find it.",
+        )
+    }
+
+    /// A defect of the set-up.
+    fn misconfigured() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "misconfigured",
+            "Misconfigured",
+            "The service is not set up correctly; its operators have been told why.",
+        )
+    }
+
+    fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.header = Some((name, value.into()));
         self
+    }
+
+    /// After how many seconds trying again may help.
+    fn retry_after(self, seconds: u32) -> Self {
+        self.header("retry-after", seconds.to_string())
+    }
+
+    /// RFC 9110 §11.6.1: a 401 says how to authenticate.
+    fn challenge(self) -> Self {
+        self.header("www-authenticate", "Bearer")
     }
 
     fn errors(mut self, errors: &'a [FieldError]) -> Self {
@@ -145,13 +175,16 @@ impl Error {
         use StatusCode as S;
         match self {
             Self::Malformed(detail) => Face::new(S::BAD_REQUEST, "malformed", "Malformed request", detail),
-            Self::Unauthorized(detail) => Face::new(S::UNAUTHORIZED, "unauthorized", "Not authenticated", *detail),
+            Self::Unauthorized(detail) => {
+                Face::new(S::UNAUTHORIZED, "unauthorized", "Not authenticated", *detail).challenge()
+            }
             Self::UnknownCaller => Face::new(
                 S::UNAUTHORIZED,
                 "not-registered",
                 "Not registered",
                 "The token is valid, but its subject is not a user yet: POST /api/users/register first.",
-            ),
+            )
+            .challenge(),
             Self::Forbidden(detail) => Face::new(S::FORBIDDEN, "forbidden", "Not allowed", *detail),
             Self::NotFound(what) => Face::new(
                 S::NOT_FOUND,
@@ -164,7 +197,8 @@ impl Error {
                 "method-not-allowed",
                 "Method not allowed",
                 format!("Only {allow} is served here."),
-            ),
+            )
+            .header("allow", *allow),
             Self::Conflict(detail) => Face::new(S::CONFLICT, "conflict", "Conflict", *detail),
             Self::KeyInUse => Face::new(
                 S::CONFLICT,
@@ -202,18 +236,8 @@ impl Error {
                 "This Idempotency-Key was used for a different request: make a new key for a new request.",
             ),
             Self::Database(error) => database_face(error),
-            Self::Misconfigured(_) => Face::new(
-                S::INTERNAL_SERVER_ERROR,
-                "misconfigured",
-                "Misconfigured",
-                "The service is not set up correctly; its operators have been told why.",
-            ),
-            Self::Internal(_) => Face::new(
-                S::INTERNAL_SERVER_ERROR,
-                "internal",
-                "Internal error",
-                "Something went wrong on our side. The requestId helps us find it.",
-            ),
+            Self::Misconfigured(_) => Face::misconfigured(),
+            Self::Internal(_) => Face::internal(),
         }
     }
 
@@ -229,27 +253,10 @@ impl Error {
                 errors: face.errors,
             });
         let mut response = Response::problem(face.status, &problem);
-        if let Some(seconds) = face.retry_after {
-            response = response.with_header("retry-after", seconds.to_string());
+        if let Some((name, value)) = face.header {
+            response = response.with_header(name, value);
         }
-        match self {
-            Self::MethodNotAllowed(allow) => response.with_header("allow", allow),
-            // RFC 9110 §11.6.1: a 401 says how to authenticate.
-            Self::Unauthorized(_) | Self::UnknownCaller => response.with_header("www-authenticate", "Bearer"),
-            Self::Malformed(_)
-            | Self::Forbidden(_)
-            | Self::NotFound(_)
-            | Self::Conflict(_)
-            | Self::KeyInUse
-            | Self::PreconditionFailed
-            | Self::TooLarge
-            | Self::UnsupportedMediaType
-            | Self::Invalid(_)
-            | Self::KeyReused
-            | Self::Database(_)
-            | Self::Misconfigured(_)
-            | Self::Internal(_) => response,
-        }
+        response
     }
 
     /// The operator's line: for our failures only, a client's mistake is in the access log already.
@@ -294,6 +301,13 @@ fn database_face(error: &db::Error) -> Face<'static> {
         )
         .retry_after(seconds)
     };
+    // Waiting mends none of these, but an operator does, and the client need do nothing else.
+    let unusable = || {
+        unavailable(
+            "The database cannot be used at the moment; its operators have been told why.",
+            30,
+        )
+    };
     match error.kind {
         Kind::Refused
         | Kind::Unresolvable
@@ -312,13 +326,8 @@ fn database_face(error: &db::Error) -> Face<'static> {
             unavailable("Others are changing the same data. Nothing was changed; try again.", 1)
         }
         Kind::StalePlan => unavailable("The database is being upgraded. Nothing was changed; try again.", 1),
-        // Waiting mends none of these, but an operator does, and the client need do nothing else.
-        Kind::Tls | Kind::Auth | Kind::NoCredential | Kind::NoDatabase | Kind::Pooler => {
-            unavailable("The database cannot be used at the moment; its operators have been told why.", 30)
-        }
-        Kind::Query if error.phase == Phase::Connect => {
-            unavailable("The database cannot be used at the moment; its operators have been told why.", 30)
-        }
+        Kind::Tls | Kind::Auth | Kind::NoCredential | Kind::NoDatabase | Kind::Pooler => unusable(),
+        Kind::Query if error.phase == Phase::Connect => unusable(),
         Kind::CommitUnknown => Face::new(
             S::SERVICE_UNAVAILABLE,
             "commit-unknown",
@@ -327,18 +336,8 @@ fn database_face(error: &db::Error) -> Face<'static> {
              Repeating the request with the same Idempotency-Key is safe and tells; without a key, read before repeating.",
         )
         .retry_after(1),
-        Kind::Config => Face::new(
-            S::INTERNAL_SERVER_ERROR,
-            "misconfigured",
-            "Misconfigured",
-            "The service is not set up correctly; its operators have been told why.",
-        ),
-        Kind::Query => Face::new(
-            S::INTERNAL_SERVER_ERROR,
-            "internal",
-            "Internal error",
-            "Something went wrong on our side. The requestId helps us find it.",
-        ),
+        Kind::Config => Face::misconfigured(),
+        Kind::Query => Face::internal(),
     }
 }
 
