@@ -28,6 +28,7 @@ mod people;
 mod bad_input;
 mod changes;
 mod credentials;
+mod deploys;
 mod health;
 mod idempotency;
 mod init;

@@ -1,0 +1,130 @@
+//! `template.yaml` over time and among neighbours: a second deploy, a first one that failed, a VPC with others in it.
+//! What it says once is `template`'s.
+
+use std::collections::BTreeMap;
+
+use local::template::{Template, Values};
+use serde_json::{Value, json};
+
+use super::backend::workspace;
+
+fn template() -> Template {
+    Template::read(&workspace().join("template.yaml")).unwrap()
+}
+
+fn values<'a>(template: &'a Template, parameters: &[(&str, &str)]) -> Values<'a> {
+    let given = parameters
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Values::new(template, &given.collect::<BTreeMap<_, _>>()).unwrap()
+}
+
+/// Lambda refuses to publish a version of a function in which nothing has changed since the last, and SAM asks for one
+/// of each whenever Release is new: so each must change with it, whether its binary did or not.
+#[test]
+fn a_deploy_changes_every_function() {
+    let template = template();
+    let [before, after] = ["1790000000", "1790000001"].map(|release| values(&template, &[("Release", release)]));
+    for function in template.functions() {
+        let mut properties = function.properties.clone();
+        // SAM's own, which makes the version's logical id and reaches no function.
+        properties.as_object_mut().unwrap().remove("AutoPublishCodeSha256");
+        assert_ne!(
+            before.of(&properties),
+            after.of(&properties),
+            "{}: Lambda would publish no version of it at the second deploy",
+            function.id
+        );
+    }
+}
+
+/// CloudFormation keeps what is to be retained when a deploy fails that made it, and the next would find the name taken:
+/// also when the stack was taken away, and is made again.
+#[test]
+fn what_outlives_the_stack_is_not_in_the_way_of_the_next() {
+    let template = template();
+    let resources = template.at("/Resources").as_object().unwrap();
+    let mut kept = 0;
+    for (id, resource) in resources {
+        let policy = &resource["DeletionPolicy"];
+        assert_ne!(policy, "Retain", "{id} would outlive the failed deploy that made it");
+        if policy == "RetainExceptOnCreate" {
+            kept += 1;
+            let names = resource["Properties"].as_object().unwrap().iter();
+            for (property, name) in names.filter(|(property, _)| property.ends_with("Name")) {
+                assert!(
+                    name.to_string().contains("AWS::StackId"),
+                    "{id}: {property} is the same for another stack of this name"
+                );
+            }
+        }
+    }
+    assert_eq!(kept, 2, "the key and the vault");
+}
+
+/// An endpoint with private DNS takes over its service's name in the whole VPC, and these let only our functions in.
+#[test]
+fn a_vpc_of_yours_keeps_its_way_to_aws() {
+    let template = template();
+    let yours = values(&template, &[("VpcId", "vpc-0123"), ("SubnetIds", "subnet-1,subnet-2")]);
+    let own = values(&template, &[]);
+    let endpoints = template.resources("AWS::EC2::VPCEndpoint");
+    assert!(!endpoints.is_empty());
+    for (id, endpoint) in endpoints {
+        let condition = endpoint["Condition"].as_str().unwrap_or_default();
+        assert!(
+            own.condition(condition),
+            "{id} is not made with a VPC of the stack's own"
+        );
+        assert!(
+            !yours.condition(condition),
+            "{id} would shut everybody else in the VPC out"
+        );
+    }
+}
+
+/// In a search of CloudWatch's, what is in quotes is the whole value.
+#[test]
+fn the_dashboard_finds_the_functions_by_the_beginning_of_their_names() {
+    let template = template();
+    let body = template.at("/Resources/Dashboard/Properties/DashboardBody/Fn::Sub/0");
+    // Text that is JSON only when the cluster's alarm, or nothing, is put in.
+    let body = body.as_str().unwrap().replace("${OfTheCluster}", "");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    let mut searches = Vec::new();
+    for widget in body["widgets"].as_array().unwrap() {
+        for metric in widget["properties"]["metrics"].as_array().into_iter().flatten() {
+            searches.extend(metric[0]["expression"].as_str());
+        }
+    }
+    assert_eq!(searches.len(), 2, "{searches:?}");
+    for search in searches {
+        assert!(search.contains("FunctionName=${AWS::StackName}"), "{search}");
+    }
+}
+
+/// A key of yours may have encrypted anything.
+#[test]
+fn a_key_of_yours_decrypts_secrets_of_secrets_manager_and_nothing_else() {
+    fn statements<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
+        match value {
+            Value::Object(entries) if entries.get("Resource") == Some(&json!({"Ref": "SecretsKeyArn"})) => {
+                found.push(value);
+            }
+            Value::Object(entries) => entries.values().for_each(|value| statements(value, found)),
+            Value::Array(items) => items.iter().for_each(|value| statements(value, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let template = template();
+    let mut found = Vec::new();
+    statements(&template.document, &mut found);
+    assert_eq!(found.len(), 3, "the routes, health and the migrations");
+    for statement in found {
+        assert_eq!(
+            statement["Condition"],
+            json!({"StringLike": {"kms:ViaService": "secretsmanager.*.amazonaws.com*"}}),
+            "{statement}"
+        );
+    }
+}
