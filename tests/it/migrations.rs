@@ -112,6 +112,42 @@ async fn a_table_that_a_later_migration_makes_is_granted_too() {
     assert!(allowed(&mut session, "seer_app", "SELECT FROM later").await);
 }
 
+/// On RDS nobody logs in with a token but members of `rds_iam`. Who may grant that is the server's to say: on RDS, and
+/// before PostgreSQL 16, not only who has its admin option.
+#[tokio::test]
+async fn roles_that_could_not_log_in_are_a_failure_and_none_is_made() {
+    let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+    let mut session = connect(&cluster.url()).await;
+    let owner = format!(
+        "CREATE ROLE rds_iam; CREATE ROLE owner LOGIN CREATEROLE PASSWORD '{}'; GRANT CREATE ON SCHEMA public TO owner",
+        cluster.password()
+    );
+    sqlx::raw_sql(AssertSqlSafe(owner)).execute(&mut session).await.unwrap();
+    let url = cluster.url().replace("//seer:", "//owner:");
+    let lambda = migrations_run(&url, &ROLES);
+    let version = sqlx::raw_sql("SELECT current_setting('server_version_num')::int4");
+    if version.fetch_one(&mut session).await.unwrap().get::<i32, _>(0) < 160_000 {
+        let done = migrated(&lambda).await;
+        assert_eq!(done["roles"][0]["memberOf"], json!(["rds_iam"]), "{done}");
+        return;
+    }
+    let invocation = invoke(&lambda, "migrations-run", json!({})).await;
+    let Outcome::FunctionError(error) = &invocation.outcome else {
+        panic!("nobody can log in as these roles: {:?}", invocation.outcome)
+    };
+    let error = String::from_utf8_lossy(error).into_owned();
+    assert!(error.contains("rds_iam"), "{error}");
+    let made = sqlx::raw_sql("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'seer\\_%'");
+    assert_eq!(made.fetch_one(&mut session).await.unwrap().get::<i64, _>(0), 0);
+
+    let grant = "GRANT rds_iam TO owner WITH ADMIN OPTION";
+    sqlx::raw_sql(grant).execute(&mut session).await.unwrap();
+    let done = migrated(&lambda).await;
+    assert_eq!(done["roles"][0]["memberOf"], json!(["rds_iam"]), "{done}");
+    // What monitoring would need besides, this owner may not give: it does without, and says so.
+    assert_eq!(done["roles"][1]["memberOf"], json!(["rds_iam"]), "{done}");
+}
+
 #[tokio::test]
 async fn a_failure_is_an_error_that_says_why_and_no_secret() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();

@@ -30,7 +30,7 @@ pub struct Granted {
     pub role: String,
     /// Whether this run made it.
     pub made: bool,
-    /// The roles it is a member of now: those of the list that this server has and our role may grant.
+    /// The roles it is a member of now: those of the list that this server has and lets our role grant.
     pub member_of: Vec<&'static str>,
 }
 
@@ -70,29 +70,28 @@ pub async fn grant(url: &DatabaseUrl, roles: &Roles) -> Result<Vec<Granted>, Fai
     Ok(granted)
 }
 
-/// Sees to it that the role is there and a member of those of `groups` that this server has and we may grant.
+/// Sees to it that the role is there and a member of those of `groups` that this server has and lets us grant.
+///
+/// It is tried and not asked for: on RDS, and before PostgreSQL 16, more roles may grant one than those with its admin
+/// option. Where there is [`IAM`] it must be granted, or nobody could log in as the role.
 async fn role(connection: &mut PgConnection, name: &str, groups: &[&'static str]) -> Result<Granted, sqlx::Error> {
-    let exists = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)";
-    let there: bool = sqlx::query_scalar(exists)
-        .bind(name)
-        .persistent(false)
-        .fetch_one(&mut *connection)
-        .await?;
+    let there = exists(connection, name).await?;
     if !there {
         run(connection, format!("CREATE ROLE {} LOGIN", quoted(name))).await?;
     }
     let mut member_of = Vec::new();
     for group in groups {
-        let mine = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1 \
-                    AND pg_has_role(current_user, oid, 'MEMBER WITH ADMIN OPTION'))";
-        let mine: bool = sqlx::query_scalar(mine)
-            .bind(group)
-            .persistent(false)
-            .fetch_one(&mut *connection)
-            .await?;
-        if mine {
-            run(connection, format!("GRANT {group} TO {}", quoted(name))).await?;
-            member_of.push(*group);
+        if !exists(connection, group).await? {
+            continue;
+        }
+        let mut attempt = connection.begin().await?;
+        match run(&mut attempt, format!("GRANT {group} TO {}", quoted(name))).await {
+            Ok(()) => {
+                attempt.commit().await?;
+                member_of.push(*group);
+            }
+            Err(cause) if *group != IAM && is_not_allowed(&cause) => attempt.rollback().await?,
+            Err(cause) => return Err(cause),
         }
     }
     Ok(Granted {
@@ -100,6 +99,20 @@ async fn role(connection: &mut PgConnection, name: &str, groups: &[&'static str]
         made: !there,
         member_of,
     })
+}
+
+async fn exists(connection: &mut PgConnection, role: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
+        .bind(role)
+        .persistent(false)
+        .fetch_one(connection)
+        .await
+}
+
+/// SQLSTATE insufficient_privilege.
+fn is_not_allowed(cause: &sqlx::Error) -> bool {
+    let code = cause.as_database_error().and_then(|error| error.code());
+    code.as_deref() == Some("42501")
 }
 
 async fn run(connection: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
