@@ -2,7 +2,7 @@
 //!
 //! By name, as the inventory: what a variable carries anywhere in its function, it carries everywhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use syn::visit::{self, Visit};
 use syn::{Expr, Member, Pat, Type};
@@ -70,6 +70,8 @@ pub(super) struct Variables {
     pub(super) kinds: HashMap<String, Kind>,
     /// What variables are made from.
     pub(super) values: HashMap<String, Expr>,
+    /// Names that are also those of something without a kind.
+    plain: HashSet<String>,
 }
 
 /// Tells what expressions carry, in one function of one module.
@@ -97,10 +99,13 @@ impl Carriers<'_> {
                 self.bind(&input.pat, kind);
             } else if let syn::FnArg::Typed(input) = input {
                 self.destructure(&input.pat);
+                self.plain(&input.pat);
             }
         }
         // Twice, for what is made from a variable that is declared further down in another branch.
+        let parameters = self.variables.plain.clone();
         for _ in 0..2 {
+            self.variables.plain.clone_from(&parameters);
             let mut found = Bindings(Vec::new());
             found.visit_block(body);
             for binding in found.0 {
@@ -116,7 +121,10 @@ impl Carriers<'_> {
                         };
                         match typed.or_else(|| self.carried(value)) {
                             Some(kind) => self.bind(pat, kind),
-                            None => self.destructure(pat),
+                            None => {
+                                self.destructure(pat);
+                                self.plain(pat);
+                            }
                         }
                     }
                     Binding::Typed(pat, of) => {
@@ -135,6 +143,51 @@ impl Carriers<'_> {
         for name in idents.0 {
             self.variables.kinds.insert(name, kind);
         }
+    }
+
+    fn plain(&mut self, pat: &Pat) {
+        if let Pat::Ident(name) = untyped(pat) {
+            self.variables.plain.insert(name.ident.to_string());
+        }
+    }
+
+    /// Whether the name by which an expression is known to carry something may be another thing's here.
+    pub(super) fn doubtful(&self, value: &Expr) -> bool {
+        match value {
+            Expr::Path(path) => {
+                let name = path.path.get_ident().map(ToString::to_string);
+                name.is_some_and(|name| self.variables.plain.contains(&name))
+            }
+            Expr::Field(field) => match (&field.member, self.own_field(field)) {
+                (Member::Named(name), None) => self.inventory.plain.contains(&name.to_string()),
+                (Member::Named(_), Some(_)) | (Member::Unnamed(_), _) => false,
+            },
+            Expr::Reference(inner) => self.doubtful(&inner.expr),
+            Expr::Paren(inner) => self.doubtful(&inner.expr),
+            Expr::Unary(inner) => self.doubtful(&inner.expr),
+            Expr::Await(inner) => self.doubtful(&inner.base),
+            Expr::Try(inner) => self.doubtful(&inner.expr),
+            Expr::MethodCall(call) => match self.carried(&call.receiver) {
+                Some(_) => self.doubtful(&call.receiver),
+                None => self.inventory.plain.contains(&call.method.to_string()),
+            },
+            Expr::Call(call) => {
+                let Expr::Path(function) = &*call.func else { return true };
+                let last = function.path.segments.last();
+                self.opened(&function.path, function.qself.as_ref()).is_none()
+                    && last.is_some_and(|last| self.inventory.plain.contains(&last.ident.to_string()))
+            }
+            _ => true,
+        }
+    }
+
+    /// The kind of a field of `self`, where its struct is known; within, none if it is something else.
+    fn own_field(&self, field: &syn::ExprField) -> Option<Option<Kind>> {
+        let (Expr::Path(base), Member::Named(name)) = (&*field.base, &field.member) else {
+            return None;
+        };
+        let (own, _) = self.own.as_ref().filter(|_| base.path.is_ident("self"))?;
+        self.inventory.structs.get(&(own.clone(), name.to_string())).copied()
     }
 
     /// `AppState { pool, .. }`: the field says what the variable is.
@@ -167,7 +220,10 @@ impl Carriers<'_> {
         match value {
             Expr::Path(path) => self.of_path(&path.path),
             Expr::Field(field) => match &field.member {
-                Member::Named(name) => self.inventory.fields.get(&name.to_string()).copied(),
+                Member::Named(name) => match self.own_field(field) {
+                    Some(known) => known,
+                    None => self.inventory.fields.get(&name.to_string()).copied(),
+                },
                 Member::Unnamed(place) => {
                     let Expr::Path(base) = &*field.base else { return None };
                     let (own, _) = self.own.as_ref().filter(|_| base.path.is_ident("self"))?;

@@ -5,9 +5,10 @@
 use std::fs;
 use std::io::Write as _;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use tempfile::NamedTempFile;
 
 /// One replacement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,20 +60,39 @@ pub(super) fn remove(text: &str, range: Range<usize>) -> Edit {
     }
 }
 
-/// Writes a file in one step: there is never half of it, and its permissions stay.
+/// A text that is ready to take a file's place.
+pub(super) struct Ready {
+    new: NamedTempFile,
+    place: PathBuf,
+}
+
+/// Writes a text beside the file whose place it is to take, with its permissions. A link stays one: what changes is the
+/// file that it leads to.
 ///
 /// # Errors
-/// Whatever keeps the folder from being written to; the old file is still there then.
-pub(super) fn write(path: &Path, text: &str) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let store = || -> Result<()> {
-        let mut new = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+/// Whatever keeps the folder from being written to.
+pub(super) fn prepare(path: &Path, text: &str) -> Result<Ready> {
+    let store = || -> Result<Ready> {
+        let place = fs::canonicalize(path)?;
+        let mut new = NamedTempFile::new_in(place.parent().unwrap_or(Path::new("/")))?;
         new.write_all(text.as_bytes())?;
-        fs::set_permissions(new.path(), fs::metadata(path)?.permissions())?;
-        new.persist(path)?;
-        Ok(())
+        fs::set_permissions(new.path(), fs::metadata(&place)?.permissions())?;
+        Ok(Ready { new, place })
     };
     store().with_context(|| format!("cannot write {}", path.display()))
+}
+
+impl Ready {
+    /// Puts it in place in one step: there is never half of it.
+    ///
+    /// # Errors
+    /// The file may not be replaced; it is as it was then.
+    pub(super) fn put(self) -> Result<()> {
+        let Self { new, place } = self;
+        let put = new.persist(&place).map_err(|error| error.error);
+        put.map(drop)
+            .with_context(|| format!("cannot write {}", place.display()))
+    }
 }
 
 #[cfg(test)]

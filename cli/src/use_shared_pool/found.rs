@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::edit::Edit;
 use super::names::Absolute;
+use super::tree::File;
 
 /// What `shared` has for sqlx's types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,4 +65,35 @@ pub(super) struct Found {
     pub(super) left: Vec<Remark>,
     /// What the move changes that the code does not show.
     pub(super) notes: Vec<Remark>,
+    /// Names that say which database is connected to, other than DATABASE_URL, and where.
+    pub(super) databases: Vec<(String, usize)>,
+}
+
+/// Adds what is in the way of files that change together, and is seen in no single one of them.
+pub(super) fn together(all: &mut [(&File, Found)]) {
+    let databases: BTreeSet<String> = all
+        .iter()
+        .flat_map(|(_, found)| found.databases.iter().map(|(name, _)| name.clone()))
+        .collect();
+    let several = databases.len() > 1;
+    let databases = databases.into_iter().collect::<Vec<_>>().join("`, `");
+    for (file, found) in all {
+        for (line, place) in &file.unread {
+            let text = format!(
+                "the module in {} was not read (ignored, a link, outside, or no Rust), and may have to do with a pool",
+                place.display()
+            );
+            found.blockers.push(Remark { line: *line, text });
+        }
+        if file.included && !found.edits.is_empty() {
+            let text = "this file is part of another by `include!`: make it a module".to_owned();
+            found.blockers.push(Remark { line: 1, text });
+        }
+        for (_, line) in found.databases.iter().filter(|_| several) {
+            let text = format!(
+                "`{databases}` may name more than one database, and the shared pool knows one, that of DATABASE_URL"
+            );
+            found.blockers.push(Remark { line: *line, text });
+        }
+    }
 }

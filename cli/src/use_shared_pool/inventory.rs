@@ -1,7 +1,7 @@
 //! What of a unit's own code carries a pool or a connection: fields, functions, statics.
 //!
 //! By name, not by inferred type: a name counts everywhere in its unit, so that two things of one name are taken for the
-//! same. That can only make this command more careful.
+//! same. That may only make this command more careful: what it changes by a name it asks `plain` about.
 
 use std::collections::{HashMap, HashSet};
 
@@ -30,6 +30,10 @@ pub(super) struct Inventory {
     pub(super) fields: HashMap<String, Kind>,
     /// Kinds of what functions and methods return, by name.
     pub(super) returns: HashMap<String, Kind>,
+    /// Kinds of the named fields of each struct; none where a field is something else.
+    pub(super) structs: HashMap<(String, String), Option<Kind>>,
+    /// Names of fields and functions that are also those of something else than a pool.
+    pub(super) plain: HashSet<String>,
     /// Names of functions, methods, tuple structs and variants: what a pool may be given to.
     pub(super) defined: HashSet<String>,
     /// Statics that hold nothing but a pool.
@@ -91,6 +95,8 @@ impl Reader<'_> {
             && let Some(kind) = self.kind(of)
         {
             self.inventory.returns.insert(name.clone(), kind);
+        } else {
+            self.inventory.plain.insert(name.clone());
         }
         self.inventory.defined.insert(name);
     }
@@ -149,7 +155,17 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
         self.inventory.defined.insert(item.ident.to_string());
         for (place, field) in item.fields.iter().enumerate() {
-            if let Some(kind) = self.kind(&field.ty) {
+            let kind = self.kind(&field.ty);
+            if let Some(name) = &field.ident {
+                let key = (item.ident.to_string(), name.to_string());
+                // Of two structs of one name, the one with the pool counts.
+                let known = self.inventory.structs.entry(key).or_insert(kind);
+                *known = known.or(kind);
+                if kind.is_none() {
+                    self.inventory.plain.insert(name.to_string());
+                }
+            }
+            if let Some(kind) = kind {
                 let unnamed = || format!("{}.{place}", item.ident);
                 let name = field.ident.as_ref().map_or_else(unnamed, ToString::to_string);
                 self.inventory.fields.insert(name, kind);

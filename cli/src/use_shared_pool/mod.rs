@@ -2,13 +2,13 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`tree`] | which files there are, and which change together |
+//! | [`tree`], [`declared`] | which files there are, where their modules are, and which change together |
 //! | [`package`] | `Cargo.toml` |
 //! | [`names`] | what a name stands for |
 //! | [`macros`] | macros whose insides can be read |
 //! | [`inventory`], [`carriers`] | what carries a pool: fields, functions, statics; variables and expressions |
 //! | [`statics`] | which statics can go |
-//! | [`sites`] | where connections are opened |
+//! | [`sites`], [`source`] | where connections are opened, and to which database |
 //! | [`moves`], [`found`] | what is replaced, and what stands in the way |
 //! | [`imports`], [`tidy`] | import lines; what is left without a use |
 //! | [`edit`] | replacing pieces of a text |
@@ -22,6 +22,7 @@
 )]
 
 mod carriers;
+mod declared;
 mod edit;
 mod found;
 mod imports;
@@ -31,16 +32,16 @@ mod moves;
 mod names;
 mod package;
 mod sites;
+mod source;
 mod statics;
 mod tidy;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use similar::TextDiff;
 
@@ -91,8 +92,8 @@ pub(crate) async fn run(arguments: &Arguments) -> ExitCode {
     } else {
         &arguments.paths
     };
-    match moved(paths).await.and_then(|report| finish(report, arguments.write)) {
-        Ok(code) => code,
+    match moved(paths).await {
+        Ok(report) => finish(report, arguments.write),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(2)
@@ -108,7 +109,7 @@ async fn moved(paths: &[PathBuf]) -> Result<Report> {
     }
     let mut report = Report::default();
     let mut packages: BTreeMap<usize, bool> = BTreeMap::new();
-    for files in units.values() {
+    for files in units.values().filter(|files| files.iter().any(|file| file.asked)) {
         unit(&tree, files, &mut report, &mut packages);
     }
     for (package, only_tests) in packages {
@@ -155,7 +156,8 @@ fn unit(tree: &Tree, files: &[&File], report: &mut Report, packages: &mut BTreeM
         let unfit = tree.packages[file.package].unfit();
         moves::look(&tree.names, &inventory, unfit.as_deref(), file)
     };
-    let found: Vec<(&File, Found)> = files.iter().map(|file| (*file, look(file))).collect();
+    let mut found: Vec<(&File, Found)> = files.iter().map(|file| (*file, look(file))).collect();
+    found::together(&mut found);
     let mut say = |file: &File, remark: &Remark, text: String| {
         report.remarks.insert((file.path.clone(), remark.line, text));
     };
@@ -217,53 +219,87 @@ fn rewritten(tree: &Tree, inventory: &Inventory, file: &File, found: Found) -> R
 }
 
 /// Prints what was found and does what was asked for.
-fn finish(report: Report, write: bool) -> Result<ExitCode> {
+fn finish(report: Report, write: bool) -> ExitCode {
     let Report {
         changes,
         remarks,
         mut errors,
     } = report;
-    let mut out = std::io::stdout().lock();
-    for change in &changes {
-        if write {
-            if let Err(error) = edit::write(&change.path, &change.after) {
-                errors.push(format!("{error:#}"));
-                continue;
-            }
-            writeln!(out, "changed {}", change.path.display())?;
-        } else {
-            let (old, new) = (
-                format!("a/{}", change.path.display()),
-                format!("b/{}", change.path.display()),
-            );
-            let diff = TextDiff::from_lines(&change.before, &change.after);
-            write!(out, "{}", diff.unified_diff().header(&old, &new))?;
-        }
-    }
-    out.flush().context("cannot print")?;
+    let out = if write {
+        written(&changes, &mut errors)
+    } else {
+        changes.iter().map(difference).collect()
+    };
+    let mut said = String::new();
     for (path, line, text) in remarks {
-        eprintln!("{}:{line}: {text}", path.display());
-    }
-    for error in &errors {
-        eprintln!("error: {error}");
+        said.push_str(&format!("{}:{line}: {text}\n", path.display()));
     }
     let sources = changes
         .iter()
         .filter(|change| change.path.extension().is_some_and(|extension| extension == "rs"));
     let sources = sources.count();
-    match (sources, write) {
-        (0, _) => eprintln!("nothing to move"),
-        (_, true) => {}
-        (1, false) => eprintln!("1 file to move: `--write` does it"),
-        (many, false) => eprintln!("{many} files to move: `--write` does it"),
+    let summary = match (sources, write) {
+        (0, _) => "nothing to move\n".to_owned(),
+        (_, true) => String::new(),
+        (1, false) => "1 file to move: `--write` does it\n".to_owned(),
+        (many, false) => format!("{many} files to move: `--write` does it\n"),
+    };
+    // Whoever reads only the first lines closes the pipe, which is no failure.
+    if let Err(error) = print(std::io::stdout().lock(), &out) {
+        errors.push(format!("cannot print: {error}"));
     }
-    Ok(if !errors.is_empty() {
+    for error in &errors {
+        said.push_str(&format!("error: {error}\n"));
+    }
+    said.push_str(&summary);
+    // Where errors cannot be printed there is nowhere to say so.
+    let _ = print(std::io::stderr().lock(), &said);
+    if !errors.is_empty() {
         ExitCode::from(2)
     } else if sources > 0 && !write {
         ExitCode::from(1)
     } else {
         ExitCode::SUCCESS
-    })
+    }
+}
+
+fn print(mut to: impl std::io::Write, text: &str) -> std::io::Result<()> {
+    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
+
+/// Changes the files, and says which. All are made ready first: where one folder cannot be written to, nothing is
+/// changed.
+fn written(changes: &[Change], errors: &mut Vec<String>) -> String {
+    let mut ready = Vec::new();
+    for change in changes {
+        match edit::prepare(&change.path, &change.after) {
+            Ok(new) => ready.push((change, new)),
+            Err(error) => errors.push(format!("{error:#}")),
+        }
+    }
+    if ready.len() < changes.len() {
+        errors.push("no file was changed".to_owned());
+        return String::new();
+    }
+    let mut said = String::new();
+    for (change, new) in ready {
+        match new.put() {
+            Ok(()) => said.push_str(&format!("changed {}\n", change.path.display())),
+            Err(error) => errors.push(format!("{error:#}")),
+        }
+    }
+    said
+}
+
+fn difference(change: &Change) -> String {
+    let path = change.path.to_string_lossy();
+    let path = path.trim_start_matches('/');
+    let diff = TextDiff::from_lines(&change.before, &change.after);
+    let (old, new) = (format!("a/{path}"), format!("b/{path}"));
+    diff.unified_diff().header(&old, &new).to_string()
 }
 
 /// A path as it is seen from the working directory.

@@ -3,6 +3,7 @@
 //! Nothing is changed here; edits are collected. What stands in the way of a file's own pool or connection stands in the
 //! way of its whole unit.
 
+mod openings;
 mod walk;
 
 use std::ops::Range;
@@ -18,7 +19,7 @@ use super::found::{Found, Remark, Target};
 use super::imports;
 use super::inventory::Inventory;
 use super::names::{Kind, Names, is_sqlx, module, segments};
-use super::sites::{Base, Origin, Peeled, Source, Wrapped, lazy, line, peel, source};
+use super::sites::{Origin, line, peel};
 use super::tree::File;
 
 /// Looks through a file of a unit.
@@ -44,9 +45,6 @@ pub(super) fn look(names: &Names, inventory: &Inventory, unfit: Option<&str>, fi
     visit::visit_file(&mut mover, &file.ast);
     mover.found
 }
-
-/// Hooks on connections, which the shared pool has no place for.
-const HOOKS: [&str; 3] = ["after_connect", "after_release", "before_acquire"];
 
 /// An attribute that says: this connection is meant to be.
 fn keeps(attribute: &Attribute) -> bool {
@@ -158,133 +156,6 @@ impl Mover<'_> {
         self.edit(path, with);
     }
 
-    /// Replaces an expression that opens connections, or takes a pool out of its static. Says whether it did.
-    fn replace(&mut self, expr: &Expr, place: Place) -> bool {
-        if let Some((_, path)) = lazy(&self.carriers, expr) {
-            let name = self.named(Target::SharedPool, single(&path.path).then_some(&path.path));
-            self.edit(expr, name);
-            return true;
-        }
-        let Some(Peeled {
-            base,
-            ready,
-            bare,
-            adapted,
-        }) = peel(&self.carriers, expr)
-        else {
-            return false;
-        };
-        if base.origin == Origin::Connection {
-            // Its result is used as before: only the innermost call is another one.
-            if !std::ptr::eq(base.expr, expr) {
-                return false;
-            }
-            self.site(&base);
-            let name = self.named(Target::SharedPool, None);
-            self.open = true;
-            self.edit(expr, format!("{name}.acquire()"));
-            return true;
-        }
-        let tail = place == Place::Tail;
-        if ready && !bare && adapted && !tail {
-            return false;
-        }
-        self.site(&base);
-        let from_static = matches!(base.origin, Origin::Static(_));
-        let written = base.path.map(|path| {
-            let mut of = path.clone();
-            of.segments.pop();
-            of.segments.pop_punct();
-            of
-        });
-        let name = if let Origin::Set(_) = base.origin {
-            "()".to_owned()
-        } else {
-            self.named(Target::SharedPool, written.as_ref())
-        };
-        let value = if from_static && place != Place::Receiver {
-            format!("&{name}")
-        } else {
-            name
-        };
-        let failing = base.wrapped == Wrapped::Result || adapted;
-        let with = match (ready, bare) {
-            (true, true) => value,
-            (true, false) if base.origin == Origin::Pool && !tail => format!("Ok::<_, sqlx::Error>({value})"),
-            (true, false) if matches!(base.origin, Origin::Set(_)) => "Ok::<(), ()>(())".to_owned(),
-            (true, false) if !failing => format!("Some({value})"),
-            (true, false) if tail => format!("Ok({value})"),
-            (true, false) => format!("Ok::<_, sqlx::Error>({value})"),
-            (false, _) if base.wrapped == Wrapped::Bare => format!("async {{ {value} }}"),
-            (false, _) => format!("async {{ Ok::<_, sqlx::Error>({value}) }}"),
-        };
-        let with = if !ready && place == Place::Receiver {
-            format!("({with})")
-        } else {
-            with
-        };
-        self.edit(expr, with);
-        true
-    }
-
-    /// Reports what is opened, and looks at whether it can be moved.
-    fn site(&mut self, base: &Base<'_>) {
-        let at = line(base.expr);
-        let what = match &base.origin {
-            Origin::Pool => "opens a pool of its own",
-            Origin::Connection => "opens a connection of its own",
-            Origin::Static(_) | Origin::Set(_) => {
-                // What it is made from counts, and is not looked at again.
-                base.arguments
-                    .iter()
-                    .for_each(|argument| Inside(self).visit_expr(argument));
-                return;
-            }
-        };
-        let remark = self.remark(at, what);
-        self.found.sites.push(remark);
-        if let Some(unfit) = self.unfit {
-            self.block(at, unfit);
-        }
-        if self.kept > 0 {
-            self.block(at, "an attribute allows it to open connections: it is meant to");
-        }
-        match source(&self.carriers, &base.arguments) {
-            Some(Source::Variable(name)) => self.block(
-                at,
-                format!("connects to the database that {name} names; the shared pool knows one, that of DATABASE_URL"),
-            ),
-            Some(Source::Literal) => self.note(at, "the database is written here; from now on DATABASE_URL names it"),
-            None => {}
-        }
-        let hook = base
-            .settings
-            .iter()
-            .find(|setting| HOOKS.contains(&setting.method.to_string().as_str()));
-        if let Some(hook) = hook {
-            let text = format!(
-                "`{}` sets connections up, which the shared pool does not let its users do",
-                hook.method
-            );
-            self.block(hook.method.span().start().line, text);
-        }
-        let limit = base.settings.iter().find(|setting| setting.method == "max_connections");
-        if let Some(number) = limit.and_then(|limit| limit.args.first()) {
-            let number = self.source_of(number).to_owned();
-            self.note(
-                at,
-                format!("max_connections({number}) is now connection_limit in DATABASE_URL, which is 1 where it is not given"),
-            );
-        }
-        let others = base.settings.iter().map(|setting| setting.method.to_string());
-        let others: Vec<_> = others
-            .filter(|name| name != "max_connections" && !HOOKS.contains(&name.as_str()))
-            .collect();
-        if !others.is_empty() {
-            self.note(at, format!("without effect from now on: {}", others.join(", ")));
-        }
-    }
-
     /// Looks at what a pool or a connection is given to.
     fn given(&mut self, call: &str, known: bool, arguments: &syn::punctuated::Punctuated<Expr, syn::Token![,]>) {
         if known {
@@ -339,14 +210,18 @@ impl Mover<'_> {
     }
 
     /// `pool.close().await`, which nobody may do to a pool that others use.
-    fn closes(&self, expr: &Expr) -> bool {
+    fn closes(&mut self, expr: &Expr) -> bool {
         let call = if let Expr::Await(awaited) = expr {
             &*awaited.base
         } else {
             expr
         };
         let Expr::MethodCall(call) = call else { return false };
-        call.method == "close" && self.carriers.carried(&call.receiver) == Some(Kind::Pool)
+        let closes = call.method == "close" && self.carriers.carried(&call.receiver) == Some(Kind::Pool);
+        if closes {
+            self.certain(&call.receiver);
+        }
+        closes
     }
 
     /// A statement that puts the pool into a static that goes.
@@ -446,21 +321,4 @@ enum Place {
     Tail,
     /// Anywhere else.
     Other,
-}
-
-/// Looks at the connects inside an expression that goes as a whole.
-struct Inside<'m, 'a>(&'m mut Mover<'a>);
-
-impl<'ast> Visit<'ast> for Inside<'_, '_> {
-    fn visit_expr(&mut self, expr: &'ast Expr) {
-        if let Some(peeled) = peel(&self.0.carriers, expr)
-            && std::ptr::eq(peeled.base.expr, expr)
-        {
-            self.0.site(&peeled.base);
-        }
-        visit::visit_expr(self, expr);
-    }
-
-    // A closure's variables are the function's.
-    fn visit_item(&mut self, _: &'ast syn::Item) {}
 }

@@ -3,6 +3,7 @@
 //! Follows what is written, as the compiler would, for the names this command is about. Names that macros make are not
 //! seen. Imports inside a function count for its whole module.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use syn::visit::{self, Visit};
@@ -122,7 +123,18 @@ impl Names {
         };
         items.iter().for_each(|item| collector.visit_item(item));
         let Collector { at, scope, .. } = collector;
-        self.scopes.insert(at, scope);
+        // Modules of one name, under different conditions, count as one.
+        match self.scopes.entry(at) {
+            Entry::Vacant(place) => _ = place.insert(scope),
+            Entry::Occupied(mut place) => {
+                let known = place.get_mut();
+                for (name, import) in scope.imports {
+                    known.imports.entry(name).or_insert(import);
+                }
+                known.globs.extend(scope.globs);
+                known.items.extend(scope.items);
+            }
+        }
     }
 
     /// What a path means in a module.

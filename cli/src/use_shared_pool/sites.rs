@@ -2,9 +2,8 @@
 //!
 //! Looks at one expression at a time, from the outside in, and changes nothing.
 
+use syn::Expr;
 use syn::spanned::Spanned as _;
-use syn::visit::{self, Visit};
-use syn::{Expr, Lit};
 
 use super::carriers::{Carriers, owner};
 use super::inventory::Cell;
@@ -257,90 +256,6 @@ pub(super) fn lazy<'e>(carriers: &Carriers<'_>, expr: &'e Expr) -> Option<(Absol
     named(expr)
 }
 
-/// Where a connection string comes from, when that is not `DATABASE_URL`.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    /// Another variable of the environment.
-    Variable(String),
-    /// Written in the code.
-    Literal,
-}
-
-/// Looks for where the arguments of a connect come from, through the function's variables.
-pub(super) fn source(carriers: &Carriers<'_>, arguments: &[&Expr]) -> Option<Source> {
-    let mut search = Search {
-        carriers,
-        seen: Vec::new(),
-        found: None,
-    };
-    arguments.iter().for_each(|argument| search.visit_expr(argument));
-    search.found
-}
-
-struct Search<'a, 'n> {
-    carriers: &'a Carriers<'n>,
-    seen: Vec<String>,
-    found: Option<Source>,
-}
-
-impl Search<'_, '_> {
-    fn variable(&mut self, name: &str) {
-        if name != "DATABASE_URL" && self.found.as_ref().is_none_or(|found| *found == Source::Literal) {
-            self.found = Some(Source::Variable(name.to_owned()));
-        }
-    }
-}
-
-impl<'ast> Visit<'ast> for Search<'_, '_> {
-    fn visit_expr_call(&mut self, call: &'ast syn::ExprCall) {
-        let Expr::Path(function) = &*call.func else {
-            return visit::visit_expr_call(self, call);
-        };
-        let reads = function
-            .path
-            .segments
-            .last()
-            .is_some_and(|last| last.ident == "var" || last.ident == "var_os");
-        match call.args.first() {
-            Some(Expr::Lit(literal)) if reads => {
-                if let Lit::Str(name) = &literal.lit {
-                    self.variable(&name.value());
-                }
-            }
-            _ => visit::visit_expr_call(self, call),
-        }
-    }
-
-    fn visit_macro(&mut self, mac: &'ast syn::Macro) {
-        let reads = mac.path.is_ident("env") || mac.path.is_ident("option_env");
-        if let Ok(name) = mac.parse_body::<syn::LitStr>()
-            && reads
-        {
-            self.variable(&name.value());
-        }
-    }
-
-    fn visit_expr_path(&mut self, path: &'ast syn::ExprPath) {
-        let Some(name) = path.path.get_ident().map(ToString::to_string) else {
-            return;
-        };
-        if self.seen.contains(&name) {
-            return;
-        }
-        if let Some(value) = self.carriers.variables.values.get(&name) {
-            self.seen.push(name);
-            let value = value.clone();
-            Search::visit_expr(self, &value);
-        }
-    }
-
-    fn visit_lit_str(&mut self, literal: &'ast syn::LitStr) {
-        if literal.value().starts_with("postgres") && self.found.is_none() {
-            self.found = Some(Source::Literal);
-        }
-    }
-}
-
 /// Ways to PostgreSQL that are not sqlx's, and what keeps them from being moved.
 pub(super) fn foreign(carriers: &Carriers<'_>, path: &syn::Path) -> Option<String> {
     let meant = carriers.names.resolve(&carriers.at, &segments(path));
@@ -362,7 +277,7 @@ pub(super) fn foreign(carriers: &Carriers<'_>, path: &syn::Path) -> Option<Strin
     opens.then(|| {
         format!(
             "`{}` opens connections of {}, whose queries and rows are other types than sqlx's: \
-             write its queries with sqlx first",
+             docs/USE_SHARED_POOL.md says what each call becomes",
             path.segments
                 .iter()
                 .map(|segment| segment.ident.to_string())

@@ -1,17 +1,19 @@
 //! What is scanned: Rust files, the packages they belong to, and which of them must change together.
 //!
 //! A pool's type goes through signatures, so all modules of a target move or none does, and targets that use one
-//! another's libraries move with them. Honours .gitignore, leaves out every `target` folder and hidden ones, and follows
-//! no symbolic links. A file that cannot be read or parsed is reported and left out.
+//! another's libraries move with them: of a package with a file among the paths all files are read, and what changes
+//! together with none of the paths is left alone. Honours .gitignore, leaves out every `target` folder and hidden ones,
+//! and follows no symbolic links. A file that cannot be read or parsed is reported and left out; a module that is left
+//! out and may have to do with a pool is in the way of its target.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use syn::visit::{self, Visit};
-use syn::{Item, Lit, Meta};
 
+use super::declared::{Submodule, may_have_a_pool, submodules};
 use super::names::Names;
 use super::package::Package;
 
@@ -33,6 +35,12 @@ pub(super) struct File {
     pub(super) module: Vec<String>,
     /// Files with the same number change together.
     pub(super) unit: usize,
+    /// Whether it is below one of the paths that were given.
+    pub(super) asked: bool,
+    /// Whether another file takes it in with `include!`.
+    pub(super) included: bool,
+    /// Modules that it declares and that were not read: the line, and where they are.
+    pub(super) unread: Vec<(usize, PathBuf)>,
 }
 
 /// Everything that was found under the paths.
@@ -59,7 +67,24 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Tree> {
         unreadable: Vec::new(),
     };
     let mut manifests: BTreeMap<PathBuf, usize> = BTreeMap::new();
-    for path in rust_files(paths)? {
+    let asked = rust_files(paths)?;
+    let packages: BTreeSet<PathBuf> = asked.iter().filter_map(|path| manifest_of(path)).collect();
+    let mut all = asked.clone();
+    for manifest in &packages {
+        let folder = manifest.parent().map(Path::to_path_buf).unwrap_or_default();
+        let below = rust_files(&[folder])?;
+        // A package within another is one of its own.
+        all.extend(
+            below
+                .into_iter()
+                .filter(|path| manifest_of(path).as_ref() == Some(manifest)),
+        );
+    }
+    // As they were named, where they were.
+    all.sort_by_key(|path| (whole(path), asked.binary_search(path).is_err()));
+    all.dedup_by_key(|path| whole(path));
+    for path in all {
+        let is_asked = asked.binary_search(&path).is_ok();
         let Some(manifest) = manifest_of(&path) else {
             tree.unreadable.push(format!(
                 "{}: belongs to no package: there is no Cargo.toml above it",
@@ -96,8 +121,13 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Tree> {
                 target: 0,
                 module: Vec::new(),
                 unit: 0,
+                asked: is_asked,
+                included: false,
+                unread: Vec::new(),
             }),
-            Err(error) => tree.unreadable.push(format!("{error:#}")),
+            Err(error) if is_asked => tree.unreadable.push(format!("{error:#}")),
+            // If it is a module of what moves, it is in the way there.
+            Err(_) => {}
         }
     }
     place(&mut tree);
@@ -131,6 +161,11 @@ fn rust_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 /// Cargo's, and not a module that happens to be called so.
 fn is_target_folder(path: &Path) -> bool {
     path.is_dir() && (path.join("CACHEDIR.TAG").exists() || path.with_file_name("Cargo.toml").exists())
+}
+
+/// The path from the root on, links not followed.
+pub(super) fn whole(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 fn manifest_of(path: &Path) -> Option<PathBuf> {
@@ -175,6 +210,7 @@ fn place(tree: &mut Tree) {
         }
     }
     let mut modules: Vec<(usize, usize, Vec<String>)> = Vec::new();
+    let (mut takes_in, mut unread) = (Vec::new(), Vec::new());
     for &root in &roots {
         let package = &tree.packages[tree.files[root].package];
         if let Some(library) = package.library(&tree.files[root].path) {
@@ -189,15 +225,26 @@ fn place(tree: &mut Tree) {
             }
             let file = &tree.files[index];
             let is_root = index == root;
-            for (path, inner) in submodules(file, is_root) {
-                let known = path.iter().find_map(|path| by_path.get(path));
-                if let Some(&known) = known
-                    && !seen.contains(&known)
-                {
-                    seen.push(known);
-                    let mut below = module.clone();
-                    below.extend(inner);
-                    open.push((known, below));
+            for Submodule {
+                line,
+                places,
+                inner,
+                included,
+            } in submodules(file, is_root)
+            {
+                let known = places.iter().find_map(|path| by_path.get(path));
+                if let Some(&known) = known {
+                    if !seen.contains(&known) {
+                        seen.push(known);
+                        let mut below = module.clone();
+                        below.extend(inner);
+                        open.push((known, below));
+                    }
+                    if included {
+                        takes_in.push(known);
+                    }
+                } else if let Some(place) = places.into_iter().find(|place| may_have_a_pool(place)) {
+                    unread.push((index, (line, place)));
                 }
             }
         }
@@ -213,6 +260,12 @@ fn place(tree: &mut Tree) {
         tree.names.read(target, &module, &file.ast.items);
         (file.target, file.module) = (target, module);
     }
+    takes_in.into_iter().for_each(|index| tree.files[index].included = true);
+    for (index, module) in unread {
+        if !tree.files[index].unread.contains(&module) {
+            tree.files[index].unread.push(module);
+        }
+    }
     for index in 0..tree.files.len() {
         let mut firsts = Firsts(Vec::new());
         firsts.visit_file(&tree.files[index].ast);
@@ -225,55 +278,6 @@ fn place(tree: &mut Tree) {
     for index in 0..tree.files.len() {
         tree.files[index].unit = together.of(index);
     }
-}
-
-/// Where the modules that a file declares may be, and their paths below its own.
-fn submodules(file: &File, is_root: bool) -> Vec<(Vec<PathBuf>, Vec<String>)> {
-    fn walk(
-        items: &[Item],
-        folder: &Path,
-        beside: &Path,
-        above: &[String],
-        found: &mut Vec<(Vec<PathBuf>, Vec<String>)>,
-    ) {
-        for item in items {
-            let Item::Mod(item) = item else { continue };
-            let name = item.ident.to_string();
-            let mut path = above.to_vec();
-            path.push(name.clone());
-            let named = item.attrs.iter().find_map(path_attribute);
-            match (&item.content, named) {
-                (Some((_, items)), _) => walk(items, &folder.join(&name), &folder.join(&name), &path, found),
-                (None, Some(named)) => found.push((vec![beside.join(named)], path)),
-                (None, None) => {
-                    let files = vec![folder.join(format!("{name}.rs")), folder.join(&name).join("mod.rs")];
-                    found.push((files, path));
-                }
-            }
-        }
-    }
-    let whole = std::path::absolute(&file.path).unwrap_or_else(|_| file.path.clone());
-    let beside = whole.parent().unwrap_or(Path::new("")).to_path_buf();
-    let is_mod = whole.file_name().is_some_and(|name| name == "mod.rs");
-    let folder = if is_root || is_mod {
-        beside.clone()
-    } else {
-        whole.with_extension("")
-    };
-    let mut found = Vec::new();
-    walk(&file.ast.items, &folder, &beside, &[], &mut found);
-    found
-}
-
-fn path_attribute(attribute: &syn::Attribute) -> Option<String> {
-    let Meta::NameValue(pair) = &attribute.meta else {
-        return None;
-    };
-    let syn::Expr::Lit(literal) = &pair.value else {
-        return None;
-    };
-    let Lit::Str(path) = &literal.lit else { return None };
-    attribute.path().is_ident("path").then(|| path.value())
 }
 
 /// Sets that can be joined.

@@ -11,7 +11,8 @@ use super::super::inventory::kind_in;
 use super::super::macros;
 use super::super::names::{Kind, is_local, is_sqlx, module, segments};
 use super::super::sites::foreign;
-use super::{Inside, Mover, Place, keeps};
+use super::openings::Inside;
+use super::{Mover, Place, keeps};
 
 /// Methods of sqlx's types that the shared ones do not have.
 fn missing(kind: Kind, method: &str) -> bool {
@@ -194,7 +195,22 @@ impl<'ast> Visit<'ast> for Mover<'_> {
     fn visit_type_path(&mut self, of: &'ast syn::TypePath) {
         match self.carriers.names.kind_of_path(&self.carriers.at, &of.path) {
             Some((kind, aliased)) if of.qself.is_none() => self.retype(&of.path, kind, aliased, false),
-            _ => visit::visit_type_path(self, of),
+            _ => {
+                let other = self
+                    .carriers
+                    .names
+                    .kind_of_import(&self.carriers.at, &segments(&of.path));
+                if let (Some(kind), true) = (other, of.qself.is_none())
+                    && !matches!(kind, Kind::PoolOptions | Kind::ConnectOptions)
+                {
+                    let text = format!(
+                        "`{}` is for any database, or for another than PostgreSQL: the shared pool is PostgreSQL's alone",
+                        self.source_of(&of.path)
+                    );
+                    self.block(of.span().start().line, text);
+                }
+                visit::visit_type_path(self, of);
+            }
         }
     }
 

@@ -1,0 +1,3 @@
+async fn count(pool: &PgPool) -> sqlx::Result<i64> {
+    sqlx::query_scalar("SELECT count(*) FROM meetings").fetch_one(pool).await
+}
