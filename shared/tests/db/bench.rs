@@ -126,7 +126,7 @@ pub(crate) async fn one(db: &mut Session) -> Result<i32, Stop<Refusal>> {
     Ok(sqlx::query_scalar("SELECT 1").fetch_one(db).await?)
 }
 
-async fn note(db: &mut Session, id: Uuid) -> Result<Uuid, Stop<Refusal>> {
+pub(crate) async fn note(db: &mut Session, id: Uuid) -> Result<Uuid, Stop<Refusal>> {
     sqlx::query("INSERT INTO notes VALUES ($1, 'text')")
         .bind(id)
         .execute(db)

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use local::postgres::Settings;
-use shared::db::{Deadline, Kind};
+use local::proxy::Door;
+use shared::db::{Claim, Deadline, Error, Kind, Phase, Session, Stop};
 use sqlx::Connection as _;
 
-use super::bench::{Bench, PLENTY, Refusal, one, pool};
+use super::bench::{Bench, PLENTY, Refusal, note, one, pool};
 
 /// Longer than a connection may idle without being asked whether it lives.
 const STALE: Duration = Duration::from_millis(1_100);
@@ -45,6 +46,51 @@ async fn a_blackholed_connection_is_overtaken_by_a_new_one() {
     bench.proxy.silence();
     bench.read().await.unwrap();
     assert_eq!(bench.proxy.counts().opened, 2);
+}
+
+/// The server's process behind the pool's only session.
+async fn process(bench: &Bench) -> String {
+    let pid = "SELECT pid::int8 FROM pg_stat_activity WHERE application_name = 'bench:$LATEST'";
+    bench.count(pid).await.to_string()
+}
+
+fn signal(signal: &str, process: &str) {
+    let told = std::process::Command::new("kill")
+        .args(["-s", signal, process])
+        .status();
+    assert!(told.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ping_that_is_acknowledged_and_not_answered_is_overtaken_too() {
+    let bench = Bench::new().await;
+    bench.read().await.unwrap();
+    let process = process(&bench).await;
+    tokio::time::sleep(STALE).await;
+    signal("STOP", &process);
+    // The server's kernel acknowledges what its process never reads, so no socket option ends this wait.
+    let read = bench.read().await;
+    signal("CONT", &process);
+    read.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_ping_may_still_win() {
+    let bench = Bench::new().await;
+    bench.read().await.unwrap();
+    let process = process(&bench).await;
+    tokio::time::sleep(STALE).await;
+    signal("STOP", &process);
+    bench.proxy.set_door(Door::Held).await;
+    let late = async {
+        // Longer than any ping is given before it gets company.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        signal("CONT", &process);
+    };
+    let (read, ()) = tokio::join!(bench.read(), late);
+    read.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,20 +161,58 @@ async fn a_plan_that_a_migration_made_stale_is_prepared_anew() {
     read().await.unwrap();
 }
 
+/// The pool's connection is the first one still, clean, and holds nothing.
+async fn as_new(bench: &Bench) {
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+    assert_eq!(bench.count(open).await, 0);
+    bench.read().await.unwrap();
+    bench.write(uuid::Uuid::now_v7()).await.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_a_transaction_left_open_is_lent_again() {
     let bench = Bench::new().await;
+    let id = uuid::Uuid::now_v7();
+    bench.write(id).await.unwrap();
+    let divide = async |db: &mut Session| {
+        sqlx::query("SELECT 1/0").execute(db).await?;
+        Ok::<_, Stop<Refusal>>(())
+    };
+    // In autocommit; in a transaction of its own, for want of time; in a write.
+    for budget in [PLENTY, Duration::from_secs(10)] {
+        let failed = bench.pool.read(Deadline::after(budget), divide).await;
+        assert_eq!(failed.unwrap_err().0.sqlstate.as_deref(), Some("22012"));
+        as_new(&bench).await;
+    }
+    assert_eq!(bench.write(id).await.unwrap_err().sqlstate.as_deref(), Some("23505"));
+    as_new(&bench).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_work_refuses_is_rolled_back_and_nothing_stays_open() {
+    let bench = Bench::new().await;
+    bench.read().await.unwrap();
+    let refuse = || Stop::Refused(Refusal(Error::bare(Kind::Config, Phase::Config)));
+    let short = Deadline::after(Duration::from_secs(10));
+    bench.pool.read(short, async |db| one(db).await).await.unwrap();
+    as_new(&bench).await;
+    let refused = bench.pool.read(short, async |_| Err::<(), _>(refuse())).await;
+    assert_eq!(refused.unwrap_err().0.kind, Kind::Config);
+    as_new(&bench).await;
+
+    let id = uuid::Uuid::now_v7();
+    let work = async |db: &mut Session| {
+        note(db, id).await?;
+        Err::<(), _>(refuse())
+    };
+    let claim = Claim::anonymous();
     let refused = bench
         .pool
-        .read(Deadline::after(PLENTY), async |db| {
-            sqlx::query("SELECT 1/0").execute(db).await?;
-            Ok::<_, shared::db::Stop<Refusal>>(())
-        })
-        .await;
-    assert_eq!(refused.unwrap_err().0.sqlstate.as_deref(), Some("22012"));
-    bench.read().await.unwrap();
-    let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
-    assert_eq!(bench.count(open).await, 0);
+        .write(Deadline::after(PLENTY), &claim, work, |()| Ok(Vec::new()));
+    assert_eq!(refused.await.unwrap_err().0.kind, Kind::Config);
+    as_new(&bench).await;
+    assert_eq!(bench.notes(id).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

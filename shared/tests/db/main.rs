@@ -9,4 +9,5 @@ mod by_hand;
 mod checkout;
 mod commit;
 mod crowd;
+mod lookup;
 mod outage;

@@ -1,0 +1,177 @@
+//! What is looked up when COMMIT was not answered, where, and for how long.
+
+use std::time::Duration;
+
+use local::postgres::{Replication, Settings};
+use local::proxy::{Cut, Door};
+use shared::db::{Claim, Deadline, Error, Kind, Session, Written};
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::bench::{Bench, PLENTY, Refusal, note};
+
+/// From now on COMMIT of a transaction that wrote a note takes until the session is closed.
+async fn held_commits(bench: &Bench) -> PgConnection {
+    bench
+        .sql(
+            "CREATE FUNCTION held() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$;\
+             CREATE CONSTRAINT TRIGGER held AFTER INSERT ON notes DEFERRABLE INITIALLY DEFERRED \
+             FOR EACH ROW EXECUTE FUNCTION held()",
+        )
+        .await;
+    let mut holder = bench.direct().await;
+    sqlx::raw_sql("SELECT pg_advisory_lock(7)")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    holder
+}
+
+async fn write_within(bench: &Bench, budget: Duration, id: Uuid) -> Result<Written<Uuid>, Error> {
+    let work = async |db: &mut Session| note(db, id).await;
+    let saved = |id: &Uuid| Ok(id.as_bytes().to_vec());
+    let claim = Claim::anonymous();
+    let written = bench.pool.write(Deadline::after(budget), &claim, work, saved).await;
+    written.map_err(|Refusal(error)| error)
+}
+
+/// Waits until another connection than the one that COMMIT was sent on has asked, and been answered, twice after its
+/// start-up and its first statement.
+async fn looked_up_once(bench: &Bench) {
+    while bench.proxy.counts().opened < 2 {
+        tokio::task::yield_now().await;
+    }
+    let ready = bench.proxy.counts().ready;
+    while bench.proxy.counts().ready < ready + 4 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_still_at_its_commit_is_waited_for() {
+    let bench = Bench::new().await;
+    let id = Uuid::now_v7();
+    let holder = held_commits(&bench).await;
+    bench.read().await.unwrap();
+    bench.proxy.cut_commits(Cut::AfterServer, 1);
+    let write = write_within(&bench, PLENTY, id);
+    tokio::pin!(write);
+    tokio::select! {
+        early = &mut write => panic!("it did not wait: {early:?}"),
+        () = looked_up_once(&bench) => {}
+    }
+    holder.close().await.unwrap();
+    assert!(matches!(write.await.unwrap(), Written::Done(done) if done == id));
+    assert_eq!(bench.notes(id).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_says_nothing_leaves_time_to_find_out() {
+    let bench = Bench::new().await;
+    let id = Uuid::now_v7();
+    let holder = held_commits(&bench).await;
+    bench.read().await.unwrap();
+    let write = write_within(&bench, Duration::from_secs(8), id);
+    tokio::pin!(write);
+    tokio::select! {
+        early = &mut write => panic!("nobody looked: {early:?}"),
+        () = looked_up_once(&bench) => {}
+    }
+    holder.close().await.unwrap();
+    assert!(matches!(write.await.unwrap(), Written::Done(done) if done == id));
+    assert_eq!(bench.notes(id).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_nobody_can_ask_about_is_unknown_and_its_key_tells() {
+    let bench = Bench::with(Settings::default(), "pool_timeout=1&connect_timeout=1").await;
+    for (number, (cut, applied)) in [(Cut::BeforeAcknowledgement, true), (Cut::BeforeServer, false)]
+        .into_iter()
+        .enumerate()
+    {
+        let (first, again) = (Uuid::now_v7(), Uuid::now_v7());
+        let claim = Claim::keyed("caller", &number.to_string(), &[b"body"]);
+        bench.read().await.unwrap();
+        // The connection at hand serves on; another cannot be had.
+        bench.proxy.set_door(Door::Refused).await;
+        bench.proxy.cut_commits(cut, 1);
+        let unknown = bench.write_under(&claim, first).await.unwrap_err();
+        assert_eq!(unknown.kind, Kind::CommitUnknown, "{unknown}");
+        assert_eq!(bench.notes(first).await == 1, applied, "{cut:?}");
+
+        bench.proxy.set_door(Door::Open).await;
+        let written = loop {
+            if let Ok(written) = bench.write_under(&claim, again).await {
+                break written;
+            }
+        };
+        match written {
+            Written::Replayed(saved) => assert!(applied && saved == first.as_bytes(), "{cut:?}"),
+            Written::Done(done) => assert!(!applied && done == again, "{cut:?}"),
+            other @ (Written::Running | Written::Reused) => panic!("{cut:?}: {other:?}"),
+        }
+        assert_eq!(bench.notes(first).await + bench.notes(again).await, 1, "{cut:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_lags_is_not_asked() {
+    let bench = Bench::new().await;
+    let standby = bench
+        .cluster
+        .standby("lagging", Replication::Asynchronous)
+        .await
+        .unwrap();
+    #[expect(clippy::disallowed_methods, reason = "past the pool is the point")]
+    let mut direct = PgConnection::connect(&standby.url()).await.unwrap();
+    sqlx::raw_sql("SELECT pg_wal_replay_pause()")
+        .execute(&mut direct)
+        .await
+        .unwrap();
+    let paused = async |direct: &mut PgConnection| {
+        let state = sqlx::query_scalar::<_, String>("SELECT pg_get_wal_replay_pause_state()");
+        state.fetch_one(direct).await.unwrap() == "paused"
+    };
+    while !paused(&mut direct).await {
+        tokio::task::yield_now().await;
+    }
+    bench.read().await.unwrap();
+    let id = Uuid::now_v7();
+    let primary = std::net::SocketAddr::from(([127, 0, 0, 1], bench.cluster.port()));
+    bench
+        .proxy
+        .redirect(std::net::SocketAddr::from(([127, 0, 0, 1], standby.port())));
+    bench.proxy.cut_commits(Cut::BeforeAcknowledgement, 1);
+    let (written, ()) = tokio::join!(bench.write(id), async {
+        // Twice at the standby.
+        while bench.proxy.counts().opened < 3 {
+            tokio::task::yield_now().await;
+        }
+        bench.proxy.redirect(primary);
+    });
+    assert!(matches!(written.unwrap(), Written::Done(done) if done == id));
+    assert_eq!(bench.notes(id).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_waits_for_its_standby_is_not_cancelled_and_called_a_success() {
+    // A statement may take a second, and the COMMIT is waited for longer than that.
+    let bench = Bench::with(Settings::default(), "socket_timeout=1").await;
+    bench.cluster.set("synchronous_standby_names", "nobody").await.unwrap();
+    bench.cluster.reload().await.unwrap();
+    // The server has understood when somebody waits.
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let mut other = tokio::spawn(std::future::ready(Ok(())));
+    while bench.count(waiting).await == 0 {
+        if other.is_finished() {
+            let mut direct = bench.direct().await;
+            other = tokio::spawn(async move {
+                let sql = "CREATE TABLE IF NOT EXISTS others (); DROP TABLE others";
+                sqlx::raw_sql(sql).execute(&mut direct).await.map(drop)
+            });
+        }
+    }
+    let answer = write_within(&bench, Duration::from_secs(4), Uuid::now_v7()).await;
+    assert_eq!(answer.unwrap_err().kind, Kind::CommitUnknown);
+}
