@@ -9,20 +9,30 @@ use super::history::Seen;
 use crate::lambda::Outcome;
 
 /// What a client may never read, in lower case: words of PostgreSQL, of the driver, of SQL, and addresses.
-const NOT_FOR_CLIENTS: [&str; 14] = [
+const NOT_FOR_CLIENTS: [&str; 24] = [
     "postgres",
     "sqlstate",
     "sqlx",
+    "pg_",
     "select ",
     "insert ",
     "update ",
+    "delete from",
     "relation ",
     "constraint",
     "duplicate key",
+    "idempotency_keys",
+    "deadlock",
     "fatal",
+    "terminating",
     "connection refused",
     "connection reset",
+    "broken pipe",
+    "os error",
+    "localhost",
     "127.0.0.1",
+    "seer.test",
+    "thread '",
     "panicked",
 ];
 
@@ -81,29 +91,46 @@ pub(super) fn judge(outcome: &Outcome, good: &[u16]) -> (Seen, Option<Answer>) {
     let body = serde_json::from_str(text).unwrap_or_default();
     let headers = event.get("headers").cloned().unwrap_or_default();
     let answer = Answer { status, headers, body };
-    if good.contains(&status) {
-        return if text.is_empty() == (status == 204) {
-            (Seen::Served(status), Some(answer))
-        } else {
-            broken(format!("{status} with the wrong body: {text:?}"))
-        };
-    }
-    match refusal(&answer, text) {
+    let seen = if let Some(word) = not_for_clients(&answer, text) {
+        Err(format!("the database's own words, {word:?}"))
+    } else if good.contains(&status) {
+        served(&answer, text).map_err(str::to_owned)
+    } else {
+        refusal(&answer).map_err(str::to_owned)
+    };
+    match seen {
+        Ok(seen @ Seen::Served(_)) => (seen, Some(answer)),
         Ok(seen) => (seen, None),
         Err(why) => broken(format!("{why}: {status} {text}")),
     }
 }
 
-/// What kind of failure this is, if it is one that the contract knows.
-fn refusal(answer: &Answer, text: &str) -> Result<Seen, &'static str> {
-    let lower = text.to_lowercase();
-    if NOT_FOR_CLIENTS.iter().any(|word| lower.contains(word)) {
-        return Err("the database's own words");
+/// What stands in an answer, whatever its status, and is nobody's business.
+fn not_for_clients(answer: &Answer, text: &str) -> Option<&'static str> {
+    let all = format!("{text} {}", answer.headers).to_lowercase();
+    NOT_FOR_CLIENTS.into_iter().find(|word| all.contains(word))
+}
+
+/// The answer that was asked for: JSON, or nothing where there is nothing to say.
+fn served(answer: &Answer, text: &str) -> Result<Seen, &'static str> {
+    let whole = match answer.status {
+        204 => text.is_empty(),
+        _ => answer.body.is_object() && answer.header("content-type") == Some("application/json"),
+    };
+    if whole {
+        Ok(Seen::Served(answer.status))
+    } else {
+        Err("the wrong body")
     }
+}
+
+/// What kind of failure this is, if it is one that the contract knows.
+fn refusal(answer: &Answer) -> Result<Seen, &'static str> {
     if answer.header("content-type") != Some("application/problem+json") {
         return Err("no problem document");
     }
     let members = answer.body.get("status").and_then(Value::as_u64) == Some(answer.status.into())
+        && !answer.text("title").is_empty()
         && !answer.text("detail").is_empty()
         && !answer.text("requestId").is_empty();
     let Some(kind) = answer
@@ -115,7 +142,7 @@ fn refusal(answer: &Answer, text: &str) -> Result<Seen, &'static str> {
     };
     let waits = answer
         .header("retry-after")
-        .is_some_and(|seconds| seconds.parse::<u32>().is_ok());
+        .is_some_and(|seconds| seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0));
     match (answer.status, kind) {
         (503, _) if !waits => Err("503 without Retry-After"),
         (503, "commit-unknown") => Ok(Seen::Unknown),
@@ -170,12 +197,37 @@ mod tests {
     #[test]
     fn everything_else_is_broken() {
         let unavailable = || problem(503, "database-unavailable", "Try again.");
-        let mut nameless = unavailable();
-        nameless["requestId"] = json!("");
+        let without = |member: &str| {
+            let mut problem = unavailable();
+            problem[member] = json!("");
+            problem
+        };
+        let bare = |status: u16, body: &str| {
+            let headers = json!({"content-type": JSON, "retry-after": "1"});
+            let event = json!({"statusCode": status, "headers": headers, "body": body});
+            judge(&Outcome::Success(event.to_string().into()), &[200, 204]).0
+        };
         let broken = [
+            bare(503, ""),
+            bare(500, ""),
+            bare(200, ""),
+            bare(204, "{}"),
+            bare(200, "<html>"),
+            seen(200, false, "text/plain", json!({})),
+            seen(200, false, "application/json", json!("a text")),
+            seen(200, false, "application/json", json!({"host": "127.0.0.1"})),
+            seen(200, false, "application/json", json!({"detail": "deadlock detected"})),
+            seen(500, false, "text/html", json!("Internal Server Error")),
+            seen(502, false, JSON, problem(502, "database-unavailable", "Bad gateway.")),
+            seen(504, true, JSON, problem(504, "database-unavailable", "Too late.")),
+            seen(503, true, JSON, problem(500, "database-unavailable", "Try again.")),
+            seen(409, false, JSON, problem(409, "idempotency-key-in-use", "Wait.")),
             seen(503, false, JSON, unavailable()),
             seen(503, true, "application/json", unavailable()),
-            seen(503, true, JSON, nameless),
+            seen(503, true, JSON, without("requestId")),
+            seen(503, true, JSON, without("detail")),
+            seen(503, true, JSON, without("title")),
+            seen(503, true, JSON, without("type")),
             seen(500, false, JSON, problem(500, "internal", "Our mistake.")),
             seen(404, false, JSON, problem(404, "not-found", "There is none.")),
             seen(
@@ -193,6 +245,9 @@ mod tests {
             judge(&Outcome::Success("null".into()), &[200]).0,
             judge(&Outcome::TimedOut, &[200]).0,
             judge(&Outcome::FunctionError("{}".into()), &[200]).0,
+            judge(&Outcome::InitFailed("{}".into()), &[200]).0,
+            judge(&Outcome::Crashed(Default::default()), &[200]).0,
+            judge(&Outcome::Throttled, &[200]).0,
         ];
         for (number, seen) in broken.into_iter().enumerate() {
             assert!(matches!(seen, Seen::Broken(_)), "{number}: {seen:?}");

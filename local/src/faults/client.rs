@@ -87,7 +87,10 @@ pub(super) struct Client {
     pub(super) number: usize,
     pub(super) scene: Arc<Scene>,
     pub(super) history: Arc<History>,
+    /// What it asks.
     pub(super) random: Rng,
+    /// When it asks. Of its own, so that a fault which costs more tries does not change what is asked after it.
+    times: Rng,
     pub(super) team: Team,
     pub(super) deeds: Vec<Deed>,
     /// What contradicted the contract or what it knew.
@@ -97,11 +100,13 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(number: usize, seed: u64, scene: &Arc<Scene>, history: &Arc<History>) -> Self {
+        let mut random = Rng::with_seed(seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Self {
             number,
             scene: Arc::clone(scene),
             history: Arc::clone(history),
-            random: Rng::with_seed(seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            times: random.fork(),
+            random,
             team: Team::default(),
             deeds: Vec::new(),
             wrong: Vec::new(),
@@ -121,7 +126,7 @@ impl Client {
 
     /// The time a client takes between two requests.
     pub(super) async fn pause(&mut self) {
-        sleep(Duration::from_millis(self.random.u64(0..40))).await;
+        sleep(Duration::from_millis(self.times.u64(0..40))).await;
     }
 
     /// Sends a read until it is answered or refused too often.
@@ -175,7 +180,7 @@ impl Client {
                 }
             }
             // A quarter of what Retry-After says at least, so that a run takes no longer than it must.
-            sleep(Duration::from_millis(self.random.u64(250..=1_000))).await;
+            sleep(Duration::from_millis(self.times.u64(250..=1_000))).await;
         }
         Ok(Asked::Given(if doubt { Fate::Unknown } else { Fate::Absent }))
     }
@@ -199,12 +204,12 @@ impl Client {
     }
 
     /// Sends a request once, in an environment that has not served before; a warm one serves the next.
-    pub(super) async fn send_cold(&mut self, call: &Call) -> Result<Seen> {
+    pub(super) async fn send_cold(&mut self, call: &Call) -> Result<Option<Answer>> {
         let (function, event) = self.event(call)?;
         let sent = self.history.now();
         let invoked = timeout(LONGEST, self.scene.lambda.invoke_cold(&function, event)).await;
         let invocation = invoked.context("an invocation hangs")??;
-        let (seen, _) = judge(&invocation.outcome, call.good);
+        let (seen, answer) = judge(&invocation.outcome, call.good);
         let seen = with_last_words(seen, &invocation);
         if let Seen::Broken(what) = &seen
             && !self.scene.peer
@@ -218,10 +223,10 @@ impl Client {
             attempt: 1,
             sent,
             took,
-            seen: seen.clone(),
+            seen,
             cold,
         });
-        Ok(seen)
+        Ok(answer)
     }
 
     /// The function of a call's route, and the event that API Gateway would send it.

@@ -105,8 +105,13 @@ impl Client {
         for number in 0..environments {
             let mut one = Self::new(number, self.random.u64(..), &self.scene, &self.history);
             let call = call.clone();
+            let team = self.team.clone();
+            let id = id.clone();
             sending.spawn(async move {
-                one.send_cold(&call).await?;
+                one.team = team;
+                if let Some(answer) = one.send_cold(&call).await? {
+                    one.compare_meeting(&id, &answer);
+                }
                 anyhow::Ok(one)
             });
         }
@@ -114,9 +119,12 @@ impl Client {
         let mut sending = JoinSet::new();
         for mut one in all {
             let call = call.clone();
+            let id = id.clone();
             sending.spawn(async move {
                 for _ in 0..requests {
-                    one.ask(&call, false).await?;
+                    if let Some(answer) = one.read(call.clone()).await? {
+                        one.compare_meeting(&id, &answer);
+                    }
                 }
                 anyhow::Ok(one)
             });
@@ -203,24 +211,30 @@ impl Client {
         };
         let call = self.call("GET", format!("/api/meetings/{id}"), &[200]);
         if let Some(answer) = self.read(call).await? {
-            let known = &self.team.meetings[&id];
-            let version = answer
-                .header("etag")
-                .unwrap_or_default()
-                .trim_matches('"')
-                .parse()
-                .unwrap_or(0_u64);
-            let transcript = answer.body.get("transcript").and_then(Value::as_str);
-            // Another design's functions answer with less.
-            let right = self.scene.peer
-                || (answer.text("title"), version, transcript)
-                    == (&*known.title, known.version, known.transcript.as_deref());
-            if !right {
-                let said = format!("read {:?} at version {version}, knew {known:?}", answer.text("title"));
-                self.wrong(said);
-            }
+            self.compare_meeting(&id, &answer);
         }
         Ok(())
+    }
+
+    /// The meeting that was asked for, as it is known.
+    fn compare_meeting(&mut self, id: &str, answer: &Answer) {
+        let Some(known) = self.team.meetings.get(id) else {
+            return;
+        };
+        let version = answer.header("etag").unwrap_or_default().trim_matches('"');
+        let version = version.parse().unwrap_or(0_u64);
+        let transcript = answer.body.get("transcript").and_then(Value::as_str);
+        // Another design's functions answer with less.
+        let right = self.scene.peer
+            || (answer.text("id"), answer.text("title"), version, transcript)
+                == (id, &*known.title, known.version, known.transcript.as_deref());
+        if !right {
+            let said = format!(
+                "asked for {id}, read {} at version {version}, knew {known:?}",
+                answer.body
+            );
+            self.wrong(said);
+        }
     }
 
     async fn list_meetings(&mut self) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Holds what clients were told against what the tables hold, once the load is over and the database is well.
 //!
-//! Every acknowledged write is there exactly once, every refused one is absent, every unknown one is there once or
-//! absent. And nothing is left behind: no transaction, no lock, and no session once the environments are shut down.
+//! Every acknowledged write is there exactly once, or gone where it was a deletion; every refused one is absent, every
+//! unknown one is there once or absent. And nothing is left behind: no transaction, no lock, and no session once the environments are shut down.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -43,10 +43,37 @@ impl Verdict {
 /// How often something is there, by a meeting's id, or the empty string, and a marker.
 type Counts = HashMap<(String, String), i64>;
 
+/// What the tables hold.
+#[derive(Default)]
+struct Tables {
+    meetings: HashMap<String, Row>,
+    tasks: HashMap<String, Task>,
+    /// The invited who have registered: their subjects, with whether they joined the team that asked them.
+    members: HashMap<String, bool>,
+    counted: Counted,
+}
+
 struct Row {
+    /// The admin whose team the meeting belongs to.
+    team: String,
     title: String,
     version: i32,
     transcript: Option<String>,
+}
+
+struct Task {
+    meeting: String,
+    text: String,
+    status: String,
+}
+
+#[derive(Default)]
+struct Counted {
+    meetings: Counts,
+    changes: Counts,
+    tasks: Counts,
+    invitations: Counts,
+    users: Counts,
 }
 
 /// Compares every client's knowledge with the tables.
@@ -56,58 +83,73 @@ struct Row {
 pub(super) async fn compare(scene: &Scene, clients: &mut [Client]) -> Result<Verdict> {
     let mut verdict = Verdict::default();
     let mut direct = scene.direct().await?;
-    let rows = sqlx::query_as::<_, (String, String, i32, Option<String>)>(
-        "SELECT id::text, title, version, transcript FROM meetings",
-    );
-    let rows: HashMap<String, Row> = rows
-        .fetch_all(&mut direct)
-        .await?
-        .into_iter()
-        .map(|(id, title, version, transcript)| {
-            (
-                id,
-                Row {
-                    title,
-                    version,
-                    transcript,
-                },
-            )
-        })
-        .collect();
-    let tasks = sqlx::query_as::<_, (String, String, String)>("SELECT id::text, text, status FROM tasks");
-    let tasks: HashMap<String, (String, String)> = tasks
-        .fetch_all(&mut direct)
-        .await?
-        .into_iter()
-        .map(|(id, text, status)| (id, (text, status)))
-        .collect();
-    let counted = Counted {
-        meetings: counts(&mut direct, "SELECT '', agenda, count(*) FROM meetings GROUP BY agenda").await?,
-        changes: counts(
-            &mut direct,
-            "SELECT meeting_id::text, new_title, count(*) FROM meeting_changes GROUP BY meeting_id, new_title",
-        )
-        .await?,
-        tasks: counts(
-            &mut direct,
-            "SELECT meeting_id::text, reasoning, count(*) FROM tasks GROUP BY 1, 2",
-        )
-        .await?,
-        invitations: counts(
-            &mut direct,
-            "SELECT '', email, count(*) FROM invitations GROUP BY email",
-        )
-        .await?,
-        users: counts(
-            &mut direct,
-            "SELECT '', clerk_id, count(*) FROM users GROUP BY clerk_id",
-        )
-        .await?,
-    };
+    let tables = Tables::read(&mut direct).await?;
     for client in clients {
-        deeds(&client.team, &client.deeds, &counted, &mut verdict);
-        for (id, known) in client.team.meetings.iter().filter(|(id, _)| client.team.knows(id)) {
-            let Some(row) = rows.get(id) else {
+        tables.hold_against(&client.team, &client.deeds, &mut verdict);
+        verdict.wrong.append(&mut client.wrong);
+    }
+    Ok(verdict)
+}
+
+impl Tables {
+    async fn read(direct: &mut PgConnection) -> Result<Self> {
+        let meetings = sqlx::query_as::<_, (String, String, String, i32, Option<String>)>(
+            "SELECT id::text, team_id::text, title, version, transcript FROM meetings",
+        );
+        let meetings = meetings.fetch_all(&mut *direct).await?.into_iter();
+        let tasks = sqlx::query_as::<_, (String, String, String, String)>(
+            "SELECT id::text, meeting_id::text, text, status FROM tasks",
+        );
+        let tasks = tasks.fetch_all(&mut *direct).await?.into_iter();
+        // Who was invited has the invitation's address as subject.
+        let members = sqlx::query_as::<_, (String, bool)>(
+            "SELECT u.clerk_id, u.role = 'user' AND u.admin_id = i.admin_id \
+             AND i.status = 'accepted' AND i.accepted_by = u.id \
+             FROM users u JOIN invitations i ON i.email = u.clerk_id",
+        );
+        let members = members.fetch_all(&mut *direct).await?;
+        let counted = Counted {
+            meetings: counts(direct, "SELECT '', agenda, count(*) FROM meetings GROUP BY agenda").await?,
+            changes: counts(
+                direct,
+                "SELECT meeting_id::text, new_title, count(*) FROM meeting_changes GROUP BY meeting_id, new_title",
+            )
+            .await?,
+            tasks: counts(
+                direct,
+                "SELECT meeting_id::text, reasoning, count(*) FROM tasks GROUP BY 1, 2",
+            )
+            .await?,
+            invitations: counts(direct, "SELECT '', email, count(*) FROM invitations GROUP BY email").await?,
+            users: counts(direct, "SELECT '', clerk_id, count(*) FROM users GROUP BY clerk_id").await?,
+        };
+        Ok(Self {
+            meetings: meetings
+                .map(|(id, team, title, version, transcript)| {
+                    (
+                        id,
+                        Row {
+                            team,
+                            title,
+                            version,
+                            transcript,
+                        },
+                    )
+                })
+                .collect(),
+            tasks: tasks
+                .map(|(id, meeting, text, status)| (id, Task { meeting, text, status }))
+                .collect(),
+            members: members.into_iter().collect(),
+            counted,
+        })
+    }
+
+    /// Compares what one client knows.
+    fn hold_against(&self, team: &Team, deeds: &[Deed], verdict: &mut Verdict) {
+        self.count(team, deeds, verdict);
+        for (id, known) in team.meetings.iter().filter(|(id, _)| team.knows(id)) {
+            let Some(row) = self.meetings.get(id) else {
                 verdict.lose(format!("meeting {id}: {known:?}"));
                 continue;
             };
@@ -121,46 +163,53 @@ pub(super) async fn compare(scene: &Scene, clients: &mut [Client]) -> Result<Ver
                 verdict.duplicate(format!("a change of meeting {id}: at {version}, known {known:?}"));
             }
             for (task, known) in &known.tasks {
-                match tasks.get(task) {
-                    Some((text, status)) if (text, status) == (&known.text, &known.status) => {}
-                    found => verdict.lose(format!("task {task}: {found:?}, known {known:?}")),
+                match self.tasks.get(task) {
+                    Some(row) if row.meeting == *id && (&row.text, &row.status) == (&known.text, &known.status) => {}
+                    Some(row) => verdict.lose(format!(
+                        "a change of task {task}: {:?}, {:?}, known {known:?}",
+                        row.text, row.status
+                    )),
+                    None => verdict.lose(format!("task {task}: {known:?}")),
                 }
             }
+            let tasks = self.tasks.iter().filter(|(_, task)| task.meeting == *id);
+            for (task, _) in tasks.filter(|(task, _)| !known.tasks.contains_key(*task)) {
+                verdict.lose(format!("the deletion of task {task}"));
+            }
         }
-        verdict.wrong.append(&mut client.wrong);
+        if team.more {
+            return;
+        }
+        let rows = self.meetings.iter().filter(|(_, row)| row.team == team.admin);
+        for (id, row) in rows.filter(|(id, _)| team.knows(id) && !team.meetings.contains_key(*id)) {
+            verdict.lose(format!("the deletion of meeting {id}, {:?}", row.title));
+        }
     }
-    Ok(verdict)
-}
 
-#[derive(Default)]
-struct Counted {
-    meetings: Counts,
-    changes: Counts,
-    tasks: Counts,
-    invitations: Counts,
-    users: Counts,
-}
-
-/// Counts what each write left, unless what it belonged to was deleted since.
-fn deeds(team: &Team, deeds: &[Deed], counted: &Counted, verdict: &mut Verdict) {
-    for deed in deeds {
-        let (counts, meeting) = match &deed.trace {
-            Trace::Meeting => (&counted.meetings, None),
-            Trace::Change(meeting) => (&counted.changes, Some(meeting)),
-            Trace::Task(meeting) => (&counted.tasks, Some(meeting)),
-            Trace::Invitation => (&counted.invitations, None),
-            Trace::User => (&counted.users, None),
-        };
-        let key = (meeting.cloned().unwrap_or_default(), deed.marker.clone());
-        let found = counts.get(&key).copied().unwrap_or_default();
-        // A task may have been deleted since, and so may a meeting: what is still known was compared by its id.
-        let may_be_gone = matches!(deed.trace, Trace::Meeting | Trace::Task(_))
-            || meeting.is_some_and(|meeting| !team.knows(meeting) || !team.meetings.contains_key(meeting));
-        match (deed.fate, found) {
-            (_, 2..) => verdict.duplicate(format!("{deed:?} is there {found} times")),
-            (Fate::Done, 0) if !may_be_gone => verdict.lose(format!("{deed:?}")),
-            (Fate::Absent, 1) => verdict.wrong.push(format!("refused, and there: {deed:?}")),
-            (Fate::Done | Fate::Absent | Fate::Unknown, _) => {}
+    /// Counts what each write left, unless what it belonged to was deleted since.
+    fn count(&self, team: &Team, deeds: &[Deed], verdict: &mut Verdict) {
+        for deed in deeds {
+            let (counts, meeting) = match &deed.trace {
+                Trace::Meeting => (&self.counted.meetings, None),
+                Trace::Change(meeting) => (&self.counted.changes, Some(meeting)),
+                Trace::Task(meeting) => (&self.counted.tasks, Some(meeting)),
+                Trace::Invitation => (&self.counted.invitations, None),
+                Trace::User => (&self.counted.users, None),
+            };
+            let key = (meeting.cloned().unwrap_or_default(), deed.marker.clone());
+            let found = counts.get(&key).copied().unwrap_or_default();
+            // A task may have been deleted since, and so may a meeting: what is still known is compared by its id.
+            let may_be_gone = matches!(deed.trace, Trace::Meeting | Trace::Task(_))
+                || meeting.is_some_and(|meeting| !team.knows(meeting) || !team.meetings.contains_key(meeting));
+            match (deed.fate, found) {
+                (_, 2..) => verdict.duplicate(format!("{deed:?} is there {found} times")),
+                (Fate::Done, 0) if !may_be_gone => verdict.lose(format!("{deed:?}")),
+                (Fate::Absent, 1) => verdict.wrong.push(format!("refused, and there: {deed:?}")),
+                (Fate::Done | Fate::Absent | Fate::Unknown, _) => {}
+            }
+            if matches!(deed.trace, Trace::User) && self.members.get(&deed.marker) == Some(&false) {
+                verdict.wrong.push(format!("half written: {deed:?}"));
+            }
         }
     }
 }
@@ -214,7 +263,7 @@ pub(super) async fn left_behind(scene: &Scene) -> Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::team::Meeting;
+    use super::super::team::{Meeting, Task as Known};
     use super::*;
 
     /// What is found of one write of this fate that is there so often.
@@ -226,10 +275,13 @@ mod tests {
         };
         let scope = if matches!(trace, Trace::Change(_)) { "m" } else { "" };
         let counts: Counts = [((scope.to_owned(), "1-1".to_owned()), found)].into();
-        let counted = Counted {
-            changes: counts.clone(),
-            users: counts,
-            ..Counted::default()
+        let tables = Tables {
+            counted: Counted {
+                changes: counts.clone(),
+                users: counts,
+                ..Counted::default()
+            },
+            ..Tables::default()
         };
         let deed = Deed {
             marker: "1-1".to_owned(),
@@ -237,7 +289,7 @@ mod tests {
             fate,
         };
         let mut verdict = Verdict::default();
-        deeds(&team, &[deed], &counted, &mut verdict);
+        tables.count(&team, &[deed], &mut verdict);
         verdict
     }
 
@@ -271,5 +323,126 @@ mod tests {
             judged(Trace::Change("deleted".to_owned()), Fate::Done, 1),
             Verdict::default()
         );
+    }
+
+    /// A team with a meeting that was changed once and has a task, and the tables that it should find.
+    fn agreed() -> (Team, Tables) {
+        let task = Known {
+            text: "1-3".to_owned(),
+            status: "incomplete".to_owned(),
+        };
+        let meeting = Meeting {
+            title: "1-2".to_owned(),
+            version: 2,
+            changes: 1,
+            transcript: Some("said".to_owned()),
+            tasks: [("t".to_owned(), task)].into(),
+            ..Meeting::default()
+        };
+        let team = Team {
+            admin: "a".to_owned(),
+            meetings: [("m".to_owned(), meeting)].into(),
+            ..Team::default()
+        };
+        let tables = Tables {
+            meetings: [("m".to_owned(), row("a"))].into(),
+            tasks: [("t".to_owned(), task_of("m"))].into(),
+            ..Tables::default()
+        };
+        (team, tables)
+    }
+
+    fn row(team: &str) -> Row {
+        Row {
+            team: team.to_owned(),
+            title: "1-2".to_owned(),
+            version: 2,
+            transcript: Some("said".to_owned()),
+        }
+    }
+
+    fn task_of(meeting: &str) -> Task {
+        Task {
+            meeting: meeting.to_owned(),
+            text: "1-3".to_owned(),
+            status: "incomplete".to_owned(),
+        }
+    }
+
+    /// Writes lost and duplicated, once the tables or what is known were changed.
+    fn found(change: impl FnOnce(&mut Team, &mut Tables)) -> (usize, usize) {
+        let (mut team, mut tables) = agreed();
+        change(&mut team, &mut tables);
+        let mut verdict = Verdict::default();
+        tables.hold_against(&team, &[], &mut verdict);
+        assert_eq!(verdict.wrong.len(), verdict.lost + verdict.duplicated, "{verdict:?}");
+        (verdict.lost, verdict.duplicated)
+    }
+
+    #[test]
+    fn tables_that_contradict_what_was_acknowledged_are_seen() {
+        let meeting = |change: fn(&mut Row)| found(|_, tables| tables.meetings.values_mut().for_each(change));
+        let task = |change: fn(&mut Task)| found(|_, tables| tables.tasks.values_mut().for_each(change));
+        assert_eq!(found(|_, _| ()), (0, 0));
+        assert_eq!(found(|_, tables| tables.meetings.clear()), (1, 0), "a meeting lost");
+        assert_eq!(found(|_, tables| tables.tasks.clear()), (1, 0), "a task lost");
+        assert_eq!(meeting(|row| row.version = 1), (1, 0), "a change lost");
+        assert_eq!(
+            meeting(|row| row.title.clear()),
+            (1, 0),
+            "half a change: the version without the title"
+        );
+        assert_eq!(meeting(|row| row.transcript = None), (1, 0), "a delivery lost");
+        assert_eq!(meeting(|row| row.version = 3), (0, 1), "a change applied twice");
+        assert_eq!(
+            task(|row| row.status = "suggested".to_owned()),
+            (1, 0),
+            "an approval lost"
+        );
+        assert_eq!(task(|row| row.text.clear()), (1, 0), "a task's change lost");
+    }
+
+    #[test]
+    fn a_deletion_that_was_acknowledged_and_lost_is_seen() {
+        let again = |team: &str| {
+            let row = row(team);
+            move |_: &mut Team, tables: &mut Tables| drop(tables.meetings.insert("n".to_owned(), row))
+        };
+        assert_eq!(found(again("a")), (1, 0));
+        assert_eq!(found(again("another team")), (0, 0));
+        let task = |_: &mut Team, tables: &mut Tables| drop(tables.tasks.insert("u".to_owned(), task_of("m")));
+        assert_eq!(found(task), (1, 0));
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_not_held_against_anyone() {
+        let doubted = |team: &mut Team, tables: &mut Tables| {
+            team.in_doubt.insert("m".to_owned());
+            tables.meetings.clear();
+        };
+        assert_eq!(found(doubted), (0, 0));
+        let unknown = |team: &mut Team, tables: &mut Tables| {
+            team.more = true;
+            tables.meetings.insert("n".to_owned(), row("a"));
+        };
+        assert_eq!(found(unknown), (0, 0));
+    }
+
+    #[test]
+    fn an_invitation_that_was_half_accepted_is_seen() {
+        for (whole, wrong) in [(true, 0), (false, 1)] {
+            let tables = Tables {
+                members: [("1-1".to_owned(), whole)].into(),
+                ..Tables::default()
+            };
+            let deed = Deed {
+                marker: "1-1".to_owned(),
+                trace: Trace::User,
+                fate: Fate::Unknown,
+            };
+            let mut verdict = Verdict::default();
+            tables.count(&Team::default(), &[deed], &mut verdict);
+            assert_eq!(verdict.wrong.len(), wrong);
+        }
     }
 }

@@ -49,10 +49,12 @@ pub fn page(about: &str, lines: &[Line<'_>]) -> String {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Seer: the fault catalogue</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style>\
          <h1>The fault catalogue</h1><p class=\"dim\">{}</p>\
-         <p>{requests} requests under {} faults: {lost} writes lost, {duplicated} duplicated, {broken} answers outside \
-         the contract.</p>",
+         <p>{} under {}: {} lost, {duplicated} duplicated, {} outside the contract.</p>",
         escaped(about),
-        played().count(),
+        several(requests, "request"),
+        several(played().count(), "fault"),
+        several(lost, "write"),
+        several(broken, "answer"),
     );
     html.push_str("<div class=\"wide\"><table><tr>");
     for name in HEADER {
@@ -233,6 +235,11 @@ fn picture(html: &mut String, played: &Played) {
     html.push_str("</svg>");
 }
 
+/// A number of things, in words that agree with it.
+fn several(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -276,7 +283,7 @@ mod tests {
             "It &lt;breaks&gt;.",
             "a &amp; b",
             "skipped: not here",
-            "3 requests under 1 faults",
+            "3 requests under 1 fault: 0 writes lost, 0 duplicated, 1 answer outside",
         ] {
             assert!(html.contains(part), "{part}");
         }

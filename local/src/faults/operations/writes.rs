@@ -10,7 +10,12 @@ impl Client {
         let asked = self.write(sub, call).await?;
         self.deed(sub, Trace::User, &asked);
         match asked {
-            Asked::Answered(answer) => Ok(Some(answer)),
+            Asked::Answered(answer) => {
+                if answer.text("clerkId") != sub {
+                    self.wrong(format!("{sub} registered as {}", answer.body));
+                }
+                Ok(Some(answer))
+            }
             Asked::Given(_) => Ok(None),
         }
     }
@@ -30,6 +35,9 @@ impl Client {
         self.deed(&marker, Trace::Meeting, &asked);
         match asked {
             Asked::Answered(answer) => {
+                if answer.text("title") != marker {
+                    self.wrong(format!("the meeting {marker} was made as {}", answer.body));
+                }
                 let meeting = Meeting {
                     title: marker,
                     bot,
@@ -98,6 +106,9 @@ impl Client {
         let (meeting, text) = (id.clone(), marker.clone());
         let asked = self
             .change(&id, &marker, call, |client, answer| {
+                if (answer.text("text"), answer.text("status")) != (&*text, status) {
+                    client.wrong(format!("the task {text} was made as {}", answer.body));
+                }
                 let task = Task {
                     text,
                     status: status.to_owned(),
@@ -120,7 +131,13 @@ impl Client {
             .call("PATCH", format!("/api/meetings/{id}/tasks/{task}"), &[200])
             .body(json!({"text": marker}));
         let (meeting, text) = (id.clone(), marker.clone());
-        self.change(&id, &marker, call, |client, _| {
+        self.change(&id, &marker, call, |client, answer| {
+            if (answer.text("id"), answer.text("text")) != (&*task, &*text) {
+                client.wrong(format!(
+                    "task {task} changed to {text} was answered with {}",
+                    answer.body
+                ));
+            }
             if let Some(task) = client
                 .team
                 .meetings
@@ -141,7 +158,10 @@ impl Client {
         let marker = self.marker();
         let call = self.call("PATCH", format!("/api/meetings/{id}/tasks/{task}/approve"), &[200]);
         let meeting = id.clone();
-        self.change(&id, &marker, call, |client, _| {
+        self.change(&id, &marker, call, |client, answer| {
+            if (answer.text("id"), answer.text("status")) != (&*task, "incomplete") {
+                client.wrong(format!("task {task} approved was answered with {}", answer.body));
+            }
             if let Some(task) = client
                 .team
                 .meetings
