@@ -1,6 +1,7 @@
 //! `cargo seer faults`: plays the fault catalogue against the functions' release binaries and reports what came of it.
 //!
-//! Everything is thrown away after, except the report in the target folder. Needs nothing but what `cargo local` needs.
+//! Everything is thrown away after, except the report in the target folder: in order after Ctrl-C or SIGTERM, with a
+//! report on what was played until then. Needs nothing but what `cargo local` needs.
 //! A debug build of this program hands over to a release build of itself: what measures runs on the same processors as
 //! what is measured.
 
@@ -9,6 +10,7 @@ mod peers;
 use std::io::{Write as _, stdout};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -16,6 +18,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use local::faults::{Ground, Line, Played, Scenario, Size, catalogue, for_peers, missing, page, play, table};
 
 use crate::checkout::{Checkout, cargo};
+use crate::stop::Stop;
+
+/// What a shell expects of a command that Ctrl-C has ended.
+const INTERRUPTED: u8 = 130;
 
 /// Plays the fault catalogue and reports what clients saw and what the database holds.
 #[derive(Args)]
@@ -31,30 +37,38 @@ pub(crate) struct Arguments {
     peers: bool,
 }
 
-/// A scenario's name, and what came of it or why it was not played.
-type Reported = (String, Result<Played, String>);
+/// What was played.
+#[derive(Default)]
+struct Reported {
+    /// A scenario's name, and what came of it or why it was not played.
+    lines: Vec<(String, Result<Played, String>)>,
+    /// Scenarios of ours that should have been played and could not be.
+    failed: usize,
+}
+
+/// Why there is nothing to report of a scenario.
+enum NotPlayed {
+    /// Something that this machine does not have.
+    Missing(&'static str),
+    /// The scene could not be set, or a fault not be brought about.
+    Failed(anyhow::Error),
+}
+
+impl From<NotPlayed> for String {
+    fn from(why: NotPlayed) -> Self {
+        match why {
+            NotPlayed::Missing(what) => what.to_owned(),
+            NotPlayed::Failed(error) => format!("{error:#}"),
+        }
+    }
+}
 
 /// Plays what was asked for.
 ///
 /// # Errors
-/// A scenario that could not be played, or an answer or a row that breaks a promise.
-pub(crate) async fn run(arguments: Arguments) -> Result<()> {
-    let all = if arguments.peers {
-        for_peers()
-    } else {
-        catalogue(Size::Full)
-    };
-    let names: Vec<_> = all.iter().map(|scenario| scenario.name).collect();
-    let mut scenarios = all.clone();
-    if !arguments.only.is_empty() {
-        scenarios.retain(|scenario| arguments.only.iter().any(|only| scenario.name.contains(only.as_str())));
-    }
-    ensure!(
-        !scenarios.is_empty(),
-        "no scenario has such a name: there are {}",
-        names.join(", ")
-    );
-
+/// A name that no scenario has, a scenario that could not be played, or an answer or a row that breaks a promise.
+pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let scenarios = chosen(&arguments)?;
     let checkout = Checkout::here().await?;
     if cfg!(debug_assertions) {
         build(&checkout, &["--package", "cli", "--bin", "seer"]).await?;
@@ -72,32 +86,84 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         peer: None,
         path: None,
     };
-    let mut reported: Vec<Reported> = Vec::new();
+    let mut reported = Reported::default();
+    let mut stop = Stop::listen()?;
+    let peers = arguments.peers.then_some(&checkout);
+    let interrupted = tokio::select! {
+        played = play_all(&scenarios, &ours, arguments.seed, peers, &mut reported) => {
+            played?;
+            false
+        }
+        () = stop.asked() => true,
+    };
+    let kept = report(&checkout, arguments.seed, &reported);
+    if interrupted {
+        eprintln!("interrupted: this is what was played until then");
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    kept.map(|()| ExitCode::SUCCESS)
+}
+
+/// The scenarios that were asked for.
+fn chosen(arguments: &Arguments) -> Result<Vec<Scenario>> {
+    let mut all = if arguments.peers {
+        for_peers()
+    } else {
+        catalogue(Size::Full)
+    };
+    for only in &arguments.only {
+        let names: Vec<_> = all.iter().map(|scenario| scenario.name).collect();
+        ensure!(
+            names.iter().any(|name| name.contains(only.as_str())),
+            "no scenario has {only:?} in its name: there are {}",
+            names.join(", ")
+        );
+    }
+    if !arguments.only.is_empty() {
+        all.retain(|scenario| arguments.only.iter().any(|only| scenario.name.contains(only.as_str())));
+    }
+    Ok(all)
+}
+
+/// Plays one scenario after the other, then the same against other designs where their checkout is given. One that
+/// cannot be played does not keep the others from it.
+async fn play_all(
+    scenarios: &[Scenario],
+    ours: &Ground,
+    seed: u64,
+    peers: Option<&Checkout>,
+    reported: &mut Reported,
+) -> Result<()> {
     for (number, scenario) in scenarios.iter().enumerate() {
         let label = format!("{}/{} {}", number + 1, scenarios.len(), scenario.name);
-        let line = one(scenario, &ours, arguments.seed, label).await?;
-        reported.push((scenario.name.to_owned(), line));
+        let line = one(scenario, ours, seed, label).await;
+        reported.failed += usize::from(matches!(line, Err(NotPlayed::Failed(_))));
+        reported
+            .lines
+            .push((scenario.name.to_owned(), line.map_err(String::from)));
     }
-    if arguments.peers {
-        play_peers(&checkout, &ours, &scenarios, arguments.seed, &mut reported).await?;
+    match peers {
+        Some(checkout) => play_peers(checkout, ours, scenarios, seed, reported).await,
+        None => Ok(()),
     }
-    report(&checkout, arguments.seed, &reported)
 }
 
 /// Plays one scenario with a line of progress.
-async fn one(scenario: &Scenario, ground: &Ground, seed: u64, label: String) -> Result<Result<Played, String>> {
+async fn one(scenario: &Scenario, ground: &Ground, seed: u64, label: String) -> Result<Played, NotPlayed> {
     if let Some(why) = missing(&scenario.stage) {
-        return Ok(Err(why.to_owned()));
+        return Err(NotPlayed::Missing(why));
     }
-    let style = ProgressStyle::with_template("{spinner} {prefix}  {msg}  {elapsed}")?;
-    let bar = ProgressBar::new_spinner().with_style(style).with_prefix(label.clone());
+    // A template without a mistake in it.
+    let style = ProgressStyle::with_template("{spinner} {prefix}  {msg}  {elapsed}");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let bar = ProgressBar::new_spinner().with_style(style).with_prefix(label);
     let told = |answered| {
         bar.set_message(format!("{answered} answered"));
         bar.tick();
     };
     let played = play(scenario, ground, seed, told).await;
     bar.finish_and_clear();
-    Ok(Ok(played.context(label)?))
+    played.map_err(NotPlayed::Failed)
 }
 
 async fn play_peers(
@@ -105,7 +171,7 @@ async fn play_peers(
     ours: &Ground,
     scenarios: &[Scenario],
     seed: u64,
-    reported: &mut Vec<Reported>,
+    reported: &mut Reported,
 ) -> Result<()> {
     #[expect(clippy::disallowed_methods, reason = "where programs are, not Seer's configuration")]
     let path = std::env::var("PATH").unwrap_or_default();
@@ -121,20 +187,20 @@ async fn play_peers(
                         ..ours.clone()
                     };
                     // A design without connections between invocations has none that a fault could strike.
-                    let played = one(scenario, &ground, seed, name.clone()).await;
-                    played.unwrap_or_else(|why| Err(format!("{why:#}")))
+                    one(scenario, &ground, seed, name.clone()).await.map_err(String::from)
                 }
                 Err(why) => Err(format!("{why:#}")),
             };
-            reported.push((name, line));
+            reported.lines.push((name, line));
         }
     }
     Ok(())
 }
 
 /// Prints the table and writes the page.
-fn report(checkout: &Checkout, seed: u64, reported: &[Reported]) -> Result<()> {
+fn report(checkout: &Checkout, seed: u64, reported: &Reported) -> Result<()> {
     let lines: Vec<Line<'_>> = reported
+        .lines
         .iter()
         .map(|(name, line)| (name.as_str(), line.as_ref().map_err(String::as_str)))
         .collect();
@@ -143,10 +209,11 @@ fn report(checkout: &Checkout, seed: u64, reported: &[Reported]) -> Result<()> {
     let _ = writeln!(stdout(), "{}\nreport: {}", table(&lines), path.display());
     let played = lines.iter().filter_map(|(_, line)| line.as_ref().ok());
     let wrong: usize = played.map(|played| played.verdict.wrong.len()).sum();
-    if wrong > 0 {
-        bail!("{wrong} promises were broken");
+    match (wrong, reported.failed) {
+        (0, 0) => Ok(()),
+        (0, failed) => bail!("scenarios that could not be played: {failed}"),
+        (wrong, _) => bail!("promises that were broken: {wrong}"),
     }
-    Ok(())
 }
 
 fn write_page(path: &Path, html: &str) -> Result<()> {

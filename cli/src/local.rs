@@ -11,12 +11,12 @@ mod step;
 
 use std::io::{Write as _, stdout};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use local::gateway::{DevelopmentKey, Routes};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::checkout::Checkout;
+use crate::stop::Stop;
 use crate::token;
 use build::build;
 use database::Database;
@@ -144,30 +144,4 @@ fn welcome(port: u16, routes: &Routes, token: &str, seeded: bool, own_secret: bo
         "curl http://localhost:{port}{request} -H 'Authorization: Bearer {token}'\n\n"
     ));
     let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
-}
-
-/// The ways to be asked to stop: Ctrl-C and SIGTERM. A terminal that is closed ends the process at once, unless
-/// `nohup` was to prevent that.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    /// From now on none of them ends the process by itself.
-    fn listen() -> Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    /// Waits for the first of them. Cancel safe.
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

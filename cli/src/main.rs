@@ -2,7 +2,7 @@
 //!
 //! Each command is a module of its own, and what it prints is for people. May not: hold anything a function needs at
 //! run time. An error is one line, `error: …`, and exit code 1; wrong arguments are clap's, and exit code 2.
-//! `doctor` and `use-shared-pool` have exit codes of their own.
+//! `doctor` and `use-shared-pool` have exit codes of their own; `faults` ends with 130 when it is interrupted.
 
 mod budget;
 mod checkout;
@@ -11,6 +11,7 @@ mod faults;
 mod local;
 mod migrate;
 mod openapi;
+mod stop;
 mod token;
 mod use_shared_pool;
 
@@ -55,7 +56,8 @@ async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Budget(arguments) => budget::run(arguments).await?,
         Command::Doctor(arguments) => doctor::run(arguments).await?,
-        Command::Faults(arguments) => faults::run(arguments).await?,
+        // Its exit code says that it was interrupted, too.
+        Command::Faults(arguments) => return faults::run(arguments).await,
         Command::Local(arguments) => local::run(arguments).await?,
         Command::Migrate => migrate::run().await?,
         Command::Openapi(arguments) => openapi::run(&arguments).await?,

@@ -113,3 +113,18 @@ async fn a_port_that_is_taken_is_said_before_anything_is_done() {
     assert!(error(&output).contains(&format!("port {port} is taken")));
     assert!(output.stdout.is_empty(), "{output:?}");
 }
+
+#[tokio::test]
+async fn a_scenario_that_does_not_exist_is_said_with_those_that_do() {
+    let arguments = ["faults", "--only", "refused", "--only", "refuted"];
+    let said = error(&seer(&arguments).output().await.unwrap());
+    for name in ["\"refuted\"", "commit-reply-cut", "cold-1000"] {
+        assert!(said.contains(name), "{name}: {said}");
+    }
+    let peers = ["faults", "--peers", "--only", "commit-reply-cut"];
+    let said = error(&seer(&peers).output().await.unwrap());
+    assert!(
+        said.contains("blackholed-while-frozen") && !said.contains("cold-1000"),
+        "{said}"
+    );
+}

@@ -71,7 +71,7 @@ pub fn page(about: &str, lines: &[Line<'_>]) -> String {
             Err(why) => {
                 let _ = write!(
                     html,
-                    "<td colspan=\"{}\">skipped: {}</td>",
+                    "<td colspan=\"{}\">not played: {}</td>",
                     HEADER.len() - 1,
                     escaped(why)
                 );
@@ -282,7 +282,7 @@ mod tests {
         for part in [
             "It &lt;breaks&gt;.",
             "a &amp; b",
-            "skipped: not here",
+            "not played: not here",
             "3 requests under 1 fault: 0 writes lost, 0 duplicated, 1 answer outside",
         ] {
             assert!(html.contains(part), "{part}");

@@ -30,20 +30,35 @@ pub fn table(lines: &[Line<'_>]) -> String {
     table
         .load_preset(UTF8_BORDERS_ONLY)
         .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(HEADER);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+        .set_header(HEADER.map(|name| match name {
+            "requests" => "re-\nquests",
+            "recovery" => "recov-\nery",
+            "duplicated" => "dupli-\ncated",
+            "connections" => "connec-\ntions",
+            name => name,
+        }));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 0)).set_cell_alignment(CellAlignment::Right);
+    }
+    if let Some(names) = table.column_mut(0) {
+        names.set_cell_alignment(CellAlignment::Left);
     }
     for (name, line) in lines {
         match line {
-            Ok(played) => table.add_row([vec![(*name).to_owned()], cells(played)].concat()),
-            Err(why) => table.add_row([(*name).to_owned(), format!("skipped: {why}")]),
+            Ok(played) => table.add_row([vec![folded(name)], cells(played)].concat()),
+            Err(_) => table.add_row([folded(name), "–".to_owned()]),
         };
     }
     let mut text = table.to_string();
     text.push('\n');
     for (name, line) in lines {
-        let Ok(played) = line else { continue };
+        let played = match line {
+            Ok(played) => played,
+            Err(why) => {
+                let _ = writeln!(text, "not played: {name}: {why}");
+                continue;
+            }
+        };
         for wrong in &played.verdict.wrong {
             let _ = writeln!(text, "WRONG   {name}: {wrong}");
         }
@@ -52,6 +67,19 @@ pub fn table(lines: &[Line<'_>]) -> String {
         }
     }
     text
+}
+
+/// A scenario's name in lines that leave the figures their room on any terminal.
+fn folded(name: &str) -> String {
+    const WIDTH: usize = 18;
+    let mut lines = vec![String::new()];
+    for part in name.split_inclusive(['-', ' ']) {
+        match lines.last_mut() {
+            Some(line) if line.len() + part.len() <= WIDTH => line.push_str(part),
+            _ => lines.push(part.to_owned()),
+        }
+    }
+    lines.join("\n")
 }
 
 /// What a line says of a scenario that was played.
@@ -75,5 +103,48 @@ pub(super) fn time(time: Duration) -> String {
         format!("{} ms", time.as_millis())
     } else {
         format!("{:.2} s", time.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::oracle::Verdict;
+    use super::*;
+
+    #[test]
+    fn the_table_fits_a_terminal_and_says_what_was_not_played() {
+        let played = Played {
+            name: "terminated-while-frozen-briefly",
+            about: "",
+            entries: Vec::new(),
+            spans: Vec::new(),
+            verdict: Verdict {
+                lost: 12,
+                wrong: vec!["it was".to_owned()],
+                ..Verdict::default()
+            },
+            missed: Vec::new(),
+            recovery: Some(Duration::from_millis(123_400)),
+            peak: 1_000,
+            opened: 1_000,
+        };
+        let text = table(&[
+            (played.name, Ok(&played)),
+            (
+                "serverless-postgres: blackholed-while-frozen",
+                Err("npm is not installed"),
+            ),
+        ]);
+        let (rows, rest): (Vec<_>, Vec<_>) = text.lines().partition(|line| !line.contains(": "));
+        assert!(rows.iter().all(|row| row.chars().count() <= 80), "{text}");
+        for part in ["│terminated-while- ", "│frozen-briefly ", "123.40 s", "1000"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        for part in [
+            "WRONG   terminated-while-frozen-briefly: it was",
+            "not played: serverless-postgres: blackholed-while-frozen: npm is not installed",
+        ] {
+            assert!(rest.contains(&part), "{part}: {text}");
+        }
     }
 }

@@ -123,7 +123,10 @@ mod tests {
     fn only_one_of_many_waiting_requests_probes() {
         let circuit = Circuit::default();
         circuit.failed(Moment::now(), Kind::Lost);
+        // Once the refusals have lasted as long as they do, and long before the outage is forgotten.
+        let since = Moment::now();
         while circuit.admit(Duration::ZERO) != Admission::Probe {
+            assert!(since.elapsed() < FORGET_AFTER, "nobody probes");
             std::thread::yield_now();
         }
         assert_eq!(circuit.admit(Duration::ZERO), Admission::Refuse(Kind::Lost));

@@ -102,6 +102,17 @@ impl Bench {
     }
 }
 
+/// Waits for a state; one that never comes fails the test.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let come = tokio::time::timeout(2 * PLENTY, waiting).await;
+    assert!(come.is_ok(), "it never came that {what}");
+}
+
 /// Work in these tests refuses nothing of its own.
 #[derive(Debug)]
 pub(crate) struct Refusal(pub(crate) Error);

@@ -7,7 +7,7 @@ use local::proxy::Door;
 use shared::db::{Claim, Deadline, Error, Kind, Phase, Session, Stop};
 use sqlx::Connection as _;
 
-use super::bench::{Bench, PLENTY, Refusal, note, one, pool};
+use super::bench::{Bench, PLENTY, Refusal, note, one, pool, until};
 
 /// Longer than a connection may idle without being asked whether it lives.
 const STALE: Duration = Duration::from_millis(1_100);
@@ -139,9 +139,7 @@ async fn a_statement_that_outlasts_the_deadline_is_ended_on_the_server_too() {
     let Refusal(error) = late.await.unwrap_err();
     assert_eq!(error.kind, Kind::Timeout);
     let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
-    while bench.count(asleep).await > 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the server ended it", async || bench.count(asleep).await == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,9 +235,7 @@ async fn closing_idle_connections_leaves_no_session_and_a_usable_pool() {
     let bench = Bench::new().await;
     bench.read().await.unwrap();
     bench.pool.close_idle().await;
-    while bench.sessions().await > 0 {
-        tokio::task::yield_now().await;
-    }
+    until("its session ended", async || bench.sessions().await == 0).await;
     bench.read().await.unwrap();
 }
 

@@ -4,7 +4,7 @@ use local::proxy::Cut;
 use shared::db::{Claim, Deadline, Session, Written};
 use uuid::Uuid;
 
-use super::bench::{Bench, PLENTY, one};
+use super::bench::{Bench, PLENTY, one, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_whose_commit_was_cut_is_there_exactly_once_and_acknowledged() {
@@ -40,9 +40,7 @@ async fn a_commit_is_found_out_across_a_crash_of_the_server() {
     let id = Uuid::now_v7();
     bench.proxy.cut_commits(Cut::BeforeAcknowledgement, 1);
     let (written, ()) = tokio::join!(bench.write(id), async {
-        while bench.proxy.counts().cut == 0 {
-            tokio::task::yield_now().await;
-        }
+        until("it was cut", async || bench.proxy.counts().cut > 0).await;
         bench.cluster.kill().await.unwrap();
         bench.cluster.start().await.unwrap();
     });
@@ -131,11 +129,8 @@ async fn a_keyed_write_run_again_waits_for_its_lost_attempt_to_end() {
         .pool
         .write(Deadline::after(PLENTY), &claim, work, |_| Ok(Vec::new()));
     tokio::pin!(write);
-    let waiting = async {
-        while bench.count("SELECT count(*) FROM pg_locks WHERE NOT granted").await == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
+    let locks = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    let waiting = until("it waits", async || bench.count(locks).await > 0);
     tokio::select! {
         early = &mut write => panic!("it did not wait: {early:?}"),
         () = waiting => {}

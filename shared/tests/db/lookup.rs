@@ -8,7 +8,7 @@ use shared::db::{Claim, Deadline, Error, Kind, Session, Written};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::bench::{Bench, PLENTY, Refusal, note};
+use super::bench::{Bench, PLENTY, Refusal, note, until};
 
 /// From now on COMMIT of a transaction that wrote a note takes until the session is closed.
 async fn held_commits(bench: &Bench) -> PgConnection {
@@ -39,13 +39,12 @@ async fn write_within(bench: &Bench, budget: Duration, id: Uuid) -> Result<Writt
 /// Waits until another connection than the one that COMMIT was sent on has asked, and been answered, twice after its
 /// start-up and its first statement.
 async fn looked_up_once(bench: &Bench) {
-    while bench.proxy.counts().opened < 2 {
-        tokio::task::yield_now().await;
-    }
+    until("another connection was opened", async || {
+        bench.proxy.counts().opened > 1
+    })
+    .await;
     let ready = bench.proxy.counts().ready;
-    while bench.proxy.counts().ready < ready + 4 {
-        tokio::task::yield_now().await;
-    }
+    until("it was asked", async || bench.proxy.counts().ready >= ready + 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,9 +132,7 @@ async fn a_standby_that_lags_is_not_asked() {
         let state = sqlx::query_scalar::<_, String>("SELECT pg_get_wal_replay_pause_state()");
         state.fetch_one(direct).await.unwrap() == "paused"
     };
-    while !paused(&mut direct).await {
-        tokio::task::yield_now().await;
-    }
+    until("the standby paused", async || paused(&mut direct).await).await;
     bench.read().await.unwrap();
     let id = Uuid::now_v7();
     let primary = std::net::SocketAddr::from(([127, 0, 0, 1], bench.cluster.port()));
@@ -144,10 +141,7 @@ async fn a_standby_that_lags_is_not_asked() {
         .redirect(std::net::SocketAddr::from(([127, 0, 0, 1], standby.port())));
     bench.proxy.cut_commits(Cut::BeforeAcknowledgement, 1);
     let (written, ()) = tokio::join!(bench.write(id), async {
-        // Twice at the standby.
-        while bench.proxy.counts().opened < 3 {
-            tokio::task::yield_now().await;
-        }
+        until("it was at the standby twice", async || bench.proxy.counts().opened > 2).await;
         bench.proxy.redirect(primary);
     });
     assert!(matches!(written.unwrap(), Written::Done(done) if done == id));
@@ -163,7 +157,7 @@ async fn a_commit_that_waits_for_its_standby_is_not_cancelled_and_called_a_succe
     // The server has understood when somebody waits.
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
     let mut other = tokio::spawn(std::future::ready(Ok(())));
-    while bench.count(waiting).await == 0 {
+    until("a COMMIT waits", async || {
         if other.is_finished() {
             let mut direct = bench.direct().await;
             other = tokio::spawn(async move {
@@ -171,7 +165,9 @@ async fn a_commit_that_waits_for_its_standby_is_not_cancelled_and_called_a_succe
                 sqlx::raw_sql(sql).execute(&mut direct).await.map(drop)
             });
         }
-    }
+        bench.count(waiting).await > 0
+    })
+    .await;
     let answer = write_within(&bench, Duration::from_secs(4), Uuid::now_v7()).await;
     assert_eq!(answer.unwrap_err().kind, Kind::CommitUnknown);
 }

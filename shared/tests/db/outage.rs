@@ -7,7 +7,7 @@ use local::proxy::Door;
 use shared::db::{Deadline, Kind, Phase, Written};
 use uuid::Uuid;
 
-use super::bench::{Bench, PLENTY, one, pool};
+use super::bench::{Bench, PLENTY, one, pool, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_true_cause_of_not_connecting_is_kept() {
@@ -63,9 +63,7 @@ async fn a_spent_outage_is_answered_without_another_attempt_until_the_database_i
     let refused = bench.read().await.unwrap_err();
     assert_eq!((refused.kind, refused.attempts), (Kind::Refused, 0), "{refused}");
     bench.proxy.set_door(Door::Open).await;
-    while bench.read().await.is_err() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the database was found again", async || bench.read().await.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,16 +102,12 @@ async fn a_writer_that_turned_reader_is_left_for_the_new_writer() {
     bench.sql("ALTER SYSTEM SET default_transaction_read_only = on").await;
     bench.sql("SELECT pg_reload_conf()").await;
     let readable = "SELECT (current_setting('default_transaction_read_only') = 'on')::int4::int8";
-    while bench.count(readable).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    until("the server takes no writes", async || bench.count(readable).await == 1).await;
     bench.read().await.unwrap();
     let id = Uuid::now_v7();
     let (written, ()) = tokio::join!(bench.write(id), async {
         // The write has met the reader when it has come back for another connection.
-        while bench.proxy.counts().opened < 3 {
-            tokio::task::yield_now().await;
-        }
+        until("it came back", async || bench.proxy.counts().opened > 2).await;
         bench.sql("ALTER SYSTEM RESET default_transaction_read_only").await;
         bench.sql("SELECT pg_reload_conf()").await;
     });
