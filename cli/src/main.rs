@@ -43,13 +43,33 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse().command).await {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(&error));
+    match run(arguments.command).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what is wrong with the arguments. A connection string in the wrong place is not repeated: it holds a password.
+fn refuse(error: &clap::Error) -> ! {
+    let secret = |text: &&str| text.contains("://") || text.contains('@');
+    let mut said = error.to_string();
+    let mut hidden = false;
+    for argument in std::env::args().skip(1) {
+        let value = argument.split_once('=').map_or("", |(_, value)| value);
+        for text in [argument.as_str(), value].iter().filter(|text| secret(text)) {
+            hidden |= said.contains(text);
+            said = said.replace(text, "…");
+        }
+    }
+    if !hidden {
+        error.exit();
+    }
+    eprint!("{said}");
+    std::process::exit(error.exit_code())
 }
 
 async fn run(command: Command) -> Result<ExitCode> {

@@ -35,6 +35,25 @@ fn error(output: &Output) -> String {
 }
 
 #[tokio::test]
+async fn a_connection_string_in_the_wrong_place_is_not_repeated() {
+    let url = "postgres://seer:hunter-two@db.example/seer?sslrootcert=/hidden";
+    let (budget, json) = (format!("--budget={url}"), format!("--json={url}"));
+    for arguments in [
+        &["doctor", url][..],
+        &["doctor", &budget],
+        &["doctor", "--budget", url],
+        &["doctor", &json],
+        &["migrate", "seer:hunter-two@db.example/seer"],
+    ] {
+        let output = seer(arguments).output().await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.starts_with("error: ") && said.contains('…'), "{said}");
+        assert!(!said.contains("hunter-two") && !said.contains("hidden"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn of_two_migrations_at_once_one_does_the_work() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
     let url = cluster.url();

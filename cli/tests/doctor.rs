@@ -287,6 +287,41 @@ async fn a_saturated_server_is_named_by_who_gets_in_and_by_who_does_not() {
 }
 
 #[tokio::test]
+async fn the_last_slot_is_not_missed_by_functions_because_doctor_has_it() {
+    let settings = Settings {
+        max_connections: 8,
+        ..sound()
+    };
+    let cluster = migrated(settings).await;
+    let ordinary = role(&cluster, "ordinary").await;
+    let mut others = Vec::new();
+    while let Ok(session) = PgConnection::connect(&ordinary).await {
+        others.push(session);
+    }
+    others.pop().unwrap().close().await.unwrap();
+    let mut observer = connect(&cluster.url()).await;
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'ordinary'";
+    let taken = i64::try_from(others.len()).unwrap();
+    timeout(BOUND, async {
+        while sqlx::query_scalar::<_, i64>(open)
+            .fetch_one(&mut observer)
+            .await
+            .unwrap()
+            > taken
+        {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    observer.close().await.unwrap();
+    let report = json(&ordinary, &[]).await;
+    assert_eq!(report["exitCode"], WARNINGS, "{report:#}");
+    assert!(ids(&report).contains(&"last-slot"), "{report:#}");
+    drop(others);
+}
+
+#[tokio::test]
 async fn a_role_at_its_own_limit_is_not_taken_for_a_full_server() {
     let cluster = migrated(sound()).await;
     let url = role(&cluster, "limited").await;
@@ -343,6 +378,39 @@ async fn a_log_in_that_is_refused_says_why() {
     let (code, first) = verdict(&url).await;
     assert_eq!(code, UNREACHABLE, "{first}");
     assert!(first.contains("role barred is refused"), "{first}");
+}
+
+#[tokio::test]
+async fn the_first_line_is_one_line_whatever_the_names_are() {
+    let cluster = migrated(sound()).await;
+    let (code, first) = verdict(&cluster.url_of("ab%0Asent%1B%5B31m")).await;
+    assert_eq!(code, UNREACHABLE, "{first}");
+    assert!(
+        first.contains("there is no database ab sent [31m (SQLSTATE 3D000)"),
+        "{first:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_way_to_log_in_that_functions_do_not_speak_is_named() {
+    let cluster = migrated(sound()).await;
+    let file = cluster.data().join("pg_hba.conf");
+    let rules = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("host all kerberized 127.0.0.1/32 gss\n{rules}")).unwrap();
+    let url = role(&cluster, "kerberized").await;
+    let mut session = connect(&cluster.url()).await;
+    let wrong: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_hba_file_rules WHERE error IS NOT NULL")
+        .fetch_one(&mut session)
+        .await
+        .unwrap();
+    if wrong > 0 {
+        eprintln!("not tested: Kerberos, because this build of PostgreSQL has none");
+        return;
+    }
+    cluster.reload().await.unwrap();
+    let report = json(&url, &[]).await;
+    assert_eq!(report["exitCode"], UNREACHABLE, "{report:#}");
+    assert_eq!(ids(&report), ["auth-method"], "{report:#}");
 }
 
 #[tokio::test]
@@ -445,6 +513,33 @@ async fn a_server_that_hangs_after_the_log_in_is_given_up_on() {
         said.contains(&"silent") || said.contains(&"functions-refused"),
         "{report:#}"
     );
+}
+
+#[tokio::test]
+async fn of_all_that_is_wrong_the_silence_is_named_first() {
+    let cluster = migrated(sound()).await;
+    cluster.set("default_transaction_read_only", "on").await.unwrap();
+    cluster.reload().await.unwrap();
+    let proxy = Proxy::start(address(&cluster)).await.unwrap();
+    let url = proxy.url(&cluster.url());
+    proxy.set_delay(Duration::from_millis(20), Duration::ZERO);
+    let mut observer = connect(&cluster.url()).await;
+    let (report, ()) = tokio::join!(json(&url, &[]), async {
+        let locks = "SELECT count(*) FROM pg_stat_activity \
+                     WHERE application_name = 'seer doctor' AND query LIKE '%pg_locks WHERE NOT granted%'";
+        while sqlx::query_scalar::<_, i64>(locks)
+            .fetch_one(&mut observer)
+            .await
+            .unwrap()
+            == 0
+        {
+            sleep(Duration::from_millis(1)).await;
+        }
+        proxy.silence();
+    });
+    assert!(ids(&report).contains(&"read-only"), "{report:#}");
+    let cause = report["cause"].as_str().unwrap();
+    assert!(cause.starts_with("the server stopped answering"), "{report:#}");
 }
 
 #[tokio::test]

@@ -279,6 +279,41 @@ pub(super) fn tls(place: &Place, problem: &str) -> Cause {
     )
 }
 
+/// The server wants to know who it is in a way that the driver has no answer to.
+pub(super) fn method(place: &Place) -> Cause {
+    cause(
+        "auth-method",
+        format!(
+            "{} asks {} to log in with Kerberos or another method that functions do not speak",
+            place.endpoint, place.user
+        ),
+        "The line of pg_hba.conf that fits this role and address says gss, sspi or the like.",
+        [
+            "SELECT * FROM pg_hba_file_rules;   -- as a superuser".to_owned(),
+            format!(
+                "hostssl {} {} CLIENT_ADDRESS/32 scram-sha-256   # above that line; then reload",
+                quoted(&place.database),
+                quoted(&place.user)
+            ),
+        ],
+    )
+}
+
+/// An error in the server's own words, or the driver's, on one line.
+pub(super) fn words(error: &sqlx::Error) -> String {
+    let words = match error.as_database_error() {
+        Some(said) => said.message().to_owned(),
+        None => error.to_string(),
+    };
+    one_line(&words)
+}
+
+/// Without what would break the line, or steer a terminal.
+pub(super) fn one_line(text: &str) -> String {
+    let blank = |letter: char| if letter.is_control() { ' ' } else { letter };
+    text.chars().map(blank).collect()
+}
+
 /// Logging in failed, as the driver reports it.
 pub(super) fn login(place: &Place, error: &sqlx::Error) -> Cause {
     let Place {
@@ -298,13 +333,13 @@ pub(super) fn login(place: &Place, error: &sqlx::Error) -> Cause {
         let kind = kind_of(error);
         return cause(
             kind.name(),
-            format!("{endpoint}: {error}"),
+            format!("{endpoint}: {}", words(error)),
             kind.advice(),
             [place.psql()],
         );
     };
     let (code, routine) = (said.code(), said.routine().unwrap_or_default());
-    let words = format!("{} (SQLSTATE {code})", said.message());
+    let words = format!("{} (SQLSTATE {code})", words(error));
     if said.message().contains("unsupported startup parameter") {
         return pooler(&words);
     }

@@ -177,7 +177,7 @@ impl Fleet {
     }
 }
 
-/// Says so when not everything could be asked.
+/// Says so when not everything could be asked; first, for what else was found may come of it.
 fn unfinished(session: &Session, deadline: Deadline, report: &mut Report) {
     if session.is_lost() {
         report.find(
@@ -198,5 +198,8 @@ fn unfinished(session: &Session, deadline: Deadline, report: &mut Report) {
             "It is overloaded, or far away: every request of a function waits like this.",
             Vec::new(),
         );
+    } else {
+        return;
     }
+    report.findings.rotate_right(1);
 }

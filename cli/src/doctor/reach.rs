@@ -21,6 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::activity::WHO;
 use super::cause::{self, Cause, Place};
 use super::report::{Level, Outcome, Report, Step};
 use super::session::{Blind, Session};
@@ -161,6 +162,9 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
         Ok(method) => method,
         Err(cause) => return Err(begun.fail(report, "no answer to the start-up message", cause)),
     };
+    if method == Method::Other {
+        return Err(begun.fail(report, method.name(), cause::method(place)));
+    }
     let connection = log_in(url, place, &begun, deadline).await;
     let connection = match connection {
         Ok(connection) => connection,
@@ -364,10 +368,24 @@ async fn as_a_function(url: &DatabaseUrl, deadline: Deadline, report: &mut Repor
             live.close().await;
             begun.ok(report, "connected, session limits accepted, first statement answered");
         }
+        Err(error) if error.kind == Kind::Saturated => {
+            begun.end(report, Outcome::Skipped, "no slot left beside this session's");
+            report.find(
+                Level::Warn,
+                "last-slot",
+                "this session took the last connection slot that its role may have",
+                "One environment more gets a connection, and none after it: see State for who has the others.",
+                vec![WHO.to_owned()],
+            );
+        }
         Err(error) => {
             let kind = error.kind.name();
             let words = match &error.cause {
-                Some(cause) => format!("{kind}: {cause}"),
+                Some(cause) => {
+                    let words = cause.downcast_ref::<sqlx::Error>().map(cause::words);
+                    let words = words.unwrap_or_else(|| cause::one_line(&cause.to_string()));
+                    format!("{kind}: {words}")
+                }
                 None => kind.to_owned(),
             };
             begun.end(report, Outcome::Failed, words.clone());

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::cause::one_line;
+
 /// How bad something is; the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -251,11 +253,11 @@ impl Report {
     /// The first line of the report.
     pub(super) fn first_line(&self) -> String {
         let word = self.verdict().word();
-        if self.target.is_empty() {
+        one_line(&if self.target.is_empty() {
             format!("{word}: {}", self.cause())
         } else {
             format!("{word} {}: {}", self.target, self.cause())
-        }
+        })
     }
 
     /// The report for machines.
