@@ -110,7 +110,7 @@ fn print(need: &Need, limit: &Limit) {
     }
     println!(
         "Lambda reserves {} concurrent executions for it, and keeps 100 of the account's for all other functions.",
-        need.rows.iter().map(|row| row.reserved).sum::<u64>()
+        need.reserved()
     );
 }
 

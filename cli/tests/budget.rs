@@ -196,6 +196,21 @@ async fn a_mistake_is_told_in_one_line_without_a_secret() {
             "ReservedConcurrency must be a number, at least 1",
         ),
         (
+            &["ReservedConcurrency=1.5"],
+            None,
+            "ReservedConcurrentExecutions is \"1.5\" and must be a whole number",
+        ),
+        (
+            &["AuroraMinCapacity=8", "AuroraMaxCapacity=4"],
+            None,
+            "AuroraMinCapacity, 8, is above AuroraMaxCapacity, 4",
+        ),
+        (
+            &["Database=existing", "DatabaseUrl=postgres://db/seer?connection_limit=0"],
+            None,
+            "connection_limit must be a whole number, 1 at least",
+        ),
+        (
             &[],
             Some("postgres://seer:nobody-knows@127.0.0.1:1/seer?pool_timeout=1"),
             "cannot ask the database",
@@ -208,5 +223,56 @@ async fn a_mistake_is_told_in_one_line_without_a_secret() {
     ] {
         let error = does_not_fit(&budget(&template(), parameters, url).await);
         assert!(error.contains(says) && !error.contains("nobody-knows"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_each_environment_may_hold_is_a_number_to_change_too() {
+    let url = |limit: &str| format!("DatabaseUrl=postgres://db/seer?sslmode=verify-full&connection_limit={limit}");
+    let given = |limit: &str| {
+        ["Database=existing", "ReservedConcurrency=2"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([url(limit)])
+    };
+    let told = |limit: &str| given(limit).collect::<Vec<_>>();
+    let five = told("5");
+    let five: Vec<_> = five.iter().map(String::as_str).collect();
+    // 16 routes of 2 with 5 each, again for the overlap; health's and the migration's.
+    let error = does_not_fit(&budget(&template(), &five, None).await);
+    assert!(error.contains("340 connections do not fit into 97"), "{error}");
+    assert!(
+        error.contains("a connection_limit of 1 in DATABASE_URL (now 5)"),
+        "{error}"
+    );
+    let one = told("1");
+    fits(&budget(&template(), &one.iter().map(String::as_str).collect::<Vec<_>>(), None).await);
+    // Where it is 1 already, nothing is said of it.
+    let error = does_not_fit(&budget(&template(), &["Database=existing"], None).await);
+    assert!(!error.contains("connection_limit"), "{error}");
+}
+
+#[tokio::test]
+async fn a_template_that_decides_nothing_does_not_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let changed = folder.path().join("template.yaml");
+    let text = fs::read_to_string(template()).unwrap();
+    let reserved = "ReservedConcurrentExecutions: !Ref ReservedConcurrency";
+    for (template, says) in [
+        (String::new(), "no function"),
+        ("Resources: {}\n".to_owned(), "no function"),
+        (
+            text.replace("    Type: Number\n    Default: 8\n", "    Type: Number\n"),
+            "is the parameter ReservedConcurrency, which has no default: give --param ReservedConcurrency=",
+        ),
+        (
+            text.replace(reserved, "ReservedConcurrentExecutions: 18446744073709551615"),
+            "do not fit into 818",
+        ),
+    ] {
+        assert_ne!(template, text);
+        fs::write(&changed, template).unwrap();
+        let error = does_not_fit(&budget(&changed, &[], None).await);
+        assert!(error.contains(says), "{error}");
     }
 }

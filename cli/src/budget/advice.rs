@@ -25,7 +25,13 @@ pub(super) fn what_to_change(
             advice.push(format!("set {name}={fits} (now {now})"));
         }
     }
-    let need = Need::of(template, &values)?.sessions(limit);
+    let need = Need::of(template, &values)?;
+    let held = need.pool();
+    let fewer = |pool: &u64| need.with_pool(*pool).sessions(limit) <= limit.usable();
+    if let Some(pool) = (1..held.min(limit.usable())).rev().find(fewer) {
+        advice.push(format!("a connection_limit of {pool} in DATABASE_URL (now {held})"));
+    }
+    let need = need.sessions(limit);
     if values.condition("Aurora") {
         let least = super::parameter_of(&values, "AuroraMinCapacity")?;
         let most = super::parameter_of(&values, "AuroraMaxCapacity")?;
@@ -47,7 +53,7 @@ pub(super) fn what_to_change(
     } else {
         advice.push(format!(
             "raise the server's max_connections to {} (now {})",
-            need + limit.reserved,
+            need.saturating_add(limit.reserved),
             limit.max
         ));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use local::template::{Template, Values};
 use shared::config::Config;
 use shared::db::{Deadline, Pool};
@@ -74,7 +74,7 @@ impl Limit {
     /// What the template makes: a cluster's default for its capacity, or a database that nothing is known of.
     ///
     /// # Errors
-    /// A capacity that is no number, or below Aurora's least.
+    /// A capacity that is no number, or below Aurora's least, or a least capacity above the most.
     pub(super) fn deployed(template: &Template, values: &Values) -> Result<Self> {
         if !values.condition("Aurora") {
             let (max, reserved) = DEFAULT;
@@ -86,6 +86,10 @@ impl Limit {
         }
         let least = parameter_of(values, "AuroraMinCapacity")?;
         let most = parameter_of(values, "AuroraMaxCapacity")?;
+        ensure!(
+            least <= most,
+            "AuroraMinCapacity, {least}, is above AuroraMaxCapacity, {most}"
+        );
         let set = template.at("/Resources/ClusterParameters/Properties/Parameters/max_connections");
         let max = match number(&values.of(set)) {
             Some(set) => set,

@@ -3,7 +3,9 @@
 //! Relies on a function's limit being in the template: `ReservedConcurrentExecutions`, or on Managed Instances
 //! `FunctionScalingConfig`. A function without one is an error, because it has no bound but the account's.
 
-use anyhow::{Context as _, Result};
+use std::num::NonZeroU64;
+
+use anyhow::{Context as _, Result, bail, ensure};
 use local::template::{Function, Template, Values};
 use serde_json::Value;
 
@@ -22,6 +24,7 @@ pub(super) struct Need {
 }
 
 /// One function.
+#[derive(Clone)]
 pub(super) struct Row {
     /// Its binary's name.
     pub(super) function: String,
@@ -38,7 +41,7 @@ pub(super) struct Row {
 impl Row {
     /// All that its environments may hold.
     pub(super) fn connections(&self) -> u64 {
-        self.environments * self.pool
+        self.environments.saturating_mul(self.pool)
     }
 
     fn overlap(&self) -> u64 {
@@ -54,9 +57,10 @@ impl Need {
     /// The need of a template's functions.
     ///
     /// # Errors
-    /// A function without a bound, named.
+    /// No function, or one without a bound, named.
     pub(super) fn of(template: &Template, values: &Values) -> Result<Self> {
         let functions = template.functions();
+        ensure!(!functions.is_empty(), "the template has no function");
         let rows = functions.iter().map(|function| row(values, function));
         let pool = template.at("/Resources/DatabaseProxyTargets/Properties/ConnectionPoolConfigurationInfo");
         Ok(Self {
@@ -65,14 +69,36 @@ impl Need {
         })
     }
 
+    /// The most that one environment of any function may hold.
+    pub(super) fn pool(&self) -> u64 {
+        self.rows.iter().map(|row| row.pool).max().unwrap_or_default()
+    }
+
+    /// The same functions, of whose environments none holds more than `pool`.
+    pub(super) fn with_pool(&self, pool: u64) -> Self {
+        let rows = self.rows.iter().map(|row| Row {
+            pool: row.pool.min(pool),
+            ..row.clone()
+        });
+        Self {
+            rows: rows.collect(),
+            proxy: self.proxy,
+        }
+    }
+
+    /// Concurrent executions that Lambda keeps for all of them.
+    pub(super) fn reserved(&self) -> u64 {
+        sum(self.rows.iter().map(|row| row.reserved))
+    }
+
     /// What a deploy adds: the environments of before.
     pub(super) fn overlap(&self) -> u64 {
-        self.rows.iter().map(Row::overlap).sum()
+        sum(self.rows.iter().map(Row::overlap))
     }
 
     /// All connections, of a deploy too.
     pub(super) fn connections(&self) -> u64 {
-        self.rows.iter().map(Row::connections).sum::<u64>() + self.overlap()
+        sum(self.rows.iter().map(Row::connections)).saturating_add(self.overlap())
     }
 
     /// Those of them that reach the database: behind a proxy no more than its share, whatever the clients open.
@@ -82,24 +108,27 @@ impl Need {
         };
         let of = |pooled: bool| {
             let rows = self.rows.iter().filter(move |row| row.pooled == pooled);
-            rows.map(|row| row.connections() + row.overlap()).sum::<u64>()
+            sum(rows.flat_map(|row| [row.connections(), row.overlap()]))
         };
-        of(false) + of(true).min(limit.max * percent / 100)
+        of(false).saturating_add(of(true).min(limit.max.saturating_mul(percent) / 100))
     }
+}
+
+fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
 }
 
 fn row(values: &Values, function: &Function) -> Result<Row> {
     let id = &function.id;
     let properties = values.of(&function.properties);
-    let reserved = number(&properties["ReservedConcurrentExecutions"]);
+    let reserved = whole(id, &properties, "ReservedConcurrentExecutions")?;
     let managed = &properties["CapacityProviderConfig"];
     let (environments, at_once) = if managed.is_null() {
         (reserved, Some(1))
     } else {
-        let scaling = &properties["FunctionScalingConfig"];
         (
-            number(&scaling["MaxExecutionEnvironments"]),
-            number(&managed["PerExecutionEnvironmentMaxConcurrency"]),
+            whole(id, &properties["FunctionScalingConfig"], "MaxExecutionEnvironments")?,
+            whole(id, managed, "PerExecutionEnvironmentMaxConcurrency")?,
         )
     };
     let url = &properties["Environment"]["Variables"]["DATABASE_URL"];
@@ -112,13 +141,28 @@ fn row(values: &Values, function: &Function) -> Result<Row> {
         })?,
         pool: match url_parameter(url, "connection_limit") {
             Some(limit) => limit
-                .parse()
-                .with_context(|| format!("{id}: connection_limit is no number"))?,
+                .parse::<NonZeroU64>()
+                .with_context(|| format!("{id}: connection_limit must be a whole number, 1 at least"))?
+                .get(),
             None => at_once.with_context(|| format!("{id} has no PerExecutionEnvironmentMaxConcurrency: set it"))?,
         },
         reserved: reserved.unwrap_or_default(),
         pooled: url_parameter(url, "pgbouncer") == Some("true"),
     })
+}
+
+/// The whole number that a function's property is, if it is there.
+fn whole(id: &str, properties: &Value, name: &str) -> Result<Option<u64>> {
+    let value = &properties[name];
+    if let Some(parameter) = value["Ref"].as_str() {
+        bail!("{id}: {name} is the parameter {parameter}, which has no default: give --param {parameter}=NUMBER");
+    }
+    let whole = number(value);
+    ensure!(
+        whole.is_some() || value.is_null(),
+        "{id}: {name} is {value} and must be a whole number"
+    );
+    Ok(whole)
 }
 
 fn url_parameter<'a>(url: &'a Value, name: &str) -> Option<&'a str> {
