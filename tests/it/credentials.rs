@@ -5,6 +5,8 @@ use local::lambda::Function;
 use local::postgres::{Cluster, Settings};
 use local::secrets::{ARN, Manner, Secrets};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use super::answer::Answer;
@@ -251,6 +253,48 @@ async fn without_a_role_there_is_nothing_to_ask_with() {
     let line = bench.refused().await;
     assert!(line.contains("the function has no role's credentials"), "{line}");
     assert_eq!(bench.secrets.asked(), [""; 0]);
+}
+
+/// With SnapStart the role's credentials are in no variable: an environment restored later would have the old ones.
+#[tokio::test]
+async fn with_snapstart_the_roles_credentials_are_asked_for_at_their_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let role = json!({
+            "AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "secret", "Token": "session",
+            "Expiration": "2051-03-04T12:00:00Z",
+        })
+        .to_string();
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                asked.push(client.read_u8().await.unwrap());
+            }
+            let asked = String::from_utf8(asked).unwrap().to_lowercase();
+            let known = asked.starts_with("get /role ") && asked.contains("authorization: a-token");
+            let status = if known { "200 OK" } else { "403 Forbidden" };
+            let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close");
+            let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{role}", role.len());
+            client.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let bench = Bench::with("pool_timeout=8", |function| {
+        function
+            .env
+            .retain(|(name, _)| !name.starts_with("AWS_ACCESS") && !name.starts_with("AWS_SE"));
+        set(
+            function,
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            &format!("http://{address}/role"),
+        );
+        set(function, "AWS_CONTAINER_AUTHORIZATION_TOKEN", "a-token");
+    })
+    .await;
+    bench.reads().await;
+    assert_eq!(bench.secrets.asked(), ["AWSCURRENT"]);
+    server.abort();
 }
 
 #[tokio::test]

@@ -380,9 +380,10 @@ fn refuse(responses: &mut BTreeMap<u16, Value>, error: Error, token: bool) {
         };
         examples.insert(name, json!({"value": problem}));
     }
-    // The gateway's own: a token it does not accept, a function that did not answer.
+    // The gateway's own: a token it does not accept, a body larger than it passes on, a function that did not answer.
     let message = match status {
         401 if token => "Unauthorized",
+        413 => "Request Entity Too Large",
         500 => "Internal Server Error",
         503 => "Service Unavailable",
         _ => return,

@@ -169,3 +169,21 @@ fn references_lead_somewhere() {
         assert!(document.pointer(reference).is_some(), "{reference}");
     }
 }
+
+/// A body too large for the gateway, or for Lambda, never reaches the function, whose answer is a problem.
+#[test]
+fn a_body_too_large_is_refused_by_the_function_or_by_the_gateway() {
+    let document = document();
+    let paths = document["paths"].as_object().unwrap().values();
+    let operations = paths.flat_map(|methods| methods.as_object().unwrap().values());
+    let mut with_body = 0;
+    for operation in operations.filter(|operation| !operation["requestBody"].is_null()) {
+        with_body += 1;
+        let response = resolved(&document, &operation["responses"]["413"]);
+        let kinds: Vec<_> = response["content"].as_object().unwrap().keys().collect();
+        let id = &operation["operationId"];
+        assert_eq!(kinds, ["application/json", "application/problem+json"], "{id}");
+        assert!(response["headers"]["X-Request-Id"].is_null(), "{id}");
+    }
+    assert_eq!(with_body, 7);
+}
