@@ -1,9 +1,9 @@
-//! `template.yaml` over time and among neighbours: a second deploy, a first one that failed, a VPC with others in it.
-//! What it says once is `template`'s.
+//! `template.yaml` over time and among neighbours: a second deploy, a first one that failed, a VPC with others in it; and
+//! what each function may do there. What it says of names and routes is `template`'s.
 
 use std::collections::BTreeMap;
 
-use local::template::{Template, Values};
+use local::template::{Function, Template, Values};
 use serde_json::{Value, json};
 
 use super::backend::workspace;
@@ -125,6 +125,98 @@ fn a_key_of_yours_decrypts_secrets_of_secrets_manager_and_nothing_else() {
             statement["Condition"],
             json!({"StringLike": {"kms:ViaService": "secretsmanager.*.amazonaws.com*"}}),
             "{statement}"
+        );
+    }
+}
+
+/// What a function's role allows: the resources of an action.
+fn allowed(template: &Template, values: &Values, function: &Function, action: &str) -> Vec<Value> {
+    let resource = |id: &Value| values.of(template.at(&format!("/Resources/{}/Properties", id.as_str().unwrap())));
+    let role = resource(&function.properties["Role"]["Fn::GetAtt"][0]);
+    let own = role["Policies"].as_array().into_iter().flatten();
+    let own = own.map(|policy| policy["PolicyDocument"].clone());
+    let shared = role["ManagedPolicyArns"].as_array().into_iter().flatten();
+    let shared = shared.map(|policy| resource(&policy["Ref"])["PolicyDocument"].clone());
+    let mut found = Vec::new();
+    for document in own.chain(shared) {
+        for statement in document["Statement"].as_array().unwrap() {
+            let actions = &statement["Action"];
+            let names = actions.as_array().map_or(std::slice::from_ref(actions), Vec::as_slice);
+            assert!(
+                !names.iter().any(|name| name.as_str().unwrap().contains('*')),
+                "{}: {statement} allows more than it says",
+                function.id
+            );
+            if statement["Effect"] == "Allow" && names.iter().any(|name| name == action) {
+                found.push(statement["Resource"].clone());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_function_may_log_in_as_its_own_user_or_read_its_own_secret_and_not_anothers() {
+    let arn = |name: &str| format!("arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}-AbCdEf");
+    let (application, monitoring, owner) = (arn("application"), arn("monitoring"), arn("owner"));
+    let existing = [
+        ("Database", "existing"),
+        ("DatabaseSecretArn", application.as_str()),
+        ("MonitoringSecretArn", monitoring.as_str()),
+        ("MigrationsSecretArn", owner.as_str()),
+    ];
+    let template = template();
+    for (parameters, server) in [
+        (&[][..], "Cluster"),
+        (&[("UseRdsProxy", "true")], "DatabaseProxy"),
+        (&existing, ""),
+    ] {
+        let values = values(&template, parameters);
+        for function in template.functions() {
+            let id = &function.id;
+            let variables = values.of(&function.properties["Environment"]["Variables"]);
+            let users = allowed(&template, &values, &function, "rds-db:connect");
+            let secrets = allowed(&template, &values, &function, "secretsmanager:GetSecretValue");
+            if variables["DATABASE_IAM_AUTH"] != "true" {
+                assert_eq!(users, [""; 0], "{id}");
+                assert_eq!(secrets, [variables["DATABASE_SECRET_ARN"].clone()], "{id}");
+                continue;
+            }
+            assert_eq!(secrets, [""; 0], "{id}");
+            let (_, url) = variables["DATABASE_URL"].as_str().unwrap().split_once("://").unwrap();
+            let (user, host) = url.split_once('@').unwrap();
+            assert!(host.starts_with(&format!("${{{server}.")), "{id}: {url}");
+            let [resource] = users.as_slice() else {
+                panic!("{id}: {users:?}")
+            };
+            let (text, of) = (&resource["Fn::Sub"][0], &resource["Fn::Sub"][1]["Id"]);
+            assert!(
+                text.as_str().unwrap().ends_with(&format!(":dbuser:${{Id}}/{user}")),
+                "{id}: {text}"
+            );
+            assert!(of.to_string().contains(&format!("[\"{server}\",")), "{id}: {of}");
+        }
+    }
+}
+
+/// The alarms on the database live on it, and one of them goes off where it does not come.
+#[test]
+fn somebody_looks_every_minute_unless_the_database_may_sleep() {
+    let template = template();
+    for (sleeps, state, missing) in [("false", "ENABLED", "breaching"), ("true", "DISABLED", "notBreaching")] {
+        let values = values(&template, &[("LetDatabaseSleep", sleeps)]);
+        let schedule = values.of(template.at("/Resources/Health/Properties/Events/EveryMinute"));
+        assert_eq!(schedule["Type"], "ScheduleV2");
+        assert_eq!(schedule["Properties"]["ScheduleExpression"], "rate(1 minute)");
+        assert_eq!(schedule["Properties"]["State"], state);
+        let alarm = values.of(template.at("/Resources/DatabaseDown/Properties"));
+        assert_eq!(
+            (&alarm["Period"], &alarm["TreatMissingData"]),
+            (&json!(60), &json!(missing))
+        );
+        assert_eq!(
+            (&alarm["EvaluationPeriods"], &alarm["DatapointsToAlarm"]),
+            (&json!(3), &json!(2))
         );
     }
 }

@@ -118,7 +118,11 @@ fn each_is_an_operation_of_the_document_for_clients() {
         }
     }
     let names: BTreeSet<_> = operations.keys().collect();
-    assert_eq!(names, routes().keys().collect(), "openapi.json and the router differ");
+    assert_eq!(
+        names,
+        routes().keys().collect(),
+        "openapi.json and the router differ: describe the route in shared/src/openapi, then run cargo seer openapi --write"
+    );
 
     let events = files("tests/events", "json");
     let sources = files("functions/src/bin", "rs");
