@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""Holds the commands of docs/DEPLOYING.md against what they call, with nothing asked of AWS.
+
+Usage: deploying.py TOOLS, the folder that aws-sam-cli was installed into.
+
+Of every `aws` command: that its service has the operation, the operation each option, and that none is missing which it
+needs; that its query can be read. Of every `sam` command: its options. Parameters, outputs and resources that any of them
+names are held against template.yaml. Whether a command does what the page says, only an account can show.
+"""
+
+import functools
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs/DEPLOYING.md"
+TEMPLATE = ROOT / "template.yaml"
+
+# The CLI's own, for any operation.
+EVERYWHERE = {"query", "output", "cli-read-timeout", "cli-binary-format"}
+# What only the CLI has, and not the service; with its options.
+CLI_ONLY = {("logs", "tail"): {"since", "filter-pattern"}}
+
+
+def commands(page: str) -> list[str]:
+    """Everything that begins with aws or sam: in blocks marked sh, within $(…), and between backticks."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.S | re.M)
+    inline = re.findall(r"`((?:aws|sam) [a-z][^`]*)`", page)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    found = []
+    for line in [*lines, *(" ".join(text.split()) for text in inline)]:
+        for match in re.finditer(r"(?:^|[\s(\"])((?:aws|sam) [a-z].*)", line):
+            found.extend(split(match[1]))
+    return found
+
+
+def split(line: str) -> list[str]:
+    """A command, and those within its $(…)."""
+    inner = [found for text in re.findall(r"\$\(((?:aws|sam) [^()]*)\)", line) for found in split(text)]
+    line = re.sub(r"\$\([^()]*\)", "VALUE", line)
+    # Up to whatever ends it: the rest is another command's.
+    end = re.search(r"\)|\s(?:\||&&|#)\s", re.sub(r"'[^']*'|\"[^\"]*\"", lambda quoted: "_" * len(quoted[0]), line))
+    return [line[: end.start()] if end else line, *inner]
+
+
+def options(words: list[str]) -> dict[str, str]:
+    """The options of a command with the word after each."""
+    after = [*words[1:], ""]
+    return {word[2:]: value for word, value in zip(words, after) if word.startswith("--")}
+
+
+def of_aws(words: list[str], loader) -> list[str]:
+    """What is wrong with an aws command."""
+    import jmespath
+    from botocore import xform_name
+    from botocore.model import ServiceModel
+
+    service, operation, given = words[1], words[2], options(words)
+    if (service, operation) in CLI_ONLY:
+        return ["no option --%s" % name for name in given if name not in CLI_ONLY[service, operation]]
+    model = ServiceModel(loader.load_service_model(service, "service-2"), service)
+    if operation == "wait":
+        waiters = loader.load_service_model(service, "waiters-2")["waiters"]
+        known = {xform_name(name, "-"): waiter["operation"] for name, waiter in waiters.items()}
+    else:
+        known = {xform_name(name, "-"): name for name in model.operation_names}
+    called = words[3] if operation == "wait" else operation
+    if called not in known:
+        return ["%s has no %s" % (service, called)]
+    shape = model.operation_model(known[called]).input_shape
+    members = {xform_name(name, "-"): member for name, member in shape.members.items()}
+    flags = {"no-" + name for name, member in members.items() if member.type_name == "boolean"}
+    faults = ["no option --%s" % name for name in given if name not in {*members, *flags, *EVERYWHERE}]
+    needed = {xform_name(name, "-") for name in shape.required_members}
+    faults += ["--%s is missing" % name for name in needed - set(given)]
+    try:
+        jmespath.compile(given.get("query", "@"))
+    except jmespath.exceptions.JMESPathError as error:
+        faults.append("the query: %s" % error)
+    return faults
+
+
+@functools.cache
+def help_of_sam(tools: Path, command: str) -> str:
+    """What `sam COMMAND --help` says; nothing of a command that it does not have."""
+    environment = {**os.environ, "PYTHONPATH": str(tools), "SAM_CLI_TELEMETRY": "0"}
+    asked = [sys.executable, str(tools / "bin/sam"), command, "--help"]
+    return subprocess.run(asked, env=environment, capture_output=True, text=True).stdout
+
+
+def of_sam(words: list[str], tools: Path, parameters: set[str]) -> list[str]:
+    """What is wrong with a sam command."""
+    known = help_of_sam(tools, words[1])
+    if not known:
+        return ["sam has no %s" % words[1]]
+    faults = ["no option --%s" % name for name in options(words) if "--%s" % name not in known]
+    named = {word.split("=")[0] for word in words if re.match(r"[A-Z]\w*=", word)}
+    return faults + ["template.yaml has no parameter %s" % name for name in named - parameters]
+
+
+def main() -> int:
+    tools = Path(sys.argv[1]).resolve()
+    sys.path.insert(0, str(tools))
+    from botocore.loaders import Loader
+    from samtranslator.yaml_helper import yaml_parse
+
+    template, page = yaml_parse(TEMPLATE.read_text()), PAGE.read_text()
+    parameters, loader = set(template["Parameters"]), Loader()
+    faults, checked = [], 0
+    for command in commands(page):
+        words = shlex.split(command)
+        if len(words) < 3 and words[0] == "aws":
+            continue
+        checked += 1
+        found = of_aws(words, loader) if words[0] == "aws" else of_sam(words, tools, parameters)
+        faults += ["%s: %s" % (command, fault) for fault in found]
+    # Between backticks: Parameter=value.
+    named = set(re.findall(r"`([A-Z]\w*[a-z]\w*)=[^`]*`", page)) | set(re.findall(r"--param\s+(\w*[a-z]\w*)=", page))
+    faults += ["template.yaml has no parameter %s" % name for name in sorted(named - parameters)]
+    outputs = set(re.findall(r"OutputKey=='(\w+)'", page))
+    faults += ["template.yaml has no output %s" % name for name in outputs - set(template["Outputs"])]
+    resources = set(re.findall(r"--logical-resource-id (\w+)", page))
+    faults += ["template.yaml has no resource %s" % name for name in resources - set(template["Resources"])]
+    for fault in faults:
+        print("docs/DEPLOYING.md: %s" % fault, file=sys.stderr)
+    print("docs/DEPLOYING.md: %d commands of aws and sam are as these have them" % (checked - len(faults)))
+    return 1 if faults or checked < 25 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
