@@ -4,8 +4,8 @@
 Usage: deploying.py TOOLS, the folder that aws-sam-cli was installed into.
 
 Of every `aws` command: that its service has the operation, the operation each option, and that none is missing which it
-needs; that its query can be read. Of every `sam` command: its options. Parameters, outputs and resources that any of them
-names are held against template.yaml. Whether a command does what the page says, only an account can show.
+needs; that its query can be read. Of every `sam` command: its options. Parameters, outputs and resources that any of
+them names are held against template.yaml. Whether a command does what the page says, only an account can show.
 """
 
 import functools

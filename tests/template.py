@@ -75,7 +75,9 @@ def mistaken(plain: dict) -> list[str]:
     for name, resource in plain["Resources"].items():
         # Lambda publishes no version of a function in which nothing has changed, and the deploy fails. Going back looks
         # for the release there too.
-        if resource["Type"] == "AWS::Lambda::Function" and resource["Properties"].get("Description") != PARAMETERS["Release"]:
+        if resource["Type"] != "AWS::Lambda::Function":
+            continue
+        if resource["Properties"].get("Description") != PARAMETERS["Release"]:
             found.append("%s does not change with the release" % name)
     # Where a list of origins is an intrinsic function, SAM takes it for all there is to say about CORS.
     cors = plain["Resources"]["Api"]["Properties"]["Body"].get("x-amazon-apigateway-cors", {})

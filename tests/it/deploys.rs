@@ -1,5 +1,5 @@
-//! `template.yaml` over time and among neighbours: a second deploy, a first one that failed, a VPC with others in it; and
-//! what each function may do there. What it says of names and routes is `template`'s.
+//! `template.yaml` over time and among neighbours: a first deploy that failed, a VPC with others in it; and what each
+//! function may do there. What it says of names and routes is `template`'s.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,8 @@ fn values<'a>(template: &'a Template, parameters: &[(&str, &str)]) -> Values<'a>
     Values::new(template, &given.collect::<BTreeMap<_, _>>()).unwrap()
 }
 
-/// CloudFormation keeps what is to be retained when a deploy fails that made it, and the next would find the name taken:
-/// also when the stack was taken away, and is made again.
+/// CloudFormation keeps what is to be retained when the deploy fails that made it: the next finds the name taken,
+/// as it would when the stack was taken away, and is made again.
 #[test]
 fn what_outlives_the_stack_is_not_in_the_way_of_the_next() {
     let template = template();
