@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use local::lambda::{Environment, Invocation, Outcome};
 use serde_json::Value;
 
-/// Words of the database and of its driver. None is ever a client's to read.
-const NOT_FOR_CLIENTS: [&str; 14] = [
+/// Words of the database, of its driver, and of Rust's types. None is ever a client's to read.
+const NOT_FOR_CLIENTS: [&str; 23] = [
     "postgres",
     "sqlstate",
     "sqlx",
@@ -22,6 +22,15 @@ const NOT_FOR_CLIENTS: [&str; 14] = [
     "deserialize",
     "panicked",
     "shared::",
+    "invalid type",
+    "struct ",
+    "enum ",
+    "variant",
+    "option ",
+    "draft",
+    "expected a ",
+    " f64",
+    " i32",
 ];
 
 /// An answer.

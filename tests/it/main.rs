@@ -33,6 +33,7 @@ mod health;
 mod idempotency;
 mod init;
 mod isolation;
+mod kinds;
 mod lifecycle;
 mod lists;
 mod meetings;

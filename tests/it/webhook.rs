@@ -79,7 +79,7 @@ pub fn complete(bot: &str) -> Value {
     })
 }
 
-fn status(bot: &str, code: &str, at: &str) -> Value {
+pub fn status(bot: &str, code: &str, at: &str) -> Value {
     let at = format!("2031-03-04T{at}Z");
     json!({"event": "bot.status_change", "data": {"bot_id": bot, "status": {"code": code, "created_at": at}}})
 }

@@ -30,10 +30,15 @@ pub fn json<T: DeserializeOwned>(content_type: Option<&str>, body: &[u8]) -> Res
         return Err(Error::UnsupportedMediaType);
     }
     let text = std::str::from_utf8(body).map_err(|_| Error::Malformed("The body is not valid UTF-8.".to_owned()))?;
+    if text.trim_ascii().is_empty() {
+        return Err(Error::Malformed(
+            "The body is empty; a JSON object is expected.".to_owned(),
+        ));
+    }
     // The grammar on its own first: the reader below calls some values of another kind a mistake in the text.
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(&error))?;
     // A struct would read from an array too, its fields by their places.
-    if text.trim_start().starts_with('[') {
+    if !text.trim_ascii_start().starts_with('{') {
         return Err(Error::field("body", "must be a JSON object"));
     }
     let mut reader = serde_json::Deserializer::from_str(text);
@@ -108,12 +113,46 @@ fn rejected(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
         None => path.to_owned(),
     };
     let rule = match named {
-        Some(_) if rule.starts_with("missing") => "is required",
-        Some(_) if rule.starts_with("duplicate") => "must be given once",
-        Some(_) | None => rule,
+        Some(_) if rule.starts_with("missing") => "is required".to_owned(),
+        Some(_) if rule.starts_with("duplicate") => "must be given once".to_owned(),
+        Some(_) => rule.to_owned(),
+        None => in_words_of_json(rule),
     };
     let cut = |text: &str| text.chars().take(LONGEST_RULE).collect::<String>();
-    Error::field(cut(&field), cut(rule))
+    Error::field(cut(&field), cut(&rule))
+}
+
+/// What serde says of a value, in JSON's words instead of Rust's, and without the value.
+fn in_words_of_json(rule: &str) -> String {
+    // The client's value comes first and may hold anything; what was expected is ours.
+    let Some((found, expected)) = rule.rsplit_once(", expected ") else {
+        return rule.to_owned();
+    };
+    if found.starts_with("unknown variant ") {
+        return format!("must be {expected}");
+    }
+    let Some(found) = found.strip_prefix("invalid type: ") else {
+        return rule.to_owned();
+    };
+    let expected = match expected {
+        "a string" => "text",
+        "a sequence" => "an array",
+        other => other,
+    };
+    let kinds = [
+        ("null", "null"),
+        ("boolean", "a boolean"),
+        ("integer", "a number"),
+        ("floating point", "a number"),
+        ("number", "a number"),
+        ("string", "text"),
+        ("sequence", "an array"),
+        ("map", "an object"),
+    ];
+    match kinds.iter().find(|(kind, _)| found.starts_with(kind)) {
+        Some((_, found)) => format!("must be {expected}, not {found}"),
+        None => format!("must be {expected}"),
+    }
 }
 
 fn not_json(error: &serde_json::Error) -> Error {
@@ -126,6 +165,8 @@ fn not_json(error: &serde_json::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use serde::Serialize;
+
     use super::*;
 
     #[derive(Debug, Deserialize)]
@@ -138,14 +179,19 @@ mod tests {
         #[expect(dead_code)]
         #[serde(default)]
         kind: Kind,
+        #[expect(dead_code)]
+        #[serde(default)]
+        lines: Vec<String>,
     }
 
-    #[derive(Debug, Default, Deserialize)]
-    #[serde(rename_all = "snake_case")]
+    #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case", remote = "Self")]
     enum Kind {
         #[default]
         One,
     }
+
+    crate::text::names!(Kind);
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -186,6 +232,47 @@ mod tests {
         // By its grammar this is JSON.
         assert_eq!(field(r#"{"title": "\ud800"}"#), "title");
         assert_eq!(field(r#"{"title": "a", "inner": {"count": 1e400}}"#), "inner.count");
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_called_by_its_name_in_json() {
+        let rule = |body: &str| match json::<Body>(None, body.as_bytes()) {
+            Err(Error::Invalid(errors)) => errors[0].rule.clone(),
+            other => panic!("{other:?}"),
+        };
+        for (value, found) in [
+            ("null", "null"),
+            ("true", "a boolean"),
+            ("-5", "a number"),
+            ("1.5", "a number"),
+            ("[1]", "an array"),
+            (r#"{"a": 1}"#, "an object"),
+        ] {
+            let said = rule(&format!(r#"{{"title": {value}}}"#));
+            assert_eq!(said, format!("must be text, not {found}"));
+            let said = rule(&format!(r#"{{"title": "a", "kind": {value}}}"#));
+            assert_eq!(said, format!("must be text, not {found}"));
+        }
+        for lines in [r#""a, expected a string""#, "7"] {
+            let found = if lines == "7" { "a number" } else { "text" };
+            let said = rule(&format!(r#"{{"title": "a", "lines": {lines}}}"#));
+            assert_eq!(said, format!("must be an array, not {found}"));
+        }
+        let said = rule(r#"{"title": "a", "kind": "x`, expected `y"}"#);
+        assert_eq!(said, "must be `one`");
+        for body in ["null", "7", r#""a""#, "[]"] {
+            assert_eq!(rule(body), "must be a JSON object");
+        }
+    }
+
+    #[test]
+    fn an_empty_body_is_called_that() {
+        for body in ["", " ", "\r\n\t"] {
+            let Err(Error::Malformed(said)) = json::<Body>(None, body.as_bytes()) else {
+                panic!("{body:?} was read");
+            };
+            assert!(said.contains("empty"), "{said}");
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! May not: know of the database beyond the names of its columns, which a draft is serialized with.
 
+use std::fmt;
+
 use chrono::{DateTime, Datelike as _, Utc};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use uuid::Uuid;
@@ -145,12 +147,38 @@ crate::text::schema!(Minutes, |schema| {
 
 impl<'de> Deserialize<'de> for Minutes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // 30.0 is a whole number too: JSON does not tell it from 30.
-        let minutes = f64::deserialize(deserializer)?;
+        deserializer.deserialize_f64(Whole)
+    }
+}
+
+/// Reads [`Minutes`].
+struct Whole;
+
+impl Whole {
+    const RULE: &str = "a whole number of minutes from 1 to 1440";
+}
+
+impl de::Visitor<'_> for Whole {
+    type Value = Minutes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::RULE)
+    }
+
+    /// 30.0 is a whole number too: JSON does not tell it from 30.
+    fn visit_f64<E: de::Error>(self, minutes: f64) -> Result<Minutes, E> {
         if minutes.fract() != 0.0 || !(1.0..=1440.0).contains(&minutes) {
-            return Err(de::Error::custom("must be a whole number of minutes from 1 to 1440"));
+            return Err(E::custom(format_args!("must be {}", Self::RULE)));
         }
-        Ok(Self(minutes as i32))
+        Ok(Minutes(minutes as i32))
+    }
+
+    fn visit_u64<E: de::Error>(self, minutes: u64) -> Result<Minutes, E> {
+        self.visit_f64(minutes as f64)
+    }
+
+    fn visit_i64<E: de::Error>(self, minutes: i64) -> Result<Minutes, E> {
+        self.visit_f64(minutes as f64)
     }
 }
 
@@ -320,7 +348,11 @@ mod tests {
             json!("30"),
             json!(u64::MAX),
         ] {
-            assert!(draft("duration", bad.clone()).is_err(), "{bad}");
+            let said = draft("duration", bad.clone()).unwrap_err();
+            assert!(
+                said.contains("a whole number of minutes from 1 to 1440"),
+                "{bad}: {said}"
+            );
         }
         for good in [json!(1), json!(1440), json!(30.0), json!(1.2e2)] {
             let minutes = draft("duration", good.clone()).unwrap().duration.0;
