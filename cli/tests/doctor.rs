@@ -273,16 +273,73 @@ async fn a_saturated_server_is_named_by_who_gets_in_and_by_who_does_not() {
     };
     let cluster = migrated(settings).await;
     let ordinary = role(&cluster, "ordinary").await;
+    let billing = format!("{}?application_name=billing", role(&cluster, "billing").await);
     let mut others = Vec::new();
-    while let Ok(session) = PgConnection::connect(&ordinary).await {
+    while let Ok(session) = PgConnection::connect(&billing).await {
         others.push(session);
     }
     let (code, first) = verdict(&ordinary).await;
     assert_eq!(code, UNREACHABLE, "{first}");
     assert!(first.contains("saturated: every connection slot"), "{first}");
-    let (code, first) = verdict(&cluster.url()).await;
-    assert_eq!(code, FAILING, "{first}");
-    assert!(first.contains("saturated"), "{first}");
+    let report = json(&cluster.url(), &[]).await;
+    assert_eq!(report["exitCode"], FAILING, "{report:#}");
+    let cause = report["cause"].as_str().unwrap();
+    let holds = format!("{} by role billing, mostly billing", others.len());
+    assert!(cause.contains("saturated") && cause.contains(&holds), "{report:#}");
+    // Functions left nothing behind: there is nothing to end.
+    let commands = commands(&report, "saturated");
+    assert!(!commands.is_empty(), "{report:#}");
+    assert!(
+        commands.iter().all(|command| !command.contains("terminate")),
+        "{report:#}"
+    );
+    drop(others);
+}
+
+#[tokio::test]
+async fn what_ends_sessions_left_behind_ends_no_other() {
+    let settings = Settings {
+        max_connections: 12,
+        ..sound()
+    };
+    let cluster = migrated(settings).await;
+    let app = role(&cluster, "app").await;
+    execute(&cluster.url(), "CREATE DATABASE shop").await;
+    let shop = app.replace("/seer", "/shop");
+    let named = |url: &str, name: &str| format!("{url}?application_name={name}");
+    let mut observer = connect(&cluster.url_of("postgres")).await;
+    let mut others = Vec::new();
+    for url in [
+        named(&app, "seer-meetings-get:12"),
+        named(&app, "users-me:$LATEST"),
+        named(&app, "billing"),
+        named(&app, "psql"),
+        named(&shop, "cart:3"),
+    ] {
+        others.push(connect(&url).await);
+    }
+    while let Ok(session) = PgConnection::connect(&named(&app, "filler")).await {
+        others.push(session);
+    }
+    let report = json(&app, &[]).await;
+    assert_eq!(report["exitCode"], UNREACHABLE, "{report:#}");
+    let line = commands(&report, "saturated").pop().unwrap();
+    // A name that the URL gives to all of them is what they are known by.
+    let of_a_name = commands(&json(&named(&app, "filler"), &[]).await, "saturated");
+    assert!(
+        of_a_name
+            .iter()
+            .any(|line| line.contains("application_name = 'filler'")),
+        "{of_a_name:?}"
+    );
+    // Five minutes are not waited for here.
+    let at_once = line.replace("interval '5 min'", "interval '0 s'");
+    assert_ne!(at_once, line);
+    let ended: i64 = sqlx::query_scalar(AssertSqlSafe(at_once))
+        .fetch_one(&mut observer)
+        .await
+        .unwrap();
+    assert_eq!(ended, 2, "{line}");
     drop(others);
 }
 

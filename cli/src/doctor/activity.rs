@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::cause::quoted;
+use super::cause::{Place, literal, quoted};
 use super::report::{Fact, Level, Report};
 use super::server::{Server, span};
 use super::session::Session;
@@ -19,17 +19,38 @@ const MAX_IDLE_SECONDS: u32 = 5 * 60;
 /// Who holds the connections.
 pub(super) const WHO: &str =
     "SELECT count(*), usename, application_name, state FROM pg_stat_activity GROUP BY 2, 3, 4 ORDER BY 1 DESC;";
-/// Ends the sessions that are of no use to anyone.
-pub(super) const TERMINATE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' \
-    AND state_change < now() - interval '5 min';";
+/// What functions call themselves unless the URL says otherwise: function and version.
+const A_FUNCTION: &str = r"~ ':([0-9]+|\$LATEST)$'";
 /// A transaction open for longer than any request may take.
 const OLD_TRANSACTION_SECONDS: f64 = 60.0;
 const LONG_WAIT_SECONDS: f64 = 5.0;
 /// Examines sessions, transactions and locks.
-pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut Report) {
-    connections(session, server, report).await;
+pub(super) async fn examine(session: &mut Session, place: &Place, server: &Server, report: &mut Report) {
+    connections(session, place, server, report).await;
     transactions(session, server, report).await;
     locks(session, server, report).await;
+}
+
+/// Whether a session is one of the functions' that none of them uses again, as SQL. A server may be shared: those of
+/// other databases and other applications are not ours to judge, nor to end.
+fn is_left_behind(place: &Place) -> String {
+    let name = match &place.application {
+        Some(name) => format!("= {}", literal(name)),
+        None => A_FUNCTION.to_owned(),
+    };
+    format!(
+        "state = 'idle' AND state_change < now() - interval '{} min' AND datname = {} AND application_name {name}",
+        MAX_IDLE_SECONDS / 60,
+        literal(&place.database)
+    )
+}
+
+/// Ends them.
+pub(super) fn terminate(place: &Place) -> String {
+    format!(
+        "SELECT count(pg_terminate_backend(pid)) AS ended FROM pg_stat_activity WHERE {} AND pid <> pg_backend_pid();",
+        is_left_behind(place)
+    )
 }
 
 #[derive(Deserialize)]
@@ -40,7 +61,7 @@ struct Group {
     left_behind: i64,
 }
 
-async fn connections(session: &mut Session, server: &Server, report: &mut Report) {
+async fn connections(session: &mut Session, place: &Place, server: &Server, report: &mut Report) {
     let (used, usable) = (server.used, server.usable());
     let share = used * 100 / usable;
     let reserved = server.superuser_reserved + server.reserved;
@@ -59,23 +80,6 @@ async fn connections(session: &mut Session, server: &Server, report: &mut Report
         "roleUsed": server.role_used, "roleLimit": server.role_limit,
     });
     report.note("connections", text, data);
-    if used >= usable {
-        report.find(
-            Level::Fail,
-            "saturated",
-            format!("saturated: {used} of {usable} connection slots are taken, ordinary roles get no other"),
-            "A burst of environments, sessions left behind by destroyed ones, or another application: see State.",
-            vec![WHO.to_owned(), TERMINATE.to_owned()],
-        );
-    } else if used * 5 > usable * 4 {
-        report.find(
-            Level::Warn,
-            "crowded",
-            format!("{used} of {usable} connection slots are taken"),
-            "Above four fifths environments take turns: each request opens a connection of its own, and is slower.",
-            Vec::new(),
-        );
-    }
     if server.role_limit >= 0 && server.role_used * 5 > server.role_limit * 4 {
         report.find(
             Level::Warn,
@@ -95,11 +99,16 @@ async fn connections(session: &mut Session, server: &Server, report: &mut Report
     let groups = session
         .rows::<Group>(&format!(
             "SELECT coalesce(nullif(application_name, ''), '(unnamed)') AS name, state, count(*) AS sessions, \
-             count(*) FILTER (WHERE state = 'idle' AND state_change < now() - interval '{MAX_IDLE_SECONDS} s') \
+             count(*) FILTER (WHERE {}) \
              AS left_behind FROM pg_stat_activity WHERE backend_type = 'client backend' AND state IS NOT NULL \
-             AND pid <> pg_backend_pid() GROUP BY 1, 2 ORDER BY 3 DESC, 1"
+             AND pid <> pg_backend_pid() GROUP BY 1, 2 ORDER BY 3 DESC, 1",
+            is_left_behind(place)
         ))
         .await;
+    let left = groups
+        .as_ref()
+        .map_or(0, |groups| groups.iter().map(|group| group.left_behind).sum());
+    slots(session, place, server, left, report).await;
     let groups = match groups {
         Ok(groups) => groups,
         Err(blind) => return report.blind("sessions", &blind, &server.grant()),
@@ -110,7 +119,58 @@ async fn connections(session: &mut Session, server: &Server, report: &mut Report
         Some(server.grant())
     };
     sessions(&groups, hidden.as_deref(), report);
-    left_behind(&groups, usable, hidden.as_deref(), report);
+    left_behind(left, place, usable, hidden.as_deref(), report);
+}
+
+#[derive(Deserialize)]
+struct Most {
+    role: String,
+    name: String,
+    sessions: i64,
+}
+
+/// Who has most of the slots. Any role sees whose sessions there are and what they call themselves.
+const MOST: &str = "SELECT usename AS role, count(*) AS sessions, \
+    coalesce(mode() WITHIN GROUP (ORDER BY nullif(split_part(application_name, ':', 1), '')), '(unnamed)') AS name \
+    FROM pg_stat_activity WHERE usename IS NOT NULL AND datname IS NOT NULL AND pid <> pg_backend_pid() \
+    AND coalesce(backend_type, 'client backend') = 'client backend' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 1";
+
+/// Whether there are slots left, and if not, who has them. `left`: sessions that functions left behind.
+async fn slots(session: &mut Session, place: &Place, server: &Server, left: i64, report: &mut Report) {
+    let (used, usable) = (server.used, server.usable());
+    if used * 5 <= usable * 4 {
+        return;
+    }
+    let most = match session.one::<Most>(MOST).await {
+        Ok(most) => format!("; {} by role {}, mostly {}", most.sessions, most.role, most.name),
+        Err(_) => String::new(),
+    };
+    if used >= usable {
+        let mut run = vec![WHO.to_owned()];
+        let why = if left > 0 {
+            run.push(terminate(place));
+            "The last line ends the sessions that destroyed environments left behind, and no others."
+        } else if server.sees_activity {
+            "A burst of environments, or another application: see State. Functions left none of them behind."
+        } else {
+            "A burst of environments, sessions they left behind, or another application: see State."
+        };
+        report.find(
+            Level::Fail,
+            "saturated",
+            format!("saturated: {used} of {usable} connection slots are taken{most}; ordinary roles get no other"),
+            why,
+            run,
+        );
+    } else {
+        report.find(
+            Level::Warn,
+            "crowded",
+            format!("{used} of {usable} connection slots are taken{most}"),
+            "Above four fifths environments take turns: each request opens a connection of its own, and is slower.",
+            Vec::new(),
+        );
+    }
 }
 
 fn sessions(groups: &[Group], hidden: Option<&str>, report: &mut Report) {
@@ -151,11 +211,10 @@ fn sessions(groups: &[Group], hidden: Option<&str>, report: &mut Report) {
     });
 }
 
-fn left_behind(groups: &[Group], usable: i64, hidden: Option<&str>, report: &mut Report) {
-    let left: i64 = groups.iter().map(|group| group.left_behind).sum();
+fn left_behind(left: i64, place: &Place, usable: i64, hidden: Option<&str>, report: &mut Report) {
     let minutes = MAX_IDLE_SECONDS / 60;
     let of_whom = if hidden.is_some() { " of this role" } else { "" };
-    let text = format!("{left} sessions{of_whom} idle for over {minutes} min: no environment uses them again");
+    let text = format!("{left} sessions of functions{of_whom} idle for over {minutes} min: none uses them again");
     report.note("leftBehind", text, json!({ "sessions": left }));
     if left * 10 > usable {
         report.find(
@@ -163,7 +222,7 @@ fn left_behind(groups: &[Group], usable: i64, hidden: Option<&str>, report: &mut
             "left-behind",
             format!("{left} of {usable} slots are held by sessions that destroyed environments left behind"),
             "They are idle for longer than the pool keeps a connection. idle_session_timeout would end them.",
-            vec![TERMINATE.to_owned()],
+            vec![terminate(place)],
         );
     }
 }

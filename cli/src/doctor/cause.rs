@@ -9,7 +9,7 @@ use shared::db::classify::kind_of;
 use shared::db::error::Kind;
 use sqlx::postgres::PgDatabaseError;
 
-use super::activity::{TERMINATE, WHO};
+use super::activity::{WHO, terminate};
 use super::report::{Finding, Level};
 
 /// Why a step failed.
@@ -41,6 +41,8 @@ pub(super) struct Place {
     pub(super) port: u16,
     pub(super) user: String,
     pub(super) database: String,
+    /// What the URL lets sessions call themselves.
+    pub(super) application: Option<String>,
 }
 
 impl Place {
@@ -52,6 +54,10 @@ impl Place {
             port: options.get_port(),
             user: url.user().to_owned(),
             database: url.database().to_owned(),
+            application: options
+                .get_application_name()
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned),
         }
     }
 
@@ -86,6 +92,11 @@ pub(super) fn quoted(name: &str) -> String {
     } else {
         format!("\"{}\"", name.replace('"', "\"\""))
     }
+}
+
+/// A text in SQL.
+pub(super) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 fn cause<const N: usize>(
@@ -352,8 +363,8 @@ pub(super) fn login(place: &Place, error: &sqlx::Error) -> Cause {
             [
                 place.psql(),
                 format!(
-                    "SELECT rolcanlogin, rolvaliduntil FROM pg_roles WHERE rolname = '{}';   -- as another role",
-                    user.replace('\'', "''")
+                    "SELECT rolcanlogin, rolvaliduntil FROM pg_roles WHERE rolname = {};   -- as another role",
+                    literal(user)
                 ),
                 format!("\\password {role}   -- in psql, as a superuser: sets it anew"),
             ],
@@ -407,8 +418,8 @@ pub(super) fn login(place: &Place, error: &sqlx::Error) -> Cause {
             "saturated",
             format!("saturated: every connection slot of {endpoint} is taken: {words}"),
             "A burst of environments, sessions that destroyed environments left behind, or another application. The \
-             reserved slots still let a superuser in.",
-            [WHO.to_owned(), TERMINATE.to_owned()],
+             reserved slots still let a superuser in. The second line ends what functions left behind, and nothing else.",
+            [WHO.to_owned(), terminate(place)],
         ),
         ("57P03", _) => cause(
             "starting",
