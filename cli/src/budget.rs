@@ -19,6 +19,11 @@ use crate::checkout::Checkout;
 use limit::Limit;
 use need::Need;
 
+/// Concurrent executions that an account has in a region by default; a new account may have fewer.
+const QUOTA: u64 = 1_000;
+/// Those of them that Lambda lets nobody reserve.
+const UNRESERVED: u64 = 100;
+
 /// Adds up the connections that the functions of template.yaml may open, and whether the database has them
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -45,6 +50,7 @@ pub(crate) async fn of_the_fleet(max: u64) -> Result<u64> {
     let limit = Limit {
         max,
         reserved: 0,
+        asked: false,
         source: String::new(),
     };
     Ok(Need::of(&template, &values)?.sessions(&limit))
@@ -67,6 +73,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         Some(limit) => limit,
         None => Limit::deployed(&template, &values)?,
     };
+    if limit.asked {
+        println!("DATABASE_URL is set: the server it names decides, not the one that template.yaml would make.");
+    }
     print(&need, &limit);
     if need.sessions(&limit) <= limit.usable() {
         return Ok(());
@@ -108,10 +117,18 @@ fn print(need: &Need, limit: &Limit) {
     if let Some(spare) = usable.checked_sub(sessions) {
         println!("It fits, with {spare} to spare.");
     }
+    let reserved = need.reserved();
     println!(
-        "Lambda reserves {} concurrent executions for it, and keeps 100 of the account's for all other functions.",
-        need.reserved()
+        "Lambda reserves {reserved} concurrent executions for it, and keeps {UNRESERVED} of the account's for all other \
+         functions."
     );
+    let quota = reserved.saturating_add(UNRESERVED);
+    if quota > QUOTA {
+        println!(
+            "An account has {QUOTA} unless its quota was raised: have Service Quotas raise \"Concurrent executions\" to \
+             {quota} at least."
+        );
+    }
 }
 
 /// A whole number of the template, which may be text.

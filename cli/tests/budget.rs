@@ -130,12 +130,55 @@ async fn a_thousand_of_each_on_a_hundred_do_not_fit_until_the_advice_is_followed
         );
         let error = does_not_fit(&output);
         assert!(error.contains("32004 connections do not fit into 97"), "{error}");
-        assert!(error.contains("max_connections to 32007 (now 100)"), "{error}");
+        assert!(error.contains("max_connections to at least 32007 (now 100)"), "{error}");
+        // What Lambda would reserve, and what it keeps.
+        assert!(said.contains("to 16104 at least"), "{said}");
         let advised = advised(&error);
         assert_eq!(advised, ["ReservedConcurrency=2"], "{error}");
         fits(&budget(&template(), &["Database=existing", &advised[0]], asked).await);
         // It is the most that fits.
         does_not_fit(&budget(&template(), &["Database=existing", "ReservedConcurrency=3"], asked).await);
+    }
+}
+
+#[tokio::test]
+async fn of_a_server_that_was_asked_no_advice_is_about_the_cluster_of_the_template() {
+    let cluster = Cluster::throwaway(Settings {
+        max_connections: 100,
+        ..Settings::default()
+    })
+    .await
+    .unwrap();
+    let output = budget(&template(), &[], Some(&cluster.url())).await;
+    let said = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(said.starts_with("DATABASE_URL is set"), "{said}");
+    let error = does_not_fit(&output);
+    assert_eq!(advised(&error), ["ReservedConcurrency=2"], "{error}");
+    assert!(
+        error.contains("raise that server's max_connections to at least 263 (now 100)"),
+        "{error}"
+    );
+    // What the server says, without the line of its own source where it says it.
+    let wrong = cluster.url().replace(cluster.password(), "not-the-password");
+    let error = does_not_fit(&budget(&template(), &[], Some(&wrong)).await);
+    assert!(
+        error.contains("authentication failed") && !error.contains("at line"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_capacity_between_two_that_are_documented_counts_like_the_lower_and_says_so() {
+    let output = budget(&template(), &["AuroraMaxCapacity=3"], None).await;
+    let said = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(
+        said.contains("usable  184, Aurora of 0.5 to 3 capacity units, counted like 1,"),
+        "{said}"
+    );
+    for documented in ["1", "4", "32", "64"] {
+        let output = budget(&template(), &[&format!("AuroraMaxCapacity={documented}")], None).await;
+        let said = String::from_utf8(output.stdout.clone()).unwrap();
+        assert!(!said.contains("counted like"), "{said}");
     }
 }
 

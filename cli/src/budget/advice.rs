@@ -32,7 +32,14 @@ pub(super) fn what_to_change(
         advice.push(format!("a connection_limit of {pool} in DATABASE_URL (now {held})"));
     }
     let need = need.sessions(limit);
-    if values.condition("Aurora") {
+    if limit.asked {
+        // A server that is there: what the template would make is beside the point.
+        advice.push(format!(
+            "raise that server's max_connections to at least {} (now {})",
+            need.saturating_add(limit.reserved),
+            limit.max
+        ));
+    } else if values.condition("Aurora") {
         let least = super::parameter_of(&values, "AuroraMinCapacity")?;
         let most = super::parameter_of(&values, "AuroraMaxCapacity")?;
         for (capacity, _) in AURORA.into_iter().filter(|(capacity, _)| *capacity > most) {
@@ -52,7 +59,7 @@ pub(super) fn what_to_change(
         }
     } else {
         advice.push(format!(
-            "raise the server's max_connections to {} (now {})",
+            "raise the server's max_connections to at least {} (now {})",
             need.saturating_add(limit.reserved),
             limit.max
         ));

@@ -32,6 +32,8 @@ pub(super) struct Limit {
     pub(super) max: u64,
     /// Those of them that ordinary roles may not take.
     pub(super) reserved: u64,
+    /// Whether a server said so, and not the template.
+    pub(super) asked: bool,
     /// Where the numbers are from.
     pub(super) source: String,
 }
@@ -64,6 +66,7 @@ impl Limit {
         Ok(Some(Self {
             max,
             reserved,
+            asked: true,
             source: format!(
                 "asked from {endpoint}: max_connections {max}, {reserved} of them reserved; {} are taken now",
                 server.connections_used
@@ -82,7 +85,12 @@ impl Limit {
                 "PostgreSQL's default: max_connections {max}, {reserved} of them reserved; with DATABASE_URL set, the \
                  database is asked"
             );
-            return Ok(Self { max, reserved, source });
+            return Ok(Self {
+                max,
+                reserved,
+                asked: false,
+                source,
+            });
         }
         let least = parameter_of(values, "AuroraMinCapacity")?;
         let most = parameter_of(values, "AuroraMaxCapacity")?;
@@ -91,15 +99,20 @@ impl Limit {
             "AuroraMinCapacity, {least}, is above AuroraMaxCapacity, {most}"
         );
         let set = template.at("/Resources/ClusterParameters/Properties/Parameters/max_connections");
-        let max = match number(&values.of(set)) {
-            Some(set) => set,
-            None => aurora(least, most).context("AuroraMaxCapacity must be 1 at least")?,
+        let (max, between) = match number(&values.of(set)) {
+            Some(set) => (set, String::new()),
+            None => (
+                aurora(least, most).context("AuroraMaxCapacity must be 1 at least")?,
+                between(most),
+            ),
         };
         Ok(Self {
             max,
             reserved: AURORA_RESERVED,
+            asked: false,
             source: format!(
-                "Aurora of {least} to {most} capacity units: max_connections {max}, {AURORA_RESERVED} of them reserved"
+                "Aurora of {least} to {most} capacity units{between}: max_connections {max}, {AURORA_RESERVED} of them \
+                 reserved"
             ),
         })
     }
@@ -109,4 +122,15 @@ impl Limit {
 pub(super) fn aurora(least: f64, most: f64) -> Option<u64> {
     let (_, max) = AURORA.into_iter().rfind(|(capacity, _)| *capacity <= most)?;
     Some(if least < 1.0 { max.min(AURORA_BELOW_ONE) } else { max })
+}
+
+/// Says so where AWS documents no default for a capacity, and the next lower one counts.
+fn between(most: f64) -> String {
+    let lower = AURORA.into_iter().rfind(|(capacity, _)| *capacity <= most);
+    match lower {
+        Some((lower, _)) if lower < most && AURORA.into_iter().any(|(capacity, _)| capacity > most) => {
+            format!(", counted like {lower}, for AWS documents no default between")
+        }
+        Some(_) | None => String::new(),
+    }
 }

@@ -229,7 +229,12 @@ impl fmt::Display for Error {
             write!(f, ", constraint {constraint}")?;
         }
         if let Some(cause) = &self.cause {
-            write!(f, ": {cause}")?;
+            let library = cause.downcast_ref::<sqlx::Error>();
+            match library.and_then(sqlx::Error::as_database_error) {
+                // The driver adds the line of the server's own source, which reads like one of a statement.
+                Some(said) => write!(f, ": error returned from database: {}", said.message())?,
+                None => write!(f, ": {cause}")?,
+            }
         }
         write!(f, "; {}", self.kind.advice())
     }
