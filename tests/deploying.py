@@ -23,7 +23,15 @@ TEMPLATE = ROOT / "template.yaml"
 # The CLI's own, for any operation.
 EVERYWHERE = {"query", "output", "cli-read-timeout", "cli-binary-format"}
 # What only the CLI has, and not the service; with its options.
-CLI_ONLY = {("logs", "tail"): {"since", "filter-pattern"}}
+CLI_ONLY = {
+    ("configure", "export-credentials"): {"format"},
+    ("configure", "get"): set(),
+    ("ec2-instance-connect", "ssh"): {"instance-id", "connection-type", "local-forwarding"},
+    ("logs", "tail"): {"since", "filter-pattern"},
+    ("rds", "generate-db-auth-token"): {"hostname", "port", "username"},
+}
+# What the CLI has in place of options of the service.
+IN_PLACE = {("ec2", "run-instances"): {"count": {"min-count", "max-count"}}}
 
 
 def commands(page: str) -> list[str]:
@@ -74,8 +82,11 @@ def of_aws(words: list[str], loader) -> list[str]:
     shape = model.operation_model(known[called]).input_shape
     members = {xform_name(name, "-"): member for name, member in shape.members.items()}
     flags = {"no-" + name for name, member in members.items() if member.type_name == "boolean"}
-    faults = ["no option --%s" % name for name in given if name not in {*members, *flags, *EVERYWHERE}]
-    needed = {xform_name(name, "-") for name in shape.required_members}
+    in_place = IN_PLACE.get((service, operation), {})
+    replaced = set().union(*in_place.values())
+    known_options = {*members, *flags, *EVERYWHERE, *in_place} - replaced
+    faults = ["no option --%s" % name for name in given if name not in known_options]
+    needed = {xform_name(name, "-") for name in shape.required_members} - replaced
     faults += ["--%s is missing" % name for name in needed - set(given)]
     try:
         jmespath.compile(given.get("query", "@"))
@@ -123,7 +134,7 @@ def main() -> int:
     faults += ["template.yaml has no parameter %s" % name for name in sorted(named - parameters)]
     outputs = set(re.findall(r"OutputKey=='(\w+)'", page))
     faults += ["template.yaml has no output %s" % name for name in outputs - set(template["Outputs"])]
-    resources = set(re.findall(r"--logical-resource-id (\w+)", page))
+    resources = set(re.findall(r"(?:--logical-resource-id |\$\(resource )(\w+)", page))
     faults += ["template.yaml has no resource %s" % name for name in resources - set(template["Resources"])]
     for fault in faults:
         print("docs/DEPLOYING.md: %s" % fault, file=sys.stderr)
