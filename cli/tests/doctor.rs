@@ -480,6 +480,39 @@ async fn a_malformed_url_is_named_without_its_value() {
         "{page}"
     );
     assert!(!page.contains("hidden-value"), "{page}");
+    // What is wrong is where it was given.
+    let right = "postgres://seer:a-long-password@127.0.0.1/seer";
+    let (code, page) = run(right, &["--url", url]).await;
+    assert_eq!(code, UNREACHABLE, "{page}");
+    assert!(page.starts_with("CANNOT CONNECT: --url: parameter schemer"), "{page}");
+    assert!(
+        !page.contains("DATABASE_URL") && !page.contains("hidden-value"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn the_first_line_names_what_hurts_most_and_counts_what_the_page_counts() {
+    let cluster = migrated(sound()).await;
+    let report = json(&cluster.url(), &["--budget", "500"]).await;
+    let settings = report["settings"].as_array().unwrap().iter();
+    let differing: Vec<_> = settings.filter(|setting| setting["compared"] == "differs").collect();
+    let of = |level: &str| differing.iter().filter(|setting| setting["level"] == level).count();
+    let (warn, tune) = (of("warn"), of("advice"));
+    assert_eq!(differing[0]["name"], "max_connections", "{report:#}");
+    // What functions set for their own sessions is no warning.
+    let level = |name: &str| differing.iter().find(|setting| setting["name"] == name).unwrap()["level"].clone();
+    assert_eq!(level("idle_session_timeout"), "advice");
+    // A server of a version that is over is a warning too.
+    let found = report["findings"].as_array().unwrap().iter();
+    let warnings = warn + found.filter(|finding| finding["level"] == "warn").count();
+    let counted = format!(
+        "{} settings differ from what the fleet needs ({warn} warn, {tune} tune)",
+        warn + tune
+    );
+    let (_, page) = run(&cluster.url(), &["--budget", "500"]).await;
+    assert!(page.contains(&counted), "{counted}: {page}");
+    assert!(page.contains(&format!("({warnings} warnings in all)")), "{page}");
 }
 
 #[tokio::test]

@@ -113,13 +113,20 @@ fn cause<const N: usize>(
     }
 }
 
-/// The variable or the URL cannot be used; `problem` names no value.
-pub(super) fn url(problem: String) -> Cause {
+/// The variable, or `--url` where it is `given`, cannot be used; `problem` names no value.
+pub(super) fn url(problem: &str, given: bool) -> Cause {
+    let example = "'postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full'";
+    let (problem, next) = if given {
+        let next = format!("cargo seer doctor --url {example}");
+        (problem.replace("DATABASE_URL", "--url"), next)
+    } else {
+        (problem.to_owned(), format!("export DATABASE_URL={example}"))
+    };
     cause(
         "url",
         problem,
-        "A mistake in the variable; nothing was tried. shared/src/config/database_url.rs has the rules.",
-        ["export DATABASE_URL='postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full'".to_owned()],
+        "A mistake in it; nothing was tried. docs/POSTGRES_SETUP.md#each-parameter has the rules.",
+        [next],
     )
 }
 

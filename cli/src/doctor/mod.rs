@@ -140,7 +140,7 @@ async fn examine(arguments: &Arguments, fleet: &mut Fleet) -> Report {
     let url = match asked(arguments) {
         Ok(url) => url,
         Err(error) => {
-            report.unreachable = Some(cause::url(error.to_string()).into());
+            report.unreachable = Some(cause::url(&error.to_string(), arguments.url.is_some()).into());
             return report;
         }
     };

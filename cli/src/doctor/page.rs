@@ -112,7 +112,8 @@ impl Page {
             let text = match differing {
                 1 => "1 setting differs from what the fleet needs: see Settings, with the line to apply".to_owned(),
                 _ => format!(
-                    "{differing} settings differ from what the fleet needs: see Settings, with the lines to apply"
+                    "{differing} settings differ from what the fleet needs{}: see Settings, with the lines to apply",
+                    by_level(report)
                 ),
             };
             self.marked(worst, &text);
@@ -322,6 +323,26 @@ impl Page {
                 self.lines.push(format!("  {bullet} {line}"));
             }
         }
+    }
+}
+
+/// How many settings differ at each level, where there is more than one: the verdict counts them so.
+fn by_level(report: &Report) -> String {
+    let counts: Vec<String> = [Level::Fail, Level::Warn, Level::Advice]
+        .into_iter()
+        .map(|level| {
+            (
+                level,
+                report.differing().filter(|setting| setting.level == level).count(),
+            )
+        })
+        .filter(|(_, count)| *count > 0)
+        .map(|(level, count)| format!("{count} {}", mark(level)))
+        .collect();
+    if counts.len() > 1 {
+        format!(" ({})", counts.join(", "))
+    } else {
+        String::new()
     }
 }
 

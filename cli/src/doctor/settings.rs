@@ -81,7 +81,9 @@ pub(super) async fn examine(session: &mut Session, server: &Server, budget: i64,
         .extend(RULES.iter().filter_map(|rule| around.compare(rule)));
     sizing::examine(session, &around, budget, report).await;
     access::examine(session, report).await;
-    report.settings.sort_by_key(|setting| setting.level);
+    // The first is the verdict's when nothing else is wrong.
+    let slots = |setting: &Setting| setting.name == "max_connections";
+    report.settings.sort_by_key(|setting| (setting.level, !slots(setting)));
     pending(&around, report);
     report.settings_note = line::note(server.provider).to_owned();
 }
