@@ -1,15 +1,11 @@
 //! What it means when a step on the way to the database fails, and the next command to run.
 //!
-//! Relies on SQLSTATEs and on the name of the server's routine that refused, which no `lc_messages` translates. What
-//! it prints of the server's own words is for the operator. May not hold a password, nor any parameter's value.
+//! What is refused at the log-in is in `login` and `pooler`. What is printed of the server's own words is for the
+//! operator. May not hold a password, nor any parameter's value.
 
 use shared::config::DatabaseUrl;
 use shared::db::Error;
-use shared::db::classify::kind_of;
-use shared::db::error::Kind;
-use sqlx::postgres::PgDatabaseError;
 
-use super::activity::{WHO, terminate};
 use super::report::{Finding, Level};
 
 /// Why a step failed.
@@ -61,7 +57,7 @@ impl Place {
         }
     }
 
-    fn psql(&self) -> String {
+    pub(super) fn psql(&self) -> String {
         let Self {
             host,
             port,
@@ -99,7 +95,7 @@ pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-fn cause<const N: usize>(
+pub(super) fn cause<const N: usize>(
     id: &'static str,
     what: impl Into<String>,
     usually: impl Into<String>,
@@ -297,26 +293,6 @@ pub(super) fn tls(place: &Place, problem: &str) -> Cause {
     )
 }
 
-/// The server wants to know who it is in a way that the driver has no answer to.
-pub(super) fn method(place: &Place) -> Cause {
-    cause(
-        "auth-method",
-        format!(
-            "{} asks {} to log in with Kerberos or another method that functions do not speak",
-            place.endpoint, place.user
-        ),
-        "The line of pg_hba.conf that fits this role and address says gss, sspi or the like.",
-        [
-            "SELECT * FROM pg_hba_file_rules;   -- as a superuser".to_owned(),
-            format!(
-                "hostssl {} {} CLIENT_ADDRESS/32 scram-sha-256   # above that line; then reload",
-                quoted(&place.database),
-                quoted(&place.user)
-            ),
-        ],
-    )
-}
-
 /// An error in the server's own words, or the driver's, on one line.
 pub(super) fn words(error: &sqlx::Error) -> String {
     let words = match error.as_database_error() {
@@ -330,129 +306,4 @@ pub(super) fn words(error: &sqlx::Error) -> String {
 pub(super) fn one_line(text: &str) -> String {
     let blank = |letter: char| if letter.is_control() { ' ' } else { letter };
     text.chars().map(blank).collect()
-}
-
-/// Logging in failed, as the driver reports it.
-pub(super) fn login(place: &Place, error: &sqlx::Error) -> Cause {
-    let Place {
-        endpoint,
-        user,
-        database,
-        ..
-    } = place;
-    let (role, base) = (quoted(user), quoted(database));
-    let Some(said) = error
-        .as_database_error()
-        .and_then(|said| said.try_downcast_ref::<PgDatabaseError>())
-    else {
-        if let sqlx::Error::Io(io) = error {
-            return closed(place, "log-in", io);
-        }
-        let kind = kind_of(error);
-        return cause(
-            kind.name(),
-            format!("{endpoint}: {}", words(error)),
-            kind.advice(),
-            [place.psql()],
-        );
-    };
-    let (code, routine) = (said.code(), said.routine().unwrap_or_default());
-    let words = format!("{} (SQLSTATE {code})", words(error));
-    if said.message().contains("unsupported startup parameter") {
-        return pooler(&words);
-    }
-    match (code, routine) {
-        ("28P01", _) => cause(
-            "auth",
-            format!("wrong password for role {user} (SQLSTATE 28P01)"),
-            "It was rotated, mistyped or not percent-encoded; or there is no such role, or its password has run out: \
-             the server says the same for all of these.",
-            [
-                place.psql(),
-                format!(
-                    "SELECT rolcanlogin, rolvaliduntil FROM pg_roles WHERE rolname = {};   -- as another role",
-                    literal(user)
-                ),
-                format!("\\password {role}   -- in psql, as a superuser: sets it anew"),
-            ],
-        ),
-        ("28000", "InitializeSessionUserId") => cause(
-            "auth",
-            format!("role {user} is refused: {words}"),
-            "The role was never created here, or it may not log in.",
-            [format!(
-                "CREATE ROLE {role} LOGIN;   -- or, if it is there: ALTER ROLE {role} LOGIN;"
-            )],
-        ),
-        ("28000", _) => cause(
-            "auth",
-            format!("pg_hba.conf does not let {user} in from here: {words}"),
-            "No line of pg_hba.conf fits this user, database, address and (no) TLS, or one that fits says reject.",
-            [
-                "SELECT * FROM pg_hba_file_rules;   -- as a superuser".to_owned(),
-                format!("hostssl {base} {role} CLIENT_ADDRESS/32 scram-sha-256   # for pg_hba.conf; then reload"),
-            ],
-        ),
-        ("3D000", _) => cause(
-            "no-database",
-            format!("there is no database {database} (SQLSTATE 3D000)"),
-            "A slip in the URL, or it was never created on this server.",
-            [format!("CREATE DATABASE {base};   -- then: cargo seer migrate")],
-        ),
-        ("42501", _) => cause(
-            "no-connect",
-            format!("role {user} may not connect to {database}: {words}"),
-            "CONNECT was revoked from PUBLIC and not granted to this role.",
-            [format!("GRANT CONNECT ON DATABASE {base} TO {role};")],
-        ),
-        ("53300", "InitializeSessionUserId") => cause(
-            "saturated",
-            format!("saturated: role {user} has used up its own CONNECTION LIMIT: {words}"),
-            "More environments hold a connection than the role is allowed.",
-            [format!(
-                "ALTER ROLE {role} CONNECTION LIMIT -1;   -- or a number above the fleet's budget"
-            )],
-        ),
-        ("53300", "CheckMyDatabase") => cause(
-            "saturated",
-            format!("saturated: database {database} has used up its own CONNECTION LIMIT: {words}"),
-            "More sessions than the database is allowed.",
-            [format!(
-                "ALTER DATABASE {base} CONNECTION LIMIT -1;   -- or a number above the fleet's budget"
-            )],
-        ),
-        ("53300", _) => cause(
-            "saturated",
-            format!("saturated: every connection slot of {endpoint} is taken: {words}"),
-            "A burst of environments, sessions that destroyed environments left behind, or another application. The \
-             reserved slots still let a superuser in. The second line ends what functions left behind, and nothing else.",
-            [WHO.to_owned(), terminate(place)],
-        ),
-        ("57P03", _) => cause(
-            "starting",
-            format!("{endpoint} takes no connections at the moment: {words}"),
-            "It is starting, stopping, or recovering from a crash, which takes minutes: its log says how far it is.",
-            ["tail -f /var/log/postgresql/*.log   # on the server".to_owned()],
-        ),
-        _ => cause(
-            kind_of(error).name(),
-            format!("{endpoint} refused the log-in: {words}"),
-            if kind_of(error) == Kind::Query {
-                "The server's own words say it best; its log has more."
-            } else {
-                kind_of(error).advice()
-            },
-            [place.psql()],
-        ),
-    }
-}
-
-/// A pooler is in between that DATABASE_URL does not mention.
-pub(super) fn pooler(words: &str) -> Cause {
-    cause(
-        "pooler",
-        format!("a pooler stands in between, and DATABASE_URL does not say pgbouncer=true: {words}"),
-        "PgBouncer or RDS Proxy refuses the session limits that functions send; with pgbouncer=true they do not.",
-        ["add pgbouncer=true to the parameters of DATABASE_URL".to_owned()],
-    )
 }

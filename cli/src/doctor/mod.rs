@@ -9,7 +9,9 @@
 mod activity;
 mod advice;
 mod cause;
+mod login;
 mod page;
+mod pooler;
 mod reach;
 mod report;
 mod schema;

@@ -23,6 +23,8 @@ use tokio::time::timeout;
 
 use super::activity::WHO;
 use super::cause::{self, Cause, Place};
+use super::login;
+use super::pooler;
 use super::report::{Level, Outcome, Report, Step};
 use super::session::{Blind, Session};
 use super::startup::{self, APPLICATION, Method};
@@ -163,7 +165,7 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
         Err(cause) => return Err(begun.fail(report, "no answer to the start-up message", cause)),
     };
     if method == Method::Other {
-        return Err(begun.fail(report, method.name(), cause::method(place)));
+        return Err(begun.fail(report, method.name(), login::method(place)));
     }
     let connection = log_in(url, place, &begun, deadline).await;
     let connection = match connection {
@@ -184,7 +186,11 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
     {
         Ok(Version { version }) => begun.ok(report, format!("PostgreSQL {version}")),
         Err(blind @ Blind::Lost) => {
-            let cause = cause::silent(place, "answer to the first query", begun.seconds());
+            let cause = if url.is_pooled() {
+                pooler::waiting(place, begun.seconds())
+            } else {
+                cause::silent(place, "answer to the first query", begun.seconds())
+            };
             return Err(begun.fail(report, blind.text(""), cause));
         }
         Err(blind) => begun.ok(report, blind.text("")),
@@ -354,7 +360,7 @@ async fn log_in(url: &DatabaseUrl, place: &Place, begun: &Begun, deadline: Deadl
     let connect = PgConnection::connect_with(&options);
     match timeout(LOG_IN.min(deadline.left()), Tuned::new(connect)).await {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(cause::login(place, &error)),
+        Ok(Err(error)) => Err(login::refused(place, &error)),
         Err(_) => Err(cause::slow(place, begun.seconds())),
     }
 }

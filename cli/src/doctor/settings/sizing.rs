@@ -132,7 +132,8 @@ async fn certificate(session: &mut Session, report: &mut Report) {
              AND (pg_stat_file(current_setting('ssl_key_file'), true)).size IS NOT NULL AS there",
         )
         .await;
-    let comes_first = "ssl_cert_file and ssl_key_file come first, or the server does not start again";
+    let comes_first = "ssl_cert_file and ssl_key_file come first, or the server does not start again: \
+                       docs/POSTGRES_SETUP.md, TLS";
     if let Err(Blind::Hidden) = files {
         setting.lines = vec![format!("ALTER SYSTEM SET ssl = on;   -- {comes_first}")];
     } else if !files.is_ok_and(|files| files.there) {

@@ -1,0 +1,167 @@
+//! Why a log-in fails: what the server says in refusing it, and what that usually means.
+//!
+//! Goes by SQLSTATE and by the name of the server's routine that refused, which no `lc_messages` translates.
+
+use shared::db::classify::kind_of;
+use shared::db::error::Kind;
+use sqlx::postgres::PgDatabaseError;
+
+use super::activity::{WHO, terminate};
+use super::cause::{Cause, Place, cause, closed, literal, quoted, words};
+use super::pooler;
+
+/// The server wants to know who it is in a way that the driver has no answer to.
+pub(super) fn method(place: &Place) -> Cause {
+    cause(
+        "auth-method",
+        format!(
+            "{} asks {} to log in with Kerberos or another method that functions do not speak",
+            place.endpoint, place.user
+        ),
+        "The line of pg_hba.conf that fits this role and address says gss, sspi or the like.",
+        [
+            "SELECT * FROM pg_hba_file_rules;   -- as a superuser".to_owned(),
+            format!(
+                "hostssl {} {} CLIENT_ADDRESS/32 scram-sha-256   # above that line; then reload",
+                quoted(&place.database),
+                quoted(&place.user)
+            ),
+        ],
+    )
+}
+
+/// Logging in failed, as the driver reports it.
+pub(super) fn refused(place: &Place, error: &sqlx::Error) -> Cause {
+    let Place {
+        endpoint,
+        user,
+        database,
+        ..
+    } = place;
+    let (role, base) = (quoted(user), quoted(database));
+    let Some(said) = error
+        .as_database_error()
+        .and_then(|said| said.try_downcast_ref::<PgDatabaseError>())
+    else {
+        if let sqlx::Error::Io(io) = error {
+            return closed(place, "log-in", io);
+        }
+        let kind = kind_of(error);
+        return cause(
+            kind.name(),
+            format!("{endpoint}: {}", words(error)),
+            kind.advice(),
+            [place.psql()],
+        );
+    };
+    let (code, routine) = (said.code(), said.routine().unwrap_or_default());
+    let words = format!("{} (SQLSTATE {code})", words(error));
+    if said.message().contains("unsupported startup parameter") {
+        return pooler::unmentioned(&words);
+    }
+    if code == "08P01"
+        && let Some(cause) = pooler::refused(place, &words)
+    {
+        return cause;
+    }
+    match (code, routine) {
+        ("28P01", _) => password(place, "SQLSTATE 28P01"),
+        ("28000", "InitializeSessionUserId") => cause(
+            "auth",
+            format!("role {user} is refused: {words}"),
+            "The role was never created here, or it may not log in.",
+            [format!(
+                "CREATE ROLE {role} LOGIN;   -- or, if it is there: ALTER ROLE {role} LOGIN;"
+            )],
+        ),
+        ("28000", _) => cause(
+            "auth",
+            format!("pg_hba.conf does not let {user} in from here: {words}"),
+            "No line of pg_hba.conf fits this user, database, address and (no) TLS, or one that fits says reject.",
+            [
+                "SELECT * FROM pg_hba_file_rules;   -- as a superuser".to_owned(),
+                format!("hostssl {base} {role} CLIENT_ADDRESS/32 scram-sha-256   # for pg_hba.conf; then reload"),
+            ],
+        ),
+        ("3D000", _) => no_database(place, "SQLSTATE 3D000"),
+        ("42501", _) => cause(
+            "no-connect",
+            format!("role {user} may not connect to {database}: {words}"),
+            "CONNECT was revoked from PUBLIC and not granted to this role.",
+            [format!("GRANT CONNECT ON DATABASE {base} TO {role};")],
+        ),
+        ("53300", "InitializeSessionUserId") => cause(
+            "saturated",
+            format!("saturated: role {user} has used up its own CONNECTION LIMIT: {words}"),
+            "More environments hold a connection than the role is allowed.",
+            [format!(
+                "ALTER ROLE {role} CONNECTION LIMIT -1;   -- or a number above the fleet's budget"
+            )],
+        ),
+        ("53300", "CheckMyDatabase") => cause(
+            "saturated",
+            format!("saturated: database {database} has used up its own CONNECTION LIMIT: {words}"),
+            "More sessions than the database is allowed.",
+            [format!(
+                "ALTER DATABASE {base} CONNECTION LIMIT -1;   -- or a number above the fleet's budget"
+            )],
+        ),
+        ("53300", _) => cause(
+            "saturated",
+            format!("saturated: every connection slot of {endpoint} is taken: {words}"),
+            "A burst of environments, sessions that destroyed environments left behind, or another application. The \
+             reserved slots still let a superuser in. The second line ends what functions left behind, and nothing else.",
+            [WHO.to_owned(), terminate(place)],
+        ),
+        ("57P03", _) => cause(
+            "starting",
+            format!("{endpoint} takes no connections at the moment: {words}"),
+            "It is starting, stopping, or recovering from a crash, which takes minutes: its log says how far it is.",
+            ["tail -f /var/log/postgresql/*.log   # on the server".to_owned()],
+        ),
+        _ => cause(
+            kind_of(error).name(),
+            format!("{endpoint} refused the log-in: {words}"),
+            if kind_of(error) == Kind::Query {
+                "The server's own words say it best; its log has more."
+            } else {
+                kind_of(error).advice()
+            },
+            [place.psql()],
+        ),
+    }
+}
+
+/// The password is not the role's, as far as the server tells.
+pub(super) fn password(place: &Place, said: &str) -> Cause {
+    let Place { user, .. } = place;
+    let role = quoted(user);
+    cause(
+        "auth",
+        format!("wrong password for role {user} ({said})"),
+        "It was rotated, mistyped or not percent-encoded; or there is no such role, or its password has run out: \
+         the server says the same for all of these.",
+        [
+            place.psql(),
+            format!(
+                "SELECT rolcanlogin, rolvaliduntil FROM pg_roles WHERE rolname = {};   -- as another role",
+                literal(user)
+            ),
+            format!("\\password {role}   -- in psql, as a superuser: sets it anew"),
+        ],
+    )
+}
+
+/// The server has no database of that name.
+pub(super) fn no_database(place: &Place, said: &str) -> Cause {
+    let Place { database, .. } = place;
+    cause(
+        "no-database",
+        format!("there is no database {database} ({said})"),
+        "A slip in the URL, or it was never created on this server.",
+        [format!(
+            "CREATE DATABASE {};   -- then: cargo seer migrate",
+            quoted(database)
+        )],
+    )
+}

@@ -1,0 +1,64 @@
+//! What goes wrong at a pooler in between, PgBouncer or RDS Proxy.
+//!
+//! PgBouncer refuses everything with SQLSTATE 08P01, and only its words say why; nothing translates them.
+
+use super::cause::{Cause, Place, cause};
+use super::login::{no_database, password};
+
+const SHOW: &str = "psql -p PORT -U ADMIN pgbouncer -c 'SHOW POOLS'   # at the pooler: cl_waiting, sv_active, maxwait";
+
+/// A pooler is in between that DATABASE_URL does not mention.
+pub(super) fn unmentioned(words: &str) -> Cause {
+    cause(
+        "pooler",
+        format!("a pooler stands in between, and DATABASE_URL does not say pgbouncer=true: {words}"),
+        "PgBouncer or RDS Proxy refuses the session limits that functions send; with pgbouncer=true they do not.",
+        ["add pgbouncer=true to the parameters of DATABASE_URL".to_owned()],
+    )
+}
+
+/// The pooler refuses the log-in, for a reason that is known from its words.
+pub(super) fn refused(place: &Place, words: &str) -> Option<Cause> {
+    let says = |some: &[&str]| some.iter().any(|part| words.contains(part));
+    if says(&[
+        "SASL authentication failed",
+        "password authentication failed",
+        "no such user",
+    ]) {
+        return Some(password(place, words));
+    }
+    if says(&["no such database"]) || words.contains("database \"") && words.contains("does not exist") {
+        return Some(no_database(place, words));
+    }
+    if says(&["no more connections allowed"]) {
+        return Some(cause(
+            "saturated",
+            format!(
+                "saturated: the pooler at {} takes no more clients: {words}",
+                place.endpoint
+            ),
+            "More environments are connected than its max_client_conn lets in.",
+            [
+                SHOW.to_owned(),
+                "raise max_client_conn in pgbouncer.ini, then: RELOAD".to_owned(),
+            ],
+        ));
+    }
+    None
+}
+
+/// The pooler lets clients in, and has no server's connection for them.
+pub(super) fn waiting(place: &Place, seconds: f64) -> Cause {
+    cause(
+        "pool-busy",
+        format!(
+            "the pooler at {} lets clients in, but gives them no connection to the server within {seconds:.1} s",
+            place.endpoint
+        ),
+        "All connections of its pool are taken, by long transactions or a burst; or the server behind it is down or hangs.",
+        [
+            SHOW.to_owned(),
+            "cargo seer doctor, with the URL of the server itself   # whether it is the server".to_owned(),
+        ],
+    )
+}
