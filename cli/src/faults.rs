@@ -18,12 +18,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use local::faults::{Ground, Line, Played, Scenario, Size, catalogue, for_peers, missing, page, play, table};
 
 use crate::checkout::{Checkout, cargo};
+use crate::group::Group;
 use crate::stop::Stop;
 
 /// What a shell expects of a command that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
 
 /// Plays the fault catalogue and reports what clients saw and what the database holds.
+///
+/// It builds itself and all functions with optimisation first: some 10 to 20 minutes the first time.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Only the scenarios whose name contains this; may be given several times
@@ -70,8 +73,12 @@ impl From<NotPlayed> for String {
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let scenarios = chosen(&arguments)?;
     let checkout = Checkout::here().await?;
+    let mut stop = Stop::listen()?;
     if cfg!(debug_assertions) {
-        build(&checkout, &["--package", "cli", "--bin", "seer"]).await?;
+        eprintln!("building this program and the functions, optimised: some 10 to 20 minutes the first time");
+        if !build(&checkout, &["--package", "cli", "--bin", "seer"], &mut stop).await? {
+            return Ok(interrupted("nothing was played"));
+        }
         let released = checkout.target.join("release/seer");
         // Comes back only when it fails.
         let error = std::process::Command::new(&released)
@@ -79,7 +86,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             .exec();
         return Err(error).with_context(|| format!("cannot run {}", released.display()));
     }
-    build(&checkout, &["--package", "functions", "--bins"]).await?;
+    eprintln!("building the functions, optimised");
+    if !build(&checkout, &["--package", "functions", "--bins"], &mut stop).await? {
+        return Ok(interrupted("nothing was played"));
+    }
     let ours = Ground {
         binaries: checkout.target.join("release"),
         root: checkout.root.clone(),
@@ -87,9 +97,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         path: None,
     };
     let mut reported = Reported::default();
-    let mut stop = Stop::listen()?;
     let peers = arguments.peers.then_some(&checkout);
-    let interrupted = tokio::select! {
+    let asked = tokio::select! {
         played = play_all(&scenarios, &ours, arguments.seed, peers, &mut reported) => {
             played?;
             false
@@ -97,11 +106,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         () = stop.asked() => true,
     };
     let kept = report(&checkout, arguments.seed, &reported);
-    if interrupted {
-        eprintln!("interrupted: this is what was played until then");
-        return Ok(ExitCode::from(INTERRUPTED));
+    if asked {
+        return Ok(interrupted("this is what was played until then"));
     }
     kept.map(|()| ExitCode::SUCCESS)
+}
+
+/// How it ends after Ctrl-C or SIGTERM.
+fn interrupted(what: &str) -> ExitCode {
+    eprintln!("interrupted: {what}");
+    ExitCode::from(INTERRUPTED)
 }
 
 /// The scenarios that were asked for.
@@ -223,15 +237,20 @@ fn write_page(path: &Path, html: &str) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Builds as for a deployment: those are the figures that count.
-async fn build(checkout: &Checkout, what: &[&str]) -> Result<()> {
+/// Builds as for a deployment: those are the figures that count. Says whether it was let: asked to stop, it stops cargo
+/// and its compilers.
+async fn build(checkout: &Checkout, what: &[&str], stop: &mut Stop) -> Result<bool> {
     let mut command = cargo();
     command
         .args(["build", "--release"])
         .args(what)
-        .current_dir(&checkout.root)
-        .kill_on_drop(true);
-    let status = command.status().await.context("cannot run cargo")?;
+        .current_dir(&checkout.root);
+    let (mut building, group) = Group::spawn(&mut command).context("cannot run cargo")?;
+    let status = tokio::select! {
+        status = building.wait() => status.context("cannot run cargo")?,
+        () = stop.asked() => return Ok(false),
+    };
+    group.ended();
     ensure!(status.success(), "it does not build: see above");
-    Ok(())
+    Ok(true)
 }

@@ -8,6 +8,7 @@ mod budget;
 mod checkout;
 mod doctor;
 mod faults;
+mod group;
 mod local;
 mod migrate;
 mod openapi;

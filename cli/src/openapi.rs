@@ -31,7 +31,13 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     let file = Checkout::here().await?.root.join("openapi.json");
     let shown = file.display();
     if arguments.write {
-        std::fs::write(&file, document).with_context(|| format!("cannot write {shown}"))?;
+        // One that is not there or cannot be read is written anew.
+        if std::fs::read_to_string(&file).is_ok_and(|text| text == document) {
+            println!("nothing to do: openapi.json is what the code says");
+        } else {
+            std::fs::write(&file, document).with_context(|| format!("cannot write {shown}"))?;
+            println!("written: {shown}");
+        }
     } else if std::fs::read_to_string(&file).with_context(|| format!("cannot read {shown}"))? != document {
         bail!("openapi.json is not what the code says: run cargo seer openapi --write");
     }

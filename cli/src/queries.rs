@@ -45,6 +45,7 @@ type Data = BTreeMap<String, String>;
 
 async fn run(arguments: &Arguments) -> Result<()> {
     let checkout = Checkout::here().await?;
+    eprintln!("compiling shared against a throwaway PostgreSQL: some minutes the first time");
     let cluster = Cluster::throwaway(Settings::default()).await?;
     migrate(&cluster.url(), &checkout.root.join("shared/migrations")).await?;
 

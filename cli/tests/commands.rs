@@ -2,14 +2,20 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use local::gateway::DevelopmentKey;
 use local::postgres::{Cluster, Settings, Shutdown};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
 const SEER: &str = env!("CARGO_BIN_EXE_seer");
+
+/// How long what should happen at once is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn seer(arguments: &[&str]) -> Command {
     let mut command = Command::new(SEER);
@@ -146,4 +152,41 @@ async fn a_scenario_that_does_not_exist_is_said_with_those_that_do() {
         said.contains("blackholed-while-frozen") && !said.contains("cold-1000"),
         "{said}"
     );
+}
+
+/// Cargo is a script here, which starts a compiler that does not end by itself: a real build may be up to date.
+#[tokio::test]
+async fn a_build_ends_with_the_command_that_began_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cargo, compiling) = (folder.path().join("cargo"), folder.path().join("compiling"));
+    let script = format!(
+        "#!/bin/sh\nif [ \"$1\" = metadata ]; then exec '{}' \"$@\"; fi\n: >'{}'\nsleep 100\n",
+        env!("CARGO"),
+        compiling.display()
+    );
+    std::fs::write(&cargo, script).unwrap();
+    std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for signal in [Signal::TERM, Signal::INT] {
+        let faults = seer(&["faults"])
+            .env("CARGO", &cargo)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let begun = async {
+            while std::fs::remove_file(&compiling).is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, begun).await.unwrap();
+        let id = Pid::from_raw(faults.id().unwrap().cast_signed()).unwrap();
+        kill_process(id, signal).unwrap();
+        // Its standard error ends when the compiler, which has it as well, is gone too.
+        let ended = tokio::time::timeout(PATIENCE, faults.wait_with_output());
+        let output = ended.await.expect("the compiler runs on").unwrap();
+        assert_eq!(output.status.code(), Some(130), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with("building ") && said.contains("minutes"), "{said}");
+        assert!(said.ends_with("interrupted: nothing was played\n"), "{said}");
+    }
 }

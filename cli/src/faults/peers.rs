@@ -10,6 +10,7 @@ use serde::Deserialize;
 use tokio::process::Command;
 
 use crate::checkout::{Checkout, cargo};
+use crate::group::Group;
 
 /// One design.
 #[derive(Debug, Deserialize)]
@@ -70,14 +71,16 @@ async fn run(words: &[String], folder: &Path) -> Result<()> {
     } else {
         Command::new(program)
     };
-    let output = command
+    command
         .args(arguments)
         .current_dir(folder)
         .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .with_context(|| format!("cannot run {program}"))?;
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let failed = || format!("cannot run {program}");
+    let (running, group) = Group::spawn(&mut command).with_context(failed)?;
+    let output = running.wait_with_output().await.with_context(failed)?;
+    group.ended();
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!(

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 
 use crate::checkout::cargo;
+use crate::group::Group;
 
 /// The binary of each function, by the function's name.
 pub(crate) type Binaries = BTreeMap<String, PathBuf>;
@@ -39,14 +39,11 @@ pub(crate) async fn build(functions: &BTreeSet<&str>) -> Result<Binaries> {
         .args(functions.iter().flat_map(|name| ["--bin", name]))
         .arg("--message-format=json-render-diagnostics")
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // A group of its own, to be stopped with all its compilers.
-        .process_group(0);
+        .stderr(Stdio::piped());
     if stderr().is_terminal() {
         command.args(["--color", "always"]);
     }
-    let building = command.spawn().context("cannot run cargo")?;
-    let group = Group(building.id().and_then(|id| Pid::from_raw(id.cast_signed())));
+    let (building, group) = Group::spawn(&mut command).context("cannot run cargo")?;
     let built = building.wait_with_output().await.context("cannot run cargo")?;
     group.ended();
     if !built.status.success() {
@@ -67,23 +64,4 @@ fn binary(message: &str) -> Option<(String, PathBuf)> {
     let path = message.get("executable")?.as_str()?;
     let name = message.pointer("/target/name")?.as_str()?;
     Some((name.to_owned(), path.into()))
-}
-
-/// Cargo's process group, interrupted when dropped.
-struct Group(Option<Pid>);
-
-impl Group {
-    /// Cargo has ended, and its id may be another's by now.
-    fn ended(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // It fails only when nothing is left to stop.
-            let _ = kill_process_group(group, Signal::INT);
-        }
-    }
 }
