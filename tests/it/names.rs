@@ -37,27 +37,49 @@ pub fn routes() -> BTreeMap<String, String> {
         .collect()
 }
 
+/// What each set has that the other has not, with what to do about it.
+fn differences(
+    one: &BTreeSet<String>,
+    other: &BTreeSet<String>,
+    only_in_one: impl Fn(&str) -> String,
+    only_in_other: impl Fn(&str) -> String,
+) -> Vec<String> {
+    let lacking = one.difference(other).map(|name| only_in_one(name));
+    lacking
+        .chain(other.difference(one).map(|name| only_in_other(name)))
+        .collect()
+}
+
 #[test]
 fn file_binary_router_and_event_have_the_same_names() {
-    let routes = routes();
-    let names: BTreeSet<_> = routes.keys().cloned().collect();
+    let names: BTreeSet<_> = routes().into_keys().collect();
     assert_eq!(ROUTES.iter().count(), names.len(), "a function serves two routes");
-    assert_eq!(names.len(), 17, "the contract has seventeen");
     let mut sources: BTreeSet<_> = files("functions/src/bin", "rs").into_keys().collect();
+    let mut events: BTreeSet<_> = files("tests/events", "json").into_keys().collect();
     for name in NO_ROUTES {
         assert!(sources.remove(name), "functions/src/bin has no {name}.rs");
         assert!(binary(name).is_file(), "cargo built no {name}");
     }
-    assert_eq!(sources, names, "functions/src/bin and the router differ");
-    let mut events: BTreeSet<_> = files("tests/events", "json").into_keys().collect();
     assert!(
         events.remove("health-scheduled"),
         "tests/events has no health-scheduled.json"
     );
-    assert_eq!(events, names, "tests/events and the router differ");
-    for name in &names {
-        assert!(binary(name).is_file(), "cargo built no {name}");
-    }
+    let mut found = differences(
+        &sources,
+        &names,
+        |name| format!("{name}: enter it in the router of Cargo.toml ([workspace.metadata.lambda.watch.router])"),
+        |name| format!("{name}: the router of Cargo.toml has it; write functions/src/bin/{name}.rs"),
+    );
+    found.extend(differences(
+        &sources,
+        &events,
+        |name| format!("{name}: write its event, tests/events/{name}.json"),
+        |name| format!("{name}: tests/events/{name}.json is for no file of functions/src/bin"),
+    ));
+    let unbuilt = sources.iter().filter(|name| !binary(name).is_file());
+    found.extend(unbuilt.map(|name| format!("{name}: cargo built none; enter it in functions/Cargo.toml")));
+    assert!(found.is_empty(), "{found:#?}");
+    assert_eq!(names.len(), 17, "the contract has seventeen");
 }
 
 #[test]
@@ -67,7 +89,10 @@ fn each_says_the_same_method_and_path() {
         if NO_ROUTES.contains(&name.as_str()) {
             continue;
         }
-        let route = &routes()[&name];
+        let routes = routes();
+        let route = routes
+            .get(&name)
+            .unwrap_or_else(|| panic!("{name}: enter it in the router of Cargo.toml"));
         let doc = source.lines().next().unwrap();
         assert!(
             doc.starts_with(&format!("//! `{route}`")),
@@ -79,7 +104,10 @@ fn each_says_the_same_method_and_path() {
             .any(|line| line.trim().starts_with("run") && line.contains(&call));
         assert!(runs, "{name}.rs does not run {route}");
 
-        let event: Value = serde_json::from_str(&events[&name]).unwrap();
+        let event = events
+            .get(&name)
+            .unwrap_or_else(|| panic!("{name}: write its event, tests/events/{name}.json"));
+        let event: Value = serde_json::from_str(event).unwrap();
         let context = &event["requestContext"];
         assert_eq!(event["routeKey"], route.as_str(), "{name}.json");
         assert_eq!(context["routeKey"], route.as_str(), "{name}.json");
@@ -117,23 +145,30 @@ fn each_is_an_operation_of_the_document_for_clients() {
             assert!(other.is_none(), "{method} {path} has the id of {other:?}");
         }
     }
-    let names: BTreeSet<_> = operations.keys().collect();
-    assert_eq!(
-        names,
-        routes().keys().collect(),
-        "openapi.json and the router differ: describe the route in shared/src/openapi, then run cargo seer openapi --write"
+    let found = differences(
+        &routes().into_keys().collect(),
+        &operations.keys().cloned().collect(),
+        |name| format!("{name}: describe it in shared/src/openapi, then run cargo seer openapi --write"),
+        |name| format!("{name}: openapi.json has it, the router of Cargo.toml has not"),
     );
+    assert!(found.is_empty(), "{found:#?}");
 
     let events = files("tests/events", "json");
     let sources = files("functions/src/bin", "rs");
     for (name, (route, operation)) in &operations {
         assert_eq!(route, &routes()[name], "{name}");
-        let mut docs = sources[name].lines().map(|line| line.trim_start_matches("//! "));
+        let source = sources
+            .get(name)
+            .unwrap_or_else(|| panic!("{name}: write functions/src/bin/{name}.rs"));
+        let mut docs = source.lines().map(|line| line.trim_start_matches("//! "));
         let (_, summary) = docs.next().unwrap().split_once(": ").unwrap();
         assert_eq!(operation["summary"], capitalised(summary), "{name}");
         assert_eq!(operation["description"], docs.next().unwrap(), "{name}");
 
-        let event: Value = serde_json::from_str(&events[name]).unwrap();
+        let event = events
+            .get(name)
+            .unwrap_or_else(|| panic!("{name}: write its event, tests/events/{name}.json"));
+        let event: Value = serde_json::from_str(event).unwrap();
         let public = operation["security"] == json!([]);
         assert_eq!(
             public,

@@ -1,3 +1,5 @@
+//! A small template with one of each thing that is read: parameters, conditions and what depends on them.
+
 use super::*;
 
 const TEMPLATE: &str = r#"

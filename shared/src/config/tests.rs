@@ -1,3 +1,5 @@
+//! The configuration as its variables make it. Relies on nothing but a lookup: no test sets a variable of the process.
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,3 +1,6 @@
+//! `DATABASE_URL` as people write it, and as nobody should: what each parameter comes to, and that no error repeats a
+//! value.
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
