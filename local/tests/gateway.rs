@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use local::gateway::{DevelopmentKey, Gateway, Route, Routes, Settings};
@@ -60,6 +60,7 @@ async fn serve() -> Served {
         public: BTreeSet::from(["public".to_owned()]),
         key,
         lambda: Arc::clone(&lambda),
+        refused: Some(refused),
     };
     let gateway = Gateway::start(ANYWHERE, settings).await.unwrap();
     Served {
@@ -133,6 +134,31 @@ async fn a_request_reaches_its_function_with_the_verified_claims() {
         "true"
     );
     assert_eq!(event["requestContext"]["http"]["sourceIp"], "127.0.0.1");
+}
+
+/// What the gateways of this process refused.
+static REFUSED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn refused(method: &str, path: &str, status: u16) {
+    REFUSED.lock().unwrap().push(format!("{status} {method} {path}"));
+}
+
+#[tokio::test]
+async fn a_request_that_no_function_sees_is_told_of() {
+    let served = serve().await;
+    let address = served.gateway.address();
+    send(address, "GET /told-of-nowhere?secret=1", "", b"").await;
+    send(address, "POST /private/told-of", "", b"{}").await;
+    assert_eq!(served.post(&json!({})).await.status, 200);
+    let told = REFUSED.lock().unwrap().clone();
+    assert!(told.contains(&"404 GET /told-of-nowhere".to_owned()), "{told:?}");
+    assert!(told.contains(&"401 POST /private/told-of".to_owned()), "{told:?}");
+    assert!(
+        !told
+            .iter()
+            .any(|one| one.contains("/private/a%20b") && one.starts_with("200")),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]
@@ -234,6 +260,7 @@ async fn a_stop_ends_it_and_a_taken_port_is_named() {
         public: BTreeSet::new(),
         key: DevelopmentKey::load_or_create(&served._folder.path().join("key")).unwrap(),
         lambda: Arc::clone(&served.lambda),
+        refused: None,
     };
     let error = Gateway::start(address, again).await.err().unwrap().to_string();
     assert_eq!(error, format!("port {} on 127.0.0.1 is already in use", address.port()));

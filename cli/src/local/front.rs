@@ -81,6 +81,7 @@ impl Front {
                 public: BTreeSet::from(PUBLIC.map(str::to_owned)),
                 key: DevelopmentKey::load_or_create(key)?,
                 lambda: Arc::clone(&front.lambda),
+                refused: Some(log::refused),
             };
             front.gateways.push(Gateway::start(address, settings).await?);
         }

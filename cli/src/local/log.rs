@@ -11,6 +11,11 @@ pub(crate) fn show(function: &str, line: &str) {
     let _ = writeln!(stderr(), "{function} | {shown}");
 }
 
+/// Shows a request that no function saw.
+pub(crate) fn refused(method: &str, path: &str, status: u16) {
+    let _ = writeln!(stderr(), "gateway | {status} {method} {path}");
+}
+
 /// Time of day, level and message, then everything else as `name=value`, the span's own name left out.
 fn readable(fields: &Map<String, Value>) -> String {
     let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The HTTP server: authorizer, integration and their failures, in the order API Gateway has them.
 //!
-//! It may not retry, cache or log requests. It relies on [`super::event`] and [`super::answer`] for the
-//! two translations and on [`crate::lambda`] for the invocation.
+//! It may not retry or cache, nor log: requests that no function sees it tells to who asks for them, the others are in
+//! the log of their function. It relies on [`super::event`] and [`super::answer`] for the two translations and on [`crate::lambda`] for the invocation.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -45,6 +45,8 @@ pub struct Settings {
     pub key: DevelopmentKey,
     /// The functions.
     pub lambda: Arc<Lambda>,
+    /// Told of each request that is refused before a function: method, path and status.
+    pub refused: Option<fn(&str, &str, u16)>,
 }
 
 /// A running gateway. Dropping it stops it at once, with requests in flight broken off.
@@ -111,28 +113,39 @@ async fn serve(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request<Body>,
 ) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    admit(&settings, peer, request).await.unwrap_or_else(|refusal| {
+        if let Some(tell) = settings.refused {
+            tell(method.as_str(), &path, refusal.status().as_u16());
+        }
+        refusal
+    })
+}
+
+/// The function's answer, or the refusal of a request that no function sees.
+async fn admit(settings: &Settings, peer: SocketAddr, request: Request<Body>) -> Result<Response, Response> {
     let Some(matched) = settings.routes.find(request.method().as_str(), request.uri().path()) else {
-        return message(StatusCode::NOT_FOUND, "Not Found");
+        return Err(message(StatusCode::NOT_FOUND, "Not Found"));
     };
     let host = request.headers().get(header::HOST);
     if host.is_some_and(|host| Authority::try_from(host.as_bytes()).is_err()) {
-        return message(StatusCode::BAD_REQUEST, "Bad Request");
+        return Err(message(StatusCode::BAD_REQUEST, "Bad Request"));
     }
     let claims = if settings.public.contains(&matched.route.function) {
         None
     } else {
         match authorize(&settings.key, request.headers()) {
             Ok(claims) => Some(claims),
-            Err(challenge) => return unauthorized(challenge),
+            Err(challenge) => return Err(unauthorized(challenge)),
         }
     };
     let (parts, body) = request.into_parts();
     let body = match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
-            return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+            return Err(message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"));
         }
-        Err(_) => return message(StatusCode::BAD_REQUEST, "Bad Request"),
+        Err(_) => return Err(message(StatusCode::BAD_REQUEST, "Bad Request")),
     };
     let request = Request::from_parts(parts, body);
     let event = super::event(&matched, &request, claims.as_ref(), peer.ip());
@@ -141,7 +154,7 @@ async fn serve(
     if let Ok(id) = HeaderValue::from_str(id) {
         response.headers_mut().insert("apigw-requestid", id);
     }
-    response
+    Ok(response)
 }
 
 /// The token's claims, or the challenge to send.
