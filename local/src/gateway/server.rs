@@ -1,7 +1,8 @@
 //! The HTTP server: authorizer, integration and their failures, in the order API Gateway has them.
 //!
 //! It may not retry or cache, nor log: requests that no function sees it tells to who asks for them, the others are in
-//! the log of their function. It relies on [`super::event`] and [`super::answer`] for the two translations and on [`crate::lambda`] for the invocation.
+//! the log of their function. It relies on [`super::event`] and [`super::answer`] for the two translations and on
+//! [`crate::lambda`] for the invocation.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
