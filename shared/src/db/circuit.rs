@@ -110,6 +110,22 @@ mod tests {
     }
 
     #[test]
+    fn the_budget_is_one_outages_however_many_efforts_fail_in_it() {
+        let circuit = Circuit::default();
+        let first = Moment::now();
+        circuit.failed(first, Kind::Refused);
+        let spent = Duration::from_millis(50);
+        while first.elapsed() < spent {
+            std::thread::yield_now();
+        }
+        circuit.failed(Moment::now(), Kind::Refused);
+        let Admission::Retry(rest) = circuit.admit(BUDGET) else {
+            panic!("refused with most of the budget left");
+        };
+        assert!(rest <= BUDGET - spent, "{rest:?}");
+    }
+
+    #[test]
     fn success_and_saturation_leave_no_outage() {
         let circuit = Circuit::default();
         circuit.failed(Moment::now(), Kind::Refused);
