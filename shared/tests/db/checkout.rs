@@ -128,18 +128,58 @@ async fn work_that_is_dropped_half_way_takes_its_connection_with_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_outlasts_the_deadline_is_ended_on_the_server_too() {
-    let bench = Bench::new().await;
+    // The session's own limit is not what ends it.
+    let bench = Bench::with(Settings::default(), "socket_timeout=600").await;
     bench.read().await.unwrap();
-    let late = bench
-        .pool
-        .read(Deadline::after(Duration::from_millis(400)), async |db| {
-            sqlx::query("SELECT pg_sleep(60)").execute(db).await?;
-            Ok::<_, shared::db::Stop<Refusal>>(())
-        });
-    let Refusal(error) = late.await.unwrap_err();
-    assert_eq!(error.kind, Kind::Timeout);
+    let sleep = async |db: &mut Session| {
+        sqlx::query("SELECT pg_sleep(600)").execute(db).await?;
+        Ok::<_, Stop<Refusal>>(())
+    };
+    let short = || Deadline::after(Duration::from_millis(400));
     let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
-    until("the server ended it", async || bench.count(asleep).await == 0).await;
+    let Refusal(read) = bench.pool.read(short(), sleep).await.unwrap_err();
+    assert_eq!(read.kind, Kind::Timeout);
+    until("the server ended the read", async || bench.count(asleep).await == 0).await;
+    let claim = Claim::anonymous();
+    let write = bench.pool.write(short(), &claim, sleep, |()| Ok(Vec::new()));
+    let Refusal(write) = write.await.unwrap_err();
+    assert_eq!(write.kind, Kind::Timeout);
+    until("the server ended the write", async || bench.count(asleep).await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_past_ending_anything_is_given_up_and_the_work_runs_again() {
+    let bench = Bench::with(Settings::default(), "socket_timeout=1").await;
+    bench.read().await.unwrap();
+    let process = process(&bench).await;
+    signal("STOP", &process);
+    let read = bench.read().await;
+    signal("CONT", &process);
+    read.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 2);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_acknowledges_nothing_is_gone_long_before_a_statement_is_late() {
+    let bench = Bench::with(Settings::default(), "socket_timeout=600").await;
+    bench.read().await.unwrap();
+    bench.proxy.silence();
+    bench.read().await.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_stays_stale_is_prepared_anew_once() {
+    let bench = Bench::new().await;
+    let stale = async |db: &mut Session| {
+        let sql = "DO $$ BEGIN RAISE 'stale' USING ERRCODE = '0A000'; END $$";
+        sqlx::raw_sql(sql).execute(db).await?;
+        Ok::<_, Stop<Refusal>>(())
+    };
+    let Refusal(failed) = bench.pool.read(Deadline::after(PLENTY), stale).await.unwrap_err();
+    assert_eq!((failed.kind, failed.attempts), (Kind::StalePlan, 2), "{failed}");
+    assert_eq!(bench.proxy.counts().opened, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

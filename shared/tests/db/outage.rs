@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use local::postgres::Shutdown;
+use local::postgres::{Settings, Shutdown};
 use local::proxy::Door;
-use shared::db::{Deadline, Kind, Phase, Written};
+use shared::db::{Deadline, Error, Kind, Phase, Written};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::bench::{Bench, PLENTY, one, pool, until};
@@ -53,6 +54,75 @@ async fn the_true_cause_of_not_connecting_is_kept() {
         .unwrap_err()
         .0;
     assert_eq!(failed.kind, Kind::Unresolvable);
+}
+
+/// A read that ends by itself long before anything but its deadline could end it.
+async fn read_within(bench: &Bench, budget: Duration) -> Error {
+    let read = bench.pool.read(Deadline::after(budget), async |db| one(db).await);
+    // One that outlives its deadline fails here.
+    tokio::time::timeout(PLENTY, read).await.unwrap().unwrap_err().0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_a_free_slot_nor_a_connection_is_waited_for_past_the_deadline() {
+    let bench = Bench::with(Default::default(), "pool_timeout=0&connect_timeout=0").await;
+    let (taken, free) = (Notify::new(), Notify::new());
+    let holder = bench.pool.read(Deadline::after(4 * PLENTY), async |db| {
+        taken.notify_one();
+        free.notified().await;
+        one(db).await
+    });
+    let waiter = async {
+        taken.notified().await;
+        let failed = read_within(&bench, Duration::from_millis(300)).await;
+        free.notify_one();
+        failed
+    };
+    let (held, failed) = tokio::join!(holder, waiter);
+    held.unwrap();
+    assert_eq!((failed.kind, failed.phase), (Kind::Timeout, Phase::Acquire), "{failed}");
+
+    bench.proxy.set_door(Door::Held).await;
+    bench.proxy.reset();
+    let fresh = Bench {
+        pool: pool(
+            &bench.proxy.url(&bench.cluster.url()),
+            "pool_timeout=0&connect_timeout=0",
+        ),
+        ..bench
+    };
+    let failed = read_within(&fresh, Duration::from_millis(300)).await;
+    assert_eq!((failed.kind, failed.phase), (Kind::Timeout, Phase::Connect), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_hangs_is_not_the_only_one() {
+    let bench = Bench::with(Default::default(), "pool_timeout=4&connect_timeout=1").await;
+    bench.proxy.set_door(Door::Held).await;
+    let failed = bench.read().await.unwrap_err();
+    assert_eq!(failed.kind, Kind::Timeout, "{failed}");
+    assert!(failed.attempts > 1, "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_the_deadline_cuts_does_not_hide_the_cause_before_it() {
+    let settings = Settings {
+        max_connections: 13,
+        ..Settings::default()
+    };
+    let bench = Bench::with(settings, "pool_timeout=5&connect_timeout=0").await;
+    let mut others = Vec::new();
+    for _ in 0..13 {
+        others.push(bench.direct().await);
+    }
+    let (read, ()) = tokio::join!(bench.read(), async {
+        until("it was refused and came again", async || {
+            bench.proxy.counts().opened > 1
+        })
+        .await;
+        bench.proxy.set_door(Door::Held).await;
+    });
+    assert_eq!(read.unwrap_err().kind, Kind::Saturated);
 }
 
 #[tokio::test(flavor = "multi_thread")]
