@@ -18,13 +18,16 @@ async fn played(scenario: &Scenario) -> Option<Played> {
         println!("{} is skipped: {why}", scenario.name);
         return None;
     }
-    let ground = Ground {
+    Some(play(scenario, &ground(), SEED, |_| ()).await.unwrap())
+}
+
+fn ground() -> Ground {
+    Ground {
         root: Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned(),
         binaries: Path::new(env!("CARGO_BIN_EXE_health")).parent().unwrap().to_owned(),
         peer: None,
         path: None,
-    };
-    Some(play(scenario, &ground, SEED, |_| ()).await.unwrap())
+    }
 }
 
 async fn holds(name: &str) {
@@ -95,6 +98,38 @@ scenarios! {
     environments_retired
     behind_pgbouncer
     clock_jumps
+}
+
+/// The seed decides what is asked, whatever strikes meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_seed_asks_the_same() {
+    let asked = async |seed, strikes| {
+        let scenario = Scenario {
+            name: "seeded",
+            about: "",
+            stage: Stage::default(),
+            cold: false,
+            load: Load::Rounds {
+                rounds: 12,
+                kind: Kind::Everything,
+                frozen: None,
+            },
+            strikes,
+            expectations: vec![Expectation::NothingRefused],
+        };
+        let played = play(&scenario, &ground(), seed, |_| ()).await.unwrap();
+        assert_eq!(played.verdict.wrong, Vec::<String>::new());
+        let functions = played.entries.into_iter().map(|entry| entry.function);
+        functions.collect::<Vec<_>>()
+    };
+    let reset = Strike {
+        after: 0,
+        faults: vec![Fault::Reset],
+        hold: Duration::ZERO,
+    };
+    let first = asked(1, Vec::new()).await;
+    assert_eq!(first, asked(1, vec![reset]).await);
+    assert_ne!(first, asked(2, Vec::new()).await);
 }
 
 /// A server that acknowledges what it has not written, and then crashes, loses acknowledged writes. The oracle has to

@@ -271,6 +271,19 @@ async fn the_server_is_told_who_asks_and_what_to_give_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn behind_a_pooler_a_read_stays_on_one_server_connection_and_leaves_no_statement_there() {
+    let bench = Bench::with(Settings::default(), "pgbouncer=true").await;
+    let read = bench.pool.read(Deadline::after(PLENTY), async |db| {
+        // Set for a transaction only; and the statement that asks for names has none itself.
+        let sql = "SELECT current_setting('idle_in_transaction_session_timeout'), \
+                   (SELECT count(*) FROM pg_prepared_statements)";
+        let seen: (String, i64) = sqlx::query_as(sql).fetch_one(db).await?;
+        Ok::<_, Stop<Refusal>>(seen)
+    });
+    assert_eq!(read.await.unwrap(), ("2s".to_owned(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn closing_idle_connections_leaves_no_session_and_a_usable_pool() {
     let bench = Bench::new().await;
     bench.read().await.unwrap();
