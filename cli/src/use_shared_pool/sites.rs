@@ -260,23 +260,19 @@ pub(super) fn lazy<'e>(carriers: &Carriers<'_>, expr: &'e Expr) -> Option<(Absol
 pub(super) fn foreign(carriers: &Carriers<'_>, path: &syn::Path) -> Option<String> {
     let meant = carriers.names.resolve(&carriers.at, &segments(path));
     let parts: Vec<&str> = meant.iter().map(String::as_str).collect();
+    // Whatever is done with what describes a connection, such as being parsed, is done to open it.
     let opens = matches!(
         parts.as_slice(),
         ["tokio_postgres", "connect"]
-            | ["tokio_postgres", "Config", "new"]
-            | ["tokio_postgres", "config", "Config", "new"]
-            | ["deadpool_postgres", "Config" | "Manager", "new"]
-            | ["deadpool_postgres", "Manager", "from_config"]
-            | [
-                "bb8_postgres" | "r2d2_postgres",
-                "PostgresConnectionManager",
-                "new" | "new_from_stringlike"
-            ]
             | ["postgres", "Client", "connect"]
+            | ["tokio_postgres" | "postgres", "Config", ..]
+            | ["tokio_postgres" | "postgres", "config", "Config", ..]
+            | ["deadpool_postgres", "Config" | "Manager", ..]
+            | ["bb8_postgres" | "r2d2_postgres", "PostgresConnectionManager", ..]
     );
     opens.then(|| {
         format!(
-            "`{}` opens connections of {}, whose queries and rows are other types than sqlx's: \
+            "`{}` sets up connections of {}, whose queries and rows are other types than sqlx's: \
              docs/USE_SHARED_POOL.md says what each call becomes",
             path.segments
                 .iter()

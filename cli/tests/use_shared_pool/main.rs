@@ -253,6 +253,8 @@ fn what_is_left_is_listed_with_its_line_and_reason() {
         ("several_databases.rs:12: in the way: ", "more than one database"),
         ("size.rs:6: in the way: ", "`num_idle`"),
         ("tokio_postgres.rs:5: not moved: ", "tokio-postgres"),
+        ("tokio_postgres_parsed.rs:5: not moved: ", "`Config`"),
+        ("tokio_postgres_parsed.rs:9: not moved: ", "`tokio_postgres::Config`"),
         (
             "two_of_one_name.rs:22: in the way: ",
             "`pool` is the name of a pool and of something else",

@@ -347,10 +347,7 @@ impl<'ast> Visit<'ast> for Mover<'_> {
             let path = segments(&function.path);
             let meant = self.carriers.names.resolve(&self.carriers.at, &path);
             let last = path.last().cloned().unwrap_or_default();
-            if let Some(reason) = foreign(&self.carriers, &function.path) {
-                let remark = self.remark(call.span().start().line, reason);
-                self.found.left.push(remark);
-            } else if is_sqlx(&meant) && meant.iter().any(|name| name == "PgListener") && last.starts_with("connect") {
+            if is_sqlx(&meant) && meant.iter().any(|name| name == "PgListener") && last.starts_with("connect") {
                 let text = "`PgListener` listens on a connection of its own, and hears nothing while its environment is frozen";
                 let remark = self.remark(call.span().start().line, text);
                 if last == "connect_with" {
@@ -375,6 +372,16 @@ impl<'ast> Visit<'ast> for Mover<'_> {
             }
         }
         visit::visit_expr_call(self, call);
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        if let Some(reason) = foreign(&self.carriers, path) {
+            let remark = self.remark(path.span().start().line, reason);
+            if self.found.left.iter().all(|left| left.line != remark.line) {
+                self.found.left.push(remark);
+            }
+        }
+        visit::visit_path(self, path);
     }
 
     fn visit_expr_path(&mut self, path: &'ast syn::ExprPath) {
