@@ -1,0 +1,221 @@
+//! The way to the server, and each step at which it can end.
+
+use std::time::Duration;
+
+use local::proxy::{Door, Proxy};
+use local::secrets::{ARN, Manner, Secrets};
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use super::{
+    FAILING, PROMISED, UNREACHABLE, WARNINGS, address, command, connect, execute, ids, json, migrated, role, run,
+    sound, verdict,
+};
+
+#[tokio::test]
+async fn a_log_in_that_is_refused_says_why() {
+    let cluster = migrated(sound()).await;
+    let wrong = cluster.url().replace(cluster.password(), "not-the-password");
+    let (code, page) = run(&wrong, &[]).await;
+    let first = page.lines().next().unwrap();
+    assert_eq!(code, UNREACHABLE, "{page}");
+    assert!(first.contains("wrong password for role seer"), "{first}");
+    assert!(!page.contains(cluster.password()), "{page}");
+    assert!(
+        page.contains("FAIL  authentication") && page.contains("-     first query"),
+        "{page}"
+    );
+
+    let (code, first) = verdict(&cluster.url_of("absent")).await;
+    assert_eq!(code, UNREACHABLE, "{first}");
+    assert!(first.contains("there is no database absent"), "{first}");
+
+    let url = role(&cluster, "barred").await;
+    execute(&cluster.url(), "ALTER ROLE barred NOLOGIN").await;
+    let (code, first) = verdict(&url).await;
+    assert_eq!(code, UNREACHABLE, "{first}");
+    assert!(first.contains("role barred is refused"), "{first}");
+}
+
+#[tokio::test]
+async fn the_first_line_is_one_line_whatever_the_names_are() {
+    let cluster = migrated(sound()).await;
+    let (code, first) = verdict(&cluster.url_of("ab%0Asent%1B%5B31m")).await;
+    assert_eq!(code, UNREACHABLE, "{first}");
+    assert!(
+        first.contains("there is no database ab sent [31m (SQLSTATE 3D000)"),
+        "{first:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_way_to_log_in_that_functions_do_not_speak_is_named() {
+    let cluster = migrated(sound()).await;
+    let file = cluster.data().join("pg_hba.conf");
+    let rules = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("host all kerberized 127.0.0.1/32 gss\n{rules}")).unwrap();
+    let url = role(&cluster, "kerberized").await;
+    let mut session = connect(&cluster.url()).await;
+    let wrong: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_hba_file_rules WHERE error IS NOT NULL")
+        .fetch_one(&mut session)
+        .await
+        .unwrap();
+    if wrong > 0 {
+        eprintln!("not tested: Kerberos, because this build of PostgreSQL has none");
+        return;
+    }
+    cluster.reload().await.unwrap();
+    let report = json(&url, &[]).await;
+    assert_eq!(report["exitCode"], UNREACHABLE, "{report:#}");
+    assert_eq!(ids(&report), ["auth-method"], "{report:#}");
+}
+
+#[tokio::test]
+async fn a_malformed_url_is_named_without_its_value() {
+    let url = "postgres://seer:a-long-password@127.0.0.1/seer?schemer=hidden-value";
+    let (code, page) = run(url, &[]).await;
+    assert_eq!(code, UNREACHABLE, "{page}");
+    assert!(
+        page.starts_with("CANNOT CONNECT: DATABASE_URL: parameter schemer"),
+        "{page}"
+    );
+    assert!(!page.contains("hidden-value"), "{page}");
+    // What is wrong is where it was given.
+    let right = "postgres://seer:a-long-password@127.0.0.1/seer";
+    let (code, page) = run(right, &["--url", url]).await;
+    assert_eq!(code, UNREACHABLE, "{page}");
+    assert!(page.starts_with("CANNOT CONNECT: --url: parameter schemer"), "{page}");
+    assert!(
+        !page.contains("DATABASE_URL") && !page.contains("hidden-value"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn a_secret_says_who_logs_in_and_one_that_is_refused_is_named() {
+    let cluster = migrated(sound()).await;
+    let held = serde_json::json!({
+        "username": "seer", "password": cluster.password(), "host": "127.0.0.1", "port": cluster.port(),
+        "dbname": "seer",
+    });
+    let secrets = Secrets::start(&held.to_string()).await.unwrap();
+    let look = async || {
+        let mut doctor = command("postgres://ignored:ignored-password@nowhere.invalid/x", &["--json"]);
+        doctor
+            .args(["--secret-arn", ARN, "--url", "postgres:///?sslmode=prefer"])
+            .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets.url())
+            .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+            .env("AWS_SECRET_ACCESS_KEY", "secret-of-the-role")
+            .env("AWS_SESSION_TOKEN", "session");
+        let output = timeout(PROMISED, doctor.output()).await.unwrap().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        for secret in [cluster.password(), "ignored-password", "secret-of-the-role"] {
+            assert!(!said.contains(secret), "{said}");
+        }
+        serde_json::from_str::<Value>(&said).unwrap()
+    };
+    let report = look().await;
+    assert_eq!(report["exitCode"], WARNINGS, "{report:#}");
+    assert_eq!(report["target"], format!("127.0.0.1:{}/seer as seer", cluster.port()));
+    for (manner, cause) in [
+        (Manner::Denied, "no-credential"),
+        (Manner::Silent, "secret-unreachable"),
+    ] {
+        secrets.answer(manner);
+        let report = look().await;
+        assert_eq!(report["exitCode"], UNREACHABLE, "{report:#}");
+        let told = report["cause"].as_str().unwrap();
+        assert!(
+            told.starts_with(&format!("no credential to log in with: {cause}")),
+            "{report:#}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_way_not_to_be_reached_has_its_own_name() {
+    let cluster = migrated(sound()).await;
+    let proxy = Proxy::start(address(&cluster)).await.unwrap();
+    let url = proxy.url(&cluster.url());
+    assert_ne!(verdict(&url).await.0, UNREACHABLE);
+    for (door, cause) in [
+        (Door::Refused, "refuses connections: nothing listens there"),
+        (Door::Swallowed, "does not answer: no reply to a TCP connect"),
+        (
+            Door::Held,
+            "accepts TCP but stays silent: no answer to the request for TLS",
+        ),
+        (Door::Reset, "accepts TCP and closes it"),
+    ] {
+        proxy.set_door(door).await;
+        let (code, first) = verdict(&url).await;
+        assert_eq!(code, UNREACHABLE, "{door:?}: {first}");
+        assert!(first.contains(cause), "{door:?}: {first}");
+    }
+    let nowhere = url.replace("127.0.0.1", "no-such-host.invalid");
+    let (code, first) = verdict(&nowhere).await;
+    assert_eq!(code, UNREACHABLE, "{first}");
+    assert!(
+        first.contains("the name no-such-host.invalid does not resolve"),
+        "{first}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_after_the_log_in_is_given_up_on() {
+    let cluster = migrated(sound()).await;
+    let proxy = Proxy::start(address(&cluster)).await.unwrap();
+    let url = proxy.url(&cluster.url());
+    let (report, ()) = tokio::join!(json(&url, &[]), async {
+        // The probe and the session; the third is the function's own way, and by then there are answers.
+        while proxy.counts().opened < 3 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        proxy.silence();
+    });
+    assert_eq!(report["exitCode"], FAILING, "{report:#}");
+    let said = ids(&report);
+    assert!(
+        said.contains(&"silent") || said.contains(&"functions-refused"),
+        "{report:#}"
+    );
+}
+
+#[tokio::test]
+async fn of_all_that_is_wrong_the_silence_is_named_first() {
+    let cluster = migrated(sound()).await;
+    cluster.set("default_transaction_read_only", "on").await.unwrap();
+    cluster.reload().await.unwrap();
+    let proxy = Proxy::start(address(&cluster)).await.unwrap();
+    let url = proxy.url(&cluster.url());
+    proxy.set_delay(Duration::from_millis(20), Duration::ZERO);
+    let mut observer = connect(&cluster.url()).await;
+    let (report, ()) = tokio::join!(json(&url, &[]), async {
+        let locks = "SELECT count(*) FROM pg_stat_activity \
+                     WHERE application_name = 'seer doctor' AND query LIKE '%pg_locks WHERE NOT granted%'";
+        while sqlx::query_scalar::<_, i64>(locks)
+            .fetch_one(&mut observer)
+            .await
+            .unwrap()
+            == 0
+        {
+            sleep(Duration::from_millis(1)).await;
+        }
+        proxy.silence();
+    });
+    assert!(ids(&report).contains(&"read-only"), "{report:#}");
+    let cause = report["cause"].as_str().unwrap();
+    assert!(cause.starts_with("the server stopped answering"), "{report:#}");
+}
+
+#[tokio::test]
+async fn a_server_too_slow_to_be_asked_everything_is_told_apart_from_one_without_trouble() {
+    let cluster = migrated(sound()).await;
+    let proxy = Proxy::start(address(&cluster)).await.unwrap();
+    let url = proxy.url(&cluster.url());
+    proxy.set_delay(Duration::from_millis(60), Duration::ZERO);
+    let report = json(&url, &[]).await;
+    assert!(ids(&report).contains(&"slow"), "{report:#}");
+    let (_, page) = run(&url, &[]).await;
+    assert!(page.contains("not asked: no answers any more"), "{page}");
+}

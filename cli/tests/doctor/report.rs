@@ -1,0 +1,96 @@
+//! The page, its first line, the JSON, and looking again.
+
+use std::process::Stdio;
+
+use local::postgres::Shutdown;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::time::timeout;
+
+use super::{BOUND, UNREACHABLE, WARNINGS, command, execute, ids, json, migrated, run, sound};
+
+#[tokio::test]
+async fn the_page_and_the_json_say_the_same() {
+    let cluster = migrated(sound()).await;
+    execute(&cluster.url(), "DROP INDEX tasks_by_assignee").await;
+    let report = json(&cluster.url(), &[]).await;
+    let (code, page) = run(&cluster.url(), &[]).await;
+    assert_eq!(report["exitCode"], code);
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let page = words(&page);
+    assert!(page.contains(&words(report["cause"].as_str().unwrap())), "{page}");
+    for finding in report["findings"].as_array().unwrap() {
+        assert!(
+            page.contains(&words(finding["what"].as_str().unwrap())),
+            "{finding}: {page}"
+        );
+    }
+    for setting in report["settings"].as_array().unwrap() {
+        if setting["compared"] == "fine" {
+            assert!(setting["lines"].as_array().unwrap().is_empty(), "{setting}");
+            continue;
+        }
+        assert!(page.contains(setting["name"].as_str().unwrap()), "{setting}: {page}");
+        for line in setting["lines"].as_array().unwrap() {
+            assert!(page.contains(line.as_str().unwrap()), "{setting}: {page}");
+        }
+    }
+    let steps = report["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 7);
+    assert!(steps.iter().all(|step| step["outcome"] == "ok"), "{steps:#?}");
+    assert!(page.contains("scram-sha-256 as seer"), "{page}");
+}
+
+#[tokio::test]
+async fn the_first_line_names_what_hurts_most_and_counts_what_the_page_counts() {
+    let cluster = migrated(sound()).await;
+    let report = json(&cluster.url(), &["--budget", "500"]).await;
+    let settings = report["settings"].as_array().unwrap().iter();
+    let differing: Vec<_> = settings.filter(|setting| setting["compared"] == "differs").collect();
+    let of = |level: &str| differing.iter().filter(|setting| setting["level"] == level).count();
+    let (warn, tune) = (of("warn"), of("advice"));
+    assert_eq!(differing[0]["name"], "max_connections", "{report:#}");
+    // What functions set for their own sessions is no warning.
+    let level = |name: &str| differing.iter().find(|setting| setting["name"] == name).unwrap()["level"].clone();
+    assert_eq!(level("idle_session_timeout"), "advice");
+    // A server of a version that is over is a warning too.
+    let found = report["findings"].as_array().unwrap().iter();
+    let warnings = warn + found.filter(|finding| finding["level"] == "warn").count();
+    let counted = format!(
+        "{} settings differ from what the fleet needs ({warn} warn, {tune} tune)",
+        warn + tune
+    );
+    let (_, page) = run(&cluster.url(), &["--budget", "500"]).await;
+    assert!(page.contains(&counted), "{counted}: {page}");
+    assert!(page.contains(&format!("({warnings} warnings in all)")), "{page}");
+}
+
+#[tokio::test]
+async fn watch_looks_again_and_sees_the_server_go_and_come_back() {
+    let cluster = migrated(sound()).await;
+    let mut watching = command(&cluster.url(), &["--watch", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    // A look that the change falls into may see anything.
+    let mut until = async |seen: fn(&Value) -> bool| {
+        timeout(BOUND, async {
+            loop {
+                let line = lines.next_line().await.unwrap().unwrap();
+                let report: Value = serde_json::from_str(&line).unwrap();
+                if seen(&report) {
+                    break;
+                }
+            }
+        })
+        .await
+        .unwrap();
+    };
+    until(|report| report["exitCode"] == WARNINGS).await;
+    cluster.stop(Shutdown::Fast).await.unwrap();
+    until(|report| report["exitCode"] == UNREACHABLE && ids(report) == ["refused"]).await;
+    cluster.start().await.unwrap();
+    until(|report| report["exitCode"] == WARNINGS && report["state"]["connections"].is_object()).await;
+    watching.kill().await.unwrap();
+}

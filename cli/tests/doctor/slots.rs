@@ -1,0 +1,136 @@
+//! Who has the connection slots.
+
+use std::time::Duration;
+
+use local::postgres::Settings;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio::time::{sleep, timeout};
+
+use super::{
+    BOUND, FAILING, UNREACHABLE, WARNINGS, commands, connect, execute, ids, json, migrated, role, sound, verdict,
+};
+
+#[tokio::test]
+async fn a_saturated_server_is_named_by_who_gets_in_and_by_who_does_not() {
+    let settings = Settings {
+        max_connections: 8,
+        ..sound()
+    };
+    let cluster = migrated(settings).await;
+    let ordinary = role(&cluster, "ordinary").await;
+    let billing = format!("{}?application_name=billing", role(&cluster, "billing").await);
+    let mut others = Vec::new();
+    while let Ok(session) = PgConnection::connect(&billing).await {
+        others.push(session);
+    }
+    let (code, first) = verdict(&ordinary).await;
+    assert_eq!(code, UNREACHABLE, "{first}");
+    assert!(first.contains("saturated: every connection slot"), "{first}");
+    let report = json(&cluster.url(), &[]).await;
+    assert_eq!(report["exitCode"], FAILING, "{report:#}");
+    let cause = report["cause"].as_str().unwrap();
+    let holds = format!("{} by role billing, mostly billing", others.len());
+    assert!(cause.contains("saturated") && cause.contains(&holds), "{report:#}");
+    // Functions left nothing behind: there is nothing to end.
+    let commands = commands(&report, "saturated");
+    assert!(!commands.is_empty(), "{report:#}");
+    assert!(
+        commands.iter().all(|command| !command.contains("terminate")),
+        "{report:#}"
+    );
+    drop(others);
+}
+
+#[tokio::test]
+async fn what_ends_sessions_left_behind_ends_no_other() {
+    let settings = Settings {
+        max_connections: 12,
+        ..sound()
+    };
+    let cluster = migrated(settings).await;
+    let app = role(&cluster, "app").await;
+    execute(&cluster.url(), "CREATE DATABASE shop").await;
+    let shop = app.replace("/seer", "/shop");
+    let named = |url: &str, name: &str| format!("{url}?application_name={name}");
+    let mut observer = connect(&cluster.url_of("postgres")).await;
+    let mut others = Vec::new();
+    for url in [
+        named(&app, "seer-meetings-get:12"),
+        named(&app, "users-me:$LATEST"),
+        named(&app, "billing"),
+        named(&app, "psql"),
+        named(&shop, "cart:3"),
+    ] {
+        others.push(connect(&url).await);
+    }
+    while let Ok(session) = PgConnection::connect(&named(&app, "filler")).await {
+        others.push(session);
+    }
+    let report = json(&app, &[]).await;
+    assert_eq!(report["exitCode"], UNREACHABLE, "{report:#}");
+    let line = commands(&report, "saturated").pop().unwrap();
+    // A name that the URL gives to all of them is what they are known by.
+    let of_a_name = commands(&json(&named(&app, "filler"), &[]).await, "saturated");
+    assert!(
+        of_a_name
+            .iter()
+            .any(|line| line.contains("application_name = 'filler'")),
+        "{of_a_name:?}"
+    );
+    // Five minutes are not waited for here.
+    let at_once = line.replace("interval '5 min'", "interval '0 s'");
+    assert_ne!(at_once, line);
+    let ended: i64 = sqlx::query_scalar(AssertSqlSafe(at_once))
+        .fetch_one(&mut observer)
+        .await
+        .unwrap();
+    assert_eq!(ended, 2, "{line}");
+    drop(others);
+}
+
+#[tokio::test]
+async fn the_last_slot_is_not_missed_by_functions_because_doctor_has_it() {
+    let settings = Settings {
+        max_connections: 8,
+        ..sound()
+    };
+    let cluster = migrated(settings).await;
+    let ordinary = role(&cluster, "ordinary").await;
+    let mut others = Vec::new();
+    while let Ok(session) = PgConnection::connect(&ordinary).await {
+        others.push(session);
+    }
+    others.pop().unwrap().close().await.unwrap();
+    let mut observer = connect(&cluster.url()).await;
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'ordinary'";
+    let taken = i64::try_from(others.len()).unwrap();
+    timeout(BOUND, async {
+        while sqlx::query_scalar::<_, i64>(open)
+            .fetch_one(&mut observer)
+            .await
+            .unwrap()
+            > taken
+        {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    observer.close().await.unwrap();
+    let report = json(&ordinary, &[]).await;
+    assert_eq!(report["exitCode"], WARNINGS, "{report:#}");
+    assert!(ids(&report).contains(&"last-slot"), "{report:#}");
+    drop(others);
+}
+
+#[tokio::test]
+async fn a_role_at_its_own_limit_is_not_taken_for_a_full_server() {
+    let cluster = migrated(sound()).await;
+    let url = role(&cluster, "limited").await;
+    execute(&cluster.url(), "ALTER ROLE limited CONNECTION LIMIT 1").await;
+    let only = connect(&url).await;
+    let (code, first) = verdict(&url).await;
+    assert_eq!(code, UNREACHABLE, "{first}");
+    assert!(first.contains("saturated: role limited has used up"), "{first}");
+    drop(only);
+}

@@ -1,0 +1,123 @@
+//! What a server that lets doctor in is doing.
+
+use std::time::Duration;
+
+use local::postgres::Replication;
+use sqlx::Connection as _;
+use tokio::time::{sleep, timeout};
+
+use super::{BOUND, FAILING, WARNINGS, connect, execute, json, migrated, role, run, sound, verdict};
+
+#[tokio::test]
+async fn a_standby_is_read_only() {
+    let cluster = migrated(sound()).await;
+    let standby = cluster.standby("doctor", Replication::Asynchronous).await.unwrap();
+    let (code, first) = verdict(&standby.url()).await;
+    assert_eq!(code, FAILING, "{first}");
+    assert!(first.contains("read-only: this is a standby"), "{first}");
+}
+
+#[tokio::test]
+async fn a_server_told_to_take_no_writes_is_read_only() {
+    let cluster = migrated(sound()).await;
+    cluster.set("default_transaction_read_only", "on").await.unwrap();
+    cluster.reload().await.unwrap();
+    let (code, first) = verdict(&cluster.url()).await;
+    assert_eq!(code, FAILING, "{first}");
+    assert!(
+        first.contains("read-only: default_transaction_read_only is on"),
+        "{first}"
+    );
+}
+
+#[tokio::test]
+async fn a_role_that_may_only_connect_is_told_what_it_cannot_see() {
+    let cluster = migrated(sound()).await;
+    let url = role(&cluster, "guest").await;
+    execute(&cluster.url(), "REVOKE ALL ON SCHEMA public FROM PUBLIC").await;
+    let other = connect(&cluster.url()).await;
+    let report = json(&url, &[]).await;
+    assert_eq!(report["exitCode"], WARNINGS, "{report:#}");
+    let state = &report["state"];
+    assert_eq!(state["sessions"]["othersNotVisible"], "GRANT pg_monitor TO guest;");
+    assert!(state["connections"]["used"].as_i64().unwrap() >= 1, "{state:#}");
+    assert!(state["passwordHashes"]["notVisible"].is_string(), "{state:#}");
+    assert!(
+        report["schema"]["migrations"]["notVisible"]
+            .as_str()
+            .unwrap()
+            .contains("TO guest;"),
+        "{report:#}"
+    );
+    let settings = report["settings"].as_array().unwrap();
+    let preload = settings
+        .iter()
+        .find(|setting| setting["name"] == "shared_preload_libraries");
+    assert!(
+        preload.is_none_or(|setting| setting["compared"] == "not-visible"),
+        "{preload:?}"
+    );
+    let (_, page) = run(&url, &[]).await;
+    assert!(
+        page.contains("not visible to this role: GRANT USAGE ON SCHEMA public TO guest;"),
+        "{page}"
+    );
+
+    // What it may see once it is granted, it sees.
+    execute(
+        &cluster.url(),
+        "GRANT pg_monitor TO guest; ALTER ROLE guest SET statement_timeout = '30s'",
+    )
+    .await;
+    let report = json(&url, &[]).await;
+    assert!(report["state"]["sessions"]["othersNotVisible"].is_null(), "{report:#}");
+    drop(other);
+}
+
+#[tokio::test]
+async fn who_blocks_whom_is_seen() {
+    let cluster = migrated(sound()).await;
+    let url = cluster.url();
+    let mut holder = connect(&format!("{url}?application_name=holder")).await;
+    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(&mut holder)
+        .await
+        .unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE meetings")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    let mut waiter = connect(&url).await;
+    let waiting = tokio::spawn(async move {
+        sqlx::raw_sql("SELECT 'a-secret' FROM meetings")
+            .execute(&mut waiter)
+            .await
+    });
+    let mut observer = connect(&url).await;
+    timeout(BOUND, async {
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        while sqlx::query_scalar::<_, i64>(waits)
+            .fetch_one(&mut observer)
+            .await
+            .unwrap()
+            == 0
+        {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let report = json(&url, &[]).await;
+    assert_eq!(report["state"]["locks"]["waiting"], 1, "{report:#}");
+    assert_eq!(
+        report["state"]["locks"]["blockers"],
+        serde_json::json!({ "holder": pid }),
+        "{report:#}"
+    );
+    assert_eq!(report["state"]["oldestTransaction"]["pid"], pid, "{report:#}");
+    assert_eq!(report["state"]["oldestTransaction"]["blocks"], 1, "{report:#}");
+    let (_, page) = run(&url, &[]).await;
+    assert!(!page.contains("a-secret"), "{page}");
+    holder.close().await.unwrap();
+    waiting.await.unwrap().unwrap();
+}
