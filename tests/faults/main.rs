@@ -66,6 +66,8 @@ scenarios! {
     terminated_while_frozen_briefly
     blackholed_while_frozen
     blackholed_while_frozen_writes
+    clock_ahead_while_frozen
+    clock_back_while_frozen
     refused
     reset
     syn_swallowed
@@ -89,6 +91,9 @@ scenarios! {
     commit_cut_before
     commit_cut_after
     commit_reply_cut
+    crashed_at_commit
+    failed_over_at_commit
+    commit_unknown
     cold_150
     slots_taken
     environments_lost
@@ -126,13 +131,14 @@ async fn the_same_seed_asks_the_same() {
         after: 0,
         faults: vec![Fault::Reset],
         hold: Duration::ZERO,
+        met: None,
     };
     let first = asked(1, Vec::new()).await;
     assert_eq!(first, asked(1, vec![reset]).await);
     assert_ne!(first, asked(2, Vec::new()).await);
 }
 
-/// A server that acknowledges what it has not written, and then crashes, loses acknowledged writes. The oracle has to
+/// A server that acknowledges what it does not write, and then crashes, loses acknowledged writes. The oracle has to
 /// see it: everything above rests on that.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_really_loses_is_seen() {
@@ -140,6 +146,7 @@ async fn what_a_server_really_loses_is_seen() {
         after,
         faults: vec![fault],
         hold: Duration::ZERO,
+        met: None,
     };
     let scenario = Scenario {
         name: "lying",

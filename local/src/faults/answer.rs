@@ -9,7 +9,7 @@ use super::history::Seen;
 use crate::lambda::Outcome;
 
 /// What a client may never read, in lower case: words of PostgreSQL, of the driver, of SQL, and addresses.
-const NOT_FOR_CLIENTS: [&str; 24] = [
+const NOT_FOR_CLIENTS: [&str; 32] = [
     "postgres",
     "sqlstate",
     "sqlx",
@@ -34,6 +34,14 @@ const NOT_FOR_CLIENTS: [&str; 24] = [
     "seer.test",
     "thread '",
     "panicked",
+    "returned from database",
+    "too many clients",
+    "connection slots",
+    "the database system",
+    "canceling",
+    "password authentication",
+    "unexpected end",
+    "at eof",
 ];
 
 /// An answer that was asked for.
@@ -241,6 +249,12 @@ mod tests {
                 true,
                 JSON,
                 problem(503, "database-unavailable", "connect to 127.0.0.1 failed"),
+            ),
+            seen(
+                503,
+                true,
+                JSON,
+                problem(503, "database-unavailable", "Sorry, too many clients already"),
             ),
             judge(&Outcome::Success("null".into()), &[200]).0,
             judge(&Outcome::TimedOut, &[200]).0,

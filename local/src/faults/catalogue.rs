@@ -20,10 +20,11 @@ use super::scene::Stage;
 use crate::postgres::Shutdown;
 use crate::proxy::{Cut, Door};
 
-use Expectation::{Connections, Cuts, NothingRefused, RecoversWithin, SomethingRefused, Within};
+use Expectation::{Connections, Cuts, NothingRefused, RecoversWithin, SomethingRefused, SomethingUnknown, Within};
 use Fault::{
     ClockMoved, Crashed, CutCommit, Delay, Entrance, EnvironmentsLost, EnvironmentsRetired, FailedOver, Locked,
-    Migrated, PasswordRotated, ReadOnly, Reset, Silence, SlotsTaken, Stopped, Terminate, Unreachable, Unresolvable,
+    LostCommit, Migrated, PasswordRotated, ReadOnly, Reset, Silence, SlotsTaken, Stopped, Terminate, Unreachable,
+    Unresolvable,
 };
 
 /// How much of everything.
@@ -124,6 +125,7 @@ fn strike(after: usize, fault: Fault, hold: Duration) -> Strike {
         after,
         faults: vec![fault],
         hold,
+        met: None,
     }
 }
 

@@ -17,7 +17,7 @@ use super::answer::{Answer, judge};
 use super::history::{Entry, History, Seen};
 use super::scene::Scene;
 use super::team::{Deed, Fate, Team};
-use crate::gateway::{Claims, event};
+use crate::gateway::{Claims, INTEGRATION_LIMIT, event};
 use crate::lambda::Invocation;
 
 /// Tries of one request before a client gives up on an answer that says nothing was changed.
@@ -176,6 +176,9 @@ impl Client {
                     if !write {
                         return Ok(Asked::Given(Fate::Absent));
                     }
+                    if attempt >= TRIES {
+                        return Ok(Asked::Given(Fate::Unknown));
+                    }
                     doubt = true;
                 }
             }
@@ -190,17 +193,7 @@ impl Client {
         let sent = self.history.now();
         let invoked = timeout(LONGEST, self.scene.lambda.invoke(&function, event)).await;
         let invocation = invoked.context("an invocation hangs")??;
-        let (seen, answer) = judge(&invocation.outcome, call.good);
-        let seen = with_last_words(seen, &invocation);
-        self.history.add(Entry {
-            function,
-            attempt,
-            sent,
-            took: self.history.now().saturating_sub(sent),
-            seen: seen.clone(),
-            cold: invocation.cold_start,
-        });
-        Ok((seen, answer))
+        Ok(self.note(call, function, attempt, sent, &invocation))
     }
 
     /// Sends a request once, in an environment that has not served before; a warm one serves the next.
@@ -209,24 +202,40 @@ impl Client {
         let sent = self.history.now();
         let invoked = timeout(LONGEST, self.scene.lambda.invoke_cold(&function, event)).await;
         let invocation = invoked.context("an invocation hangs")??;
-        let (seen, answer) = judge(&invocation.outcome, call.good);
-        let seen = with_last_words(seen, &invocation);
+        let (seen, answer) = self.note(call, function, 1, sent, &invocation);
         if let Seen::Broken(what) = &seen
             && !self.scene.peer
         {
             self.wrong(format!("{} {}: {what}", call.method, call.path));
         }
+        Ok(answer)
+    }
+
+    /// Judges what came back, and adds it to the record.
+    fn note(
+        &self,
+        call: &Call,
+        function: String,
+        attempt: u32,
+        sent: Duration,
+        invocation: &Invocation,
+    ) -> (Seen, Option<Answer>) {
         let took = self.history.now().saturating_sub(sent);
-        let cold = invocation.cold_start;
+        let (seen, answer) = match judge(&invocation.outcome, call.good) {
+            // By then the gateway has answered in its stead.
+            _ if took > INTEGRATION_LIMIT => (Seen::Broken(format!("503 of the gateway: {took:.1?}")), None),
+            judged => judged,
+        };
+        let seen = with_last_words(seen, invocation);
         self.history.add(Entry {
             function,
-            attempt: 1,
+            attempt,
             sent,
             took,
-            seen,
-            cold,
+            seen: seen.clone(),
+            cold: invocation.cold_start,
         });
-        Ok(answer)
+        (seen, answer)
     }
 
     /// The function of a call's route, and the event that API Gateway would send it.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::{Instant, sleep};
 
@@ -19,6 +20,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `idle_session_timeout` as the proxy passes it on while environments are destroyed. The functions ask for ten minutes.
 const SHORTENED: Duration = Duration::from_secs(5);
+
+/// The tables that the functions work on.
+const TABLES: [&str; 6] = [
+    "users",
+    "invitations",
+    "meetings",
+    "meeting_changes",
+    "tasks",
+    "idempotency_keys",
+];
+
+/// Ends the functions' sessions.
+const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fleet'";
 
 /// Sessions of the functions.
 pub(super) const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fleet'";
@@ -53,18 +67,20 @@ pub enum Fault {
     Terminate(Whose),
     /// The reply to the next COMMIT is cut off at this place.
     CutCommit(Cut),
+    /// The reply to a COMMIT is lost, which has happened when this is in force.
+    LostCommit,
     /// The server is stopped, and started again when lifted.
     Stopped(Shutdown),
     /// The server's processes are killed, and it recovers when lifted.
     Crashed,
-    /// The server acknowledges commits before it has written them: what follows with a crash is loss, by the operator's
-    /// own choice. For proving the oracle, and no promise of the product's.
+    /// The server acknowledges commits that nobody writes to its log any more: a crash loses them. For proving the
+    /// oracle, and no promise of the product's.
     CommitsUnflushed,
     /// The primary is killed and the standby promoted; for good.
     FailedOver,
     /// The server takes no writes.
     ReadOnly,
-    /// Others hold every connection slot.
+    /// Others hold every connection slot, those of the functions' own sessions too.
     SlotsTaken,
     /// The functions' password is another one than they know; their sessions are ended.
     PasswordRotated,
@@ -95,6 +111,7 @@ impl fmt::Display for Fault {
             Self::CutCommit(Cut::BeforeServer) => to.write_str("COMMIT cut before the server"),
             Self::CutCommit(Cut::AfterServer) => to.write_str("COMMIT cut after the server"),
             Self::CutCommit(Cut::BeforeAcknowledgement) => to.write_str("COMMIT's reply cut"),
+            Self::LostCommit => to.write_str("a COMMIT's reply lost"),
             Self::Stopped(how) => write!(to, "stopped ({how:?})"),
             Self::Crashed => to.write_str("crashed"),
             Self::CommitsUnflushed => to.write_str("commits unflushed"),
@@ -141,17 +158,27 @@ impl Fault {
             Self::Delay(delay) => scene.proxy.set_delay(delay, delay),
             Self::Terminate(whose) => terminate(scene, whose).await?,
             Self::CutCommit(cut) => scene.proxy.cut_commits(cut, 1),
+            Self::LostCommit => {
+                let known = scene.proxy.counts().cut;
+                scene.proxy.cut_commits(Cut::BeforeAcknowledgement, 1);
+                patiently("a COMMIT", async || Ok(scene.proxy.counts().cut > known)).await?;
+            }
             Self::Stopped(how) => {
                 scene.server().stop(how).await?;
-                // Where the server was, nothing listens; the proxy would accept, and then reset.
-                scene.proxy.set_door(Door::Refused).await;
+                // Where the server was, nothing listens; the proxy would accept, and then reset. A pooler goes on.
+                if !scene.has_pooler() {
+                    scene.proxy.set_door(Door::Refused).await;
+                }
             }
             Self::Crashed => scene.server().kill().await?,
             Self::CommitsUnflushed => {
-                for (parameter, value) in [("synchronous_commit", "off"), ("wal_writer_delay", "10s")] {
-                    scene.server().set(parameter, value).await?;
-                }
+                scene.server().set("synchronous_commit", "off").await?;
                 scene.server().reload().await?;
+                for writer in ["walwriter", "background writer"] {
+                    let pid = format!("SELECT pid::int8 FROM pg_stat_activity WHERE backend_type = '{writer}'");
+                    let pid = i32::try_from(scene.number(&pid).await?)?;
+                    rustix::process::kill_process(Pid::from_raw(pid).context(writer)?, Signal::STOP)?;
+                }
             }
             Self::FailedOver => {
                 scene.server().kill().await?;
@@ -160,20 +187,24 @@ impl Fault {
             Self::ReadOnly => read_only(scene, true).await?,
             Self::SlotsTaken => held = take_slots(scene).await?,
             Self::PasswordRotated => {
-                let kept = "SELECT rolpassword FROM pg_authid WHERE rolname = 'fleet'";
-                let rotate = format!(
-                    "CREATE TEMPORARY TABLE kept AS {kept};ALTER ROLE {ROLE} PASSWORD 'another';\
-                     SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '{ROLE}'"
-                );
+                let keep = "CREATE TEMPORARY TABLE kept AS SELECT rolpassword FROM pg_authid WHERE rolname = 'fleet'";
                 // The old verifier is kept in the session that is held.
-                held.push(run_and_hold(scene, &rotate).await?);
+                held.push(run_and_hold(scene, keep).await?);
+                // By itself: a transaction around it would keep the old one valid until the last session has ended.
+                scene.sql(&format!("ALTER ROLE {ROLE} PASSWORD 'another'")).await?;
+                patiently("the end of all sessions", async || {
+                    scene.sql(END_SESSIONS).await?;
+                    Ok(scene.number(SESSIONS).await? == 0)
+                })
+                .await?;
             }
             Self::Migrated => migrate(scene).await?,
             Self::Locked => {
-                let lock = "BEGIN;LOCK TABLE users, meetings, tasks, invitations IN ACCESS EXCLUSIVE MODE";
-                held.push(run_and_hold(scene, lock).await?);
+                let lock = format!("BEGIN;LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", TABLES.join(", "));
+                held.push(run_and_hold(scene, &lock).await?);
             }
             Self::EnvironmentsLost => {
+                ensure!(scene.number(SESSIONS).await? > 0, "no environment has a session");
                 scene.proxy.silence();
                 for function in scene.functions() {
                     scene.lambda.destroy_all(&function).await;
@@ -189,6 +220,11 @@ impl Fault {
             }
         }
         Ok(Struck { fault: self, held })
+    }
+
+    /// Whether connections fall silent, so that the server learns of their end by its own timeouts only.
+    pub(super) fn silences(self) -> bool {
+        matches!(self, Self::Silence | Self::EnvironmentsLost)
     }
 
     /// What has to hold before a load begins that this fault will strike.
@@ -222,8 +258,9 @@ impl Struck {
                 }
             }
             Fault::EnvironmentsLost => {
+                // A timeout's worth, and as much again for the server to come round.
                 scene
-                    .falls_to(0, SESSIONS, PATIENCE)
+                    .falls_to(0, SESSIONS, 2 * SHORTENED)
                     .await
                     .context("sessions of lost environments")?;
             }
@@ -238,6 +275,7 @@ impl Struck {
             | Fault::Silence
             | Fault::Terminate(_)
             | Fault::CutCommit(_)
+            | Fault::LostCommit
             | Fault::CommitsUnflushed
             | Fault::FailedOver
             | Fault::SlotsTaken
@@ -250,6 +288,16 @@ impl Struck {
         }
         Ok(())
     }
+}
+
+/// Waits for what has to come about before a fault is in force.
+async fn patiently(what: &str, mut has_come: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+    let since = Instant::now();
+    while !has_come().await? {
+        ensure!(since.elapsed() < PATIENCE, "waited in vain for {what}");
+        sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
 }
 
 async fn run_and_hold(scene: &Scene, sql: &str) -> Result<PgConnection> {
@@ -298,22 +346,25 @@ async fn read_only(scene: &Scene, on: bool) -> Result<()> {
     Ok(())
 }
 
-/// Opens sessions until the server has no slot left for an ordinary role.
+/// Opens sessions until the server has no slot left for an ordinary role, and none of them is the functions'.
 async fn take_slots(scene: &Scene) -> Result<Vec<PgConnection>> {
     let mut held = Vec::new();
     let free = "SELECT current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8 \
                 - (SELECT sum(numbackends) FROM pg_stat_database)::int8";
     loop {
         // Counted in a session that is gone when another takes its slot.
-        if scene.number(free).await? < 1 {
+        if scene.number(free).await? > 0 {
+            held.push(scene.direct().await?);
+        } else if scene.number(SESSIONS).await? > 0 {
+            scene.sql(END_SESSIONS).await?;
+        } else {
             return Ok(held);
         }
-        held.push(scene.direct().await?);
     }
 }
 
 async fn migrate(scene: &Scene) -> Result<()> {
-    for table in ["users", "meetings", "meeting_changes", "tasks", "idempotency_keys"] {
+    for table in TABLES {
         for change in [
             "ADD COLUMN added text",
             "ADD COLUMN counted int DEFAULT 7",

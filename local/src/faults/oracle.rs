@@ -1,7 +1,8 @@
 //! Holds what clients were told against what the tables hold, once the load is over and the database is well.
 //!
 //! Every acknowledged write is there exactly once, or gone where it was a deletion; every refused one is absent, every
-//! unknown one is there once or absent. And nothing is left behind: no transaction, no lock, and no session once the environments are shut down.
+//! unknown one is there once or absent. And nothing is left behind: no transaction, no lock, and no session once the
+//! environments are shut down.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,6 +17,10 @@ use super::team::{Deed, Fate, Team, Trace};
 
 /// `idle_in_transaction_session_timeout`, statement timeouts and the server's own clean-up fit into this.
 const LEFT_BEHIND: Duration = Duration::from_secs(20);
+
+/// Less than it takes the server to end an idle transaction that a function has left open, and more than it takes for
+/// one whose connection is closed.
+const AT_ONCE: Duration = Duration::from_millis(1_500);
 
 /// What the comparison found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -223,11 +228,15 @@ async fn counts(direct: &mut PgConnection, sql: &str) -> Result<Counts> {
         .collect())
 }
 
-/// Looks for what the fleet left behind: first while its environments are frozen, then after they were shut down.
+/// Looks for what the fleet has under way though every request was answered, and waits until it is over: what becomes of
+/// it belongs to what the tables hold.
+///
+/// `silenced`: connections fell silent, so that only the server's timeouts end what was on them.
 ///
 /// # Errors
 /// The server cannot be asked.
-pub(super) async fn left_behind(scene: &Scene) -> Result<Vec<String>> {
+pub(super) async fn under_way(scene: &Scene, silenced: bool) -> Result<Vec<String>> {
+    let bound = if silenced { LEFT_BEHIND } else { AT_ONCE };
     let mut left = Vec::new();
     let at_rest = [
         (
@@ -242,10 +251,19 @@ pub(super) async fn left_behind(scene: &Scene) -> Result<Vec<String>> {
         ("prepared transactions", "SELECT count(*) FROM pg_prepared_xacts"),
     ];
     for (what, sql) in at_rest {
-        if let Err(error) = scene.falls_to(0, sql, LEFT_BEHIND).await {
+        if let Err(error) = scene.falls_to(0, sql, bound).await {
             left.push(format!("left behind: {what}: {error:#}"));
         }
     }
+    Ok(left)
+}
+
+/// Looks for sessions of environments that were shut down.
+///
+/// # Errors
+/// The server cannot be asked.
+pub(super) async fn left_behind(scene: &Scene) -> Result<Vec<String>> {
+    let mut left = Vec::new();
     scene.lambda.shutdown().await;
     // What fell silent stays so until the server notices, which is measured where environments are lost; here the
     // network comes back and says that nobody is there.

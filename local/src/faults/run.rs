@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::client::Client;
 use super::fault::Fault;
@@ -22,6 +22,9 @@ use crate::postgres::Pooler;
 
 /// Requests of each client after the last fault was lifted.
 const AFTERWARDS: usize = 3;
+
+/// More than it takes a fleet under load to meet what is in force.
+const MET: Duration = Duration::from_secs(60);
 
 /// Functions that change nothing.
 const READS: [&str; 7] = [
@@ -107,7 +110,10 @@ pub async fn play(scenario: &Scenario, ground: &Ground, seed: u64, progress: imp
     let verdict = if scene.peer {
         Verdict::default()
     } else {
+        let mut faults = scenario.strikes.iter().flat_map(|strike| &strike.faults);
+        let left = oracle::under_way(&scene, faults.any(|fault| fault.silences())).await?;
         let mut verdict = oracle::compare(&scene, &mut clients).await?;
+        verdict.wrong.extend(left);
         verdict.wrong.extend(oracle::left_behind(&scene).await?);
         verdict
     };
@@ -116,7 +122,7 @@ pub async fn play(scenario: &Scenario, ground: &Ground, seed: u64, progress: imp
     let mut played = Played {
         name: scenario.name,
         about: scenario.about,
-        recovery: recovery(&entries, &spans),
+        recovery: None,
         entries,
         spans,
         verdict,
@@ -124,6 +130,12 @@ pub async fn play(scenario: &Scenario, ground: &Ground, seed: u64, progress: imp
         peak: counts.peak_sessions,
         opened: counts.opened - before.opened,
     };
+    played.recovery = played.recovered();
+    if !scene.peer {
+        // A pooler learns a second late that its server is back.
+        let late = Duration::from_secs(if scene.has_pooler() { 2 } else { 0 });
+        played.hold_health_against_the_faults(late);
+    }
     let cuts = counts.cut - before.cut;
     for expectation in scenario.expectations.iter().filter(|_| !scene.peer) {
         played.hold_against(*expectation, cuts);
@@ -137,7 +149,12 @@ impl Played {
         self.count(|seen| matches!(seen, Seen::Served(_)))
     }
 
-    /// Entries with a 503 of ours.
+    /// Entries with `commit-unknown`.
+    pub fn unknown(&self) -> usize {
+        self.count(|seen| matches!(seen, Seen::Unknown))
+    }
+
+    /// Entries with a 503 of ours, or with a 409 that asks to wait.
     pub fn refused(&self) -> usize {
         self.count(|seen| matches!(seen, Seen::Refused | Seen::Unknown | Seen::Running))
     }
@@ -156,8 +173,46 @@ impl Played {
         self.entries.iter().filter(|entry| of(&entry.seen)).count()
     }
 
+    /// When the last fault that was in force for a while was over.
+    fn end(&self) -> Option<Duration> {
+        let lasting = self.spans.iter().filter(|span| span.to > span.from);
+        lasting.map(|span| span.to).max()
+    }
+
+    /// From the last fault's end to the first success answered after it: of a write, where there are any.
+    fn recovered(&self) -> Option<Duration> {
+        let end = self.end()?;
+        let is_write = |entry: &&Entry| !READS.contains(&&*entry.function);
+        let writes = self.entries.iter().any(|entry| is_write(&entry));
+        self.entries
+            .iter()
+            .filter(|entry| !writes || is_write(entry))
+            .filter(|entry| matches!(entry.seen, Seen::Served(_)) && entry.answered() >= end)
+            .map(|entry| entry.answered() - end)
+            .min()
+    }
+
+    /// `health` says "down" with a 503, which is the right answer to an outage and to nothing else.
+    fn hold_health_against_the_faults(&mut self, late: Duration) {
+        let met = |entry: &Entry| {
+            self.spans
+                .iter()
+                .any(|span| entry.sent <= span.to + late && entry.answered() >= span.from)
+        };
+        let lies = self
+            .entries
+            .iter()
+            .filter(|entry| entry.seen == Seen::Served(503) && !met(entry));
+        let lies = lies.count();
+        if lies > 0 {
+            let text = format!("health said {lies} times that the database is down, and no fault was in force");
+            self.verdict.wrong.push(text);
+        }
+    }
+
     fn hold_against(&mut self, expectation: Expectation, cuts: u64) {
         let (refused, broken, slowest) = (self.refused(), self.broken(), self.slowest());
+        let (unknown, end) = (self.unknown(), self.end().unwrap_or_default());
         let wrong = &mut self.verdict.wrong;
         match expectation {
             Expectation::NothingRefused if refused + broken > 0 => {
@@ -167,6 +222,9 @@ impl Played {
             }
             Expectation::SomethingRefused if refused + broken == 0 => {
                 wrong.push("nothing was refused: the fault was not met".to_owned());
+            }
+            Expectation::SomethingUnknown if unknown == 0 => {
+                wrong.push("no commit was unknown: the fault was not met".to_owned());
             }
             Expectation::Connections(wanted) if self.opened != wanted => {
                 wrong.push(format!("{} connections were opened instead of {wanted}", self.opened));
@@ -179,37 +237,29 @@ impl Played {
                     "the slowest answer took {slowest:.0?}, and {wanted:.0?} was wanted"
                 ));
             }
-            Expectation::RecoversWithin(wanted) if self.recovery.is_none_or(|recovery| recovery > wanted) => {
-                self.missed.push(format!(
-                    "recovered in {:.0?}, and {wanted:.0?} was wanted",
-                    self.recovery
-                ));
+            Expectation::RecoversWithin(wanted) => {
+                if self.recovery.is_none_or(|recovery| recovery > wanted) {
+                    self.missed.push(format!(
+                        "recovered in {:.0?}, and {wanted:.0?} was wanted",
+                        self.recovery
+                    ));
+                }
+                let late = self.entries.iter().filter(|entry| entry.sent > end + wanted);
+                let late = late.filter(|entry| !matches!(entry.seen, Seen::Served(_))).count();
+                if late > 0 {
+                    self.missed.push(format!(
+                        "{late} requests were refused that were sent over {wanted:.0?} after the end"
+                    ));
+                }
             }
             Expectation::NothingRefused
             | Expectation::SomethingRefused
+            | Expectation::SomethingUnknown
             | Expectation::Connections(_)
             | Expectation::Cuts(_)
-            | Expectation::Within(_)
-            | Expectation::RecoversWithin(_) => {}
+            | Expectation::Within(_) => {}
         }
     }
-}
-
-/// The first success answered after the last fault's end: of a write, where there are any.
-fn recovery(entries: &[Entry], spans: &[Span]) -> Option<Duration> {
-    let end = spans
-        .iter()
-        .filter(|span| span.to > span.from)
-        .map(|span| span.to)
-        .max()?;
-    let is_write = |entry: &&Entry| !READS.contains(&&*entry.function);
-    let writes = entries.iter().any(|entry| is_write(&entry));
-    entries
-        .iter()
-        .filter(|entry| !writes || is_write(entry))
-        .filter(|entry| matches!(entry.seen, Seen::Served(_)) && entry.answered() >= end)
-        .map(|entry| entry.answered() - end)
-        .min()
 }
 
 /// The clients, registered, with something to read each.
@@ -243,6 +293,7 @@ async fn run(
     match scenario.load {
         Load::Steady { requests, kind, .. } => {
             let over = Arc::new(AtomicBool::new(false));
+            let linger = scenario.lingers();
             let mut working = JoinSet::new();
             let begun = Begun::new(scenario, scene, history).await?;
             for mut client in clients.drain(..) {
@@ -259,6 +310,7 @@ async fn run(
                 });
             }
             begun.go_on(&scenario.strikes, scene, history, setting).await?;
+            sleep(linger).await;
             over.store(true, Ordering::Relaxed);
             while let Some(client) = working.join_next().await {
                 clients.push(client??);
@@ -332,6 +384,7 @@ impl Begun {
     async fn go_on(self, strikes: &[Strike], scene: &Scene, history: &History, setting: usize) -> Result<()> {
         let mut begun = self.0;
         for next in strikes {
+            let said = next.met.map(|sqlstate| (sqlstate, scene.proxy.errors(sqlstate)));
             let (now, from, struck) = match begun.take() {
                 Some(begun) => begun,
                 None => {
@@ -341,6 +394,10 @@ impl Begun {
                 }
             };
             sleep(now.hold).await;
+            if let Some((sqlstate, known)) = said {
+                let met = timeout(MET, scene.proxy.until_error(sqlstate, known)).await;
+                met.with_context(|| format!("no {sqlstate} was ever met"))?;
+            }
             for fault in struck {
                 fault.lift(scene).await?;
             }

@@ -45,6 +45,8 @@ pub struct Strike {
     pub faults: Vec<Fault>,
     /// In force for this long.
     pub hold: Duration,
+    /// And until the server has answered somebody with this SQLSTATE.
+    pub met: Option<&'static str>,
 }
 
 /// What must come of a scenario, beyond the contract and the tables, which always must hold.
@@ -54,14 +56,16 @@ pub enum Expectation {
     NothingRefused,
     /// Some requests were refused: the fault was met.
     SomethingRefused,
+    /// Some writes were answered with `commit-unknown`: the fault was met.
+    SomethingUnknown,
     /// New connections while the load was on, exactly.
     Connections(u64),
     /// COMMITs that were cut, exactly.
     Cuts(u64),
     /// The slowest answer took no longer. A figure: it is reported when missed, and no failure.
     Within(Duration),
-    /// From the lifting of the last fault to the first write acknowledged after it, or read where nothing is written.
-    /// A figure, too.
+    /// From the lifting of the last fault to the first write acknowledged after it, or read where nothing is written;
+    /// and no request that is sent later than that is refused. A figure, too.
     RecoversWithin(Duration),
 }
 
@@ -82,4 +86,20 @@ pub struct Scenario {
     pub strikes: Vec<Strike>,
     /// What must come of it.
     pub expectations: Vec<Expectation>,
+}
+
+impl Scenario {
+    /// How long the load goes on once the last fault is lifted, so that a recovery of all can be told from that of one.
+    pub(super) fn lingers(&self) -> Duration {
+        let recoveries = self.expectations.iter().filter_map(|expectation| match expectation {
+            Expectation::RecoversWithin(wanted) => Some(2 * *wanted),
+            Expectation::NothingRefused
+            | Expectation::SomethingRefused
+            | Expectation::SomethingUnknown
+            | Expectation::Connections(_)
+            | Expectation::Cuts(_)
+            | Expectation::Within(_) => None,
+        });
+        recoveries.max().unwrap_or_default()
+    }
 }

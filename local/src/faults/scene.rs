@@ -26,9 +26,6 @@ pub(super) const ROLE: &str = "fleet";
 /// Signs the recording service's deliveries.
 pub(super) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// The functions' timeout in `template.yaml`.
-const TIMEOUT: Duration = Duration::from_secs(26);
-
 /// Other designs' timeout: most of them wait for nothing until it.
 const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -58,6 +55,8 @@ pub struct Stage {
     pub concurrency: u32,
     /// Environments are restored from a snapshot.
     pub snap_start: bool,
+    /// The functions' timeout.
+    pub timeout: Duration,
 }
 
 impl Default for Stage {
@@ -70,6 +69,8 @@ impl Default for Stage {
             moved_clock: false,
             concurrency: 1,
             snap_start: false,
+            // That of `template.yaml`.
+            timeout: Duration::from_secs(26),
         }
     }
 }
@@ -153,7 +154,11 @@ impl Scene {
                 ("DATABASE_URL".to_owned(), url.clone()),
                 ("WEBHOOK_SECRET".to_owned(), WEBHOOK_SECRET.to_owned()),
             ];
-            function.timeout = if ground.peer.is_some() { PEER_TIMEOUT } else { TIMEOUT };
+            function.timeout = if ground.peer.is_some() {
+                PEER_TIMEOUT
+            } else {
+                stage.timeout
+            };
             // Another design's program may need its interpreter.
             function
                 .env

@@ -15,6 +15,9 @@
 //!   Packets that vanish need a proxy between the environment and its peer.
 //! - Only internal extensions exist (those the function registers itself), and none gets INVOKE events.
 //! - A SnapStart snapshot is the same process, stopped at `/restore/next` and continued.
+//! - New environments start one after the other, as fast as the machine can: here they share its processors, which no
+//!   two environments of Lambda's do.
+//! - A frozen process's monotonic clock goes on.
 //! - Environments with a concurrency above one are frozen too, when all their slots are idle.
 
 mod environment;

@@ -131,6 +131,15 @@ pub(super) fn with_idle_session_timeout(frame: Bytes, timeout: Duration) -> Byte
     rewritten.freeze()
 }
 
+/// The SQLSTATE of a server's ErrorResponse (manual, "Error and Notice Message Fields").
+pub(super) fn sqlstate(frame: &[u8]) -> Option<&str> {
+    let fields = frame.strip_prefix(b"E")?.get(4..)?;
+    let code = fields
+        .split(|byte| *byte == 0)
+        .find_map(|field| field.strip_prefix(b"C"))?;
+    std::str::from_utf8(code).ok()
+}
+
 /// Whether a server's message is ReadyForQuery.
 pub(super) fn is_ready(frame: &[u8]) -> bool {
     frame.first() == Some(&b'Z') && frame.len() == 6
@@ -151,6 +160,14 @@ mod tests {
         assert!(is_commit(&query("commit;")));
         assert!(!is_commit(&query("SELECT 'COMMIT' AS word")));
         assert!(!is_commit(&query("BEGIN")));
+    }
+
+    #[test]
+    fn an_error_has_a_code_and_nothing_else_has() {
+        let error = b"E\0\0\0\x1eSFATAL\0VFATAL\0C53300\0MCx\0\0";
+        assert_eq!(sqlstate(error), Some("53300"));
+        assert_eq!(sqlstate(b"N\0\0\0\x0cC01000\0\0"), None);
+        assert_eq!(sqlstate(b"Z\0\0\0\x05I"), None);
     }
 
     #[test]

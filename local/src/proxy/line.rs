@@ -12,7 +12,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::frames::{Frames, is_commit, is_ready};
+use super::frames::{Frames, is_commit, is_ready, sqlstate};
 use super::{Shared, frames, lock};
 
 /// Where the connection of a COMMIT is cut.
@@ -172,8 +172,14 @@ async fn to_client<'s>(
                 shared.ready.fetch_add(1, Ordering::SeqCst);
                 session.get_or_init(|| Session::begin(shared));
             }
+            let error = sqlstate(&frame).map(str::to_owned);
             if pass(frame, &mut to, shared).await.is_err() {
                 return End::Closed;
+            }
+            if let Some(code) = error {
+                shared
+                    .errors
+                    .send_modify(|errors| *errors.entry(code).or_default() += 1);
             }
         }
     }

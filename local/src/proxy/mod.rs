@@ -59,6 +59,8 @@ struct Shared {
     weather: watch::Sender<Weather>,
     cuts: Mutex<Option<(Cut, u64)>>,
     idle_sessions: watch::Sender<Option<Duration>>,
+    /// Errors that were passed on, by SQLSTATE.
+    errors: watch::Sender<HashMap<String, u64>>,
     opened: AtomicU64,
     peak: AtomicU64,
     sessions: AtomicU64,
@@ -88,6 +90,7 @@ impl Proxy {
             weather: watch::Sender::new(Weather::default()),
             cuts: Mutex::default(),
             idle_sessions: watch::Sender::new(None),
+            errors: watch::Sender::new(HashMap::new()),
             opened: AtomicU64::new(0),
             peak: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
@@ -167,6 +170,18 @@ impl Proxy {
             ready: count(&self.shared.ready),
             cut: count(&self.shared.cut),
         }
+    }
+
+    /// How many errors with this SQLSTATE the server has sent, as far as it was not encrypted.
+    pub fn errors(&self, sqlstate: &str) -> u64 {
+        self.shared.errors.borrow().get(sqlstate).copied().unwrap_or_default()
+    }
+
+    /// Waits until there are more than `known` of them. Cancel safe.
+    pub async fn until_error(&self, sqlstate: &str, known: u64) {
+        let more = |errors: &HashMap<String, u64>| errors.get(sqlstate).is_some_and(|count| *count > known);
+        // The sender is a field of ours, so this cannot fail while `self` is borrowed.
+        let _ = self.shared.errors.subscribe().wait_for(more).await;
     }
 
     fn upstream(&self) -> SocketAddr {

@@ -13,7 +13,7 @@ pub(super) fn frozen(size: Size) -> Vec<Scenario> {
     };
     // The environment's first, and one a round.
     let connections = Connections(1 + rounds as u64);
-    vec![
+    let mut all = vec![
         expecting(
             scenario(
                 "terminated-while-frozen",
@@ -55,5 +55,32 @@ pub(super) fn frozen(size: Size) -> Vec<Scenario> {
             &[NothingRefused],
             size.figures(&[Within(ms(150))]),
         ),
-    ]
+    ];
+    for (name, about, seconds) in [
+        (
+            "clock-ahead-while-frozen",
+            "The wall clock is four minutes ahead after a freeze, and the connection silent.",
+            240,
+        ),
+        (
+            "clock-back-while-frozen",
+            "The wall clock is four minutes behind after a freeze, and the connection silent.",
+            -240,
+        ),
+    ] {
+        let strikes = vec![Strike {
+            faults: vec![ClockMoved(seconds), Silence],
+            ..strike(0, Silence, Duration::ZERO)
+        }];
+        let stage = Stage {
+            moved_clock: true,
+            ..Stage::default()
+        };
+        all.push(expecting(
+            staged(scenario(name, about, load(Kind::Get, STALE), strikes), stage),
+            &[NothingRefused, connections],
+            Vec::new(),
+        ));
+    }
+    all
 }

@@ -20,7 +20,7 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
         expecting(
             Scenario { cold: true, ..cold },
             &size.of(vec![NothingRefused], vec![SomethingRefused]),
-            size.figures(&[RecoversWithin(s(1))]),
+            size.figures(&[Within(s(9)), RecoversWithin(s(1))]),
         ),
         expecting(
             staged(
@@ -60,7 +60,7 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
         expecting(
             scenario(
                 "environments-retired",
-                "Every environment is shut down with SIGTERM while it may be at work.",
+                "Every environment is shut down with SIGTERM, and new ones take over.",
                 // Requests in flight are the service's to lose: one client, and none is.
                 Load::Rounds {
                     rounds: size.of(3, 10),
@@ -103,11 +103,13 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
                             after,
                             faults: vec![ClockMoved(240), Reset],
                             hold: size.of(ms(300), s(2)),
+                            met: None,
                         },
                         Strike {
                             after: 2 * after,
                             faults: vec![ClockMoved(-240), Reset],
                             hold: size.of(ms(300), s(2)),
+                            met: None,
                         },
                     ],
                 ),
@@ -118,7 +120,7 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
             ),
             // Time that passed on either clock is time that passed: a request in flight may be refused for its deadline.
             &[],
-            Vec::new(),
+            size.figures(&[RecoversWithin(s(1))]),
         ),
     ]
 }

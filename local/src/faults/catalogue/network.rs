@@ -26,9 +26,13 @@ pub(super) fn network(size: Size) -> Vec<Scenario> {
         expecting(
             scenario(
                 "syn-swallowed",
-                "SYNs are swallowed for a while, and existing connections reset.",
+                "SYNs are swallowed for longer than an attempt takes, and existing connections reset.",
                 everyone(size),
-                vec![strike(size.of(8, 80), Unreachable(Door::Swallowed), short)],
+                vec![strike(
+                    size.of(8, 80),
+                    Unreachable(Door::Swallowed),
+                    size.of(ms(300), s(4)),
+                )],
             ),
             &[NothingRefused],
             Vec::new(),
@@ -73,6 +77,7 @@ pub(super) fn network(size: Size) -> Vec<Scenario> {
                     after: size.of(8, 80),
                     faults: vec![Entrance(Door::Slow(size.of(100, 500))), Reset],
                     hold: short,
+                    met: None,
                 }],
             ),
             &[NothingRefused],

@@ -16,6 +16,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                         after: n * after,
                         faults: vec![Locked, Terminate(Whose::Querying)],
                         hold: Duration::ZERO,
+                        met: None,
                     })
                     .collect(),
             ),
@@ -33,6 +34,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                         // On a slow line, so that there is time between two statements.
                         faults: vec![Delay(ms(5)), Terminate(Whose::InTransaction)],
                         hold: Duration::ZERO,
+                        met: None,
                     })
                     .collect(),
             ),
@@ -82,7 +84,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
         expecting(
             scenario(
                 "crashed",
-                "All processes of the server are killed, and it recovers (57P03 meanwhile).",
+                "All processes of the server are killed, and it recovers (57P03 for as long as that takes).",
                 everyone(size),
                 volley(Crashed, size.of(1, 3), after),
             ),
@@ -120,9 +122,13 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 "password-rotated",
                 "The functions' password is changed and their sessions ended, until it is set back.",
                 everyone(size),
-                vec![strike(after, PasswordRotated, size.of(ms(300), s(3)))],
+                vec![Strike {
+                    met: Some("28P01"),
+                    ..strike(after, PasswordRotated, size.of(ms(300), s(3)))
+                }],
             ),
-            &[SomethingRefused],
+            // A second attempt may find the old one valid again where it is so for moments only.
+            &size.of(Vec::new(), vec![SomethingRefused]),
             size.figures(&[RecoversWithin(s(1))]),
         ),
         expecting(
@@ -173,7 +179,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 everyone(size),
                 vec![strike(after, Locked, s(20))],
             ),
-            &[],
+            &[NothingRefused],
             Vec::new(),
         ));
     }
