@@ -150,15 +150,27 @@ pub struct Live {
 }
 
 impl Live {
-    /// Asks one question, once: for health, which wants the truth and no second try.
+    /// Asks one question, once: for health, which wants the truth and no second try. Unnamed statements get a
+    /// transaction, without which a pooler may send Bind where Parse has not been; not a read-only one, which would
+    /// say of every server that it takes no writes.
     ///
     /// # Errors
-    /// `Statement` with the cause, or a timeout at `deadline`.
+    /// `Statement` with the cause, or a timeout at `deadline`. The connection is only good for closing then.
     pub async fn ask<T, W>(&mut self, deadline: Deadline, work: W) -> Result<T, Error>
     where
         W: AsyncFn(&mut Session) -> Result<T, sqlx::Error>,
     {
-        match timeout(deadline.left(), work(&mut self.session)).await {
+        let session = &mut self.session;
+        let asked = async {
+            if !session.unnamed {
+                return work(session).await;
+            }
+            session.execute(sqlx::raw_sql("BEGIN")).await?;
+            let answer = work(session).await?;
+            session.execute(sqlx::raw_sql("ROLLBACK")).await?;
+            Ok(answer)
+        };
+        match timeout(deadline.left(), asked).await {
             Ok(answered) => answered.map_err(|cause| Error::new(kind_of(&cause), Phase::Statement, cause)),
             Err(_) => Err(Error::bare(Kind::Timeout, Phase::Statement)),
         }

@@ -2,8 +2,9 @@
 //!
 //! A [`Session`] implements sqlx's `Executor`, so `query!(…).fetch_one(db)` works; it cannot begin, commit or close.
 //! With `statement_cache_size=0`, which a transaction pooler implies, every statement goes unnamed, whatever the query
-//! asked for: a named one would be left on whichever server connection the pooler had picked. Unnamed statements are only sound inside an explicit transaction
-//! there (sqlx sends Sync between Parse and Bind), which `read` and `write` see to.
+//! asked for: a named one would be left on whichever server connection the pooler had picked. Unnamed statements are
+//! only sound inside an explicit transaction there (sqlx sends Sync between Parse and Bind), which `read`, `write` and
+//! `Live::ask` see to.
 
 use std::io;
 use std::time::Duration;

@@ -284,6 +284,25 @@ async fn behind_a_pooler_a_read_stays_on_one_server_connection_and_leaves_no_sta
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn behind_a_pooler_a_question_of_health_stays_on_one_server_connection_and_may_hear_of_writes() {
+    let bench = Bench::with(Settings::default(), "pgbouncer=true").await;
+    let mut live = bench.pool.probe(Deadline::after(PLENTY)).await.unwrap();
+    let transaction = async |db: &mut Session| {
+        let sql = "SELECT pg_current_xact_id()::text, current_setting('transaction_read_only')";
+        sqlx::query_as::<_, (String, String)>(sql).fetch_one(db).await
+    };
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let twice = async |db: &mut Session| Ok((transaction(db).await?, transaction(db).await?));
+        let (first, second) = live.ask(Deadline::after(PLENTY), twice).await.unwrap();
+        assert_eq!(first, second, "each statement was on its own");
+        assert_eq!(first.1, "off", "every server looks as if it took no writes");
+        seen.push(first);
+    }
+    assert_ne!(seen[0], seen[1], "the transaction was left open");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn closing_idle_connections_leaves_no_session_and_a_usable_pool() {
     let bench = Bench::new().await;
     bench.read().await.unwrap();
