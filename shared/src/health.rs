@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use metrics::{Unit, describe_gauge, gauge};
+use metrics::{Unit, describe_histogram, histogram};
 use metrics_cloudwatch_embedded::{Builder, Collector};
 use serde::Serialize;
 use sqlx::FromRow;
@@ -209,10 +209,13 @@ async fn server(db: &mut db::Session) -> Result<Server, sqlx::Error> {
 
 /// Writes the report's figures to standard output in CloudWatch's embedded metric format, as metrics of the namespace
 /// `Seer`. Their dimension is the function's name, by which two deployments in one account are told apart.
+///
+/// Histograms, of one value each, because the collector repeats a gauge's last value at every flush: in an outage that
+/// would be what was true before it. What is not recorded this time is not written.
 fn emit_metrics(report: &Report, function_name: &str) {
     static COLLECTOR: std::sync::OnceLock<Option<&'static Collector>> = std::sync::OnceLock::new();
     let collector = COLLECTOR.get_or_init(|| {
-        let builder = Builder::new().cloudwatch_namespace("Seer").emit_zeros(true);
+        let builder = Builder::new().cloudwatch_namespace("Seer");
         builder
             .with_dimension("FunctionName", function_name.to_owned())
             .init()
@@ -222,16 +225,16 @@ fn emit_metrics(report: &Report, function_name: &str) {
         return tracing::error!("metrics are not written: a recorder was installed twice");
     };
     let up = if report.status == Status::Down { 0.0 } else { 1.0 };
-    set("DatabaseUp", Unit::Count, up);
-    set("ConnectLatency", Unit::Milliseconds, report.connect_ms as f64);
+    record("DatabaseUp", Unit::Count, up);
+    record("ConnectLatency", Unit::Milliseconds, report.connect_ms as f64);
     if let Some(query_ms) = report.query_ms {
-        set("QueryLatency", Unit::Milliseconds, query_ms as f64);
+        record("QueryLatency", Unit::Milliseconds, query_ms as f64);
     }
     if let Some(server) = &report.server {
-        set("ConnectionsUsed", Unit::Count, server.connections_used as f64);
-        set("ConnectionsMax", Unit::Count, server.connections_max as f64);
-        set("ConnectionsUsedPercent", Unit::Percent, server.percent_used() as f64);
-        set(
+        record("ConnectionsUsed", Unit::Count, server.connections_used as f64);
+        record("ConnectionsMax", Unit::Count, server.connections_max as f64);
+        record("ConnectionsUsedPercent", Unit::Percent, server.percent_used() as f64);
+        record(
             "OldestTransaction",
             Unit::Seconds,
             server.oldest_transaction_seconds as f64,
@@ -242,9 +245,9 @@ fn emit_metrics(report: &Report, function_name: &str) {
     }
 }
 
-fn set(name: &'static str, unit: Unit, value: f64) {
-    describe_gauge!(name, unit, "");
-    gauge!(name).set(value);
+fn record(name: &'static str, unit: Unit, value: f64) {
+    describe_histogram!(name, unit, "");
+    histogram!(name).record(value);
 }
 
 fn milliseconds(since: Instant) -> u64 {

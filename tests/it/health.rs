@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use local::lambda::{Lambda, Options, Outcome};
-use local::postgres::{Cluster, Settings};
+use local::postgres::{Cluster, Settings, Shutdown};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -32,7 +32,7 @@ fn only_health(database_url: &str) -> Lambda {
     Lambda::start(health, Options::default()).unwrap()
 }
 
-/// What a schedule gets, and the metrics it left in the log.
+/// What a schedule gets, and the metrics it left in the log, which are the last there.
 async fn scheduled(lambda: &Lambda) -> (Value, Value) {
     let invocation = invoke(lambda, "health", schedule()).await;
     let Outcome::Success(report) = &invocation.outcome else {
@@ -41,12 +41,30 @@ async fn scheduled(lambda: &Lambda) -> (Value, Value) {
     let log = invocation.environment.unwrap().log();
     let metrics = log
         .iter()
-        .find(|line| line.contains("\"_aws\""))
+        .rfind(|line| line.contains("\"_aws\""))
         .unwrap_or_else(|| panic!("no metrics: {log:#?}"));
     (
         serde_json::from_slice(report).unwrap(),
         serde_json::from_str(metrics).unwrap(),
     )
+}
+
+/// The one value that a metric was given.
+fn value(metrics: &Value, name: &str) -> f64 {
+    let values = metrics[name].as_array().map(Vec::as_slice);
+    let Some([value]) = values else {
+        panic!("{name}: {metrics}")
+    };
+    value.as_f64().unwrap()
+}
+
+/// The names that CloudWatch is told to read as metrics.
+fn named(metrics: &Value) -> BTreeSet<&str> {
+    let described = metrics["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
+    described
+        .iter()
+        .map(|metric| metric["Name"].as_str().unwrap())
+        .collect()
 }
 
 /// What the public gets from a database that is not there.
@@ -125,28 +143,52 @@ async fn the_schedule_gets_the_whole_report_and_metrics() {
     for figure in ["connectMs", "queryMs", "oldestTransactionSeconds"] {
         assert!(report[figure].is_u64(), "{figure}: {report}");
     }
-    assert_eq!(metrics["DatabaseUp"], 1.0);
-    assert_eq!(metrics["ConnectionsMax"], report["connectionsMax"].as_f64().unwrap());
+    assert_eq!(value(&metrics, "DatabaseUp"), 1.0);
+    assert_eq!(
+        value(&metrics, "ConnectionsMax"),
+        report["connectionsMax"].as_f64().unwrap()
+    );
     let described = &metrics["_aws"]["CloudWatchMetrics"][0];
     assert_eq!(described["Namespace"], "Seer");
     // By which the alarms in template.yaml tell one deployment from another.
     assert_eq!(described["Dimensions"], json!([["FunctionName"]]));
     assert_eq!(metrics["FunctionName"], "health");
-    let named: BTreeSet<_> = described["Metrics"]
+    let units: BTreeSet<_> = described["Metrics"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|metric| metric["Name"].as_str().unwrap())
+        .map(|metric| (metric["Name"].as_str().unwrap(), metric["Unit"].as_str().unwrap()))
         .collect();
-    for name in [
-        "DatabaseUp",
-        "ConnectLatency",
-        "QueryLatency",
-        "ConnectionsUsed",
-        "OldestTransaction",
-    ] {
-        assert!(named.contains(name), "{name} is not described as a metric: {described}");
-    }
+    let expected = [
+        ("DatabaseUp", "Count"),
+        ("ConnectLatency", "Milliseconds"),
+        ("QueryLatency", "Milliseconds"),
+        ("ConnectionsUsed", "Count"),
+        ("ConnectionsMax", "Count"),
+        ("ConnectionsUsedPercent", "Percent"),
+        ("OldestTransaction", "Seconds"),
+    ];
+    assert_eq!(units, BTreeSet::from(expected));
+}
+
+/// An alarm would ring, or keep quiet, for what was true before.
+#[tokio::test]
+async fn an_environment_that_saw_the_database_up_repeats_nothing_of_it_once_it_is_down() {
+    let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+    let lambda = only_health(&format!("{}?pool_timeout=1", cluster.url()));
+    let (_, up) = scheduled(&lambda).await;
+    assert_eq!(value(&up, "DatabaseUp"), 1.0);
+    cluster.stop(Shutdown::Immediate).await.unwrap();
+    let (report, down) = scheduled(&lambda).await;
+    assert_eq!(report["status"], "down");
+    assert_eq!(value(&down, "DatabaseUp"), 0.0);
+    assert_eq!(named(&down), BTreeSet::from(["DatabaseUp", "ConnectLatency"]), "{down}");
+    assert!(down.get("ConnectionsUsedPercent").is_none(), "{down}");
+    cluster.start().await.unwrap();
+    let (_, up_again) = scheduled(&lambda).await;
+    assert_eq!(named(&up_again), named(&up));
+    assert_eq!(value(&up_again, "DatabaseUp"), 1.0);
+    assert_eq!(lambda.environments("health").len(), 1, "it was another environment's");
 }
 
 #[tokio::test]
@@ -165,7 +207,7 @@ async fn the_schedule_is_told_why_the_database_is_down() {
         assert_eq!((&report["status"], &report["state"]), (&json!("down"), &json!(state)));
         assert!(report["cause"].as_str().unwrap().contains(advice), "{report}");
         assert!(!report.to_string().contains("nobody-knows"), "{report}");
-        assert_eq!(metrics["DatabaseUp"], 0.0);
+        assert_eq!(value(&metrics, "DatabaseUp"), 0.0);
     }
 }
 
@@ -185,7 +227,7 @@ async fn a_server_that_takes_no_writes_or_is_almost_full_is_degraded() {
         (&report["status"], &report["state"]),
         (&json!("degraded"), &json!("read-only"))
     );
-    assert_eq!(metrics["DatabaseUp"], 1.0);
+    assert_eq!(value(&metrics, "DatabaseUp"), 1.0);
 
     cluster.set("default_transaction_read_only", "off").await.unwrap();
     cluster.reload().await.unwrap();
@@ -206,6 +248,15 @@ async fn a_server_that_takes_no_writes_or_is_almost_full_is_degraded() {
         (&health["status"], &health["database"]),
         (&json!("degraded"), &json!("connected"))
     );
+}
+
+/// Its question goes in a transaction there, which must not be taken for a server that takes no writes.
+#[tokio::test]
+async fn behind_a_pooler_it_is_as_healthy() {
+    let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+    let lambda = only_health(&format!("{}?pgbouncer=true", cluster.url()));
+    let (report, _) = scheduled(&lambda).await;
+    assert_eq!((&report["status"], &report["state"]), (&json!("ok"), &json!("up")));
 }
 
 #[tokio::test]
