@@ -31,7 +31,8 @@ pub(crate) fn of(config: &Config) -> &'static Result<Pool, ConfigError> {
 /// The process's pool. It implements sqlx's `Executor`, as a reference to sqlx's pool does: `query.fetch_all(&SharedPool)`.
 ///
 /// The pool is made when it is first used, from `DATABASE_URL`. Each statement takes a connection for itself, for as
-/// long as it runs, and is not run again. With `connection_limit=1`, the usual one, a statement that is sent while a
+/// long as it runs, and is not run again; text without even an empty list of arguments may do anything to the session, so
+/// its connection is closed. With `connection_limit=1`, the usual one, a statement that is sent while a
 /// [`Transaction`] or [`Held`] is open waits for it, and fails after `pool_timeout`.
 #[derive(Clone, Debug, Default)]
 pub struct SharedPool;

@@ -11,7 +11,8 @@ use std::ops::{Deref, DerefMut};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{AssertSqlSafe, Describe, Either, Execute, Executor, Postgres, SqlStr};
 
 use super::classify::{Verdict, kind_of, verdict};
@@ -45,8 +46,15 @@ impl Pool {
         Ok(lease)
     }
 
-    /// Ends the use of a connection that was lent for one statement: it is kept if the server answered.
-    async fn settle<T>(&self, mut lease: Lease, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+    /// Ends the use of a connection that was lent for one statement: it is kept if the server answered. After a batch,
+    /// which may leave anything on the session, a failed transaction too, it is closed; behind a pooler the end of the
+    /// transaction around it is enough.
+    async fn settle<T>(
+        &self,
+        mut lease: Lease,
+        batch: bool,
+        outcome: Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
         let end = match &outcome {
             Ok(_) => "COMMIT",
             Err(cause) if in_step(cause) => "ROLLBACK",
@@ -57,6 +65,9 @@ impl Pool {
             if let Err(lost) = ended {
                 return outcome.and(Err(lost));
             }
+        } else if batch {
+            lease.close().await;
+            return outcome;
         }
         give_back(lease).await;
         outcome
@@ -106,9 +117,11 @@ impl<'p> Executor<'p> for &'p Pool {
         E: 'q + Execute<'q, Postgres>,
     {
         let rows = async move {
+            let query = Asked::new(query)?;
+            let batch = query.is_batch();
             let mut lease = self.lend_for_one().await?;
             let rows = lease.live.session.fetch_many(query).try_collect::<Vec<_>>().await;
-            self.settle(lease, rows).await
+            self.settle(lease, batch, rows).await
         };
         stream::once(rows)
             .map_ok(|rows| stream::iter(rows.into_iter().map(Ok)))
@@ -122,9 +135,11 @@ impl<'p> Executor<'p> for &'p Pool {
         E: 'q + Execute<'q, Postgres>,
     {
         Box::pin(async move {
+            let query = Asked::new(query)?;
+            let batch = query.is_batch();
             let mut lease = self.lend_for_one().await?;
             let row = lease.live.session.fetch_optional(query).await;
-            self.settle(lease, row).await
+            self.settle(lease, batch, row).await
         })
     }
 
@@ -139,7 +154,7 @@ impl<'p> Executor<'p> for &'p Pool {
         Box::pin(async move {
             let mut lease = self.lend_for_one().await?;
             let statement = lease.live.session.prepare_with(sql, parameters).await;
-            self.settle(lease, statement).await
+            self.settle(lease, false, statement).await
         })
     }
 
@@ -150,8 +165,47 @@ impl<'p> Executor<'p> for &'p Pool {
         Box::pin(async move {
             let mut lease = self.lend_for_one().await?;
             let described = lease.live.session.describe(sql).await;
-            self.settle(lease, described).await
+            self.settle(lease, false, described).await
         })
+    }
+}
+
+/// A query whose arguments have been taken out, to see whether there are any.
+struct Asked<E> {
+    query: E,
+    arguments: Option<PgArguments>,
+}
+
+impl<E> Asked<E> {
+    fn new<'q>(mut query: E) -> Result<Self, sqlx::Error>
+    where
+        E: Execute<'q, Postgres>,
+    {
+        let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?;
+        Ok(Self { query, arguments })
+    }
+
+    /// Text that goes to the server as it is and may be several statements: without even an empty list of arguments.
+    fn is_batch(&self) -> bool {
+        self.arguments.is_none()
+    }
+}
+
+impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Asked<E> {
+    fn sql(self) -> SqlStr {
+        self.query.sql()
+    }
+
+    fn statement(&self) -> Option<&PgStatement> {
+        self.query.statement()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<PgArguments>, BoxDynError> {
+        Ok(self.arguments.take())
+    }
+
+    fn persistent(&self) -> bool {
+        self.query.persistent()
     }
 }
 

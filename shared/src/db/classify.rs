@@ -72,7 +72,8 @@ fn kind_of_sqlstate(code: &str) -> Kind {
         "40001" | "40P01" => Kind::Conflict,
         "55P03" => Kind::LockTimeout,
         "57014" => Kind::Timeout,
-        "0A000" | "26000" | "42P05" => Kind::StalePlan,
+        // The last: somebody left a failed transaction on this session. Another connection mends it, or nothing does.
+        "0A000" | "26000" | "42P05" | "25P02" => Kind::StalePlan,
         _ => Kind::Query,
     }
 }
@@ -201,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_stale_plan_reconnects_once_and_a_read_only_writer_reconnects() {
-        for code in ["0A000", "26000"] {
+        for code in ["0A000", "26000", "25P02"] {
             assert_eq!(
                 verdict(Phase::Statement, kind_of_sqlstate(code), true),
                 Verdict::ReconnectOnce

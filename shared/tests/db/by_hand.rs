@@ -7,10 +7,11 @@ use futures_util::TryStreamExt as _;
 use local::postgres::Settings;
 use local::proxy::Cut;
 use shared::SharedPool;
-use sqlx::Executor as _;
+use shared::db::Deadline;
+use sqlx::{AssertSqlSafe, Executor as _};
 use uuid::Uuid;
 
-use super::bench::Bench;
+use super::bench::{Bench, PLENTY, one};
 
 /// Longer than a connection may idle without being asked whether it lives.
 const STALE: Duration = Duration::from_millis(1_100);
@@ -57,7 +58,7 @@ async fn a_statement_that_the_server_refuses_keeps_the_connection_and_one_it_cut
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_blackholed_while_idle_costs_a_statement_no_error() {
     let bench = Bench::new().await;
-    bench.pool.execute("SELECT 1").await.unwrap();
+    bench.pool.execute(sqlx::query("SELECT 1")).await.unwrap();
     tokio::time::sleep(STALE).await;
     bench.proxy.silence();
     bench.pool.execute("SELECT 1").await.unwrap();
@@ -131,6 +132,50 @@ async fn what_a_held_connection_was_told_is_not_met_by_others() {
         .await
         .unwrap();
     assert_ne!(set, "77MB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_batch_did_to_its_session_is_not_met_by_others() {
+    let bench = Bench::new().await;
+    let id = Uuid::now_v7();
+    let text = format!("INSERT INTO notes VALUES ('{id}', 'text');");
+    let batch = |sql: String| sqlx::raw_sql(AssertSqlSafe(sql)).execute(&bench.pool);
+    let failed = batch(format!("BEGIN; {text} {text} COMMIT")).await.unwrap_err();
+    assert!(failed.as_database_error().unwrap().is_unique_violation());
+    let read = bench.pool.read(Deadline::after(PLENTY), async |db| one(db).await).await;
+    assert_eq!(read.unwrap(), 1);
+    assert_eq!(bench.notes(id).await, 0);
+
+    batch(format!("BEGIN; SET work_mem = '77MB'; {text}")).await.unwrap();
+    let set: String = sqlx::query_scalar("SHOW work_mem")
+        .fetch_one(&bench.pool)
+        .await
+        .unwrap();
+    assert_ne!(set, "77MB");
+    insert(&bench, Uuid::now_v7()).await.unwrap();
+    assert_eq!(bench.notes(id).await, 0);
+
+    batch(format!("BEGIN; {text} COMMIT")).await.unwrap();
+    assert_eq!(bench.notes(id).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_somebody_left_failed_costs_a_read_and_a_write_no_error() {
+    let bench = Bench::new().await;
+    let leave_failed = async || {
+        // A statement of its own each, of which nobody can see what they do to the session.
+        sqlx::query("BEGIN").execute(&bench.pool).await.unwrap();
+        sqlx::query("SELECT 1/0").execute(&bench.pool).await.unwrap_err();
+    };
+    leave_failed().await;
+    assert_eq!(bench.read().await.unwrap(), 1);
+    leave_failed().await;
+    let id = Uuid::now_v7();
+    bench.write(id).await.unwrap();
+    assert_eq!(bench.notes(id).await, 1);
+    leave_failed().await;
+    bench.pool.execute(sqlx::query("SELECT 1")).await.unwrap_err();
+    bench.pool.execute(sqlx::query("SELECT 1")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
