@@ -7,7 +7,7 @@ On the template as it stands a linter does not see what SAM's own resources beco
 not allow, an unknown runtime and a reference that leads nowhere. So SAM's translator expands it, as CloudFormation would,
 and that is linted too; and each of those three mistakes is made in a copy, to see that it is found. The
 variant for Lambda Managed Instances, which is a patch, is linted expanded only: the linter does not know what attributes
-SAM's own resource for them has.
+SAM's own resource for them has. Nor does it look at what the rules refuse: that is asked here, of both.
 """
 
 import copy
@@ -37,6 +37,29 @@ MISTAKES = [
     ("a timeout that Lambda does not allow", "E3717", lambda health: health.update(Timeout=901)),
     ("an unknown runtime", "E3030", lambda health: health.update(Runtime="provided.al2042")),
     ("a reference that leads nowhere", "E1010", lambda health: health.update(Role={"Fn::GetAtt": ["Nobody", "Arn"]})),
+]
+
+# What somebody may give, and what the rules say to it before anything is made; the second of the variant.
+SECRETS = dict.fromkeys(["DatabaseSecretArn", "MigrationsSecretArn"], PARAMETERS["WebhookSecretArn"])
+EXISTING = {"Database": "existing", **SECRETS}
+SUBNETS, GROUPS = {"SubnetIds": "subnet-0a,subnet-0b"}, {"SecurityGroupIds": "sg-0a"}
+GIVEN = [
+    ({}, [], []),
+    ({"VpcId": "vpc-0a", **SUBNETS}, [], []),
+    ({"VpcId": "vpc-0a"}, ["VpcId needs SubnetIds"], ["VpcId needs SubnetIds"]),
+    (SUBNETS, ["Database=aurora with SubnetIds needs VpcId"], ["Database=aurora with SubnetIds needs VpcId"]),
+    ({**EXISTING, **SUBNETS, **GROUPS}, [], []),
+    (EXISTING, [], ["Database=existing needs SubnetIds", "Database=existing needs SecurityGroupIds"]),
+    (
+        {**EXISTING, **SUBNETS},
+        ["Database=existing with SubnetIds needs SecurityGroupIds"],
+        ["Database=existing needs SecurityGroupIds"],
+    ),
+    (
+        {"Database": "existing", **SUBNETS, **GROUPS},
+        ["Database=existing needs DatabaseSecretArn", "Database=existing needs MigrationsSecretArn"],
+        ["Database=existing needs DatabaseSecretArn", "Database=existing needs MigrationsSecretArn"],
+    ),
 ]
 
 
@@ -88,6 +111,24 @@ def mistaken(plain: dict) -> list[str]:
     return found
 
 
+def refused(template: dict, given: dict[str, str]) -> list[str]:
+    """What the rules say to these parameters. What CloudFormation does not let a rule call is not known here either."""
+    parameters = {name: str(parameter.get("Default", "given")) for name, parameter in template["Parameters"].items()}
+    parameters.update(given)
+
+    def holds(condition: dict) -> bool:
+        ((function, argument),) = condition.items()
+        if function == "Fn::Equals":
+            one, other = (parameters[side["Ref"]] if isinstance(side, dict) else side for side in argument)
+            return one == other
+        of_each = [holds(one) for one in argument]
+        return {"Fn::Not": not of_each[0], "Fn::And": all(of_each), "Fn::Or": any(of_each)}[function]
+
+    rules = [rule for rule in template["Rules"].values() if holds(rule["RuleCondition"])]
+    assertions = [assertion for rule in rules for assertion in rule["Assertions"]]
+    return [assertion["AssertDescription"] for assertion in assertions if not holds(assertion["Assert"])]
+
+
 def lint(tools: Path, *files: Path) -> tuple[bool, str]:
     """Whether nothing was found, and what was."""
     command = [sys.executable, str(tools / "bin/cfn-lint"), "--format", "parseable", "--regions", REGION, "--", *map(str, files)]
@@ -105,8 +146,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = [TEMPLATE]
-        for source in (TEMPLATE, patched(folder)):
+        for variant, source in enumerate((TEMPLATE, patched(folder))):
             template = yaml_parse(source.read_text())
+            for given, *said in GIVEN:
+                if refused(template, given) != said[variant]:
+                    print("%s says %s to %s" % (source.name, refused(template, given), given), file=sys.stderr)
+                    return 1
             plain = folder / (source.stem + ".expanded.json")
             made = expanded(template)
             plain.write_text(json.dumps(made, indent=1))
