@@ -49,6 +49,12 @@ GIVEN = [
     ({"VpcId": "vpc-0a"}, ["VpcId needs SubnetIds"], ["VpcId needs SubnetIds"]),
     (SUBNETS, ["Database=aurora with SubnetIds needs VpcId"], ["Database=aurora with SubnetIds needs VpcId"]),
     ({**EXISTING, **SUBNETS, **GROUPS}, [], []),
+    ({"LetDatabaseSleep": "true"}, [], []),
+    (
+        {"LetDatabaseSleep": "true", "UseRdsProxy": "true"},
+        ["LetDatabaseSleep=true needs UseRdsProxy=false"],
+        ["LetDatabaseSleep=true needs UseRdsProxy=false"],
+    ),
     (EXISTING, [], ["Database=existing needs SubnetIds", "Database=existing needs SecurityGroupIds"]),
     (
         {**EXISTING, **SUBNETS},
