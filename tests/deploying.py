@@ -6,6 +6,8 @@ Usage: deploying.py TOOLS, the folder that aws-sam-cli was installed into.
 Of every `aws` command: that its service has the operation, the operation each option, and that none is missing which it
 needs; that its query can be read. Of every `sam` command: its options. Parameters, outputs and resources that any of
 them names are held against template.yaml. Whether a command does what the page says, only an account can show.
+
+Going back is run whole, with an `aws` that answers as Lambda would: half of the functions must never be turned back.
 """
 
 import functools
@@ -14,6 +16,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +35,15 @@ CLI_ONLY = {
 }
 # What the CLI has in place of options of the service.
 IN_PLACE = {("ec2", "run-instances"): {"count": {"min-count", "max-count"}}}
+
+# Knows version 7 of every function but $WITHOUT, and writes down what it is told to turn.
+LAMBDA = """#!/bin/sh
+case "$*" in
+*"list-versions-by-function --function-name $WITHOUT "*) echo null ;;
+*list-versions-by-function*) echo '"7"' ;;
+*) echo "$*" >>"$TURNED" ;;
+esac
+"""
 
 
 def commands(page: str) -> list[str]:
@@ -113,6 +125,28 @@ def of_sam(words: list[str], tools: Path, parameters: set[str]) -> list[str]:
     return faults + ["template.yaml has no parameter %s" % name for name in named - parameters]
 
 
+def going_back(page: str) -> list[str]:
+    """What is wrong with turning the aliases back, with a version of every function and without one of the last."""
+    block = re.search(r"^## Going back\n.*?^```sh\n(.*?)^```", page, re.S | re.M)[1]
+    names = {"seer-" + path.stem for path in (ROOT / "functions/src/bin").glob("*.rs")}
+    faults = []
+    for without, turned in (("none", names), (max(names), set())):
+        with tempfile.TemporaryDirectory() as folder:
+            stub, log = Path(folder) / "aws", Path(folder) / "turned"
+            stub.write_text(LAMBDA)
+            stub.chmod(0o755)
+            path = folder + os.pathsep + os.environ["PATH"]
+            environment = {**os.environ, "PATH": path, "WITHOUT": without, "TURNED": str(log)}
+            done = subprocess.run(["bash", "-c", block], cwd=ROOT, env=environment, capture_output=True, text=True)
+            orders = log.read_text().splitlines() if log.exists() else []
+        wanted = "lambda update-alias --function-name %s --name live --function-version 7"
+        if sorted(orders) != sorted(wanted % name for name in turned):
+            faults.append("going back, with a version of all but %s, orders %s" % (without, orders))
+        if (without in done.stdout) == bool(turned):
+            faults.append("going back does not say that %s has no version: %s" % (without, done.stdout + done.stderr))
+    return faults
+
+
 def main() -> int:
     tools = Path(sys.argv[1]).resolve()
     sys.path.insert(0, str(tools))
@@ -136,9 +170,11 @@ def main() -> int:
     faults += ["template.yaml has no output %s" % name for name in outputs - set(template["Outputs"])]
     resources = set(re.findall(r"(?:--logical-resource-id |\$\(resource )(\w+)", page))
     faults += ["template.yaml has no resource %s" % name for name in resources - set(template["Resources"])]
+    wrong = len(faults)
+    faults += going_back(page)
     for fault in faults:
         print("docs/DEPLOYING.md: %s" % fault, file=sys.stderr)
-    print("docs/DEPLOYING.md: %d commands of aws and sam are as these have them" % (checked - len(faults)))
+    print("docs/DEPLOYING.md: %d commands of aws and sam are as these have them" % (checked - wrong))
     return 1 if faults or checked < 25 else 0
 
 
