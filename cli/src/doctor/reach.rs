@@ -358,7 +358,7 @@ async fn log_in(url: &DatabaseUrl, place: &Place, begun: &Begun, deadline: Deadl
         reason = "bounded and tuned here; without a function's session limits"
     )]
     let connect = PgConnection::connect_with(&options);
-    match timeout(LOG_IN.min(deadline.left()), Tuned::new(connect)).await {
+    match timeout(LOG_IN.min(deadline.left()), Tuned::new(connect, url)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(login::refused(place, &error)),
         Err(_) => Err(cause::slow(place, begun.seconds())),

@@ -246,7 +246,7 @@ async fn open(target: &Target, url: &DatabaseUrl) -> Result<Live, sqlx::Error> {
     let options = target.options(url);
     #[expect(clippy::disallowed_methods, reason = "this is the one door")]
     let connect = PgConnection::connect_with(&options);
-    let mut connection = Tuned::new(connect).await?;
+    let mut connection = Tuned::new(connect, url).await?;
     let opened = Moment::now();
     let row = connection.fetch_one(sqlx::raw_sql(FACTS)).await?;
     Ok(Live {

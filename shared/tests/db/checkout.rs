@@ -1,5 +1,6 @@
 //! What a connection has to show before it is lent again.
 
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use local::postgres::Settings;
@@ -164,6 +165,29 @@ async fn a_server_that_is_past_ending_anything_is_given_up_and_the_work_runs_aga
 async fn a_peer_that_acknowledges_nothing_is_gone_long_before_a_statement_is_late() {
     let bench = Bench::with(Settings::default(), "socket_timeout=600").await;
     bench.read().await.unwrap();
+    bench.proxy.silence();
+    bench.read().await.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 2);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_connection_opened_by_name_in_init_notices_it_too_whatever_else_init_connects_to() {
+    let bench = Bench::new().await;
+    let url = bench.proxy.url(&bench.cluster.url()).replace("127.0.0.1", "localhost");
+    let bench = Bench {
+        pool: pool(&url, "socket_timeout=600"),
+        ..bench
+    };
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = async {
+        // At once: there is little time while `localhost` is looked up.
+        let other = TcpStream::connect(elsewhere.local_addr().unwrap());
+        tokio::task::yield_now().await;
+        other
+    };
+    let (verified, _other) = tokio::join!(bench.pool.verify(), other);
+    verified.unwrap();
     bench.proxy.silence();
     bench.read().await.unwrap();
     assert_eq!(bench.proxy.counts().opened, 2);
