@@ -2,8 +2,8 @@
 //!
 //! The budget for getting a connection is counted per outage, not per request: a cold start that spent three seconds in
 //! INIT leaves five to its first request. Once it is spent, requests are refused at once, and after a moment one of them
-//! probes with a single attempt. A saturated or read-only server is not an outage: it will serve, so everyone keeps
-//! trying.
+//! probes with a single attempt. A saturated or read-only server is not an outage, and ends one: it will serve, so
+//! everyone keeps trying.
 //! No timer: the state is only looked at when a connection is wanted.
 
 use std::sync::{Mutex, PoisonError};
@@ -69,9 +69,9 @@ impl Circuit {
 
     /// An effort begun at `since` ended without a connection.
     pub fn failed(&self, since: Moment, kind: Kind) {
-        // Slots come free, and a reader still serves reads: neither says that trying is in vain.
+        // The server has answered. Slots come free, and a reader still serves reads: trying is not in vain.
         if matches!(kind, Kind::Saturated | Kind::ReadOnly) {
-            return;
+            return self.succeeded();
         }
         let mut seen = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         let since = seen.map_or(since, |outage| outage.since);
@@ -79,7 +79,7 @@ impl Circuit {
         *seen = Some(Outage { since, last, kind });
     }
 
-    /// A connection was made.
+    /// A connection was made: there is no outage, or no more.
     pub fn succeeded(&self) {
         *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -133,6 +133,17 @@ mod tests {
         assert_eq!(circuit.admit(BUDGET), Admission::Retry(BUDGET));
         circuit.failed(Moment::now(), Kind::Saturated);
         assert_eq!(circuit.admit(BUDGET), Admission::Retry(BUDGET));
+    }
+
+    #[test]
+    fn a_server_that_answers_ends_the_outage_though_it_gives_no_connection() {
+        for kind in [Kind::Saturated, Kind::ReadOnly] {
+            let circuit = Circuit::default();
+            circuit.failed(Moment::now(), Kind::Refused);
+            assert_eq!(circuit.admit(Duration::ZERO), Admission::Refuse(Kind::Refused));
+            circuit.failed(Moment::now(), kind);
+            assert_eq!(circuit.admit(BUDGET), Admission::Retry(BUDGET), "{kind:?}");
+        }
     }
 
     #[test]
