@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
-use deadpool::managed::{self, Metrics, Object, QueueMode, RecycleResult};
+use deadpool::managed::{self, Metrics, Object, QueueMode, RecycleError, RecycleResult};
 use futures_util::future::{Either, join_all, select};
 use sqlx::Connection as _;
 use tokio::time::timeout;
@@ -59,8 +59,12 @@ impl managed::Manager for Slots {
         Ok(None)
     }
 
-    async fn recycle(&self, _: &mut Self::Type, _: &Metrics) -> RecycleResult<Infallible> {
-        Ok(())
+    /// An empty slot is thrown away while there may be one with a connection below it; a new one takes its place.
+    async fn recycle(&self, slot: &mut Self::Type, _: &Metrics) -> RecycleResult<Infallible> {
+        match slot {
+            Some(_) => Ok(()),
+            None => Err(RecycleError::message("empty")),
+        }
     }
 }
 

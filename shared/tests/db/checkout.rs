@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use local::postgres::Settings;
 use local::proxy::Door;
+use shared::db::connect::Purpose;
 use shared::db::{Claim, Deadline, Error, Kind, Phase, Session, Stop};
 use sqlx::Connection as _;
 
@@ -47,6 +48,25 @@ async fn a_blackholed_connection_is_overtaken_by_a_new_one() {
     bench.proxy.silence();
     bench.read().await.unwrap();
     assert_eq!(bench.proxy.counts().opened, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_connection_does_not_hide_one_that_lives() {
+    let bench = Bench::with(Settings::default(), "connection_limit=2").await;
+    let checkout = || bench.pool.checkout(Purpose::Read, Deadline::after(PLENTY));
+    let (living, lost) = (checkout().await.unwrap(), checkout().await.unwrap());
+    living.give_back().await;
+    drop(lost);
+    bench.proxy.set_door(Door::Refused).await;
+    bench.read().await.unwrap();
+    bench.proxy.set_door(Door::Open).await;
+    // The lost one's place is free still, and only one.
+    let _both = (checkout().await.unwrap(), checkout().await.unwrap());
+    assert_eq!(bench.proxy.counts().opened, 3);
+    let third = bench
+        .pool
+        .checkout(Purpose::Read, Deadline::after(Duration::from_millis(100)));
+    assert_eq!(third.await.unwrap_err().phase, Phase::Acquire);
 }
 
 /// The server's process behind the pool's only session.
