@@ -200,8 +200,17 @@ impl Fault {
             }
             Self::Migrated => migrate(scene).await?,
             Self::Locked => {
-                let lock = format!("BEGIN;LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", TABLES.join(", "));
-                held.push(run_and_hold(scene, &lock).await?);
+                let lock = format!(
+                    "SET lock_timeout = '2s';BEGIN;LOCK TABLE {} IN ACCESS EXCLUSIVE MODE",
+                    TABLES.join(", ")
+                );
+                // Whoever works on some of them may wait for the others: one of the two gives up, and comes again.
+                patiently("every table's lock", async || {
+                    let locked = unless_it_gave_way(run_and_hold(scene, &lock).await)?;
+                    held.extend(locked);
+                    Ok(!held.is_empty())
+                })
+                .await?;
             }
             Self::EnvironmentsLost => {
                 ensure!(scene.number(SESSIONS).await? > 0, "no environment has a session");
@@ -300,6 +309,21 @@ async fn patiently(what: &str, mut has_come: impl AsyncFnMut() -> Result<bool>) 
     Ok(())
 }
 
+/// None for whoever gave up its place in a queue for a lock, or lost it in a deadlock.
+fn unless_it_gave_way<T>(result: Result<T>) -> Result<Option<T>> {
+    let gave_way = |error: &anyhow::Error| {
+        let said = error
+            .downcast_ref::<sqlx::Error>()
+            .and_then(|error| error.as_database_error()?.code());
+        said.is_some_and(|code| ["40P01", "55P03"].contains(&&*code))
+    };
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if gave_way(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 async fn run_and_hold(scene: &Scene, sql: &str) -> Result<PgConnection> {
     let mut session = scene.direct().await?;
     sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
@@ -373,9 +397,10 @@ async fn migrate(scene: &Scene) -> Result<()> {
         ] {
             // As a careful migration does: it gives up its place in the queue soon, and comes again.
             let sql = format!("SET lock_timeout = '2s';ALTER TABLE {table} {change}");
-            while scene.sql(&sql).await.is_err() {
-                sleep(Duration::from_millis(20)).await;
-            }
+            patiently("a migration's lock", async || {
+                Ok(unless_it_gave_way(scene.sql(&sql).await)?.is_some())
+            })
+            .await?;
         }
     }
     Ok(())
