@@ -83,6 +83,30 @@ async fn a_commit_that_says_nothing_leaves_time_to_find_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_has_expired_is_not_taken_for_that_of_a_commit_that_was_lost() {
+    let bench = Bench::new().await;
+    let claim = Claim::keyed("caller", "key", &[b"body"]);
+    bench.write_under(&claim, Uuid::now_v7()).await.unwrap();
+    bench
+        .sql("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
+        .await;
+    for cut in [Cut::BeforeServer, Cut::BeforeAcknowledgement] {
+        let id = Uuid::now_v7();
+        bench.proxy.cut_commits(cut, 1);
+        let written = bench.write_under(&claim, id).await.unwrap();
+        assert!(
+            matches!(written, Written::Done(done) if done == id),
+            "{cut:?}: {written:?}"
+        );
+        assert_eq!(bench.notes(id).await, 1, "{cut:?}");
+        bench
+            .sql("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
+            .await;
+    }
+    assert_eq!(bench.proxy.counts().cut, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_nobody_can_ask_about_is_unknown_and_its_key_tells() {
     let bench = Bench::with(Settings::default(), "pool_timeout=1&connect_timeout=1").await;
     for (number, (cut, applied)) in [(Cut::BeforeAcknowledgement, true), (Cut::BeforeServer, false)]
