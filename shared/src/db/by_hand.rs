@@ -7,6 +7,7 @@
 
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
@@ -23,6 +24,10 @@ use super::pool::{Lease, Pool};
 use super::receipt::Claim;
 use super::session::Session;
 use super::work::{Attempt, Resolved};
+
+/// How long a lost reply to COMMIT is looked up. Whoever waits has a deadline of its own that is not known here, and
+/// would rather hear that nothing is known than be cut off.
+const LOOKED_UP: Duration = Duration::from_secs(8);
 
 impl Pool {
     /// A connection for statements that their caller ends.
@@ -244,7 +249,7 @@ impl Transaction<'_> {
             Attempt::Unknown((), xid, lost) => {
                 drop(self.lease);
                 tracing::warn!(error = %lost, xid, "the reply to COMMIT was lost: finding out");
-                match pool.resolve(&self.claim, &xid, deadline).await {
+                match pool.resolve(&self.claim, &xid, deadline.within(LOOKED_UP)).await {
                     Resolved::Committed => Ok(()),
                     Resolved::Absent => Err(into_sqlx(lost)),
                     Resolved::Unknown(cause) => Err(into_sqlx(Error {

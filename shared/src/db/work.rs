@@ -102,7 +102,7 @@ impl Pool {
     ///
     /// # Errors
     /// What `work` refused (rolled back), or the last database error. [`Kind::CommitUnknown`] only when no connection
-    /// could be had to find out before the deadline.
+    /// could be had to find out before the deadline, or none can be had at all (a refused credential).
     pub async fn write<T, R, W>(
         &self,
         deadline: Deadline,
@@ -225,12 +225,23 @@ impl Pool {
         }
     }
 
-    /// Finds out what a transaction came to whose reply to COMMIT was lost.
+    /// Finds out what a transaction came to whose reply to COMMIT was lost. A database that cannot be asked is waited
+    /// for until the deadline, longer than checkout waits for it, unless waiting is in vain.
     pub(super) async fn resolve(&self, claim: &Claim, xid: &str, deadline: Deadline) -> Resolved {
+        let mut effort = Effort::new(Policy::Connect, &self.retry, deadline);
         loop {
             let mut lease = match self.checkout(Purpose::Write, deadline).await {
                 Ok(lease) => lease,
-                Err(error) => return Resolved::Unknown(error),
+                Err(error) => {
+                    let passes = match verdict(Phase::Connect, error.kind, true) {
+                        Verdict::Transient | Verdict::Reconnect => true,
+                        Verdict::ReconnectOnce | Verdict::Permanent | Verdict::Ambiguous => false,
+                    };
+                    if passes && effort.again().await {
+                        continue;
+                    }
+                    return Resolved::Unknown(error);
+                }
             };
             let session = &mut lease.live.session;
             let looked = bounded::<_, Infallible>(deadline, async {

@@ -8,7 +8,7 @@ use shared::db::{Claim, Deadline, Error, Kind, Session, Written};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::bench::{Bench, PLENTY, Refusal, note, until};
+use super::bench::{Bench, PLENTY, Refusal, note, pool, until};
 
 /// From now on COMMIT of a transaction that wrote a note takes until the session is closed.
 async fn held_commits(bench: &Bench) -> PgConnection {
@@ -29,10 +29,13 @@ async fn held_commits(bench: &Bench) -> PgConnection {
 }
 
 async fn write_within(bench: &Bench, budget: Duration, id: Uuid) -> Result<Written<Uuid>, Error> {
+    write_under_within(bench, &Claim::anonymous(), budget, id).await
+}
+
+async fn write_under_within(bench: &Bench, claim: &Claim, budget: Duration, id: Uuid) -> Result<Written<Uuid>, Error> {
     let work = async |db: &mut Session| note(db, id).await;
     let saved = |id: &Uuid| Ok(id.as_bytes().to_vec());
-    let claim = Claim::anonymous();
-    let written = bench.pool.write(Deadline::after(budget), &claim, work, saved).await;
+    let written = bench.pool.write(Deadline::after(budget), claim, work, saved).await;
     written.map_err(|Refusal(error)| error)
 }
 
@@ -119,7 +122,8 @@ async fn a_commit_that_nobody_can_ask_about_is_unknown_and_its_key_tells() {
         // The connection at hand serves on; another cannot be had.
         bench.proxy.set_door(Door::Refused).await;
         bench.proxy.cut_commits(cut, 1);
-        let unknown = bench.write_under(&claim, first).await.unwrap_err();
+        let unknown = write_under_within(&bench, &claim, Duration::from_secs(4), first).await;
+        let unknown = unknown.unwrap_err();
         assert_eq!(unknown.kind, Kind::CommitUnknown, "{unknown}");
         assert_eq!(bench.notes(first).await == 1, applied, "{cut:?}");
 
@@ -136,6 +140,48 @@ async fn a_commit_that_nobody_can_ask_about_is_unknown_and_its_key_tells() {
         }
         assert_eq!(bench.notes(first).await + bench.notes(again).await, 1, "{cut:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_longer_than_pool_timeout_is_waited_out_at_commit_while_there_is_time() {
+    for cut in [Cut::BeforeServer, Cut::BeforeAcknowledgement] {
+        let bench = Bench::with(Settings::default(), "pool_timeout=1&connect_timeout=1").await;
+        let id = Uuid::now_v7();
+        bench.read().await.unwrap();
+        bench.proxy.set_door(Door::Refused).await;
+        bench.proxy.cut_commits(cut, 1);
+        let (written, ()) = tokio::join!(bench.write(id), async {
+            until("it was cut", async || bench.proxy.counts().cut > 0).await;
+            // Without an attempt: whoever wants a connection now has spent what an outage is given.
+            until("everybody is refused at once", async || {
+                bench.read().await.is_err_and(|refused| refused.attempts == 0)
+            })
+            .await;
+            bench.proxy.set_door(Door::Open).await;
+        });
+        assert!(matches!(written.unwrap(), Written::Done(done) if done == id), "{cut:?}");
+        assert_eq!(bench.notes(id).await, 1, "{cut:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lets_nobody_in_is_not_waited_for_at_commit() {
+    let bench = Bench::new().await;
+    bench.sql("CREATE ROLE other LOGIN SUPERUSER PASSWORD 'other'").await;
+    let theirs = bench.cluster.url().replacen(bench.cluster.password(), "other", 1);
+    let theirs = bench.proxy.url(&theirs.replacen("seer:", "other:", 1));
+    let bench = Bench {
+        pool: pool(&theirs, ""),
+        ..bench
+    };
+    bench.read().await.unwrap();
+    bench.sql("ALTER ROLE other NOLOGIN").await;
+    bench.proxy.cut_commits(Cut::BeforeAcknowledgement, 1);
+    // One that waits for its deadline fails here.
+    let write = write_within(&bench, 4 * PLENTY, Uuid::now_v7());
+    let unknown = tokio::time::timeout(PLENTY, write).await.unwrap().unwrap_err();
+    assert_eq!(unknown.kind, Kind::CommitUnknown, "{unknown}");
+    assert!(unknown.to_string().contains("not permitted to log in"), "{unknown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
