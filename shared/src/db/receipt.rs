@@ -141,11 +141,14 @@ impl Claim {
     }
 
     /// Whether the receipt is there: whether the transaction was committed, once it is no longer in progress. One that
-    /// has expired is an earlier request's, which this transaction would have replaced.
-    pub(super) async fn is_kept(&self, session: &mut Session) -> Result<bool, sqlx::Error> {
+    /// has expired is an earlier request's, which this transaction would have replaced. `settings` are a transaction's,
+    /// and hold for the statements that are sent with them: behind a pooler the schema is among them.
+    pub(super) async fn is_kept(&self, session: &mut Session, settings: &str) -> Result<bool, sqlx::Error> {
         let (key, request) = (hex(&self.key), hex(&self.request));
-        let sql =
-            format!("SELECT 1 FROM idempotency_keys WHERE key = {key} AND request = {request} AND expires_at > now()");
+        let sql = format!(
+            "{settings}SELECT 1 FROM idempotency_keys \
+             WHERE key = {key} AND request = {request} AND expires_at > now()"
+        );
         let row = session.fetch_optional(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
         Ok(row.is_some())
     }

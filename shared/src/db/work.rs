@@ -243,11 +243,11 @@ impl Pool {
                     return Resolved::Unknown(error);
                 }
             };
-            let session = &mut lease.live.session;
+            let (session, settings) = (&mut lease.live.session, self.settings(deadline));
             let looked = bounded::<_, Infallible>(deadline, async {
                 // In this order: once it is over, a snapshot taken later sees all it did.
                 let running = receipt::in_progress(session, xid).await?;
-                Ok((running, claim.is_kept(session).await?))
+                Ok((running, claim.is_kept(session, &settings).await?))
             })
             .await;
             match looked {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use local::postgres::{Replication, Settings};
 use local::proxy::{Cut, Door};
-use shared::db::{Claim, Deadline, Error, Kind, Session, Written};
+use shared::config::DatabaseUrl;
+use shared::db::{Claim, Deadline, Error, Kind, Session, Written, migrate};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
@@ -107,6 +108,29 @@ async fn a_receipt_that_has_expired_is_not_taken_for_that_of_a_commit_that_was_l
             .await;
     }
     assert_eq!(bench.proxy.counts().cut, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_pooler_too_the_receipt_is_looked_for_where_it_was_left() {
+    let bench = Bench::new().await;
+    let elsewhere = format!("{}?schema=elsewhere", bench.cluster.url());
+    migrate::migrate(&DatabaseUrl::parse(&elsewhere).unwrap())
+        .await
+        .unwrap();
+    let bench = Bench {
+        pool: pool(
+            &bench.proxy.url(&bench.cluster.url()),
+            "pgbouncer=true&schema=elsewhere",
+        ),
+        ..bench
+    };
+    bench.sql("ALTER TABLE notes SET SCHEMA elsewhere").await;
+    let id = Uuid::now_v7();
+    bench.proxy.cut_commits(Cut::BeforeAcknowledgement, 1);
+    assert!(matches!(bench.write(id).await.unwrap(), Written::Done(done) if done == id));
+    let noted = format!("SELECT count(*) FROM elsewhere.notes WHERE id = '{id}'");
+    assert_eq!(bench.count(&noted).await, 1);
+    assert_eq!(bench.proxy.counts().cut, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
