@@ -2,15 +2,15 @@
 //!
 //! A [`Session`] implements sqlx's `Executor`, so `query!(…).fetch_one(db)` works; it cannot begin, commit or close.
 //! With `statement_cache_size=0`, which a transaction pooler implies, every statement goes unnamed, whatever the query
-//! asked for: a named one would be left on whichever server connection the pooler had picked. Unnamed statements are
-//! only sound inside an explicit transaction there (sqlx sends Sync between Parse and Bind), which `read`, `write` and
-//! `Live::ask` see to.
+//! asked for, and none is prepared by itself: a named one would be left on whichever server connection the pooler had
+//! picked. Unnamed statements are only sound inside an explicit transaction there (sqlx sends Sync between Parse and
+//! Bind), which `read`, `write` and `Live::ask` see to.
 
 use std::io;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{self, BoxStream};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
@@ -63,6 +63,9 @@ impl<'c> Executor<'c> for &'c mut Session {
     where
         'c: 'e,
     {
+        if self.unnamed {
+            return Box::pin(ready(Err(kept())));
+        }
         self.connection.prepare_with(sql, parameters)
     }
 
@@ -70,8 +73,18 @@ impl<'c> Executor<'c> for &'c mut Session {
     where
         'c: 'e,
     {
+        if self.unnamed {
+            return Box::pin(ready(Err(kept())));
+        }
         self.connection.describe(sql)
     }
+}
+
+/// The driver gives what it prepares or describes a name, and leaves it on the server.
+fn kept() -> sqlx::Error {
+    let why = "nothing can be prepared or described where statements have no names \
+               (pgbouncer=true or statement_cache_size=0): run it as a query";
+    sqlx::Error::Configuration(why.into())
 }
 
 /// Bounds the wait for each row. What is late ends the stream, and leaves the connection out of step.

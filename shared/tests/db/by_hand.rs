@@ -8,7 +8,7 @@ use local::postgres::Settings;
 use local::proxy::Cut;
 use shared::SharedPool;
 use shared::db::Deadline;
-use sqlx::{AssertSqlSafe, Executor as _};
+use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
 use uuid::Uuid;
 
 use super::bench::{Bench, PLENTY, one};
@@ -192,6 +192,32 @@ async fn behind_a_pooler_a_statement_gets_a_transaction_and_nothing_is_held() {
     assert_ne!(limit, "0", "the statement is outside the transaction that sets it");
     let refused = bench.pool.hold().await.unwrap_err();
     assert!(refused.to_string().contains("pgbouncer=true"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_pooler_nothing_is_prepared_that_would_stay_there() {
+    let bench = Bench::with(Settings::default(), "pgbouncer=true").await;
+    let sql = || AssertSqlSafe("SELECT 1").into_sql_str();
+    let mut refused = vec![
+        bench.pool.prepare(sql()).await.unwrap_err(),
+        bench.pool.describe(sql()).await.unwrap_err(),
+    ];
+    let mut transaction = bench.pool.begin().await.unwrap();
+    refused.push(transaction.prepare(sql()).await.unwrap_err());
+    refused.push(transaction.describe(sql()).await.unwrap_err());
+    for refused in refused {
+        assert!(matches!(refused, sqlx::Error::Configuration(_)), "{refused}");
+        assert!(refused.to_string().contains("pgbouncer=true"), "{refused}");
+    }
+    let prepared: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_prepared_statements")
+        .fetch_one(&mut *transaction)
+        .await
+        .unwrap();
+    assert_eq!(prepared, 0);
+    transaction.commit().await.unwrap();
+
+    let bench = Bench::new().await;
+    bench.pool.prepare(sql()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
