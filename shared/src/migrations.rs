@@ -42,7 +42,9 @@ pub fn run() -> ExitCode {
         let deadline = Deadline::of_invocation(event.context.deadline);
         let done = match timeout(deadline.left(), work(config)).await {
             Ok(done) => done,
-            Err(_) => Err("the function's timeout came first: what was under way is rolled back".into()),
+            Err(_) => {
+                Err("the function's timeout came first: what was not committed is rolled back; run it again".into())
+            }
         };
         if let Err(error) = &done {
             tracing::error!("cannot migrate: {error}");

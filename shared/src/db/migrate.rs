@@ -10,12 +10,12 @@
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 
-use super::classify::kind_of;
+use super::classify::{Verdict, kind_of, verdict};
 use super::connect::{self, Purpose, Target};
 use super::deadline::Deadline;
-use super::error::{Error, Kind};
+use super::error::{Error, Kind, Phase};
 use crate::config::{DatabaseUrl, RetryConfig};
 
 /// Every migration, compiled in.
@@ -34,7 +34,7 @@ const TABLE_LOCK: &str = "10s";
 /// Names the lock among the advisory locks of the database. The digits spell "seer".
 const LOCK: i64 = 0x7365_6572;
 
-/// Why the database is as it was before.
+/// Why the database is as it was before, or in one case may not be.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// No connection within ten seconds, or one that takes no writes.
@@ -46,6 +46,9 @@ pub enum Failure {
     /// A statement failed. The message is the server's: for the operator.
     #[error("{0}; nothing was applied")]
     Statement(sqlx::Error),
+    /// COMMIT was sent, and the connection lost before its answer: all of it was applied, or nothing.
+    #[error("{0}; whether it was applied is not known: run it again, which leaves alone what is there")]
+    Unknown(sqlx::Error),
     /// A migration failed, or those applied before are not those of this build.
     #[error("{}", explain(.0))]
     Migration(MigrateError),
@@ -70,10 +73,10 @@ fn explain(error: &MigrateError) -> String {
 /// Brings the schema up to date and returns the names of the migrations this run applied. Creates the URL's `schema` if
 /// it is not there. Connecting is bounded by ten seconds, each wait for a lock too; the statements take what they take.
 ///
-/// Dropping the future, or losing the process, rolls back.
+/// Dropping the future, or losing the process, rolls back, unless COMMIT is under way.
 ///
 /// # Errors
-/// See [`Failure`]; nothing is applied then.
+/// See [`Failure`]; but for [`Failure::Unknown`], nothing is applied then.
 pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, Failure> {
     let mut connection = open(url).await?;
     let mut transaction = connection.begin().await?;
@@ -88,7 +91,7 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, Failure> {
         .map_err(Failure::Migration)?;
     // What sqlx has prepared must not meet the next client of a pooler's connection.
     sqlx::raw_sql("DEALLOCATE ALL").execute(&mut *transaction).await?;
-    transaction.commit().await?;
+    commit(transaction).await?;
     let _ = connection.close().await;
     let names = migrations
         .iter()
@@ -101,13 +104,13 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, Failure> {
 /// Runs a script on a migrated database, in one transaction, and not at the same time as [`migrate`].
 ///
 /// # Errors
-/// See [`Failure`]; nothing is applied then.
+/// See [`Failure`]; but for [`Failure::Unknown`], nothing is applied then.
 pub async fn seed(url: &DatabaseUrl, script: &'static str) -> Result<(), Failure> {
     let mut connection = open(url).await?;
     let mut transaction = connection.begin().await?;
     alone(&mut transaction, url).await?;
     sqlx::raw_sql(script).execute(&mut *transaction).await?;
-    transaction.commit().await?;
+    commit(transaction).await?;
     let _ = connection.close().await;
     Ok(())
 }
@@ -120,6 +123,17 @@ pub(super) async fn open(url: &DatabaseUrl) -> Result<PgConnection, Failure> {
     let target = Target::new(url, "seer migrate");
     let live = connect::effort(&target, Purpose::Write, &retry, Deadline::after(CONNECT)).await;
     Ok(live.map_err(Failure::Connect)?.session.connection)
+}
+
+/// Ends a transaction, and tells what the server refused from an answer that was not had.
+pub(super) async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(), Failure> {
+    let committed = transaction.commit().await;
+    committed.map_err(|cause| match verdict(Phase::Commit, kind_of(&cause), true) {
+        Verdict::Ambiguous => Failure::Unknown(cause),
+        Verdict::Transient | Verdict::Reconnect | Verdict::ReconnectOnce | Verdict::Permanent => {
+            Failure::Statement(cause)
+        }
+    })
 }
 
 /// Takes the lock, lifts the limits of a function's session, and sees to the schema: for this transaction only.

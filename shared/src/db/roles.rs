@@ -10,7 +10,7 @@
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
 
-use super::migrate::{Failure, open};
+use super::migrate::{Failure, commit, open};
 use crate::config::{DatabaseUrl, Roles};
 
 /// Logging in with a token of AWS's instead of a password; only RDS has it.
@@ -38,7 +38,7 @@ pub struct Granted {
 /// (else of `public`) but the migrations' own; monitoring sees all sessions and no table. In one transaction.
 ///
 /// # Errors
-/// See [`Failure`]; nothing is changed then.
+/// See [`Failure`]; but for [`Failure::Unknown`], nothing is changed then.
 pub async fn grant(url: &DatabaseUrl, roles: &Roles) -> Result<Vec<Granted>, Failure> {
     let mut granted = Vec::new();
     if roles.application.is_none() && roles.monitoring.is_none() {
@@ -65,7 +65,7 @@ pub async fn grant(url: &DatabaseUrl, roles: &Roles) -> Result<Vec<Granted>, Fai
     if let Some(name) = &roles.monitoring {
         granted.push(role(&mut transaction, name, &[&[IAM], MONITORING.as_slice()].concat()).await?);
     }
-    transaction.commit().await?;
+    commit(transaction).await?;
     let _ = connection.close().await;
     Ok(granted)
 }

@@ -11,3 +11,4 @@ mod commit;
 mod crowd;
 mod lookup;
 mod outage;
+mod schema;
