@@ -85,6 +85,11 @@ impl Effort {
         self.since.elapsed()
     }
 
+    /// When it ends.
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
     /// Changes the waits from here on, for a cause that another policy fits better.
     pub fn follow(&mut self, policy: Policy) {
         self.waits = waits(policy, self.base);

@@ -279,7 +279,7 @@ impl Pool {
             Verdict::Transient | Verdict::Permanent if answered => {
                 let session = &mut lease.live.session;
                 let ended = async { if explicit { rollback(session).await } else { Ok(()) } };
-                let second = Deadline::after(Duration::from_secs(1));
+                let second = effort.deadline().within(Duration::from_secs(1));
                 if bounded::<_, Infallible>(second, ended).await.is_ok() {
                     lease.give_back().await;
                 }
