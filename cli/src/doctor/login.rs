@@ -56,7 +56,8 @@ pub(super) fn refused(place: &Place, error: &sqlx::Error) -> Cause {
     };
     let (code, routine) = (said.code(), said.routine().unwrap_or_default());
     let words = format!("{} (SQLSTATE {code})", words(error));
-    if said.message().contains("unsupported startup parameter") {
+    // PgBouncer's words, and RDS Proxy's code.
+    if said.message().contains("unsupported startup parameter") || code == "0A000" {
         return pooler::unmentioned(&words);
     }
     if code == "08P01"
@@ -164,4 +165,33 @@ pub(super) fn no_database(place: &Place, said: &str) -> Cause {
             quoted(database)
         )],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::Finding;
+    use super::*;
+    use local::postgres::{Cluster, Settings};
+    use shared::config::DatabaseUrl;
+    use sqlx::Connection as _;
+
+    #[tokio::test]
+    async fn rds_proxy_refusing_a_schema_at_the_start_up_is_a_pooler_that_is_not_mentioned() {
+        let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+        let url = DatabaseUrl::parse(&cluster.url()).unwrap();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an error of a server is wanted, not a connection"
+        )]
+        let mut session = sqlx::PgConnection::connect_with(&url.connect_options("test"))
+            .await
+            .unwrap();
+        let sql = "DO $$ BEGIN
+                       RAISE 'Feature not supported: RDS Proxy currently doesn''t support command-line options'
+                           USING ERRCODE = '0A000';
+                   END $$";
+        let error = sqlx::raw_sql(sql).execute(&mut session).await.unwrap_err();
+        let found = Finding::from(refused(&Place::of(&url), &error));
+        assert_eq!(found.id, "pooler", "{found:?}");
+    }
 }

@@ -103,8 +103,11 @@ impl Target {
             // No socket where the server's would be, or else no file where a certificate should be.
             return if url.is_socket() { Kind::Refused } else { Kind::Tls };
         }
-        let refused =
-            |error: &dyn sqlx::error::DatabaseError| error.message().contains("unsupported startup parameter");
+        // PgBouncer's words, and RDS Proxy's code. Nothing of ours is prepared yet that could be stale.
+        let refused = |error: &dyn sqlx::error::DatabaseError| {
+            error.message().contains("unsupported startup parameter")
+                || error.code().is_some_and(|code| code == "0A000")
+        };
         if !self.pooled && cause.as_database_error().is_some_and(refused) {
             return Kind::Pooler;
         }

@@ -56,6 +56,32 @@ async fn the_true_cause_of_not_connecting_is_kept() {
     assert_eq!(failed.kind, Kind::Unresolvable);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_refuses_the_limits_at_the_start_up_is_taken_for_a_pooler() {
+    let bench = Bench::new().await;
+    // What RDS Proxy answers to `options`, in the first statement instead of the start-up.
+    bench
+        .sql(
+            "CREATE SCHEMA proxy;
+             CREATE FUNCTION proxy.pg_is_in_recovery() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE 'Feature not supported: RDS Proxy currently doesn''t support command-line options'
+                     USING ERRCODE = '0A000';
+             END $$;
+             ALTER ROLE CURRENT_USER SET search_path = proxy, pg_catalog",
+        )
+        .await;
+    let refused = bench.read().await.unwrap_err();
+    assert_eq!(
+        (refused.kind, refused.phase),
+        (Kind::Pooler, Phase::Connect),
+        "{refused}"
+    );
+    let told = pool(&bench.proxy.url(&bench.cluster.url()), "pgbouncer=true");
+    let read = told.read(Deadline::after(PLENTY), async |db| one(db).await);
+    let refused = read.await.unwrap_err().0;
+    assert!(!refused.to_string().contains("add pgbouncer=true"), "{refused}");
+}
+
 /// A read that ends by itself long before anything but its deadline could end it.
 async fn read_within(bench: &Bench, budget: Duration) -> Error {
     let read = bench.pool.read(Deadline::after(budget), async |db| one(db).await);
