@@ -135,7 +135,7 @@ pub(super) fn credential(error: &Error) -> Cause {
     cause(
         error.kind.name(),
         format!("no credential to log in with: {}{said}", error.kind.name()),
-        error.kind.advice(),
+        error.kind.advice(error.phase),
         ["aws sts get-caller-identity   # who asks; then: aws secretsmanager get-secret-value".to_owned()],
     )
 }

@@ -3,7 +3,7 @@
 //! Goes by SQLSTATE and by the name of the server's routine that refused, which no `lc_messages` translates.
 
 use shared::db::classify::kind_of;
-use shared::db::error::Kind;
+use shared::db::error::{Kind, Phase};
 use sqlx::postgres::PgDatabaseError;
 
 use super::activity::{WHO, terminate};
@@ -50,7 +50,7 @@ pub(super) fn refused(place: &Place, error: &sqlx::Error) -> Cause {
         return cause(
             kind.name(),
             format!("{endpoint}: {}", words(error)),
-            kind.advice(),
+            kind.advice(Phase::Connect),
             [place.psql()],
         );
     };
@@ -126,7 +126,7 @@ pub(super) fn refused(place: &Place, error: &sqlx::Error) -> Cause {
             if kind_of(error) == Kind::Query {
                 "The server's own words say it best; its log has more."
             } else {
-                kind_of(error).advice()
+                kind_of(error).advice(Phase::Connect)
             },
             [place.psql()],
         ),

@@ -404,7 +404,7 @@ async fn as_a_function(url: &DatabaseUrl, deadline: Deadline, report: &mut Repor
                 Level::Fail,
                 "functions-refused",
                 format!("functions cannot connect: {words}"),
-                error.kind.advice(),
+                error.kind.advice(error.phase),
                 advice,
             );
         }

@@ -77,10 +77,14 @@ impl Kind {
     }
 
     /// What an operator should do next, in one sentence.
-    pub fn advice(self) -> &'static str {
+    pub fn advice(self, phase: Phase) -> &'static str {
         match self {
             Self::Refused => "check that PostgreSQL runs and that DATABASE_URL names its host and port",
             Self::Unresolvable => "check the host in DATABASE_URL and the resolver of this network",
+            Self::Timeout if phase == Phase::Acquire => {
+                "look for slow statements and for locks held by others, and let connection_limit in DATABASE_URL be no \
+                 less than AWS_LAMBDA_MAX_CONCURRENCY"
+            }
             Self::Timeout => {
                 "check the route to the server (security group, subnet), its load, and locks held by others"
             }
@@ -236,7 +240,7 @@ impl fmt::Display for Error {
                 None => write!(f, ": {cause}")?,
             }
         }
-        write!(f, "; {}", self.kind.advice())
+        write!(f, "; {}", self.kind.advice(self.phase))
     }
 }
 

@@ -320,6 +320,10 @@ fn database_face(error: &db::Error) -> Face<'static> {
         Kind::Timeout if error.phase == Phase::Statement => {
             unavailable("The database took too long to answer. Nothing was changed; try again.", 1)
         }
+        Kind::Timeout if error.phase == Phase::Acquire => unavailable(
+            "Too many requests wait for the database at the moment. Nothing was changed; try again shortly.",
+            1,
+        ),
         Kind::Timeout => unavailable("The database does not answer. Nothing was changed; try again shortly.", 1),
         Kind::Saturated => unavailable("The database is at its limit of connections. Nothing was changed; try again.", 2),
         Kind::Conflict | Kind::LockTimeout => {
@@ -356,5 +360,22 @@ impl From<ConfigError> for Error {
 impl From<Error> for db::Stop<Error> {
     fn from(error: Error) -> Self {
         Self::Refused(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_waited_for_a_connection_of_ours_is_not_told_that_the_database_is_silent() {
+        let detail = |phase| {
+            let error = Error::from(db::Error::bare(Kind::Timeout, phase));
+            assert_eq!(error.face().status, StatusCode::SERVICE_UNAVAILABLE);
+            error.face().detail
+        };
+        assert!(detail(Phase::Connect).contains("does not answer"));
+        let busy = detail(Phase::Acquire);
+        assert!(busy.contains("Too many requests") && !busy.contains("answer"), "{busy}");
     }
 }

@@ -107,6 +107,9 @@ async fn neither_a_free_slot_nor_a_connection_is_waited_for_past_the_deadline() 
     let (held, failed) = tokio::join!(holder, waiter);
     held.unwrap();
     assert_eq!((failed.kind, failed.phase), (Kind::Timeout, Phase::Acquire), "{failed}");
+    // It is our own connections that are short, and nothing between here and the server.
+    let said = failed.to_string();
+    assert!(said.contains("connection_limit") && !said.contains("route"), "{said}");
 
     bench.proxy.set_door(Door::Held).await;
     bench.proxy.reset();
