@@ -112,6 +112,10 @@ impl Kind {
             Self::StalePlan => "nothing, if it follows a migration; else look for a pooler that needs pgbouncer=true",
             Self::CommitUnknown => "compare the request's Idempotency-Key with the table idempotency_keys",
             Self::Config => "correct the variable the message names",
+            Self::Query if phase == Phase::Connect => {
+                "see what the server says, and its log; 42501 wants GRANT CONNECT on the database to this role, 42704 \
+                 PostgreSQL 14 or newer"
+            }
             Self::Query => "compare the schema with the migrations: `cargo seer migrate`",
         }
     }

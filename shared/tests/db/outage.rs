@@ -82,6 +82,24 @@ async fn a_proxy_that_refuses_the_limits_at_the_start_up_is_taken_for_a_pooler()
     assert!(!refused.to_string().contains("add pgbouncer=true"), "{refused}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_may_not_connect_is_no_matter_of_the_schema() {
+    let bench = Bench::new().await;
+    bench
+        .sql("CREATE ROLE guest LOGIN PASSWORD 'guest'; REVOKE CONNECT ON DATABASE seer FROM PUBLIC")
+        .await;
+    let address = bench.proxy.address();
+    let guest = pool(&format!("postgres://guest:guest@{address}/seer"), "");
+    let read = guest.read(Deadline::after(PLENTY), async |db| one(db).await);
+    let refused = read.await.unwrap_err().0;
+    assert_eq!(
+        (refused.phase, refused.sqlstate.as_deref()),
+        (Phase::Connect, Some("42501"))
+    );
+    let said = refused.to_string();
+    assert!(said.contains("GRANT CONNECT") && !said.contains("migrate"), "{said}");
+}
+
 /// A read that ends by itself long before anything but its deadline could end it.
 async fn read_within(bench: &Bench, budget: Duration) -> Error {
     let read = bench.pool.read(Deadline::after(budget), async |db| one(db).await);
