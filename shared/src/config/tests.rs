@@ -34,7 +34,6 @@ fn database_url_alone_is_enough() {
     );
     assert_eq!(config.log_level, Ok(Level::INFO));
     assert_eq!(config.lambda.max_concurrency, 1);
-    assert!(!config.lambda.snap_start);
     assert_eq!(config.lambda.application_name(), "seer:$LATEST");
 }
 
@@ -70,7 +69,6 @@ const SET_BY_LAMBDA: &[&str] = &[
     AWS_LAMBDA_FUNCTION_NAME,
     AWS_LAMBDA_FUNCTION_VERSION,
     AWS_LAMBDA_MAX_CONCURRENCY,
-    AWS_LAMBDA_INITIALIZATION_TYPE,
 ];
 
 #[test]
@@ -137,12 +135,10 @@ fn lambda_describes_the_environment() {
         ("AWS_LAMBDA_FUNCTION_NAME", "meetings-get"),
         ("AWS_LAMBDA_FUNCTION_VERSION", "7"),
         ("AWS_LAMBDA_MAX_CONCURRENCY", "16"),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start"),
     ])
     .lambda;
     assert_eq!(lambda.application_name(), "meetings-get:7");
     assert_eq!(lambda.max_concurrency, 16);
-    assert!(lambda.snap_start);
     for other in ["0", "many", "-3"] {
         assert_eq!(
             config(&[("AWS_LAMBDA_MAX_CONCURRENCY", other)]).lambda.max_concurrency,
