@@ -40,7 +40,8 @@ pub enum Kind {
     Conflict,
     /// A lock was not had in time (55P03).
     LockTimeout,
-    /// A prepared statement no longer fits the schema or is gone (0A000, 26000, 42P05).
+    /// A prepared statement no longer fits the schema or is gone (0A000, 26000, 42P05), or the session is in a failed
+    /// transaction that somebody left (25P02): what another connection mends.
     StalePlan,
     /// COMMIT was sent, and nothing could find out whether it was applied.
     CommitUnknown,
