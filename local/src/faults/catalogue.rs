@@ -20,7 +20,9 @@ use super::scene::Stage;
 use crate::postgres::Shutdown;
 use crate::proxy::{Cut, Door};
 
-use Expectation::{Connections, Cuts, NothingRefused, RecoversWithin, SomethingRefused, SomethingUnknown, Within};
+use Expectation::{
+    ColdWithin, Connections, Cuts, NothingRefused, RecoversWithin, SomethingRefused, SomethingUnknown, Within,
+};
 use Fault::{
     ClockMoved, Crashed, CutCommit, Delay, Entrance, EnvironmentsLost, EnvironmentsRetired, FailedOver, Locked,
     LostCommit, Migrated, PasswordRotated, ReadOnly, Reset, Silence, SlotsTaken, Stopped, Terminate, Unreachable,

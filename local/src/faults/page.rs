@@ -273,6 +273,7 @@ mod tests {
                 ..Verdict::default()
             },
             missed: Vec::new(),
+            cold: None,
             recovery: None,
             peak: 3,
             opened: 3,

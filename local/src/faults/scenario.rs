@@ -64,6 +64,8 @@ pub enum Expectation {
     Cuts(u64),
     /// The slowest answer took no longer. A figure: it is reported when missed, and no failure.
     Within(Duration),
+    /// Of a burst, the slowest first answer of an environment took no longer. A figure, too.
+    ColdWithin(Duration),
     /// From the lifting of the last fault to the first write acknowledged after it, or read where nothing is written;
     /// and no request that is sent later than that is refused. A figure, too.
     RecoversWithin(Duration),
@@ -98,7 +100,8 @@ impl Scenario {
             | Expectation::SomethingUnknown
             | Expectation::Connections(_)
             | Expectation::Cuts(_)
-            | Expectation::Within(_) => None,
+            | Expectation::Within(_)
+            | Expectation::ColdWithin(_) => None,
         });
         recoveries.max().unwrap_or_default()
     }

@@ -62,6 +62,12 @@ pub fn table(lines: &[Line<'_>]) -> String {
         for wrong in &played.verdict.wrong {
             let _ = writeln!(text, "WRONG   {name}: {wrong}");
         }
+        if let Some(cold) = played.cold {
+            let _ = writeln!(
+                text,
+                "cold    {name}: the slowest first answer of an environment took {cold:.2?}"
+            );
+        }
         for missed in &played.missed {
             let _ = writeln!(text, "missed  {name}: {missed}");
         }
@@ -124,6 +130,7 @@ mod tests {
                 ..Verdict::default()
             },
             missed: Vec::new(),
+            cold: None,
             recovery: Some(Duration::from_millis(123_400)),
             peak: 1_000,
             opened: 1_000,

@@ -25,7 +25,7 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
                 stage.clone(),
             ),
             &[NothingRefused],
-            size.figures(&[Within(s(2))]),
+            size.figures(&[ColdWithin(s(2))]),
         ),
         expecting(
             staged(
@@ -80,7 +80,7 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
                 stage,
             ),
             &[NothingRefused],
-            vec![Within(s(8))],
+            vec![ColdWithin(s(8))],
         ));
     }
     all
