@@ -83,6 +83,7 @@ scenarios! {
     stopped_2s
     stopped_2s_reads
     crashed
+    recovering
     failed_over
     read_only
     password_rotated

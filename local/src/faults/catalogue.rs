@@ -25,8 +25,8 @@ use Expectation::{
 };
 use Fault::{
     ClockMoved, Crashed, CutCommit, Delay, Entrance, EnvironmentsLost, EnvironmentsRetired, FailedOver, Locked,
-    LostCommit, Migrated, PasswordRotated, ReadOnly, Reset, Silence, SlotsTaken, Stopped, Terminate, Unreachable,
-    Unresolvable,
+    LostCommit, Migrated, PasswordRotated, ReadOnly, Recovering, Reset, Silence, SlotsTaken, Stopped, Terminate,
+    Unreachable, Unresolvable,
 };
 
 /// How much of everything.

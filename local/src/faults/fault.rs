@@ -73,6 +73,8 @@ pub enum Fault {
     Stopped(Shutdown),
     /// The server's processes are killed, and it recovers when lifted.
     Crashed,
+    /// The server's processes are killed, and its recovery lasts until this is lifted (57P03).
+    Recovering,
     /// The server acknowledges commits that nobody writes to its log any more: a crash loses them. For proving the
     /// oracle, and no promise of the product's.
     CommitsUnflushed,
@@ -114,6 +116,7 @@ impl fmt::Display for Fault {
             Self::LostCommit => to.write_str("a COMMIT's reply lost"),
             Self::Stopped(how) => write!(to, "stopped ({how:?})"),
             Self::Crashed => to.write_str("crashed"),
+            Self::Recovering => to.write_str("crashed, and recovering"),
             Self::CommitsUnflushed => to.write_str("commits unflushed"),
             Self::FailedOver => to.write_str("primary killed, standby promoted"),
             Self::ReadOnly => to.write_str("read-only"),
@@ -171,6 +174,10 @@ impl Fault {
                 }
             }
             Self::Crashed => scene.server().kill().await?,
+            Self::Recovering => {
+                scene.server().kill().await?;
+                scene.server().start_recovering().await?;
+            }
             Self::CommitsUnflushed => {
                 scene.server().set("synchronous_commit", "off").await?;
                 scene.server().reload().await?;
@@ -259,6 +266,7 @@ impl Struck {
                 scene.proxy.set_door(Door::Open).await;
             }
             Fault::Crashed => scene.server().start().await?,
+            Fault::Recovering => scene.server().promote().await?,
             Fault::ReadOnly => read_only(scene, false).await?,
             Fault::PasswordRotated => {
                 let back = "DO $$ BEGIN EXECUTE format('ALTER ROLE fleet PASSWORD %L', (SELECT rolpassword FROM kept)); END $$";

@@ -110,7 +110,10 @@ impl Server {
         };
         let mut lines = said.lines();
         let process = lines.next().and_then(|line| line.trim().parse().ok());
-        process == Some(self.pid.as_raw_nonzero().get()) && lines.nth(6).is_some_and(|state| state.trim() == "ready")
+        process == Some(self.pid.as_raw_nonzero().get())
+            && lines
+                .nth(6)
+                .is_some_and(|state| ["ready", "standby"].contains(&state.trim()))
     }
 
     /// Signals the server; one that has ended already is fine.

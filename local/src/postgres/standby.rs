@@ -1,8 +1,9 @@
-//! A streaming standby of a throwaway cluster, and its promotion.
+//! A streaming standby of a throwaway cluster, a recovery that takes its time, and what ends both: promotion.
 //!
 //! It relies on `pg_basebackup` beside `postgres` for the copy, and on the lines of the servers' logs that say when
 //! streaming began and when it has become a primary.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -80,9 +81,7 @@ impl Cluster {
 
         let password = home.folder().join("password");
         std::fs::write(&password, self.password()).with_context(|| format!("cannot write {}", password.display()))?;
-        let signal = home.data().join("standby.signal");
-        std::fs::write(&signal, "").with_context(|| format!("cannot write {}", signal.display()))?;
-        self.account.own(&signal)?;
+        self.stand_by(&home.data())?;
 
         let mut configuration = self.configuration().await;
         configuration.set(
@@ -104,6 +103,20 @@ impl Cluster {
             .says("started streaming WAL from primary", 0, STREAM)
             .await?;
         Ok(standby)
+    }
+
+    /// Starts the server after a crash and keeps it in recovery until [`Cluster::promote`]: it refuses every log-in
+    /// with 57P03 meanwhile.
+    pub async fn start_recovering(&self) -> Result<()> {
+        self.set("hot_standby", "off").await?;
+        self.stand_by(&self.data())?;
+        self.start().await
+    }
+
+    fn stand_by(&self, data: &Path) -> Result<()> {
+        let signal = data.join("standby.signal");
+        std::fs::write(&signal, "").with_context(|| format!("cannot write {}", signal.display()))?;
+        self.account.own(&signal)
     }
 
     /// Makes a standby a primary and waits until it takes writes. Its old primary, where it still runs, is not told.

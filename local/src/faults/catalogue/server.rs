@@ -84,9 +84,22 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
         expecting(
             scenario(
                 "crashed",
-                "All processes of the server are killed, and it recovers (57P03 for as long as that takes).",
+                "All processes of the server are killed, and it recovers at once.",
                 everyone(size),
                 volley(Crashed, size.of(1, 3), after),
+            ),
+            &[NothingRefused],
+            size.figures(&[RecoversWithin(s(1))]),
+        ),
+        expecting(
+            scenario(
+                "recovering",
+                "All processes of the server are killed, and its recovery takes a while (57P03).",
+                everyone(size),
+                vec![Strike {
+                    met: Some("57P03"),
+                    ..strike(after, Recovering, size.of(ms(300), s(2)))
+                }],
             ),
             &[NothingRefused],
             size.figures(&[RecoversWithin(s(1))]),
