@@ -18,6 +18,9 @@ const RIGHT: f64 = 8.0;
 const TOP: f64 = 20.0;
 const BOTTOM: f64 = 22.0;
 
+/// Room that a letter of a name takes at most.
+const LETTER: f64 = 6.5;
+
 /// The latencies at the picture's lower and upper edge, in milliseconds, as powers of ten.
 const DECADES: (i32, i32) = (0, 5);
 
@@ -155,6 +158,50 @@ fn y(took: Duration) -> f64 {
     HEIGHT - BOTTOM - (decades - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
 }
 
+/// The faults: shaded while in force, and by name where that does not lie over the name before.
+fn spans(html: &mut String, played: &Played, axis: &Axis) {
+    let mut labelled = f64::MIN;
+    for together in played.spans.chunk_by(|one, next| one.from == next.from) {
+        for span in together {
+            let (from, to, fault) = (axis.x(span.from), axis.x(span.to), escaped(&span.fault));
+            let _ = if to - from < 1.5 {
+                write!(
+                    html,
+                    "<path class=\"instant\" d=\"M{from:.1} {TOP}V{:.1}\"><title>{fault}</title></path>",
+                    HEIGHT - BOTTOM
+                )
+            } else {
+                write!(
+                    html,
+                    "<rect class=\"span\" x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\"><title>{fault}</title></rect>",
+                    to - from,
+                    HEIGHT - TOP - BOTTOM
+                )
+            };
+        }
+        let names: Vec<&str> = together.iter().map(|span| span.fault.as_str()).collect();
+        let names = names.join(", ");
+        let (at, width) = (
+            together.first().map_or(LEFT, |span| axis.x(span.from)),
+            LETTER * names.len() as f64,
+        );
+        let (anchor, begin) = if at + width < WIDTH {
+            ("start", at)
+        } else {
+            ("end", at - width)
+        };
+        if begin > labelled {
+            labelled = begin + width;
+            let _ = write!(
+                html,
+                "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
+                TOP - 8.0,
+                escaped(&names)
+            );
+        }
+    }
+}
+
 fn picture(html: &mut String, played: &Played) {
     let axis = Axis::of(played);
     let label = format!(
@@ -190,33 +237,7 @@ fn picture(html: &mut String, played: &Played) {
         );
         tick += step;
     }
-    for (number, span) in played.spans.iter().enumerate() {
-        let (from, to) = (axis.x(span.from), axis.x(span.to));
-        let fault = escaped(&span.fault);
-        if to - from < 1.5 {
-            let _ = write!(
-                html,
-                "<path class=\"instant\" d=\"M{from:.1} {TOP}V{:.1}\"><title>{fault}</title></path>",
-                HEIGHT - BOTTOM
-            );
-        } else {
-            let _ = write!(
-                html,
-                "<rect class=\"span\" x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\"><title>{fault}</title></rect>",
-                to - from,
-                HEIGHT - TOP - BOTTOM
-            );
-        }
-        // The first few by name; more would lie over one another.
-        if number < 3 {
-            let anchor = if from > WIDTH * 0.75 { "end" } else { "start" };
-            let _ = write!(
-                html,
-                "<text x=\"{from:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{fault}</text>",
-                TOP - 8.0
-            );
-        }
-    }
+    spans(html, played, &axis);
     // Successes first, so that what matters lies on top.
     let dots = |class: &str, of: fn(&Seen) -> bool, html: &mut String| {
         let _ = write!(html, "<path class=\"{class}\" d=\"");
