@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use local::faults::TABLES;
 use local::gateway::Routes;
 use local::lambda::{Environment, Function, Invocation, Lambda, Options, Payload};
 use local::postgres::{Cluster, Settings};
@@ -30,16 +31,6 @@ pub const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// The password in connection strings that lead nowhere.
 pub const UNKNOWN_PASSWORD: &str = "nobody-knows";
-
-/// The tables with data in them.
-const TABLES: [&str; 6] = [
-    "users",
-    "invitations",
-    "meetings",
-    "meeting_changes",
-    "tasks",
-    "idempotency_keys",
-];
 
 /// The route table of the workspace manifest.
 pub static ROUTES: LazyLock<Routes> = LazyLock::new(|| Routes::from_manifest(&workspace().join("Cargo.toml")).unwrap());

@@ -10,6 +10,15 @@ use super::{
     BOUND, FAILING, UNREACHABLE, WARNINGS, commands, connect, execute, ids, json, migrated, role, sound, verdict,
 };
 
+/// Sessions until the server has no slot left.
+async fn every_slot(url: &str) -> Vec<PgConnection> {
+    let mut held = Vec::new();
+    while let Ok(session) = PgConnection::connect(url).await {
+        held.push(session);
+    }
+    held
+}
+
 #[tokio::test]
 async fn a_saturated_server_is_named_by_who_gets_in_and_by_who_does_not() {
     let settings = Settings {
@@ -19,10 +28,7 @@ async fn a_saturated_server_is_named_by_who_gets_in_and_by_who_does_not() {
     let cluster = migrated(settings).await;
     let ordinary = role(&cluster, "ordinary").await;
     let billing = format!("{}?application_name=billing", role(&cluster, "billing").await);
-    let mut others = Vec::new();
-    while let Ok(session) = PgConnection::connect(&billing).await {
-        others.push(session);
-    }
+    let others = every_slot(&billing).await;
     let (code, first) = verdict(&ordinary).await;
     assert_eq!(code, UNREACHABLE, "{first}");
     assert!(first.contains("saturated: every connection slot"), "{first}");
@@ -63,9 +69,7 @@ async fn what_ends_sessions_left_behind_ends_no_other() {
     ] {
         others.push(connect(&url).await);
     }
-    while let Ok(session) = PgConnection::connect(&named(&app, "filler")).await {
-        others.push(session);
-    }
+    others.extend(every_slot(&named(&app, "filler")).await);
     let report = json(&app, &[]).await;
     assert_eq!(report["exitCode"], UNREACHABLE, "{report:#}");
     let line = commands(&report, "saturated").pop().unwrap();
@@ -96,10 +100,7 @@ async fn the_last_slot_is_not_missed_by_functions_because_doctor_has_it() {
     };
     let cluster = migrated(settings).await;
     let ordinary = role(&cluster, "ordinary").await;
-    let mut others = Vec::new();
-    while let Ok(session) = PgConnection::connect(&ordinary).await {
-        others.push(session);
-    }
+    let mut others = every_slot(&ordinary).await;
     others.pop().unwrap().close().await.unwrap();
     let mut observer = connect(&cluster.url()).await;
     let open = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'ordinary'";

@@ -123,9 +123,14 @@ fn staged(mut scenario: Scenario, stage: Stage) -> Scenario {
 }
 
 fn strike(after: usize, fault: Fault, hold: Duration) -> Strike {
+    together(after, vec![fault], hold)
+}
+
+/// Faults that come together, and are met or not.
+fn together(after: usize, faults: Vec<Fault>, hold: Duration) -> Strike {
     Strike {
         after,
-        faults: vec![fault],
+        faults,
         hold,
         met: None,
     }

@@ -3,39 +3,25 @@
 //! They compose: any number may be in force at once. May not look at answers; a fault that has to be met by a request
 //! waits until the server or the proxy says that it was.
 
+mod server;
+
 use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use tokio::time::{Instant, sleep};
+use sqlx::{Connection as _, PgConnection};
 
 use super::scene::{ROLE, Scene};
 use crate::postgres::Shutdown;
 use crate::proxy::{Cut, Door};
+use server::{END_SESSIONS, migrate, patiently, read_only, run_and_hold, take_slots, terminate, unless_it_gave_way};
 
-/// More than anything that is waited for here takes, unless it is never to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) use server::SESSIONS;
+pub use server::TABLES;
 
 /// `idle_session_timeout` as the proxy passes it on while environments are destroyed. The functions ask for ten minutes.
 const SHORTENED: Duration = Duration::from_secs(5);
-
-/// The tables that the functions work on.
-const TABLES: [&str; 6] = [
-    "users",
-    "invitations",
-    "meetings",
-    "meeting_changes",
-    "tasks",
-    "idempotency_keys",
-];
-
-/// Ends the functions' sessions.
-const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fleet'";
-
-/// Sessions of the functions.
-pub(super) const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fleet'";
 
 /// Whose sessions the server is made to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,111 +291,4 @@ impl Struck {
         }
         Ok(())
     }
-}
-
-/// Waits for what has to come about before a fault is in force.
-async fn patiently(what: &str, mut has_come: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    let since = Instant::now();
-    while !has_come().await? {
-        ensure!(since.elapsed() < PATIENCE, "waited in vain for {what}");
-        sleep(Duration::from_millis(2)).await;
-    }
-    Ok(())
-}
-
-/// None for whoever gave up its place in a queue for a lock, or lost it in a deadlock.
-fn unless_it_gave_way<T>(result: Result<T>) -> Result<Option<T>> {
-    let gave_way = |error: &anyhow::Error| {
-        let said = error
-            .downcast_ref::<sqlx::Error>()
-            .and_then(|error| error.as_database_error()?.code());
-        said.is_some_and(|code| ["40P01", "55P03"].contains(&&*code))
-    };
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if gave_way(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-async fn run_and_hold(scene: &Scene, sql: &str) -> Result<PgConnection> {
-    let mut session = scene.direct().await?;
-    sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-        .execute(&mut session)
-        .await?;
-    Ok(session)
-}
-
-/// Ends sessions in the state that is asked for, waiting until one is in it.
-async fn terminate(scene: &Scene, whose: Whose) -> Result<()> {
-    let (state, most) = match whose {
-        Whose::Idle => ("state = 'idle'", "ALL"),
-        Whose::Querying => ("state = 'active'", "1"),
-        Whose::InTransaction => ("state = 'idle in transaction'", "1"),
-    };
-    let sql = format!(
-        "SELECT count(pg_terminate_backend(pid, 5000)) FROM \
-         (SELECT pid FROM pg_stat_activity WHERE usename = '{ROLE}' AND {state} LIMIT {most}) AS those"
-    );
-    let mut direct = scene.direct().await?;
-    // Another design may have none: it keeps no connection, or opens the next one with the next request.
-    let end = Instant::now() + if scene.peer { Duration::from_secs(2) } else { PATIENCE };
-    loop {
-        let ended: i64 = sqlx::query_scalar(AssertSqlSafe(sql.clone()))
-            .fetch_one(&mut direct)
-            .await?;
-        if ended > 0 {
-            return Ok(direct.close().await?);
-        }
-        if Instant::now() >= end {
-            ensure!(scene.peer, "no session was ever in the state {state}");
-            return Ok(direct.close().await?);
-        }
-    }
-}
-
-async fn read_only(scene: &Scene, on: bool) -> Result<()> {
-    let value = if on { "on" } else { "off" };
-    scene.server().set("default_transaction_read_only", value).await?;
-    scene.server().reload().await?;
-    // Sessions learn of it one by one; a new one that has it says that the postmaster does.
-    let has = format!("SELECT (current_setting('default_transaction_read_only') <> '{value}')::int::int8");
-    scene.falls_to(0, &has, PATIENCE).await?;
-    Ok(())
-}
-
-/// Opens sessions until the server has no slot left for an ordinary role, and none of them is the functions'.
-async fn take_slots(scene: &Scene) -> Result<Vec<PgConnection>> {
-    let mut held = Vec::new();
-    let free = "SELECT current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8 \
-                - (SELECT sum(numbackends) FROM pg_stat_database)::int8";
-    loop {
-        // Counted in a session that is gone when another takes its slot.
-        if scene.number(free).await? > 0 {
-            held.push(scene.direct().await?);
-        } else if scene.number(SESSIONS).await? > 0 {
-            scene.sql(END_SESSIONS).await?;
-        } else {
-            return Ok(held);
-        }
-    }
-}
-
-async fn migrate(scene: &Scene) -> Result<()> {
-    for table in TABLES {
-        for change in [
-            "ADD COLUMN added text",
-            "ADD COLUMN counted int DEFAULT 7",
-            "DROP COLUMN added",
-            "DROP COLUMN counted",
-        ] {
-            // As a careful migration does: it gives up its place in the queue soon, and comes again.
-            let sql = format!("SET lock_timeout = '2s';ALTER TABLE {table} {change}");
-            patiently("a migration's lock", async || {
-                Ok(unless_it_gave_way(scene.sql(&sql).await)?.is_some())
-            })
-            .await?;
-        }
-    }
-    Ok(())
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::history::{Entry, Seen};
-use super::run::Played;
+use super::played::Played;
 use super::table::{HEADER, Line, cells, time};
 
 /// The picture's size and margins, in its own units.

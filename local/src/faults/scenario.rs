@@ -93,15 +93,12 @@ pub struct Scenario {
 impl Scenario {
     /// How long the load goes on once the last fault is lifted, so that a recovery of all can be told from that of one.
     pub(super) fn lingers(&self) -> Duration {
-        let recoveries = self.expectations.iter().filter_map(|expectation| match expectation {
-            Expectation::RecoversWithin(wanted) => Some(2 * *wanted),
-            Expectation::NothingRefused
-            | Expectation::SomethingRefused
-            | Expectation::SomethingUnknown
-            | Expectation::Connections(_)
-            | Expectation::Cuts(_)
-            | Expectation::Within(_)
-            | Expectation::ColdWithin(_) => None,
+        let recoveries = self.expectations.iter().filter_map(|expectation| {
+            if let Expectation::RecoversWithin(wanted) = expectation {
+                Some(2 * *wanted)
+            } else {
+                None
+            }
         });
         recoveries.max().unwrap_or_default()
     }

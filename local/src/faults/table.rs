@@ -6,7 +6,7 @@ use std::time::Duration;
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
-use super::run::Played;
+use super::played::Played;
 
 /// A scenario that was played, or why it was not.
 pub type Line<'a> = (&'a str, Result<&'a Played, &'a str>);

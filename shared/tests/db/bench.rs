@@ -51,6 +51,12 @@ impl Bench {
         direct.close().await.unwrap();
     }
 
+    /// Makes every receipt that is there one of yesterday's.
+    pub(crate) async fn expire_receipts(&self) {
+        self.sql("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
+            .await;
+    }
+
     /// A connection past the pool and the proxy.
     #[expect(clippy::disallowed_methods, reason = "past the pool is the point")]
     pub(crate) async fn direct(&self) -> PgConnection {

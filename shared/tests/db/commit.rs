@@ -72,14 +72,10 @@ async fn an_expired_key_may_be_used_again_and_expired_receipts_are_cleared_away(
     let bench = Bench::new().await;
     let claim = Claim::keyed("caller", "key", &[b"body"]);
     bench.write_under(&claim, Uuid::now_v7()).await.unwrap();
-    bench
-        .sql("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
-        .await;
+    bench.expire_receipts().await;
     let id = Uuid::now_v7();
     assert!(matches!(bench.write_under(&claim, id).await.unwrap(), Written::Done(done) if done == id));
-    bench
-        .sql("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
-        .await;
+    bench.expire_receipts().await;
     bench.write(Uuid::now_v7()).await.unwrap();
     assert_eq!(bench.count("SELECT count(*) FROM idempotency_keys").await, 1);
 }

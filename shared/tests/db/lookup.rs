@@ -91,9 +91,7 @@ async fn a_receipt_that_has_expired_is_not_taken_for_that_of_a_commit_that_was_l
     let bench = Bench::new().await;
     let claim = Claim::keyed("caller", "key", &[b"body"]);
     bench.write_under(&claim, Uuid::now_v7()).await.unwrap();
-    bench
-        .sql("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
-        .await;
+    bench.expire_receipts().await;
     for cut in [Cut::BeforeServer, Cut::BeforeAcknowledgement] {
         let id = Uuid::now_v7();
         bench.proxy.cut_commits(cut, 1);
@@ -103,9 +101,7 @@ async fn a_receipt_that_has_expired_is_not_taken_for_that_of_a_commit_that_was_l
             "{cut:?}: {written:?}"
         );
         assert_eq!(bench.notes(id).await, 1, "{cut:?}");
-        bench
-            .sql("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
-            .await;
+        bench.expire_receipts().await;
     }
     assert_eq!(bench.proxy.counts().cut, 2);
 }

@@ -34,12 +34,8 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
     .into();
     // The door is closed first, so that nothing can be looked up before what comes next.
     let then = |fault, hold| {
-        vec![Strike {
-            after: size.of(8, 40),
-            faults: vec![Entrance(Door::Refused), LostCommit, fault],
-            hold,
-            met: None,
-        }]
+        let faults = vec![Entrance(Door::Refused), LostCommit, fault];
+        vec![together(size.of(8, 40), faults, hold)]
     };
     let updates = || steady(size, Kind::Update);
     all.extend([

@@ -34,10 +34,8 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
                     "Others hold every slot for a while, and none is left to the functions (53300).",
                     everyone(size),
                     vec![Strike {
-                        after: size.of(8, 80),
-                        faults: vec![SlotsTaken],
-                        hold: size.of(ms(300), s(2)),
                         met: Some("53300"),
+                        ..strike(size.of(8, 80), SlotsTaken, size.of(ms(300), s(2)))
                     }],
                 ),
                 Stage {

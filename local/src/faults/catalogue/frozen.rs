@@ -68,10 +68,7 @@ pub(super) fn frozen(size: Size) -> Vec<Scenario> {
             -240,
         ),
     ] {
-        let strikes = vec![Strike {
-            faults: vec![ClockMoved(seconds), Silence],
-            ..strike(0, Silence, Duration::ZERO)
-        }];
+        let strikes = vec![together(0, vec![ClockMoved(seconds), Silence], Duration::ZERO)];
         let stage = Stage {
             moved_clock: true,
             ..Stage::default()

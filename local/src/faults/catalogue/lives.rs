@@ -99,18 +99,8 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
                     "The functions' wall clock jumps four minutes ahead, then as many back, over resets: as far as a webhook's signature goes.",
                     everyone(size),
                     vec![
-                        Strike {
-                            after,
-                            faults: vec![ClockMoved(240), Reset],
-                            hold: size.of(ms(300), s(2)),
-                            met: None,
-                        },
-                        Strike {
-                            after: 2 * after,
-                            faults: vec![ClockMoved(-240), Reset],
-                            hold: size.of(ms(300), s(2)),
-                            met: None,
-                        },
+                        together(after, vec![ClockMoved(240), Reset], size.of(ms(300), s(2))),
+                        together(2 * after, vec![ClockMoved(-240), Reset], size.of(ms(300), s(2))),
                     ],
                 ),
                 Stage {

@@ -73,12 +73,11 @@ pub(super) fn network(size: Size) -> Vec<Scenario> {
                 "slow-to-connect",
                 "New connections take half a second, and existing ones are reset.",
                 everyone(size),
-                vec![Strike {
-                    after: size.of(8, 80),
-                    faults: vec![Entrance(Door::Slow(size.of(100, 500))), Reset],
-                    hold: short,
-                    met: None,
-                }],
+                vec![together(
+                    size.of(8, 80),
+                    vec![Entrance(Door::Slow(size.of(100, 500))), Reset],
+                    short,
+                )],
             ),
             &[NothingRefused],
             Vec::new(),

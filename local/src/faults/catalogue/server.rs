@@ -12,12 +12,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 "The server ends sessions in the middle of a statement, while somebody holds the tables locked.",
                 everyone(size),
                 (1..=size.of(1, 5))
-                    .map(|n| Strike {
-                        after: n * after,
-                        faults: vec![Locked, Terminate(Whose::Querying)],
-                        hold: Duration::ZERO,
-                        met: None,
-                    })
+                    .map(|n| together(n * after, vec![Locked, Terminate(Whose::Querying)], Duration::ZERO))
                     .collect(),
             ),
             &[NothingRefused],
@@ -29,13 +24,9 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 "The server ends sessions between two statements of a transaction.",
                 steady(size, Kind::Writes),
                 (1..=size.of(2, 20))
-                    .map(|n| Strike {
-                        after: n * size.of(5, 20),
-                        // On a slow line, so that there is time between two statements.
-                        faults: vec![Delay(ms(5)), Terminate(Whose::InTransaction)],
-                        hold: Duration::ZERO,
-                        met: None,
-                    })
+                    // On a slow line, so that there is time between two statements.
+                    .map(|n| (n * size.of(5, 20), vec![Delay(ms(5)), Terminate(Whose::InTransaction)]))
+                    .map(|(after, faults)| together(after, faults, Duration::ZERO))
                     .collect(),
             ),
             &[NothingRefused],
