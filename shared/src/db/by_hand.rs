@@ -20,7 +20,7 @@ use super::classify::{Verdict, kind_of, verdict};
 use super::connect::Purpose;
 use super::deadline::{Deadline, FUNCTION_TIMEOUT};
 use super::error::{Error, Kind, Phase};
-use super::pool::{Lease, Pool};
+use super::pool::{Pool, PooledConnection};
 use super::receipt::Claim;
 use super::session::Session;
 use super::work::{Attempt, Resolved};
@@ -31,17 +31,17 @@ const LOOKED_UP: Duration = Duration::from_secs(8);
 
 impl Pool {
     /// A connection for statements that their caller ends.
-    async fn lend(&self) -> Result<Lease, sqlx::Error> {
+    async fn lend(&self) -> Result<PooledConnection, sqlx::Error> {
         // A standby will do: whether a write follows is not known.
         let lease = self.checkout(Purpose::Read, Deadline::after(FUNCTION_TIMEOUT)).await;
         let mut lease = lease.map_err(into_sqlx)?;
-        lease.live.session.patience = Some(self.patience(Deadline::after(FUNCTION_TIMEOUT)).left());
+        lease.live.session.client_timeout = Some(self.client_timeout(Deadline::after(FUNCTION_TIMEOUT)).left());
         Ok(lease)
     }
 
     /// A connection for one statement. Behind a pooler the statement gets a transaction, without which it would not stay
     /// on one server connection from Parse to Bind.
-    async fn lend_for_one(&self) -> Result<Lease, sqlx::Error> {
+    async fn lend_for_one(&self) -> Result<PooledConnection, sqlx::Error> {
         let mut lease = self.lend().await?;
         if self.target.pooled {
             let begin = format!("BEGIN;{}", self.settings(Deadline::after(FUNCTION_TIMEOUT)));
@@ -56,7 +56,7 @@ impl Pool {
     /// transaction around it is enough.
     async fn settle<T>(
         &self,
-        mut lease: Lease,
+        mut lease: PooledConnection,
         batch: bool,
         outcome: Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
@@ -74,7 +74,7 @@ impl Pool {
             lease.close().await;
             return outcome;
         }
-        give_back(lease).await;
+        release(lease).await;
         outcome
     }
 
@@ -222,7 +222,7 @@ impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Asked<E> {
 #[must_use = "dropped, a transaction is rolled back"]
 pub struct Transaction<'p> {
     pool: &'p Pool,
-    lease: Lease,
+    lease: PooledConnection,
     claim: Claim,
     xid: String,
 }
@@ -242,7 +242,7 @@ impl Transaction<'_> {
             .await
         {
             Attempt::Ended { .. } => {
-                give_back(self.lease).await;
+                release(self.lease).await;
                 Ok(())
             }
             Attempt::Failed(failed) => Err(into_sqlx(failed)),
@@ -269,7 +269,7 @@ impl Transaction<'_> {
     pub async fn rollback(mut self) -> Result<(), sqlx::Error> {
         let session = &mut self.lease.live.session;
         session.execute(sqlx::raw_sql("ROLLBACK")).await?;
-        give_back(self.lease).await;
+        release(self.lease).await;
         Ok(())
     }
 }
@@ -293,7 +293,7 @@ impl DerefMut for Transaction<'_> {
 /// What was done on it cannot be known, so it is closed in the end and never goes back: each use costs a connect. It
 /// holds one of the environment's few slots meanwhile; with `connection_limit=1`, the usual one, everything else waits.
 #[derive(Debug)]
-pub struct Held(Lease);
+pub struct Held(PooledConnection);
 
 impl Held {
     /// Closes it with a goodbye, so that the server's slot is free at once.
@@ -359,9 +359,9 @@ impl<'c> Executor<'c> for &'c mut Held {
 }
 
 /// Puts a clean connection back, as units of work get it.
-async fn give_back(mut lease: Lease) {
-    lease.live.session.patience = None;
-    lease.give_back().await;
+async fn release(mut lease: PooledConnection) {
+    lease.live.session.client_timeout = None;
+    lease.release().await;
 }
 
 /// Whether the server answered, and the connection may serve on. The rest is dropped: lost, late, or the writer that

@@ -15,7 +15,7 @@ use super::clock::Moment;
 use super::credentials::Credentials;
 use super::deadline::Deadline;
 use super::error::{Error, Kind, Phase};
-use super::retry::{Effort, Policy};
+use super::retry::{Policy, RetryLoop};
 use super::session::Session;
 use super::socket::Tuned;
 use crate::config::{DatabaseUrl, RetryConfig};
@@ -34,7 +34,7 @@ pub const IDLE_SESSION: Duration = Duration::from_secs(10 * 60);
 
 /// One statement after each connect, over the simple protocol: one round trip. It runs with no privileges at all.
 /// `numbackends` counts what holds a slot, whoever may see the rows of pg_stat_activity.
-const FACTS: &str = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS read_only, \
+const STATUS_QUERY: &str = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS read_only, \
     (SELECT sum(pg_stat_get_db_numbackends(oid)) FROM pg_database)::int8 AS used, \
     current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8 \
     - coalesce(current_setting('reserved_connections', true), '0')::int8 AS usable";
@@ -117,7 +117,7 @@ impl Target {
 
 /// What the server said of itself when the connection was made.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts {
+pub struct ServerStatus {
     /// A standby, or a primary told to take no writes.
     pub read_only: bool,
     /// Connection slots taken, this one included.
@@ -126,7 +126,7 @@ pub struct Facts {
     pub usable: i64,
 }
 
-impl Facts {
+impl ServerStatus {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             read_only: row.try_get("read_only")?,
@@ -136,23 +136,23 @@ impl Facts {
     }
 
     /// More than four fifths of the slots are taken: environments should take turns.
-    pub fn crowded(&self) -> bool {
+    pub fn near_capacity(&self) -> bool {
         self.used * 5 > self.usable * 4
     }
 }
 
 /// An open connection and what is known of it.
 #[derive(Debug)]
-pub struct Live {
+pub struct Connection {
     pub(super) session: Session,
     pub(super) opened: Moment,
     pub(super) used: Moment,
     /// The last round trip seen while nothing else was going on.
     pub(super) round_trip: Duration,
-    pub(super) facts: Facts,
+    pub(super) status: ServerStatus,
 }
 
-impl Live {
+impl Connection {
     /// Asks one question, once: for health, which wants the truth and no second try. Unnamed statements get a
     /// transaction, without which a pooler may send Bind where Parse has not been; not a read-only one, which would
     /// say of every server that it takes no writes.
@@ -204,14 +204,14 @@ pub async fn complete(url: &DatabaseUrl, deadline: Deadline) -> Result<Arc<Datab
     found.map_err(|failed| failed.trying(url.target()))
 }
 
-/// One attempt: the credential, DNS, TCP, TLS, authentication and the facts, all within one bound.
-pub async fn attempt(target: &Target, purpose: Purpose, deadline: Deadline) -> Result<Live, Error> {
+/// One attempt: the credential, DNS, TCP, TLS, authentication and the status, all within one bound.
+pub async fn connect_once(target: &Target, purpose: Purpose, deadline: Deadline) -> Result<Connection, Error> {
     let left = deadline.left();
     let bound = target.attempt.map_or(left, |attempt| attempt.min(left));
     let since = Moment::now();
     let opened = timeout(bound, log_in(target, Deadline::after(bound))).await;
     let failed = match opened {
-        Ok(Ok(live)) if live.facts.read_only && purpose == Purpose::Write => {
+        Ok(Ok(live)) if live.status.read_only && purpose == Purpose::Write => {
             live.close().await;
             Error::bare(Kind::ReadOnly, Phase::Connect)
         }
@@ -228,7 +228,7 @@ pub async fn attempt(target: &Target, purpose: Purpose, deadline: Deadline) -> R
 }
 
 /// Opens a connection with the credential at hand, and with each other that there is while the server refuses them.
-async fn log_in(target: &Target, deadline: Deadline) -> Result<Live, Error> {
+async fn log_in(target: &Target, deadline: Deadline) -> Result<Connection, Error> {
     let mut url = target.credentials.get(deadline).await?;
     loop {
         let failed = match open(target, &url).await {
@@ -245,19 +245,19 @@ async fn log_in(target: &Target, deadline: Deadline) -> Result<Live, Error> {
     }
 }
 
-async fn open(target: &Target, url: &DatabaseUrl) -> Result<Live, sqlx::Error> {
+async fn open(target: &Target, url: &DatabaseUrl) -> Result<Connection, sqlx::Error> {
     let options = target.options(url);
     #[expect(clippy::disallowed_methods, reason = "this is the one door")]
     let connect = PgConnection::connect_with(&options);
     let mut connection = Tuned::new(connect, url).await?;
     let opened = Moment::now();
-    let row = connection.fetch_one(sqlx::raw_sql(FACTS)).await?;
-    Ok(Live {
-        facts: Facts::from_row(&row)?,
+    let row = connection.fetch_one(sqlx::raw_sql(STATUS_QUERY)).await?;
+    Ok(Connection {
+        status: ServerStatus::from_row(&row)?,
         session: Session {
             connection,
             unnamed: target.unnamed,
-            patience: None,
+            client_timeout: None,
         },
         opened,
         used: Moment::now(),
@@ -266,26 +266,31 @@ async fn open(target: &Target, url: &DatabaseUrl) -> Result<Live, sqlx::Error> {
 }
 
 /// Attempts until one succeeds, the cause is permanent, or `deadline` or the attempts are spent.
-pub async fn effort(target: &Target, purpose: Purpose, retry: &RetryConfig, deadline: Deadline) -> Result<Live, Error> {
-    let mut effort = Effort::new(Policy::Connect, retry, deadline);
+pub async fn connect_with_retry(
+    target: &Target,
+    purpose: Purpose,
+    retry: &RetryConfig,
+    deadline: Deadline,
+) -> Result<Connection, Error> {
+    let mut retries = RetryLoop::new(Policy::Connect, retry, deadline);
     let mut last: Option<Error> = None;
     loop {
-        let failed = match attempt(target, purpose, deadline).await {
+        let failed = match connect_once(target, purpose, deadline).await {
             Ok(live) => return Ok(live),
             // An attempt that the deadline cut short says less than the one before it.
             Err(cut) if cut.kind == Kind::Timeout && deadline.is_past() => last.take().unwrap_or(cut),
             Err(failed) => failed,
         };
         if failed.kind == Kind::Saturated && last.as_ref().is_none_or(|last| last.kind != Kind::Saturated) {
-            effort.follow(Policy::Saturated);
+            retries.follow(Policy::Saturated);
         }
         let again = match verdict(Phase::Connect, failed.kind, true) {
             Verdict::Permanent | Verdict::Ambiguous => false,
-            Verdict::ReconnectOnce => effort.first_reconnect() && effort.again().await,
-            Verdict::Transient | Verdict::Reconnect => effort.again().await,
+            Verdict::ReconnectOnce => retries.first_reconnect() && retries.next_attempt().await,
+            Verdict::Transient | Verdict::Reconnect => retries.next_attempt().await,
         };
         if !again {
-            return Err(failed.after(effort.attempt(), effort.elapsed()));
+            return Err(failed.after(retries.attempt(), retries.elapsed()));
         }
         last = Some(failed);
     }

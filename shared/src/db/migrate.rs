@@ -121,7 +121,7 @@ pub(super) async fn open(url: &DatabaseUrl) -> Result<PgConnection, Failure> {
         base_delay: Duration::from_millis(50),
     };
     let target = Target::new(url, "seer migrate");
-    let live = connect::effort(&target, Purpose::Write, &retry, Deadline::after(CONNECT)).await;
+    let live = connect::connect_with_retry(&target, Purpose::Write, &retry, Deadline::after(CONNECT)).await;
     Ok(live.map_err(Failure::Connect)?.session.connection)
 }
 

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::circuit::{Admission, Circuit};
 use super::clock::Moment;
-use super::connect::{self, Live, Purpose, Target};
+use super::connect::{self, Connection, Purpose, Target};
 use super::deadline::Deadline;
 use super::error::{Error, Kind, Phase};
 use crate::config::{DatabaseConfig, LambdaEnvironment, RetryConfig};
@@ -35,7 +35,7 @@ const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
 const LATE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(500));
 
 /// What INIT may spend on its first connection: the shorter part of the budget, and well within INIT's 10 s.
-const VERIFY: Duration = Duration::from_secs(3);
+const INIT_CONNECT_BUDGET: Duration = Duration::from_secs(3);
 
 /// This environment's connections.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ struct Slots;
 
 impl managed::Manager for Slots {
     /// Empty until it is first used, and after its connection was dropped.
-    type Type = Option<Live>;
+    type Type = Option<Connection>;
     type Error = Infallible;
 
     async fn create(&self) -> Result<Self::Type, Infallible> {
@@ -68,20 +68,20 @@ impl managed::Manager for Slots {
     }
 }
 
-/// A connection lent to one unit of work. Dropped, it takes its connection with it; see [`Lease::give_back`].
+/// A connection lent to one unit of work. Dropped, it takes its connection with it; see [`PooledConnection::release`].
 #[derive(Debug)]
-pub struct Lease {
+pub struct PooledConnection {
     slot: Object<Slots>,
     take_turns: bool,
-    pub(super) live: Live,
+    pub(super) live: Connection,
 }
 
-impl Lease {
-    /// Puts a clean connection back: in step, and outside any transaction. On a crowded server it is closed instead, so
+impl PooledConnection {
+    /// Puts a clean connection back: in step, and outside any transaction. On a near_capacity server it is closed instead, so
     /// that more environments than slots take turns; not behind a pooler, whose slots these are not.
-    pub async fn give_back(mut self) {
+    pub async fn release(mut self) {
         self.live.used = Moment::now();
-        if self.take_turns && self.live.facts.crowded() {
+        if self.take_turns && self.live.status.near_capacity() {
             self.live.close().await;
         } else {
             *self.slot = Some(self.live);
@@ -93,7 +93,7 @@ impl Lease {
         self.live.close().await;
     }
 
-    /// Keeps even a connection that a crowded server would have back: INIT's, for the invocation that follows.
+    /// Keeps even a connection that a near_capacity server would have back: INIT's, for the invocation that follows.
     fn keep(mut self) {
         self.live.used = Moment::now();
         *self.slot = Some(self.live);
@@ -126,8 +126,10 @@ impl Pool {
     ///
     /// # Errors
     /// What kept it from connecting. The pool is as usable as before.
-    pub async fn verify(&self) -> Result<(), Error> {
-        let lease = self.checkout(Purpose::Read, Deadline::after(VERIFY)).await?;
+    pub async fn connect_during_init(&self) -> Result<(), Error> {
+        let lease = self
+            .checkout(Purpose::Read, Deadline::after(INIT_CONNECT_BUDGET))
+            .await?;
         lease.keep();
         Ok(())
     }
@@ -137,7 +139,7 @@ impl Pool {
     ///
     /// # Errors
     /// `Acquire`/`Timeout` when every connection stayed lent out; else the last cause of not connecting.
-    pub async fn checkout(&self, purpose: Purpose, deadline: Deadline) -> Result<Lease, Error> {
+    pub async fn checkout(&self, purpose: Purpose, deadline: Deadline) -> Result<PooledConnection, Error> {
         let since = Moment::now();
         let whole = self.budget.unwrap_or(Duration::MAX);
         let deadline = deadline.within(whole);
@@ -158,7 +160,7 @@ impl Pool {
             Some(live) => self.revive(live, purpose, deadline).await?,
             None => self.open(purpose, deadline).await?,
         };
-        Ok(Lease {
+        Ok(PooledConnection {
             slot,
             take_turns: !self.target.pooled,
             live,
@@ -166,9 +168,9 @@ impl Pool {
     }
 
     /// Decides whether an idle connection may be used, by how long it was idle.
-    async fn revive(&self, mut live: Live, purpose: Purpose, deadline: Deadline) -> Result<Live, Error> {
+    async fn revive(&self, mut live: Connection, purpose: Purpose, deadline: Deadline) -> Result<Connection, Error> {
         let idle = live.used.elapsed();
-        let unfit = purpose == Purpose::Write && live.facts.read_only;
+        let unfit = purpose == Purpose::Write && live.status.read_only;
         if idle > MAX_IDLE || live.opened.elapsed() > MAX_LIFETIME || unfit {
             live.close().await;
             return self.open(purpose, deadline).await;
@@ -192,11 +194,11 @@ impl Pool {
     /// slow network costs nothing, a dead socket costs a connect.
     async fn first_of(
         &self,
-        mut ping: impl Future<Output = Result<Live, sqlx::Error>> + Unpin,
+        mut ping: impl Future<Output = Result<Connection, sqlx::Error>> + Unpin,
         late: Duration,
         purpose: Purpose,
         deadline: Deadline,
-    ) -> Result<Live, Error> {
+    ) -> Result<Connection, Error> {
         match timeout(late, &mut ping).await {
             Ok(Ok(live)) => return Ok(live),
             Ok(Err(lost)) => {
@@ -218,13 +220,13 @@ impl Pool {
     }
 
     /// Opens a connection, as far as the circuit lets it.
-    async fn open(&self, purpose: Purpose, deadline: Deadline) -> Result<Live, Error> {
+    async fn open(&self, purpose: Purpose, deadline: Deadline) -> Result<Connection, Error> {
         let since = Moment::now();
         let opened = match self.circuit.admit(self.budget.unwrap_or(Duration::MAX)) {
             Admission::Retry(budget) => {
-                connect::effort(&self.target, purpose, &self.retry, deadline.within(budget)).await
+                connect::connect_with_retry(&self.target, purpose, &self.retry, deadline.within(budget)).await
             }
-            Admission::Probe => connect::attempt(&self.target, purpose, deadline).await,
+            Admission::Probe => connect::connect_once(&self.target, purpose, deadline).await,
             Admission::Refuse(kind) => {
                 return Err(Error::bare(kind, Phase::Connect)
                     .trying(&self.target.name)
@@ -242,13 +244,13 @@ impl Pool {
     ///
     /// # Errors
     /// The last cause of not connecting, by `deadline`.
-    pub async fn probe(&self, deadline: Deadline) -> Result<Live, Error> {
-        connect::effort(&self.target, Purpose::Read, &self.retry, deadline).await
+    pub async fn probe(&self, deadline: Deadline) -> Result<Connection, Error> {
+        connect::connect_with_retry(&self.target, Purpose::Read, &self.retry, deadline).await
     }
 
     /// Closes every connection that is not lent out, saying goodbye: before a snapshot, and on SIGTERM.
     pub async fn close_idle(&self) {
         let idle = self.slots.retain(|_, _| false).removed;
-        join_all(idle.into_iter().flatten().map(Live::close)).await;
+        join_all(idle.into_iter().flatten().map(Connection::close)).await;
     }
 }

@@ -51,7 +51,7 @@ const WORTH_TRYING: Duration = Duration::from_millis(100);
 
 /// One effort: attempts are 1-based, waits have full jitter, and none reaches past the deadline.
 #[derive(Debug)]
-pub struct Effort {
+pub struct RetryLoop {
     deadline: Deadline,
     since: Moment,
     attempt: u32,
@@ -61,7 +61,7 @@ pub struct Effort {
     reconnected: bool,
 }
 
-impl Effort {
+impl RetryLoop {
     /// An effort that ends with `deadline`, at its first attempt.
     pub fn new(policy: Policy, config: &RetryConfig, deadline: Deadline) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl Effort {
     }
 
     /// Waits for the next attempt. False, at once, when attempts or time are spent.
-    pub async fn again(&mut self) -> bool {
+    pub async fn next_attempt(&mut self) -> bool {
         if self.attempt >= self.most {
             return false;
         }
@@ -146,19 +146,19 @@ mod tests {
     #[tokio::test]
     async fn attempts_are_counted_from_one_and_end_at_the_maximum() {
         let deadline = Deadline::after(Duration::from_secs(60));
-        let mut effort = Effort::new(Policy::Read, &config(3), deadline);
+        let mut effort = RetryLoop::new(Policy::Read, &config(3), deadline);
         assert_eq!(effort.attempt(), 1);
-        assert!(effort.again().await);
-        assert!(effort.again().await);
+        assert!(effort.next_attempt().await);
+        assert!(effort.next_attempt().await);
         assert_eq!(effort.attempt(), 3);
-        assert!(!effort.again().await, "a fourth attempt was allowed");
+        assert!(!effort.next_attempt().await, "a fourth attempt was allowed");
     }
 
     #[tokio::test]
     async fn a_wait_that_would_reach_the_deadline_is_not_begun() {
         let deadline = Deadline::after(Duration::ZERO);
-        let mut effort = Effort::new(Policy::Write, &config(5), deadline);
-        assert!(!effort.again().await);
+        let mut effort = RetryLoop::new(Policy::Write, &config(5), deadline);
+        assert!(!effort.next_attempt().await);
     }
 
     #[test]

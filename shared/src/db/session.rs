@@ -4,7 +4,7 @@
 //! With `statement_cache_size=0`, which a transaction pooler implies, every statement goes unnamed, whatever the query
 //! asked for, and none is prepared by itself: a named one would be left on whichever server connection the pooler had
 //! picked. Unnamed statements are only sound inside an explicit transaction there (sqlx sends Sync between Parse and
-//! Bind), which `read`, `write` and `Live::ask` see to.
+//! Bind), which `read`, `write` and `Connection::ask` see to.
 
 use std::io;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct Session {
     pub(super) connection: PgConnection,
     pub(super) unnamed: bool,
     /// How long the server may keep each answer waiting, where nobody else bounds it: in work that its caller ends.
-    pub(super) patience: Option<Duration>,
+    pub(super) client_timeout: Option<Duration>,
 }
 
 impl<'c> Executor<'c> for &'c mut Session {
@@ -36,8 +36,8 @@ impl<'c> Executor<'c> for &'c mut Session {
     {
         let unnamed = self.unnamed;
         let rows = self.connection.fetch_many(Statement { query, unnamed });
-        match self.patience {
-            Some(patience) => patient(rows, patience),
+        match self.client_timeout {
+            Some(client_timeout) => patient(rows, client_timeout),
             None => rows,
         }
     }
@@ -49,8 +49,10 @@ impl<'c> Executor<'c> for &'c mut Session {
     {
         let unnamed = self.unnamed;
         let row = self.connection.fetch_optional(Statement { query, unnamed });
-        match self.patience {
-            Some(patience) => Box::pin(async move { timeout(patience, row).await.unwrap_or_else(|_| Err(late())) }),
+        match self.client_timeout {
+            Some(client_timeout) => {
+                Box::pin(async move { timeout(client_timeout, row).await.unwrap_or_else(|_| Err(late())) })
+            }
             None => row,
         }
     }
@@ -90,11 +92,11 @@ fn kept() -> sqlx::Error {
 /// Bounds the wait for each row. What is late ends the stream, and leaves the connection out of step.
 fn patient<'e, T: Send + 'e>(
     rows: BoxStream<'e, Result<T, sqlx::Error>>,
-    patience: Duration,
+    client_timeout: Duration,
 ) -> BoxStream<'e, Result<T, sqlx::Error>> {
     let next = move |rows: Option<BoxStream<'e, Result<T, sqlx::Error>>>| async move {
         let mut rows = rows?;
-        match timeout(patience, rows.next()).await {
+        match timeout(client_timeout, rows.next()).await {
             Ok(row) => row.map(|row| (row, Some(rows))),
             Err(_) => Some((Err(late()), None)),
         }

@@ -26,7 +26,7 @@ const LOOKED_AT: RawFd = 256;
 
 /// A peer that neither acknowledges data nor answers probes for this long is gone: short enough that a query on a
 /// blackholed socket fails while its invocation still has time to run it again.
-const PEER_GONE: Duration = Duration::from_secs(3);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Idle time before the first keepalive probe, and between probes.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
@@ -118,7 +118,7 @@ fn tune(socket: BorrowedFd<'_>) {
     let _ = sockopt::set_tcp_keepintvl(socket, PROBE_EVERY);
     let _ = sockopt::set_tcp_keepcnt(socket, 3);
     #[cfg(target_os = "linux")]
-    let _ = sockopt::set_tcp_user_timeout(socket, u32::try_from(PEER_GONE.as_millis()).unwrap_or(u32::MAX));
+    let _ = sockopt::set_tcp_user_timeout(socket, u32::try_from(TCP_USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX));
 }
 
 #[cfg(test)]

@@ -14,16 +14,16 @@ use super::classify::{Verdict, kind_of, verdict};
 use super::connect::Purpose;
 use super::deadline::Deadline;
 use super::error::{Error, Kind, Phase, Stop};
-use super::pool::{Lease, Pool};
+use super::pool::{Pool, PooledConnection};
 use super::receipt::{self, Claim, Found};
-use super::retry::{Effort, Policy};
+use super::retry::{Policy, RetryLoop};
 use super::session::Session;
 
 /// `statement_timeout` ends this long before our own wait does, so that the server's answer is still heard.
-const HEARD: Duration = Duration::from_millis(50);
+const STATEMENT_TIMEOUT_MARGIN: Duration = Duration::from_millis(50);
 
 /// How long after its `statement_timeout` a server that says nothing is given up.
-const GIVEN_UP: Duration = Duration::from_millis(500);
+const UNRESPONSIVE_SERVER_GRACE: Duration = Duration::from_millis(500);
 
 /// Between two looks at a transaction that is still in progress.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -73,20 +73,20 @@ impl Pool {
         W: AsyncFn(&mut Session) -> Result<T, Stop<R>>,
         R: From<Error>,
     {
-        let mut effort = Effort::new(Policy::Read, &self.retry, deadline);
+        let mut effort = RetryLoop::new(Policy::Read, &self.retry, deadline);
         loop {
             let mut lease = self.checkout(Purpose::Read, deadline).await?;
             let explicit = self.target.pooled || deadline.left() < self.target.statement_timeout;
             let settings = explicit.then(|| self.settings(deadline));
             let session = &mut lease.live.session;
-            let failed = match bounded(self.patience(deadline), once(session, settings, &work)).await {
+            let failed = match bounded(self.client_timeout(deadline), once(session, settings, &work)).await {
                 Ok(value) => {
-                    lease.give_back().await;
+                    lease.release().await;
                     return Ok(value);
                 }
                 Err(Stop::Refused(refusal)) => {
                     // In autocommit the statement is over; in a transaction it was rolled back by `once`.
-                    lease.give_back().await;
+                    lease.release().await;
                     return Err(refusal);
                 }
                 Err(Stop::Failed(cause)) => self.failed(Phase::Statement, cause),
@@ -114,14 +114,14 @@ impl Pool {
         W: AsyncFn(&mut Session) -> Result<T, Stop<R>>,
         R: From<Error>,
     {
-        let mut effort = Effort::new(Policy::Write, &self.retry, deadline);
+        let mut effort = RetryLoop::new(Policy::Write, &self.retry, deadline);
         loop {
             let mut lease = self.checkout(Purpose::Write, deadline).await?;
             let first = effort.attempt() == 1;
             let failed = match self.attempt(&mut lease, claim, deadline, first, &work, &save).await {
                 Attempt::Ended { answer, clean } => {
                     if clean {
-                        lease.give_back().await;
+                        lease.release().await;
                     }
                     return answer;
                 }
@@ -131,7 +131,7 @@ impl Pool {
                     tracing::warn!(error = %lost, xid, "the reply to COMMIT was lost: finding out");
                     match self.resolve(claim, &xid, deadline).await {
                         Resolved::Committed => return Ok(Written::Done(value)),
-                        Resolved::Absent if effort.again().await => continue,
+                        Resolved::Absent if effort.next_attempt().await => continue,
                         Resolved::Absent => return Err(spent(lost, &effort).into()),
                         Resolved::Unknown(cause) => {
                             let unknown = Error {
@@ -150,7 +150,7 @@ impl Pool {
 
     async fn attempt<T, R, W>(
         &self,
-        lease: &mut Lease,
+        lease: &mut PooledConnection,
         claim: &Claim,
         deadline: Deadline,
         first: bool,
@@ -162,7 +162,7 @@ impl Pool {
     {
         let session = &mut lease.live.session;
         let settings = self.settings(deadline);
-        let begun = bounded::<_, R>(self.patience(deadline), async {
+        let begun = bounded::<_, R>(self.client_timeout(deadline), async {
             Ok(claim.begin(session, &settings, first).await?)
         })
         .await;
@@ -177,7 +177,7 @@ impl Pool {
             Err(Stop::Failed(cause)) => return Attempt::Failed(self.failed(Phase::Statement, cause)),
         };
         let answer = match found {
-            Found::Nothing => match bounded(self.patience(deadline), work(session)).await {
+            Found::Nothing => match bounded(self.client_timeout(deadline), work(session)).await {
                 Ok(value) => match save(&value) {
                     Ok(saved) => return self.commit(session, claim, deadline, value, xid, &saved).await,
                     Err(refusal) => Err(refusal),
@@ -205,9 +205,9 @@ impl Pool {
         saved: &[u8],
     ) -> Attempt<T, R> {
         // Half of what is left, so that the other half can find out what a lost reply meant.
-        let patience = deadline.within(deadline.left() / 2);
+        let client_timeout = deadline.within(deadline.left() / 2);
         let commit = async { Ok(claim.commit(session, saved).await?) };
-        let failed = match bounded::<_, Infallible>(patience, commit).await {
+        let failed = match bounded::<_, Infallible>(client_timeout, commit).await {
             Ok(()) => {
                 return Attempt::Ended {
                     answer: Ok(Written::Done(value)),
@@ -228,7 +228,7 @@ impl Pool {
     /// Finds out what a transaction came to whose reply to COMMIT was lost. A database that cannot be asked is waited
     /// for until the deadline, longer than checkout waits for it, unless waiting is in vain.
     pub(super) async fn resolve(&self, claim: &Claim, xid: &str, deadline: Deadline) -> Resolved {
-        let mut effort = Effort::new(Policy::Connect, &self.retry, deadline);
+        let mut effort = RetryLoop::new(Policy::Connect, &self.retry, deadline);
         loop {
             let mut lease = match self.checkout(Purpose::Write, deadline).await {
                 Ok(lease) => lease,
@@ -237,7 +237,7 @@ impl Pool {
                         Verdict::Transient | Verdict::Reconnect => true,
                         Verdict::ReconnectOnce | Verdict::Permanent | Verdict::Ambiguous => false,
                     };
-                    if passes && effort.again().await {
+                    if passes && effort.next_attempt().await {
                         continue;
                     }
                     return Resolved::Unknown(error);
@@ -252,14 +252,14 @@ impl Pool {
             .await;
             match looked {
                 Ok((_, true)) => {
-                    lease.give_back().await;
+                    lease.release().await;
                     return Resolved::Committed;
                 }
                 Ok((false, false)) => {
-                    lease.give_back().await;
+                    lease.release().await;
                     return Resolved::Absent;
                 }
-                Ok((true, false)) => lease.give_back().await,
+                Ok((true, false)) => lease.release().await,
                 Err(Stop::Refused(never)) => match never {},
                 Err(Stop::Failed(cause)) => tracing::debug!(error = %cause, "lost again while finding out"),
             }
@@ -271,7 +271,13 @@ impl Pool {
     }
 
     /// Deals with a failed attempt's connection and waits for the next attempt, or gives the error that ends it all.
-    async fn again(&self, failed: Error, mut lease: Lease, explicit: bool, effort: &mut Effort) -> Result<(), Error> {
+    async fn again(
+        &self,
+        failed: Error,
+        mut lease: PooledConnection,
+        explicit: bool,
+        effort: &mut RetryLoop,
+    ) -> Result<(), Error> {
         let verdict = verdict(failed.phase, failed.kind, true);
         let answered = failed.sqlstate.is_some() && failed.kind != Kind::Lost && failed.kind != Kind::Timeout;
         match verdict {
@@ -281,7 +287,7 @@ impl Pool {
                 let ended = async { if explicit { rollback(session).await } else { Ok(()) } };
                 let second = effort.deadline().within(Duration::from_secs(1));
                 if bounded::<_, Infallible>(second, ended).await.is_ok() {
-                    lease.give_back().await;
+                    lease.release().await;
                 }
             }
             Verdict::Transient
@@ -292,8 +298,8 @@ impl Pool {
         }
         let retry = match verdict {
             Verdict::Permanent | Verdict::Ambiguous => false,
-            Verdict::ReconnectOnce => effort.first_reconnect() && effort.again().await,
-            Verdict::Transient | Verdict::Reconnect => effort.again().await,
+            Verdict::ReconnectOnce => effort.first_reconnect() && effort.next_attempt().await,
+            Verdict::Transient | Verdict::Reconnect => effort.next_attempt().await,
         };
         if retry {
             tracing::info!(error = %failed, attempt = effort.attempt(), "trying again");
@@ -304,13 +310,16 @@ impl Pool {
 
     /// How long one statement is waited for: a little longer than the server lets it run, for a server that is past
     /// ending anything.
-    pub(super) fn patience(&self, deadline: Deadline) -> Deadline {
-        deadline.within(self.target.statement_timeout + GIVEN_UP)
+    pub(super) fn client_timeout(&self, deadline: Deadline) -> Deadline {
+        deadline.within(self.target.statement_timeout + UNRESPONSIVE_SERVER_GRACE)
     }
 
     /// The settings of an explicit transaction, as SQL.
     pub(super) fn settings(&self, deadline: Deadline) -> String {
-        let limit = deadline.left().saturating_sub(HEARD).min(self.target.statement_timeout);
+        let limit = deadline
+            .left()
+            .saturating_sub(STATEMENT_TIMEOUT_MARGIN)
+            .min(self.target.statement_timeout);
         // Zero would mean no limit.
         let limit = limit.as_millis().max(1);
         format!("{}SET LOCAL statement_timeout = {limit};", self.target.local_settings)
@@ -351,6 +360,6 @@ async fn bounded<T, R>(deadline: Deadline, work: impl Future<Output = Result<T, 
     })
 }
 
-fn spent(error: Error, effort: &Effort) -> Error {
+fn spent(error: Error, effort: &RetryLoop) -> Error {
     error.after(effort.attempt(), effort.elapsed())
 }

@@ -147,7 +147,7 @@ where
 async fn verify(function: &Function) {
     match &function.pool {
         Ok(_) if function.init == Init::Waits => {}
-        Ok(pool) => match pool.verify().await {
+        Ok(pool) => match pool.connect_during_init().await {
             Ok(()) => tracing::debug!("connected during INIT"),
             Err(error) => tracing::warn!("starting without a database: {error}"),
         },

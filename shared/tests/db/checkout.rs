@@ -55,7 +55,7 @@ async fn a_lost_connection_does_not_hide_one_that_lives() {
     let bench = Bench::with(Settings::default(), "connection_limit=2").await;
     let checkout = || bench.pool.checkout(Purpose::Read, Deadline::after(PLENTY));
     let (living, lost) = (checkout().await.unwrap(), checkout().await.unwrap());
-    living.give_back().await;
+    living.release().await;
     drop(lost);
     bench.proxy.set_door(Door::Refused).await;
     bench.read().await.unwrap();
@@ -206,7 +206,7 @@ async fn a_connection_opened_by_name_in_init_notices_it_too_whatever_else_init_c
         tokio::task::yield_now().await;
         other
     };
-    let (verified, _other) = tokio::join!(bench.pool.verify(), other);
+    let (verified, _other) = tokio::join!(bench.pool.connect_during_init(), other);
     verified.unwrap();
     bench.proxy.silence();
     bench.read().await.unwrap();
