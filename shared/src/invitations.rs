@@ -8,8 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::db::Session;
-use crate::http::{Caller, Error, Stop};
+use crate::db::{Session, WriteAttempt};
+use crate::http::{Abort, Caller, Error};
+use crate::write_query;
 
 /// What became of an invitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,34 +87,60 @@ pub struct Draft {
 ///
 /// # Errors
 /// 401 for an unregistered caller, 403 unless they are an admin, 409 for somebody who is on the team.
-pub async fn create(db: &mut Session, caller: &Caller, draft: &Draft) -> Result<Invitation, Stop> {
-    let row = sqlx::query!(
-        r#"
-        WITH caller AS (
-            SELECT id, role = 'admin' AS admin FROM users WHERE clerk_id = $1
+pub async fn create(
+    db: &mut Session,
+    attempt: &WriteAttempt,
+    caller: &Caller,
+    draft: &Draft,
+) -> Result<Invitation, Abort> {
+    let row = write_query!(
+        attempt,
+        r#"caller AS (
+            SELECT id, role = 'admin' AS admin FROM users, known WHERE clerk_id = $5 AND clear
         ), taken AS (
-            SELECT FROM caller c JOIN users u ON c.id IN (u.id, u.admin_id) WHERE lower(u.email) = lower($3)
+            SELECT FROM caller c JOIN users u ON c.id IN (u.id, u.admin_id) WHERE lower(u.email) = lower($7)
         ), invitation AS (
             INSERT INTO invitations (id, admin_id, email)
-            SELECT $2, c.id, lower($3) FROM caller c WHERE c.admin AND NOT EXISTS (SELECT FROM taken)
+            SELECT $6, c.id, lower($7) FROM caller c WHERE c.admin AND NOT EXISTS (SELECT FROM taken)
             ON CONFLICT (email, admin_id) WHERE status = 'pending' DO UPDATE SET updated_at = now()
             RETURNING *
-        )
-        SELECT c.admin AS "admin!", to_jsonb(i) AS "invitation: Json<Invitation>"
-        FROM caller c LEFT JOIN invitation i ON true
-        "#,
+        ), changed AS (
+            SELECT 'invitation' AS kind, id, NULL::integer AS version, 201 AS status FROM invitation
+        )"#,
+        r#"c.admin AS "admin?", to_jsonb(i) AS "invitation: Json<Invitation>"
+        FROM known LEFT JOIN caller c ON true LEFT JOIN invitation i ON true"#,
         caller.sub,
         draft.id,
         draft.email.0,
     )
-    .fetch_optional(db)
-    .await?
-    .ok_or_else(Error::unknown_caller)?;
-    if !row.admin {
+    .fetch_one(db)
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    if !row.admin.ok_or_else(Error::unknown_caller)? {
         return Err(Error::forbidden("Only an admin may invite somebody.").into());
     }
     let taken = || Error::conflict("Somebody with this address is on your team already.");
     Ok(row.invitation.ok_or_else(taken)?.0)
+}
+
+/// One invitation of the caller's team.
+///
+/// # Errors
+/// 401 for an unregistered caller, 404 unless they are the admin who sent it.
+pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Invitation, Abort> {
+    let invitation = sqlx::query_scalar!(
+        r#"
+        SELECT to_jsonb(i) AS "invitation: Json<Invitation>"
+        FROM users u LEFT JOIN invitations i ON i.id = $2 AND i.admin_id = u.id AND u.role = 'admin'
+        WHERE u.clerk_id = $1
+        "#,
+        caller.sub,
+        id,
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or_else(Error::unknown_caller)?;
+    Ok(invitation.ok_or_else(|| Error::not_found("invitation"))?.0)
 }
 
 #[cfg(test)]

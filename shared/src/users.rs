@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::db::Session;
-use crate::http::{Caller, Error, Stop};
+use crate::db::{Session, WriteAttempt};
+use crate::http::{Abort, Caller, Error};
+use crate::write_query;
 
 /// What a user may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,13 +79,13 @@ impl Registration {
     ///
     /// # Errors
     /// 422 naming the claim `email` when the token has none.
-    pub fn of(caller: Caller) -> Result<Self, Error> {
+    pub fn of(caller: &Caller) -> Result<Self, Error> {
         let Caller {
             sub,
             email,
             name,
             email_verified,
-        } = caller;
+        } = caller.clone();
         let rule = "must be a claim of the token, of at most 255 characters";
         let email = email.ok_or_else(|| Error::field("email", rule))?;
         let local_part = email
@@ -108,35 +109,41 @@ impl Registration {
 ///
 /// # Errors
 /// The database's only.
-pub async fn register(db: &mut Session, registration: &Registration) -> Result<Registered, Stop> {
+pub async fn register(
+    db: &mut Session,
+    attempt: &WriteAttempt,
+    registration: &Registration,
+) -> Result<Registered, Abort> {
     // Two at once: the invitation's row lock makes the second wait and then pass it by; the unique clerk_id makes it
     // wait and then take the first one's row, which DO UPDATE returns where DO NOTHING would return none.
-    let user = sqlx::query_scalar!(
-        r#"
-        WITH existing AS (
-            SELECT * FROM users WHERE clerk_id = $2
+    let row = write_query!(
+        attempt,
+        r#"existing AS (
+            SELECT * FROM users WHERE clerk_id = $6
+        ), newcomer AS (
+            SELECT FROM known WHERE clear AND NOT EXISTS (SELECT FROM existing)
         ), invitation AS (
             SELECT id, admin_id FROM invitations
-            WHERE $5 AND email = lower($3) AND status = 'pending' AND NOT EXISTS (SELECT FROM existing)
+            WHERE $9 AND email = lower($7) AND status = 'pending' AND EXISTS (SELECT FROM newcomer)
             ORDER BY created_at DESC, id DESC
             LIMIT 1
             FOR UPDATE
         ), registered AS (
             INSERT INTO users (id, clerk_id, email, name, role, admin_id)
-            SELECT $1, $2, $3, $4, CASE WHEN i.id IS NULL THEN 'admin' ELSE 'user' END, i.admin_id
-            FROM (VALUES (1)) AS one LEFT JOIN invitation i ON true
-            WHERE NOT EXISTS (SELECT FROM existing)
+            SELECT $5, $6, $7, $8, CASE WHEN i.id IS NULL THEN 'admin' ELSE 'user' END, i.admin_id
+            FROM newcomer LEFT JOIN invitation i ON true
             ON CONFLICT (clerk_id) DO UPDATE SET clerk_id = excluded.clerk_id
             RETURNING *
         ), accepted AS (
             UPDATE invitations
             SET status = 'accepted', accepted_by = r.id, updated_at = now()
             FROM invitation i, registered r
-            WHERE invitations.id = i.id AND r.id = $1
-        )
-        SELECT to_jsonb(u) AS "user!: Json<User>"
-        FROM (SELECT * FROM existing UNION ALL SELECT * FROM registered) u
-        "#,
+            WHERE invitations.id = i.id AND r.id = $5
+        ), changed AS (
+            SELECT 'user' AS kind, id, NULL::integer AS version, 201 AS status FROM registered WHERE id = $5
+        )"#,
+        r#"to_jsonb(u) AS "user?: Json<User>"
+        FROM known LEFT JOIN (SELECT * FROM existing UNION ALL SELECT * FROM registered) u ON true"#,
         registration.id,
         registration.sub,
         registration.email,
@@ -144,8 +151,9 @@ pub async fn register(db: &mut Session, registration: &Registration) -> Result<R
         registration.email_verified,
     )
     .fetch_one(db)
-    .await?
-    .0;
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    let user = row.user.ok_or(sqlx::Error::RowNotFound)?.0;
     Ok(if user.id == registration.id {
         Registered::Now(user)
     } else {
@@ -157,7 +165,7 @@ pub async fn register(db: &mut Session, registration: &Registration) -> Result<R
 ///
 /// # Errors
 /// 401 for somebody who has not registered.
-pub async fn me(db: &mut Session, caller: &Caller) -> Result<User, Stop> {
+pub async fn me(db: &mut Session, caller: &Caller) -> Result<User, Abort> {
     let user = sqlx::query_scalar!(
         r#"SELECT to_jsonb(u) AS "user!: Json<User>" FROM users u WHERE clerk_id = $1"#,
         caller.sub,
@@ -172,7 +180,7 @@ mod tests {
     use super::*;
 
     fn registration(email: Option<&str>, name: Option<&str>) -> Result<Registration, Error> {
-        Registration::of(Caller {
+        Registration::of(&Caller {
             sub: "sub".to_owned(),
             email: email.map(str::to_owned),
             name: name.map(str::to_owned),

@@ -3,20 +3,23 @@
 
 use std::process::ExitCode;
 
+use shared::example_event;
 use shared::http::{Error, Request, Response, run};
 use shared::invitations::{self, Draft};
 
 fn main() -> ExitCode {
-    run("POST /api/users/invite", handle)
+    run("POST /api/users/invite", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {
     let caller = request.caller()?;
     let draft: Draft = request.json()?;
     request
-        .write(async move |db| {
-            let invitation = invitations::create(db, &caller, &draft).await?;
-            Ok(Response::created(&invitation))
-        })
+        .write(
+            (caller, draft),
+            async |db, attempt, (caller, draft)| invitations::create(db, attempt, caller, draft).await,
+            async |db, receipt, (caller, _)| invitations::get(db, caller, receipt.id).await,
+            |invitation| Response::created(&invitation),
+        )
         .await
 }

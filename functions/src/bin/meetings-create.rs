@@ -3,21 +3,26 @@
 
 use std::process::ExitCode;
 
+use shared::example_event;
 use shared::http::{Error, Request, Response, run};
 use shared::meetings::{self, Draft};
 
 fn main() -> ExitCode {
-    run("POST /api/meetings", handle)
+    run("POST /api/meetings", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {
     let caller = request.caller()?;
     let draft: Draft = request.json()?;
     request
-        .write(async move |db| {
-            let meeting = meetings::create(db, &caller, &draft).await?;
-            let location = format!("/api/meetings/{}", meeting.id);
-            Ok(Response::created(&meeting).at(location).with_etag(meeting.version))
-        })
+        .write(
+            (caller, draft),
+            async |db, attempt, (caller, draft)| meetings::create(db, attempt, caller, draft).await,
+            async |db, receipt, (caller, _)| meetings::get(db, caller, receipt.id).await,
+            |meeting| {
+                let location = format!("/api/meetings/{}", meeting.id);
+                Response::created(&meeting).at(location).with_etag(meeting.version)
+            },
+        )
         .await
 }

@@ -3,11 +3,12 @@
 
 use std::process::ExitCode;
 
+use shared::example_event;
 use shared::http::{Error, Request, Response, run};
 use shared::meetings;
 
 fn main() -> ExitCode {
-    run("DELETE /api/meetings/{id}", handle)
+    run("DELETE /api/meetings/{id}", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {
@@ -15,9 +16,11 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let id = request.id("id")?;
     let if_match = request.if_match()?;
     request
-        .write(async move |db| {
-            meetings::delete(db, &caller, id, &if_match).await?;
-            Ok(Response::no_content())
-        })
+        .write(
+            (caller, id, if_match),
+            async |db, attempt, (caller, id, if_match)| meetings::delete(db, attempt, caller, *id, if_match).await,
+            async |_, _, _| Ok(()),
+            |()| Response::no_content(),
+        )
         .await
 }

@@ -3,11 +3,12 @@
 
 use std::process::ExitCode;
 
+use shared::example_event;
 use shared::http::{Error, Request, Response, run};
 use shared::meetings::{self, Filter};
 
 fn main() -> ExitCode {
-    run("GET /api/meetings", handle)
+    run("GET /api/meetings", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {

@@ -3,11 +3,12 @@
 
 use std::process::ExitCode;
 
+use shared::example_event;
 use shared::http::{Error, Request, Response, run};
 use shared::meetings::{self, Changes};
 
 fn main() -> ExitCode {
-    run("PUT /api/meetings/{id}", handle)
+    run("PUT /api/meetings/{id}", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {
@@ -16,9 +17,13 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let if_match = request.if_match()?;
     let changes: Changes = request.json()?;
     request
-        .write(async move |db| {
-            let meeting = meetings::update(db, &caller, id, &if_match, &changes).await?;
-            Ok(Response::ok(&meeting).with_etag(meeting.version))
-        })
+        .write(
+            (caller, id, if_match, changes),
+            async |db, attempt, (caller, id, if_match, changes)| {
+                meetings::update(db, attempt, caller, *id, if_match, changes).await
+            },
+            async |db, _, (caller, id, ..)| meetings::get(db, caller, *id).await,
+            |meeting| Response::ok(&meeting).with_etag(meeting.version),
+        )
         .await
 }

@@ -3,19 +3,24 @@
 
 use std::process::ExitCode;
 
+use shared::example_event;
 use shared::http::{Error, Request, Response, run};
-use shared::meetings::webhook::{self, Delivery};
+use shared::meetings::webhook::{self, Delivery, Receipt};
 
 fn main() -> ExitCode {
-    run("POST /api/meetings/webhook", handle)
+    run("POST /api/meetings/webhook", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {
     let Delivery { id, event } = Delivery::of(&request)?;
+    let key = request.scoped_key("webhook", &id).kept_for(webhook::DELIVERY_LIFETIME);
     request
-        .write_once("webhook", &id, async move |db| {
-            let receipt = webhook::apply(db, &event).await?;
-            Ok(Response::ok(&receipt))
-        })
+        .write_under(
+            &key,
+            event,
+            async |db, attempt, event| webhook::apply(db, attempt, event).await,
+            async |_, _, _| Ok(Receipt::RECEIVED),
+            |receipt| Response::ok(&receipt),
+        )
         .await
 }

@@ -3,20 +3,27 @@
 
 use std::process::ExitCode;
 
+use shared::example_event;
 use shared::http::{Error, Request, Response, run};
 use shared::tasks;
 
 fn main() -> ExitCode {
-    run("PATCH /api/meetings/{id}/tasks/{taskId}/approve", handle)
+    run(
+        "PATCH /api/meetings/{id}/tasks/{taskId}/approve",
+        example_event!(),
+        handle,
+    )
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {
     let caller = request.caller()?;
     let (meeting, id) = (request.id("id")?, request.id("taskId")?);
     request
-        .write(async move |db| {
-            let task = tasks::approve(db, &caller, meeting, id).await?;
-            Ok(Response::ok(&task))
-        })
+        .write(
+            (caller, meeting, id),
+            async |db, attempt, (caller, meeting, id)| tasks::approve(db, attempt, caller, *meeting, *id).await,
+            async |db, _, (caller, meeting, id)| tasks::get(db, caller, *meeting, *id).await,
+            |task| Response::ok(&task),
+        )
         .await
 }

@@ -3,11 +3,12 @@
 
 use std::process::ExitCode;
 
+use shared::example_event;
 use shared::http::{Error, Request, Response, run};
 use shared::tasks::{self, Draft};
 
 fn main() -> ExitCode {
-    run("POST /api/meetings/{id}/tasks", handle)
+    run("POST /api/meetings/{id}/tasks", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {
@@ -15,9 +16,14 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let meeting = request.id("id")?;
     let draft: Draft = request.json()?;
     request
-        .write(async move |db| {
-            let task = tasks::create(db, &caller, meeting, &draft).await?;
-            Ok(Response::created(&task).at(format!("/api/meetings/{meeting}/tasks/{}", task.id)))
-        })
+        .write(
+            (caller, meeting, draft),
+            async |db, attempt, (caller, meeting, draft)| tasks::create(db, attempt, caller, *meeting, draft).await,
+            async |db, receipt, (caller, meeting, _)| tasks::get(db, caller, *meeting, receipt.id).await,
+            |task| {
+                let location = format!("/api/meetings/{}/tasks/{}", task.meeting_id, task.id);
+                Response::created(&task).at(location)
+            },
+        )
         .await
 }

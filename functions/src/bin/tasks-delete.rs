@@ -3,20 +3,23 @@
 
 use std::process::ExitCode;
 
+use shared::example_event;
 use shared::http::{Error, Request, Response, run};
 use shared::tasks;
 
 fn main() -> ExitCode {
-    run("DELETE /api/meetings/{id}/tasks/{taskId}", handle)
+    run("DELETE /api/meetings/{id}/tasks/{taskId}", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {
     let caller = request.caller()?;
     let (meeting, id) = (request.id("id")?, request.id("taskId")?);
     request
-        .write(async move |db| {
-            tasks::delete(db, &caller, meeting, id).await?;
-            Ok(Response::no_content())
-        })
+        .write(
+            (caller, meeting, id),
+            async |db, attempt, (caller, meeting, id)| tasks::delete(db, attempt, caller, *meeting, *id).await,
+            async |_, _, _| Ok(()),
+            |()| Response::no_content(),
+        )
         .await
 }

@@ -3,11 +3,12 @@
 
 use std::process::ExitCode;
 
+use shared::example_event;
 use shared::http::{Error, Request, Response, run};
 use shared::tasks::{self, Place};
 
 fn main() -> ExitCode {
-    run("GET /api/meetings/{id}/tasks", handle)
+    run("GET /api/meetings/{id}/tasks", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {

@@ -3,11 +3,12 @@
 
 use std::process::ExitCode;
 
+use shared::example_event;
 use shared::http::{Error, Request, Response, run};
 use shared::tasks::{self, Changes};
 
 fn main() -> ExitCode {
-    run("PATCH /api/meetings/{id}/tasks/{taskId}", handle)
+    run("PATCH /api/meetings/{id}/tasks/{taskId}", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {
@@ -15,9 +16,13 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let (meeting, id) = (request.id("id")?, request.id("taskId")?);
     let changes: Changes = request.json()?;
     request
-        .write(async move |db| {
-            let task = tasks::update(db, &caller, meeting, id, &changes).await?;
-            Ok(Response::ok(&task))
-        })
+        .write(
+            (caller, meeting, id, changes),
+            async |db, attempt, (caller, meeting, id, changes)| {
+                tasks::update(db, attempt, caller, *meeting, *id, changes).await
+            },
+            async |db, _, (caller, meeting, id, _)| tasks::get(db, caller, *meeting, *id).await,
+            |task| Response::ok(&task),
+        )
         .await
 }

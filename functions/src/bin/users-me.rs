@@ -3,11 +3,12 @@
 
 use std::process::ExitCode;
 
+use shared::example_event;
 use shared::http::{Error, Request, Response, run};
 use shared::users;
 
 fn main() -> ExitCode {
-    run("GET /api/users/me", handle)
+    run("GET /api/users/me", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {

@@ -3,24 +3,29 @@
 
 use std::process::ExitCode;
 
+use shared::example_event;
 use shared::http::{Error, Request, Response, run};
 use shared::users::{self, NoFields, Registered, Registration};
 
 fn main() -> ExitCode {
-    run("POST /api/users/register", handle)
+    run("POST /api/users/register", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {
-    let registration = Registration::of(request.caller()?)?;
+    let caller = request.caller()?;
+    let registration = Registration::of(&caller)?;
     if !request.body().is_empty() {
         request.json::<NoFields>()?;
     }
     request
-        .write(async move |db| {
-            Ok(match users::register(db, &registration).await? {
+        .write(
+            (caller, registration),
+            async |db, attempt, (_, registration)| users::register(db, attempt, registration).await,
+            async |db, _, (caller, _)| users::me(db, caller).await.map(Registered::Now),
+            |registered| match registered {
                 Registered::Now(user) => Response::created(&user).at("/api/users/me"),
                 Registered::Before(user) => Response::ok(&user),
-            })
-        })
+            },
+        )
         .await
 }

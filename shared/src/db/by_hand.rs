@@ -15,19 +15,29 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{AssertSqlSafe, Describe, Either, Execute, Executor, Postgres, SqlStr};
+use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::classify::{Verdict, kind_of, verdict};
 use super::connect::Purpose;
 use super::deadline::{Deadline, FUNCTION_TIMEOUT};
 use super::error::{Error, Kind, Phase};
 use super::pool::{Pool, PooledConnection};
-use super::receipt::Claim;
+use super::receipt::{Change, IdempotencyKey, Known};
 use super::session::Session;
-use super::work::{Attempt, Resolved};
+use super::work::answered;
 
 /// How long a lost reply to COMMIT is looked up. Whoever waits has a deadline of its own that is not known here, and
 /// would rather hear that nothing is known than be cut off.
 const LOOKED_UP: Duration = Duration::from_secs(8);
+
+/// What the receipt of such a transaction says: nothing is known of it but that it was committed.
+const CHANGE: Change = Change {
+    kind: "transaction",
+    id: Uuid::nil(),
+    version: None,
+    status: 0,
+};
 
 impl Pool {
     /// A connection for statements that their caller ends.
@@ -44,7 +54,7 @@ impl Pool {
     async fn lend_for_one(&self) -> Result<PooledConnection, sqlx::Error> {
         let mut lease = self.lend().await?;
         if self.target.pooled {
-            let begin = format!("BEGIN;{}", self.settings(Deadline::after(FUNCTION_TIMEOUT)));
+            let begin = self.begin_sql("", Deadline::after(FUNCTION_TIMEOUT));
             let session = &mut lease.live.session;
             session.execute(sqlx::raw_sql(AssertSqlSafe(begin))).await?;
         }
@@ -54,7 +64,7 @@ impl Pool {
     /// Ends the use of a connection that was lent for one statement: it is kept if the server answered. After a batch,
     /// which may leave anything on the session, a failed transaction too, it is closed; behind a pooler the end of the
     /// transaction around it is enough.
-    async fn settle<T>(
+    async fn finish<T>(
         &self,
         mut lease: PooledConnection,
         batch: bool,
@@ -86,14 +96,13 @@ impl Pool {
     /// What kept it from connecting, within `pool_timeout`, or from beginning.
     pub async fn begin(&self) -> Result<Transaction<'_>, sqlx::Error> {
         let mut lease = self.lend().await?;
-        let claim = Claim::anonymous();
-        let settings = self.settings(Deadline::after(FUNCTION_TIMEOUT));
-        let (xid, _) = claim.begin(&mut lease.live.session, &settings, true).await?;
+        let begin = self.begin_sql("", Deadline::after(FUNCTION_TIMEOUT));
+        let session = &mut lease.live.session;
+        session.execute(sqlx::raw_sql(AssertSqlSafe(begin))).await?;
         Ok(Transaction {
             pool: self,
             lease,
-            claim,
-            xid,
+            key: IdempotencyKey::generated(),
         })
     }
 
@@ -126,7 +135,7 @@ impl<'p> Executor<'p> for &'p Pool {
             let batch = query.is_batch();
             let mut lease = self.lend_for_one().await?;
             let rows = lease.live.session.fetch_many(query).try_collect::<Vec<_>>().await;
-            self.settle(lease, batch, rows).await
+            self.finish(lease, batch, rows).await
         };
         stream::once(rows)
             .map_ok(|rows| stream::iter(rows.into_iter().map(Ok)))
@@ -144,7 +153,7 @@ impl<'p> Executor<'p> for &'p Pool {
             let batch = query.is_batch();
             let mut lease = self.lend_for_one().await?;
             let row = lease.live.session.fetch_optional(query).await;
-            self.settle(lease, batch, row).await
+            self.finish(lease, batch, row).await
         })
     }
 
@@ -159,7 +168,7 @@ impl<'p> Executor<'p> for &'p Pool {
         Box::pin(async move {
             let mut lease = self.lend_for_one().await?;
             let statement = lease.live.session.prepare_with(sql, parameters).await;
-            self.settle(lease, false, statement).await
+            self.finish(lease, false, statement).await
         })
     }
 
@@ -170,7 +179,7 @@ impl<'p> Executor<'p> for &'p Pool {
         Box::pin(async move {
             let mut lease = self.lend_for_one().await?;
             let described = lease.live.session.describe(sql).await;
-            self.settle(lease, false, described).await
+            self.finish(lease, false, described).await
         })
     }
 }
@@ -223,8 +232,7 @@ impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Asked<E> {
 pub struct Transaction<'p> {
     pool: &'p Pool,
     lease: PooledConnection,
-    claim: Claim,
-    xid: String,
+    key: IdempotencyKey,
 }
 
 impl Transaction<'_> {
@@ -234,31 +242,36 @@ impl Transaction<'_> {
     /// What the server says, and then nothing is applied: an earlier statement that failed is among it. When no
     /// connection could be had to find out what a lost reply meant, an I/O error that says so.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
-        let deadline = Deadline::after(FUNCTION_TIMEOUT);
+        let (pool, deadline) = (self.pool, Deadline::after(FUNCTION_TIMEOUT));
         let session = &mut self.lease.live.session;
-        let pool = self.pool;
-        match pool
-            .commit::<_, sqlx::Error>(session, &self.claim, deadline, (), self.xid, &[])
-            .await
-        {
-            Attempt::Ended { .. } => {
+        let committed = timeout(deadline.left() / 2, self.key.commit(session, None, Some(&CHANGE))).await;
+        let cause = match committed {
+            Ok(Ok(())) => {
                 release(self.lease).await;
-                Ok(())
+                return Ok(());
             }
-            Attempt::Failed(failed) => Err(into_sqlx(failed)),
-            Attempt::Unknown((), xid, lost) => {
-                drop(self.lease);
-                tracing::warn!(error = %lost, xid, "the reply to COMMIT was lost: finding out");
-                match pool.resolve(&self.claim, &xid, deadline.within(LOOKED_UP)).await {
-                    Resolved::Committed => Ok(()),
-                    Resolved::Absent => Err(into_sqlx(lost)),
-                    Resolved::Unknown(cause) => Err(into_sqlx(Error {
-                        kind: Kind::CommitUnknown,
-                        phase: Phase::Commit,
-                        ..cause
-                    })),
+            Ok(Err(cause)) => cause,
+            Err(_) => sqlx::Error::Io(io::ErrorKind::TimedOut.into()),
+        };
+        let lost = pool.failed(Phase::Commit, cause);
+        drop(self.lease);
+        if answered(&lost) {
+            return Err(into_sqlx(lost));
+        }
+        tracing::warn!(error = %lost, "the reply to COMMIT was lost: looking for the receipt");
+        match pool.bury(deadline.within(LOOKED_UP), &self.key).await {
+            Ok((known, connection)) => {
+                connection.release().await;
+                match known {
+                    Known::Receipt(_) => Ok(()),
+                    Known::Tombstone(_) => Err(into_sqlx(lost)),
                 }
             }
+            Err(cause) => Err(into_sqlx(Error {
+                kind: Kind::CommitUnknown,
+                phase: Phase::Commit,
+                ..cause
+            })),
         }
     }
 

@@ -258,6 +258,7 @@ async fn open(target: &Target, url: &DatabaseUrl) -> Result<Connection, sqlx::Er
             connection,
             unnamed: target.unnamed,
             client_timeout: None,
+            in_transaction: false,
         },
         opened,
         used: Moment::now(),

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::receipt::Known;
+
 /// What went wrong, by what an operator would do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -111,7 +113,7 @@ impl Kind {
             Self::Conflict => "look for transactions that touch the same rows",
             Self::LockTimeout => "look in pg_locks for who holds the lock",
             Self::StalePlan => "nothing, if it follows a migration; else look for a pooler that needs pgbouncer=true",
-            Self::CommitUnknown => "compare the request's Idempotency-Key with the table idempotency_keys",
+            Self::CommitUnknown => "compare the request's Idempotency-Key with the table receipts",
             Self::Config => "correct the variable the message names",
             Self::Query if phase == Phase::Connect => {
                 "see what the server says, and its log; 42501 wants GRANT CONNECT on the database to this role, 42704 \
@@ -257,15 +259,17 @@ impl std::error::Error for Error {
 
 /// Why a unit of work stopped before its end.
 #[derive(Debug)]
-pub enum Stop<R> {
+pub enum Abort<R> {
     /// A statement failed: the retry table decides what happens.
-    Failed(sqlx::Error),
-    /// The work itself said no: nothing is applied, nothing is tried again.
-    Refused(R),
+    Database(sqlx::Error),
+    /// The work itself refuses: nothing is applied, nothing is tried again.
+    Rejected(R),
+    /// The statement of a write was not let in, because of a row under its key.
+    Known(Known),
 }
 
-impl<R> From<sqlx::Error> for Stop<R> {
+impl<R> From<sqlx::Error> for Abort<R> {
     fn from(error: sqlx::Error) -> Self {
-        Self::Failed(error)
+        Self::Database(error)
     }
 }

@@ -40,8 +40,8 @@ pub mod work;
 
 pub use by_hand::{Held, Transaction};
 pub use deadline::Deadline;
-pub use error::{Error, Kind, Phase, Stop};
+pub use error::{Abort, Error, Kind, Phase};
 pub use pool::Pool;
-pub use receipt::Claim;
+pub use receipt::{Change, IdempotencyKey, Known, Receipt, WriteAttempt};
 pub use session::Session;
 pub use work::Written;

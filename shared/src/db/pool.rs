@@ -7,12 +7,14 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, Object, QueueMode, RecycleError, RecycleResult};
 use futures_util::future::{Either, join_all, select};
 use sqlx::Connection as _;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::circuit::{Admission, Circuit};
 use super::clock::Moment;
@@ -45,6 +47,10 @@ pub struct Pool {
     pub(super) retry: RetryConfig,
     budget: Option<Duration>,
     circuit: Circuit,
+    /// How long the last connect took, in milliseconds.
+    connect_time: AtomicU32,
+    /// Writes so far, counted from a random number, so that environments do not sweep at the same time.
+    pub(super) writes: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -81,6 +87,9 @@ impl PooledConnection {
     /// that more environments than slots take turns; not behind a pooler, whose slots these are not.
     pub async fn release(mut self) {
         self.live.used = Moment::now();
+        if self.live.session.in_transaction {
+            return;
+        }
         if self.take_turns && self.live.status.near_capacity() {
             self.live.close().await;
         } else {
@@ -119,6 +128,8 @@ impl Pool {
             retry: config.retry,
             budget: config.url.pool_timeout(),
             circuit: Circuit::default(),
+            connect_time: AtomicU32::default(),
+            writes: AtomicU32::new(u32::from(Uuid::now_v7().as_bytes()[15])),
         }
     }
 
@@ -234,10 +245,19 @@ impl Pool {
             }
         };
         match &opened {
-            Ok(_) => self.circuit.succeeded(),
+            Ok(_) => {
+                let took = u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX);
+                self.connect_time.store(took, Ordering::Relaxed);
+                self.circuit.succeeded();
+            }
             Err(error) => self.circuit.failed(since, error.kind),
         }
         opened
+    }
+
+    /// How long the last connect took.
+    pub(super) fn connect_time(&self) -> Duration {
+        Duration::from_millis(self.connect_time.load(Ordering::Relaxed).into())
     }
 
     /// Opens a connection outside the pool, circuit or no circuit: for health. The caller closes it.

@@ -1,13 +1,16 @@
-//! Every write leaves a receipt: a row in `idempotency_keys`, written in the same transaction.
+//! Receipts: how a write is applied exactly once.
 //!
-//! It serves two ends. A client's Idempotency-Key finds the saved response again (replay). And when the reply to COMMIT
-//! is lost, the receipt says what happened: present means committed, absent (once the transaction is no longer in
-//! progress) means it never was. Unlike a transaction id it survives crash recovery and failover, so no identity of
-//! server, timeline or postmaster has to be compared. It costs no round trip: it travels with COMMIT, and looking for
-//! an earlier one travels with BEGIN. Each write also deletes two expired receipts, so the table keeps its size without
-//! a job.
+//! Every write is one statement that also inserts a row into `receipts` under its idempotency key. When the reply is
+//! lost, the same statement is sent again under the same key: it finds the receipt (the lost statement was committed),
+//! waits for it on the key's index (it is still running), or applies the change itself; a statement that arrives after
+//! that fails on the key, and everything it did is undone. Only before a request is refused while a statement of its
+//! own may still arrive is a *tombstone* put under the key, which keeps that statement out. Whoever meets the tombstone
+//! later names its nonce and is let in, so an environment that dies blocks nobody else. `docs/RELIABILITY.md` has the
+//! protocol with its cases.
 //!
-//! The SQL here goes over the simple protocol, which has no parameters: every value in it is a number or hexadecimal.
+//! Invariants: a receipt holds no content of a request or an answer; a write that changed nothing leaves none.
+//! Depends on: the table `receipts`. The statements here go over the simple protocol, because it needs no preparation;
+//! every value in them is a number or a UUID.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -17,182 +20,328 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use uuid::Uuid;
 
+use super::error::Abort;
 use super::session::Session;
 
 /// How long a client's key is remembered.
-const KEY_LIVES: Duration = Duration::from_secs(24 * 60 * 60);
+const CLIENT_KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a write without a key can be asked about: longer than any invocation lasts.
-const ANONYMOUS_LIVES: Duration = Duration::from_secs(15 * 60);
+/// How long the receipt of a write without a client's key is kept: longer than any invocation lasts.
+const GENERATED_KEY_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-/// What identifies one write.
+/// A sweep after a write deletes this many receipts at most, of those that expired this lately: a snapshot that is held
+/// for long keeps deleted rows in the index, and a walk from the oldest would meet them all.
+const SWEEP: &str = "SELECT sweep_receipts('10 minutes', 100)";
+
+/// A scheduled sweep deletes what is left.
+const SWEEP_ALL: &str = "SELECT sweep_receipts('1000 years', 20000)";
+
+/// Identifies one write: the same for every time that it is sent.
 #[derive(Clone, Debug)]
-pub struct Claim {
-    /// Digest of the caller and the key; the receipt's primary key.
-    key: [u8; 32],
-    /// Digest of the request, to tell a repetition from another request under the same key.
-    request: [u8; 32],
-    lives: Duration,
-    /// Whether a client may come again with it.
-    keyed: bool,
+pub struct IdempotencyKey {
+    /// The receipt's primary key.
+    key: Uuid,
+    /// Tells a repetition from another request under the same key.
+    request: Uuid,
+    lifetime: Duration,
+    pub(super) from_client: bool,
 }
 
-/// What a claim finds when the transaction begins.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// Nothing: this transaction may do the work.
-    Nothing,
-    /// The same request was answered; these are the bytes that were saved.
-    Saved(Vec<u8>),
-    /// Another request was answered under this key.
-    Other,
-    /// Another transaction is at work under this key.
-    Running,
-}
-
-impl Claim {
-    /// For a write that brings no key: findable by this process, never replayed.
-    pub fn anonymous() -> Self {
-        let id = Uuid::now_v7();
+impl IdempotencyKey {
+    /// For a write that brings no key: it can be sent again by this invocation, and is never replayed.
+    pub fn generated() -> Self {
         Self {
-            key: digest(&[b"anonymous", id.as_bytes()]),
-            request: [0; 32],
-            lives: ANONYMOUS_LIVES,
-            keyed: false,
+            key: Uuid::now_v7(),
+            request: Uuid::nil(),
+            lifetime: GENERATED_KEY_LIFETIME,
+            from_client: false,
         }
     }
 
-    /// For a request under an idempotency key. Keys are per `caller`; `request` is everything that makes two requests
-    /// the same: method, path, body.
-    pub fn keyed(caller: &str, key: &str, request: &[&[u8]]) -> Self {
+    /// For a request under a client's key. Keys are per `caller`; `request` is everything that makes two requests the
+    /// same: method, path, conditions, body. The key is remembered for 24 hours.
+    pub fn from_client(caller: &str, key: &str, request: &[&[u8]]) -> Self {
         Self {
             key: digest(&[b"keyed", caller.as_bytes(), key.as_bytes()]),
             request: digest(request),
-            lives: KEY_LIVES,
-            keyed: true,
+            lifetime: CLIENT_KEY_LIFETIME,
+            from_client: true,
         }
     }
 
-    /// BEGIN, the transaction's settings, its id and, for a client's key, what is known under it: one round trip.
-    ///
-    /// A first attempt does not wait for another transaction under the key. A later one does, within
-    /// `statement_timeout`: the holder may be its own last attempt, on a connection that the server has yet to give up.
-    pub(super) async fn begin(
-        &self,
-        session: &mut Session,
-        settings: &str,
-        first: bool,
-    ) -> Result<(String, Found), sqlx::Error> {
-        let mut sql = format!("BEGIN;{settings}SELECT pg_current_xact_id()::text AS xid");
-        if self.keyed {
-            let (lock, key) = (self.lock(), hex(&self.key));
-            let sole = if first {
-                format!("pg_try_advisory_xact_lock({lock})")
-            } else {
-                format!("pg_advisory_xact_lock({lock})::text = ''")
-            };
-            // A statement of its own after the lock: its snapshot must see what the lock's last holder committed.
-            let _ = write!(
-                sql,
-                ", {sole} AS sole;\
-                 SELECT request, response FROM idempotency_keys WHERE key = {key} AND expires_at > now()"
-            );
-        }
-        let rows = session.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
-        let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-        let xid = first.try_get("xid")?;
-        if !self.keyed {
-            return Ok((xid, Found::Nothing));
-        }
-        if !first.try_get::<bool, _>("sole")? {
-            return Ok((xid, Found::Running));
-        }
-        let found = rows.get(1).map_or(Ok(Found::Nothing), |row| self.found(row))?;
-        Ok((xid, found))
+    /// The same, remembered for `lifetime`.
+    pub fn kept_for(mut self, lifetime: Duration) -> Self {
+        self.lifetime = lifetime;
+        self
     }
 
-    fn found(&self, row: &PgRow) -> Result<Found, sqlx::Error> {
-        let request: Vec<u8> = row.try_get("request")?;
-        if request != self.request {
-            return Ok(Found::Other);
+    /// The parameters of the write's statement when it is sent with `nonce`.
+    pub(super) fn attempt(&self, nonce: Option<Uuid>) -> WriteAttempt {
+        WriteAttempt {
+            key: self.key,
+            request: self.request,
+            nonce,
+            lifetime: self.lifetime.as_secs_f64(),
         }
-        row.try_get("response").map(Found::Saved)
     }
 
-    /// The receipt and COMMIT: one round trip. A failure of the receipt keeps the server from reaching COMMIT.
-    ///
-    /// `statement_timeout` ends before COMMIT: cancelled while it waits for a synchronous standby, COMMIT reports
-    /// success for what a failover would lose.
-    pub(super) async fn commit(&self, session: &mut Session, response: &[u8]) -> Result<(), sqlx::Error> {
-        // Nobody can ask for the response of a write without a key.
-        let response = if self.keyed { response } else { &[] };
-        let (key, request, response) = (hex(&self.key), hex(&self.request), hex(response));
-        let lives = self.lives.as_secs();
+    /// Whether `receipt` is that of this very request.
+    pub(super) fn matches(&self, receipt: &Receipt) -> bool {
+        self.request == receipt.request
+    }
+
+    /// Looks for a receipt or a tombstone. `FOR KEY SHARE` makes the look a write of its own: its commit waits for the
+    /// synchronous standby, so that what it reports survives a failover. `settings` are a transaction's, and hold for
+    /// the statement that is sent with them: behind a pooler the schema is among them.
+    pub(super) async fn look(&self, session: &mut Session, settings: &str) -> Result<Known, sqlx::Error> {
+        let key = self.key;
         let sql = format!(
-            "INSERT INTO idempotency_keys AS k (key, request, response, expires_at) \
-             VALUES ({key}, {request}, {response}, now() + interval '{lives} seconds') \
-             ON CONFLICT (key) DO UPDATE SET request = excluded.request, response = excluded.response, \
-             created_at = now(), expires_at = excluded.expires_at WHERE k.expires_at <= now();\
-             DELETE FROM idempotency_keys WHERE key IN (SELECT key FROM idempotency_keys \
-             WHERE expires_at < now() ORDER BY expires_at LIMIT 2 FOR UPDATE SKIP LOCKED);\
-             SET LOCAL statement_timeout = 0;COMMIT"
-        );
-        session.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(drop)
-    }
-
-    /// Whether the receipt is there: whether the transaction was committed, once it is no longer in progress. One that
-    /// has expired is an earlier request's, which this transaction would have replaced. `settings` are a transaction's,
-    /// and hold for the statements that are sent with them: behind a pooler the schema is among them.
-    pub(super) async fn is_kept(&self, session: &mut Session, settings: &str) -> Result<bool, sqlx::Error> {
-        let (key, request) = (hex(&self.key), hex(&self.request));
-        let sql = format!(
-            "{settings}SELECT 1 FROM idempotency_keys \
-             WHERE key = {key} AND request = {request} AND expires_at > now()"
+            "{settings}SELECT request, nonce, kind, id, version, status FROM receipts \
+             WHERE key = '{key}' AND expires_at > now() FOR KEY SHARE"
         );
         let row = session.fetch_optional(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
-        Ok(row.is_some())
+        row.map_or(Ok(Known::Tombstone(None)), |row| Known::from_row(&row))
     }
 
-    /// The advisory lock that this key is worked on under.
-    pub fn lock(&self) -> i64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.key;
-        i64::from_be_bytes([a, b, c, d, e, f, g, h])
+    /// Puts a tombstone under the key, unless a receipt is there: then it comes back unchanged. Waits for a statement
+    /// under this key that is still running.
+    pub(super) async fn bury(&self, session: &mut Session, settings: &str) -> Result<Known, sqlx::Error> {
+        let (key, request, nonce, lifetime) = (self.key, self.request, Uuid::now_v7(), self.lifetime.as_secs());
+        let sql = format!(
+            "{settings}INSERT INTO receipts AS r (key, request, nonce, expires_at) \
+             VALUES ('{key}', '{request}', '{nonce}', now() + interval '{lifetime} seconds') \
+             ON CONFLICT (key) DO UPDATE SET \
+             kind = CASE WHEN r.expires_at > now() THEN r.kind END, \
+             nonce = CASE WHEN r.kind IS NULL OR r.expires_at <= now() THEN excluded.nonce END, \
+             expires_at = CASE WHEN r.expires_at > now() THEN r.expires_at ELSE excluded.expires_at END \
+             RETURNING request, nonce, kind, id, version, status"
+        );
+        let row = session.fetch_one(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
+        Known::from_row(&row)
+    }
+
+    /// Inserts the receipt of a transaction and commits it, in one message.
+    ///
+    /// `statement_timeout` ends before COMMIT: cancelled while it waits for a synchronous standby, COMMIT reports success
+    /// for a change that a failover would lose.
+    pub(super) async fn commit(
+        &self,
+        session: &mut Session,
+        nonce: Option<Uuid>,
+        change: Option<&Change>,
+    ) -> Result<(), sqlx::Error> {
+        let mut sql = String::new();
+        if let Some(change) = change {
+            let (key, request, lifetime) = (self.key, self.request, self.lifetime.as_secs());
+            let nonce = nonce.unwrap_or_default();
+            let Change {
+                kind,
+                id,
+                version,
+                status,
+            } = change;
+            let version = version.map_or("NULL".to_owned(), |version| version.to_string());
+            let _ = write!(
+                sql,
+                "DELETE FROM receipts WHERE key = '{key}' AND (nonce = '{nonce}' OR expires_at <= now());\
+                 INSERT INTO receipts (key, request, kind, id, version, status, expires_at) VALUES \
+                 ('{key}', '{request}', '{kind}', '{id}', {version}, {status}, \
+                 now() + interval '{lifetime} seconds');"
+            );
+        }
+        sql.push_str("SET LOCAL statement_timeout = 0;COMMIT");
+        session.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(drop)
     }
 }
 
-/// Whether the transaction is still at work on the server it ran on. A server that does not know the id (it failed over
-/// or lost its last moments in a crash) has no such transaction under way.
-pub(super) async fn in_progress(session: &mut Session, xid: &str) -> Result<bool, sqlx::Error> {
-    // Digits only, by the server's own output of xid8.
-    let xid: u64 = xid.parse().unwrap_or_default();
-    let sql = format!("SELECT coalesce(pg_xact_status('{xid}'::xid8) = 'in progress', false) AS running");
-    match session.fetch_one(sqlx::raw_sql(AssertSqlSafe(sql))).await {
-        Ok(row) => row.try_get("running"),
-        // 22023: "transaction ID … is in the future".
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("22023") => Ok(false),
-        Err(error) => Err(error),
+/// A change that an explicit transaction made, for its receipt.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// What was changed, such as `meeting`: letters only.
+    pub kind: &'static str,
+    /// Its id.
+    pub id: Uuid,
+    /// Its version after the change, if it has one.
+    pub version: Option<i32>,
+    /// The status that the request is answered with.
+    pub status: u16,
+}
+
+/// The parameters that the statement of a write has before its own: see [`write_query!`](crate::write_query).
+#[derive(Clone, Copy, Debug)]
+pub struct WriteAttempt {
+    /// `$1`
+    pub key: Uuid,
+    /// `$2`
+    pub request: Uuid,
+    /// `$3`: the tombstone that the statement expects to find.
+    pub nonce: Option<Uuid>,
+    /// `$4`, in seconds.
+    pub lifetime: f64,
+}
+
+impl WriteAttempt {
+    /// One that no tombstone lets in: its statement can be run, and changes nothing.
+    pub fn rehearsal() -> Self {
+        IdempotencyKey::generated().attempt(Some(Uuid::now_v7()))
+    }
+
+    /// Checks what the statement found under its key.
+    ///
+    /// # Errors
+    /// [`Known`] unless the statement was let in: it has changed nothing then, and its other columns mean nothing.
+    pub fn check(&self, receipt: bool, nonce: Option<Uuid>) -> Result<(), Known> {
+        if receipt {
+            return Err(Known::Receipt(None));
+        }
+        if nonce != self.nonce {
+            return Err(Known::Tombstone(nonce));
+        }
+        Ok(())
     }
 }
 
-/// SHA-256 over length-prefixed parts, so that no two lists of parts read the same.
-fn digest(parts: &[&[u8]]) -> [u8; 32] {
+/// What is under a write's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// The write was applied. A statement that finds a receipt does not read it: a visible receipt may not be on the
+    /// synchronous standby yet.
+    Receipt(Option<Receipt>),
+    /// A statement has to name this nonce to be let in; without one there is nothing under the key.
+    Tombstone(Option<Uuid>),
+}
+
+impl Known {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        if row.try_get::<Option<&str>, _>("kind")?.is_none() {
+            return row.try_get("nonce").map(Self::Tombstone);
+        }
+        Ok(Self::Receipt(Some(Receipt {
+            request: row.try_get("request")?,
+            id: row.try_get::<Option<Uuid>, _>("id")?.unwrap_or_default(),
+            status: row.try_get::<i16, _>("status")?.unsigned_abs(),
+        })))
+    }
+}
+
+impl<R> From<Known> for Abort<R> {
+    fn from(known: Known) -> Self {
+        Self::Known(known)
+    }
+}
+
+/// The receipt of a write that was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    request: Uuid,
+    /// What was changed.
+    pub id: Uuid,
+    /// The status that the request was answered with.
+    pub status: u16,
+}
+
+/// Deletes some of the receipts that have expired.
+pub(super) async fn sweep(session: &mut Session, settings: &str) -> Result<(), sqlx::Error> {
+    let sql = AssertSqlSafe(format!("{settings}{SWEEP}"));
+    session.execute(sqlx::raw_sql(sql)).await.map(drop)
+}
+
+/// Deletes the receipts that have expired, up to 20,000: for a schedule. Returns how many.
+///
+/// # Errors
+/// The server's refusal, for example on a standby, or a lost connection.
+pub async fn sweep_all(session: &mut Session) -> Result<i64, sqlx::Error> {
+    session.fetch_one(sqlx::raw_sql(SWEEP_ALL)).await?.try_get(0)
+}
+
+/// The first 16 bytes of SHA-256 over length-prefixed parts, so that no two lists of parts read the same.
+fn digest(parts: &[&[u8]]) -> Uuid {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    hash.finalize().into()
+    let mut first = [0; 16];
+    first.copy_from_slice(&hash.finalize()[..16]);
+    Uuid::from_bytes(first)
 }
 
-/// A bytea literal.
-fn hex(bytes: &[u8]) -> String {
-    let mut literal = String::with_capacity(bytes.len() * 2 + 12);
-    literal.push_str("'\\x");
-    for byte in bytes {
-        let _ = write!(literal, "{byte:02x}");
-    }
-    literal.push_str("'::bytea");
-    literal
+/// The statement of a write, checked at compile time as [`sqlx::query!`] checks it.
+///
+/// `$attempt` is the [`WriteAttempt`], whose values are `$1` to `$4`; the statement's own parameters follow from `$5`
+/// on. `$ctes` are its common table expressions. The first of them that decides anything must select from `known` `WHERE
+/// clear`, so that a statement that is not let in changes nothing; the last is `changed (kind, id, version, status)`: a
+/// row for the receipt, or none if nothing was changed. `$result` are the columns of the answer `FROM known …`, which is
+/// one row whatever happens. The row has two columns more, `receipt` and `nonce`, for [`WriteAttempt::check`].
+#[macro_export]
+macro_rules! write_query {
+    ($attempt:expr, $ctes:tt, $result:tt $(, $($arguments:tt)*)?) => {
+        $crate::receipt_sql!(receipt_query, $ctes, $result, $attempt $(, $($arguments)*)?)
+    };
+}
+
+/// As [`write_query!`](crate::write_query), without the check at compile time: its own parameters are bound after it.
+#[macro_export]
+macro_rules! write_query_unchecked {
+    ($attempt:expr, $ctes:tt, $result:tt) => {
+        $crate::receipt_sql!(receipt_query_unchecked, $ctes, $result, $attempt)
+    };
+}
+
+/// Completes the statement of a write for both macros.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! receipt_sql {
+    ($query:ident, $ctes:tt, $result:tt, $($arguments:tt)*) => {
+        $crate::$query!(
+            "WITH known AS (
+                SELECT
+                    r.kind IS NOT NULL AS receipt, r.nonce,
+                    CASE WHEN r.key IS NULL THEN $3::uuid IS NULL
+                        ELSE r.kind IS NULL AND r.nonce IS NOT DISTINCT FROM $3 END AS clear
+                FROM (VALUES (1)) AS one LEFT JOIN receipts r ON r.key = $1 AND r.expires_at > now()
+            ), ",
+            $ctes,
+            ", gone AS (
+                DELETE FROM receipts r USING changed WHERE r.key = $1 AND (r.nonce = $3 OR r.expires_at <= now())
+                RETURNING 1
+            ), receipt AS (
+                INSERT INTO receipts (key, request, kind, id, version, status, expires_at)
+                SELECT $1, $2, kind, id, version, status, now() + make_interval(secs => $4)
+                FROM changed WHERE (SELECT count(*) FROM gone) >= 0
+            )
+            SELECT known.receipt AS \"receipt!\", known.nonce AS \"nonce?\", ",
+            $result,
+            $($arguments)*
+        )
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! receipt_query {
+    ($start:tt, $ctes:tt, $receipt:tt, $result:tt, $attempt:expr $(, $($arguments:tt)*)?) => {
+        sqlx::query!(
+            $start + $ctes + $receipt + $result,
+            $attempt.key,
+            $attempt.request,
+            $attempt.nonce,
+            $attempt.lifetime,
+            $($($arguments)*)?
+        )
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! receipt_query_unchecked {
+    ($start:tt, $ctes:tt, $receipt:tt, $result:tt, $attempt:expr) => {
+        sqlx::query(concat!($start, $ctes, $receipt, $result))
+            .bind($attempt.key)
+            .bind($attempt.request)
+            .bind($attempt.nonce)
+            .bind($attempt.lifetime)
+    };
 }
 
 #[cfg(test)]
@@ -200,23 +349,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_per_caller_and_parts_do_not_run_together() {
-        let key = |caller, key| Claim::keyed(caller, key, &[b"body"]).key;
+    fn keys_are_per_caller() {
+        let key = |caller, key| IdempotencyKey::from_client(caller, key, &[b"body"]).key;
         assert_ne!(key("a", "k"), key("b", "k"));
         assert_ne!(key("ab", "c"), key("a", "bc"));
         assert_eq!(key("a", "k"), key("a", "k"));
     }
 
     #[test]
-    fn another_body_is_another_request_under_the_same_key() {
-        let one = Claim::keyed("a", "k", &[b"POST", b"/x", b"{}"]);
-        let two = Claim::keyed("a", "k", &[b"POST", b"/x", b"[]"]);
+    fn another_body_is_another_request() {
+        let one = IdempotencyKey::from_client("a", "k", &[b"POST", b"/x", b"{}"]);
+        let two = IdempotencyKey::from_client("a", "k", &[b"POST", b"/x", b"[]"]);
         assert_eq!(one.key, two.key);
         assert_ne!(one.request, two.request);
     }
 
     #[test]
-    fn nothing_but_hexadecimal_gets_into_the_sql() {
-        assert_eq!(hex(b"'; DROP--"), "'\\x273b2044524f502d2d'::bytea");
+    fn a_rehearsal_is_never_let_in() {
+        let rehearsal = WriteAttempt::rehearsal();
+        assert_eq!(rehearsal.check(false, None), Err(Known::Tombstone(None)));
     }
 }

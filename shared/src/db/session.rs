@@ -24,6 +24,8 @@ pub struct Session {
     pub(super) unnamed: bool,
     /// How long the server may keep each answer waiting, where nobody else bounds it: in work that its caller ends.
     pub(super) client_timeout: Option<Duration>,
+    /// Whether it is within an explicit transaction, as far as is known: then it cannot go back to the pool.
+    pub(super) in_transaction: bool,
 }
 
 impl<'c> Executor<'c> for &'c mut Session {

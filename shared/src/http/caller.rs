@@ -21,6 +21,16 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// A caller that no row can belong to: no subject of a token holds a control character.
+    pub(super) fn nonexistent() -> Self {
+        Self {
+            sub: "\u{1}".to_owned(),
+            email: Some("nonexistent".to_owned()),
+            name: None,
+            email_verified: false,
+        }
+    }
+
     /// The caller that `requestContext.authorizer.jwt.claims` describes.
     ///
     /// # Errors

@@ -27,4 +27,4 @@ pub use response::Response;
 pub use run::{run, run_with_schedule};
 
 /// Why a unit of work stopped: `?` turns both a database error and an [`Error`] into it.
-pub type Stop = crate::db::Stop<Error>;
+pub type Abort = crate::db::Abort<Error>;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
 /// What the items of a page may take of an answer, in bytes: Lambda takes 6,291,556 in all.
-pub(super) const FULL: usize = 6_000_000;
+pub(crate) const ANSWER_LIMIT: usize = 6_000_000;
 
 /// How many items a page holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl<T: Serialize> Page<T> {
 
 /// Ends a page where an answer is full, after its first item at the soonest.
 pub fn fit<T: Serialize>(items: &mut Vec<T>) {
-    let mut room = FULL;
+    let mut room = ANSWER_LIMIT;
     let fitting = items.iter().take_while(|item| {
         let left = room.checked_sub(weight(item));
         room = left.unwrap_or_default();
@@ -191,11 +191,11 @@ mod tests {
         let key = |_: &String| Cursor::NEWEST;
         let limit = Limit(100);
         // Seven bytes each in an answer.
-        let long = "\u{1}".repeat(FULL / 30);
+        let long = "\u{1}".repeat(ANSWER_LIMIT / 30);
         let page = Page::of(vec![long; 5], limit, key);
         assert_eq!(page.items.len(), 4);
         assert_eq!(page.next_cursor, Some(Cursor::NEWEST));
-        let too_long = "x".repeat(FULL);
+        let too_long = "x".repeat(ANSWER_LIMIT);
         let page = Page::of(vec![too_long; 2], limit, key);
         assert_eq!(
             page.items.len(),

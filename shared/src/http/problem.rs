@@ -38,8 +38,6 @@ pub enum Error {
     MethodNotAllowed(&'static str),
     /// 409: the state of the resource does not allow it.
     Conflict(&'static str),
-    /// 409: a request with the same idempotency key is being worked on.
-    KeyInUse,
     /// 412: If-Match names another version.
     PreconditionFailed,
     /// 413: the body is larger than 1 MiB.
@@ -50,6 +48,8 @@ pub enum Error {
     Invalid(Vec<FieldError>),
     /// 422: the idempotency key was used for another request.
     KeyReused,
+    /// The request was applied before, and this keeps the caller from seeing it now.
+    Replayed(Box<Error>),
     /// 503, or 500 when the defect is ours: the database.
     Database(Box<db::Error>),
     /// 500: a variable is missing or wrong.
@@ -200,13 +200,6 @@ impl Error {
             )
             .header("allow", *allow),
             Self::Conflict(detail) => Face::new(S::CONFLICT, "conflict", "Conflict", *detail),
-            Self::KeyInUse => Face::new(
-                S::CONFLICT,
-                "idempotency-key-in-use",
-                "Still running",
-                "A request with this Idempotency-Key is still being worked on: send it again for its answer.",
-            )
-            .retry_after(1),
             Self::PreconditionFailed => Face::new(
                 S::PRECONDITION_FAILED,
                 "precondition-failed",
@@ -235,6 +228,7 @@ impl Error {
                 "Idempotency-Key reused",
                 "This Idempotency-Key was used for a different request: make a new key for a new request.",
             ),
+            Self::Replayed(error) => error.face(),
             Self::Database(error) => database_face(error),
             Self::Misconfigured(_) => Face::misconfigured(),
             Self::Internal(_) => Face::internal(),
@@ -256,6 +250,9 @@ impl Error {
         if let Some((name, value)) = face.header {
             response = response.with_header(name, value);
         }
+        if matches!(self, Self::Replayed(_)) {
+            response = response.replayed(face.status.as_u16());
+        }
         response
     }
 
@@ -271,6 +268,7 @@ impl Error {
                 elapsed_ms = u64::try_from(error.elapsed.as_millis()).unwrap_or(u64::MAX),
                 "database: {error}"
             ),
+            Self::Replayed(error) => error.log(),
             Self::Misconfigured(error) => tracing::error!("configuration: {error}"),
             Self::Internal(cause) => tracing::error!("internal: {cause}"),
             Self::Malformed(_)
@@ -280,7 +278,6 @@ impl Error {
             | Self::NotFound(_)
             | Self::MethodNotAllowed(_)
             | Self::Conflict(_)
-            | Self::KeyInUse
             | Self::PreconditionFailed
             | Self::TooLarge
             | Self::UnsupportedMediaType
@@ -357,9 +354,9 @@ impl From<ConfigError> for Error {
     }
 }
 
-impl From<Error> for db::Stop<Error> {
+impl From<Error> for db::Abort<Error> {
     fn from(error: Error) -> Self {
-        Self::Refused(error)
+        Self::Rejected(error)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -14,9 +14,9 @@ use super::body;
 use super::caller::Caller;
 use super::problem::Error;
 use super::response::Response;
-use super::{Stop, run::Function};
+use super::{Abort, run::Function};
 use crate::config::WebhookSecret;
-use crate::db::{Claim, Deadline, Pool, Session, Written};
+use crate::db::{Deadline, IdempotencyKey, Pool, Receipt, Session, WriteAttempt, Written};
 use crate::text::Id;
 
 /// The largest body, in bytes.
@@ -35,6 +35,7 @@ pub struct Request {
     body: Vec<u8>,
     deadline: Deadline,
     function: &'static Function,
+    rehearsal: bool,
 }
 
 impl Request {
@@ -72,7 +73,22 @@ impl Request {
             body,
             deadline,
             function,
+            rehearsal: false,
         })
+    }
+
+    /// The route's example event, to be handled in INIT for a caller that does not exist: what the handler reads finds
+    /// nothing, and what it writes changes nothing. Afterwards the server has prepared and planned its statement.
+    pub(super) fn rehearsal(example: &str, deadline: Deadline, function: &'static Function) -> Option<Self> {
+        let event = serde_json::from_str(example).ok()?;
+        let request = Self::new(event, deadline, function).ok()?;
+        let rehearsal = true;
+        Some(Self { rehearsal, ..request })
+    }
+
+    /// Whether this is the example event that INIT handles: nobody signed it.
+    pub fn is_rehearsal(&self) -> bool {
+        self.rehearsal
     }
 
     /// When the answer is due.
@@ -95,6 +111,9 @@ impl Request {
     /// # Errors
     /// 401 when the gateway named none.
     pub fn caller(&self) -> Result<Caller, Error> {
+        if self.rehearsal {
+            return Ok(Caller::nonexistent());
+        }
         let authorizer = self.event.request_context.authorizer.as_ref();
         let claims = authorizer
             .and_then(|authorizer| authorizer.jwt.as_ref())
@@ -183,60 +202,86 @@ impl Request {
     /// What `work` refused, or the database's failure.
     pub async fn read<T, W>(&self, work: W) -> Result<T, Error>
     where
-        W: AsyncFn(&mut Session) -> Result<T, Stop>,
+        W: AsyncFn(&mut Session) -> Result<T, Abort>,
     {
+        if self.rehearsal {
+            self.pool()?.rehearse(self.deadline, work).await;
+            return Err(Error::unknown_caller());
+        }
         self.pool()?.read(self.deadline, work).await
     }
 
-    /// Runs a write exactly once; see [`Pool::write`]. With an Idempotency-Key header, the same request gets the same
-    /// answer again, for 24 hours.
+    /// Runs a write exactly once; see [`Pool::write`]. `answer` makes the response of the value that `work` returns, or
+    /// that `replay` reads when a request with the same Idempotency-Key was applied in the last 24 hours: the resource as
+    /// it is now, with the status of then. Both get `input`.
     ///
     /// # Errors
-    /// What `work` refused, 409 or 422 for the key, or the database's failure.
-    pub async fn write<W>(&self, work: W) -> Result<Response, Error>
+    /// The rejection of `work` or `replay`, 422 for a key of another request, or the database's failure.
+    pub async fn write<I, T, W, P>(
+        &self,
+        input: I,
+        work: W,
+        replay: P,
+        answer: fn(T) -> Response,
+    ) -> Result<Response, Error>
     where
-        W: AsyncFn(&mut Session) -> Result<Response, Stop>,
+        W: AsyncFn(&mut Session, &WriteAttempt, &I) -> Result<T, Abort>,
+        P: AsyncFn(&mut Session, &Receipt, &I) -> Result<T, Abort>,
     {
-        let claim = match self.idempotency_key()? {
-            Some(key) => self.claim(&self.caller()?.sub, key),
-            None => Claim::anonymous(),
+        let key = match self.idempotency_key()? {
+            Some(key) => self.key(&self.caller()?.sub, key),
+            None => IdempotencyKey::generated(),
         };
-        self.apply(&claim, work).await
+        self.write_under(&key, input, work, replay, answer).await
     }
 
-    /// As [`write`](Self::write), under a key that the request carries elsewhere; `scope` keeps such keys apart.
+    /// As [`write`](Self::write), under `key` instead of the header's.
     ///
     /// # Errors
     /// As [`write`](Self::write).
-    pub async fn write_once<W>(&self, scope: &str, key: &str, work: W) -> Result<Response, Error>
+    pub async fn write_under<I, T, W, P>(
+        &self,
+        key: &IdempotencyKey,
+        input: I,
+        work: W,
+        replay: P,
+        answer: fn(T) -> Response,
+    ) -> Result<Response, Error>
     where
-        W: AsyncFn(&mut Session) -> Result<Response, Stop>,
+        W: AsyncFn(&mut Session, &WriteAttempt, &I) -> Result<T, Abort>,
+        P: AsyncFn(&mut Session, &Receipt, &I) -> Result<T, Abort>,
     {
-        // No subject of a token holds a control character.
-        self.apply(&self.claim(&format!("\0{scope}"), key), work).await
-    }
-
-    async fn apply<W>(&self, claim: &Claim, work: W) -> Result<Response, Error>
-    where
-        W: AsyncFn(&mut Session) -> Result<Response, Stop>,
-    {
-        // What could not be answered could never be read again: it is rolled back.
-        let save = |response: &Response| {
-            let fits = response.fits().then(|| response.save());
-            fits.ok_or_else(|| Error::field("body", "would make the resource larger than the 6 MB of an answer"))
-        };
-        match self.pool()?.write(self.deadline, claim, work, save).await? {
-            Written::Done(response) => Ok(response),
-            Written::Replayed(saved) => Response::replay(&saved),
-            Written::Running => Err(Error::KeyInUse),
-            Written::Reused => Err(Error::KeyReused),
+        let pool = self.pool()?;
+        if self.rehearsal {
+            pool.rehearse_write(self.deadline, &input, work).await;
+            return Err(Error::unknown_caller());
+        }
+        match pool.write(self.deadline, key, &input, work, replay).await? {
+            Written::Done(value) => Ok(answer(value)),
+            Written::Replayed(receipt, Ok(value)) => Ok(answer(value).replayed(receipt.status)),
+            Written::Replayed(_, Err(rejection)) => Err(Error::Replayed(Box::new(rejection))),
+            Written::KeyReused => Err(Error::KeyReused),
         }
     }
 
-    fn claim(&self, caller: &str, key: &str) -> Claim {
+    /// The key of a request that carries it elsewhere than in the header; `scope` keeps such keys apart.
+    pub fn scoped_key(&self, scope: &str, key: &str) -> IdempotencyKey {
+        // No subject of a token holds a control character.
+        self.key(&format!("\0{scope}"), key)
+    }
+
+    /// The key of this request. A condition is a part of it: without one, it reads as it did before there were any.
+    fn key(&self, caller: &str, key: &str) -> IdempotencyKey {
         let method = self.event.request_context.http.method.as_str().as_bytes();
         let path = self.event.raw_path.as_deref().unwrap_or_default().as_bytes();
-        Claim::keyed(caller, key, &[method, path, &self.body])
+        let mut request = vec![method, path, &self.body];
+        request.extend(
+            self.headers()
+                .get_all(http::header::IF_MATCH)
+                .iter()
+                .map(HeaderValue::as_bytes),
+        );
+        IdempotencyKey::from_client(caller, key, &request)
     }
 
     fn idempotency_key(&self) -> Result<Option<&str>, Error> {
@@ -270,11 +315,11 @@ pub enum IfMatch {
 }
 
 impl IfMatch {
-    /// Whether a resource at `version` may be changed.
-    pub fn allows(&self, version: i32) -> bool {
+    /// The versions that may be changed; `None` for any.
+    pub fn versions(&self) -> Option<&[String]> {
         match self {
-            Self::Absent => true,
-            Self::Versions(versions) => versions.contains(&version.to_string()),
+            Self::Absent => None,
+            Self::Versions(versions) => Some(versions),
         }
     }
 }

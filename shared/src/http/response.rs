@@ -1,15 +1,15 @@
-//! What a handler answers: status, headers, a JSON body. It can be saved and given again for a replay.
+//! What a handler answers: status, headers, a JSON body.
 
 use http::StatusCode;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use lambda_http::{Body, http::HeaderMap};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::page;
 use super::problem::Error;
 
 /// An answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     status: u16,
     headers: Vec<(String, String)>,
@@ -87,7 +87,7 @@ impl Response {
     pub(super) fn fits(&self) -> bool {
         self.body
             .as_deref()
-            .is_none_or(|body| page::weight_of_text(body) <= page::FULL)
+            .is_none_or(|body| page::weight_of_text(body) <= page::ANSWER_LIMIT)
     }
 
     /// Itself, or a problem in place of what Lambda would refuse.
@@ -107,16 +107,10 @@ impl Response {
         (self.status, self.headers, body.unwrap_or_default())
     }
 
-    /// The bytes to keep under an idempotency key.
-    pub(super) fn save(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
-    }
-
-    /// The answer that was saved, marked as a replay.
-    pub(super) fn replay(saved: &[u8]) -> Result<Self, Error> {
-        let response: Self =
-            serde_json::from_slice(saved).map_err(|error| Error::Internal(format!("a saved response: {error}")))?;
-        Ok(response.with_header("idempotency-replayed", "true"))
+    /// The answer of a replay, which says so: with the status of the first answer.
+    pub(super) fn replayed(mut self, status: u16) -> Self {
+        self.status = status;
+        self.with_header("idempotency-replayed", "true")
     }
 
     /// As API Gateway takes it, payload format 2.0.
@@ -132,28 +126,5 @@ impl Response {
         event.headers = headers;
         event.body = self.body.map(Body::Text);
         event
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_replay_is_the_saved_answer_and_says_so() {
-        let first = Response::created(&serde_json::json!({"id": 1})).at("/api/meetings/1");
-        let again = Response::replay(&first.save()).unwrap();
-        assert_eq!(again.status, 201);
-        assert_eq!(again.body, first.body);
-        assert!(
-            again
-                .headers
-                .contains(&("idempotency-replayed".to_owned(), "true".to_owned()))
-        );
-        assert!(
-            again
-                .headers
-                .contains(&("location".to_owned(), "/api/meetings/1".to_owned()))
-        );
     }
 }

@@ -35,16 +35,17 @@ pub struct Function {
     /// The environment's variables, read once.
     pub config: Config,
     pool: &'static Result<Pool, ConfigError>,
-    init: Init,
+    /// What INIT handles once it has a connection; without it, INIT opens none.
+    example: Option<&'static str>,
     cold: AtomicBool,
 }
 
 impl Function {
-    fn new(config: Config, init: Init) -> Self {
+    fn new(config: Config, example: Option<&'static str>) -> Self {
         Self {
             pool: shared_pool::of(&config),
             config,
-            init,
+            example,
             cold: AtomicBool::new(true),
         }
     }
@@ -58,14 +59,29 @@ impl Function {
     }
 }
 
-/// Runs a function that serves one route, such as `"GET /api/meetings/{id}"`, until Lambda ends the environment.
-pub fn run<H, F>(route: &'static str, handle: H) -> ExitCode
+/// The event of the route in `tests/events`, which has the binary's name.
+#[macro_export]
+macro_rules! example_event {
+    () => {
+        include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/events/",
+            env!("CARGO_BIN_NAME"),
+            ".json"
+        ))
+    };
+}
+
+/// Runs a function that serves one route, such as `"GET /api/meetings/{id}"`, until Lambda ends the environment. INIT
+/// handles `example`, an event of the route, for a caller that does not exist: the first real request then finds its
+/// statement prepared and planned.
+pub fn run<H, F>(route: &'static str, example: &'static str, handle: H) -> ExitCode
 where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response, Error>> + Send + 'static,
 {
     let scheduled = |_, _| async { Err(Error::Malformed("This function serves HTTP requests only.".to_owned())) };
-    start(route, handle, scheduled, Init::Connects)
+    start(route, Some(example), handle, scheduled)
 }
 
 /// As [`run`], for a function that a schedule invokes too: any event that is not an HTTP request goes to `scheduled`.
@@ -77,17 +93,10 @@ where
     S: Fn(&'static Function, Deadline) -> G + Clone + Send + Sync + 'static,
     G: Future<Output = Result<Value, Error>> + Send + 'static,
 {
-    start(route, handle, scheduled, Init::Waits)
+    start(route, None, handle, scheduled)
 }
 
-/// Whether INIT opens the first connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Init {
-    Connects,
-    Waits,
-}
-
-fn start<H, F, S, G>(route: &'static str, handle: H, scheduled: S, init: Init) -> ExitCode
+fn start<H, F, S, G>(route: &'static str, example: Option<&'static str>, handle: H, scheduled: S) -> ExitCode
 where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response, Error>> + Send + 'static,
@@ -101,7 +110,7 @@ where
     }
     let many = config.lambda.max_concurrency > 1;
     // One environment is one process: what it holds is never freed before it ends.
-    let function: &'static Function = Box::leak(Box::new(Function::new(config, init)));
+    let function: &'static Function = Box::leak(Box::new(Function::new(config, example)));
     let mut builder = if many {
         tokio::runtime::Builder::new_multi_thread()
     } else {
@@ -124,12 +133,15 @@ where
     S: Fn(&'static Function, Deadline) -> G + Clone + Send + Sync + 'static,
     G: Future<Output = Result<Value, Error>> + Send + 'static,
 {
-    tokio::join!(verify(function), close_on_sigterm(function));
+    tokio::join!(connect(function, &handle), close_on_sigterm(function));
+    let connections = Arc::new(Connections {
+        function,
+        handle: handle.clone(),
+    });
     let service = service_fn(move |event: LambdaEvent<LambdaRequest>| {
         let (handle, scheduled) = (handle.clone(), scheduled.clone());
         async move { Ok::<Value, lambda_runtime::Error>(answer(function, route, event, handle, scheduled).await) }
     });
-    let connections = Arc::new(Connections(function));
     match Runtime::new(service)
         .register_snapstart_resource(connections)
         .run_concurrent()
@@ -143,15 +155,28 @@ where
     }
 }
 
-/// Opens the first connection in INIT; one line says how it went.
-async fn verify(function: &Function) {
-    match &function.pool {
-        Ok(_) if function.init == Init::Waits => {}
-        Ok(pool) => match pool.connect_during_init().await {
-            Ok(()) => tracing::debug!("connected during INIT"),
-            Err(error) => tracing::warn!("starting without a database: {error}"),
-        },
-        Err(error) => tracing::error!("starting without a database: {error}"),
+/// Opens the first connection in INIT and handles the example event over it; one line tells how it went.
+async fn connect<H, F>(function: &'static Function, handle: &H)
+where
+    H: Fn(Request) -> F,
+    F: Future<Output = Result<Response, Error>>,
+{
+    let pool = match (&function.pool, function.example) {
+        (Ok(pool), Some(_)) => pool,
+        (Ok(_), None) => return,
+        (Err(error), _) => return tracing::error!("starting without a database: {error}"),
+    };
+    if let Err(error) = pool.connect_during_init().await {
+        return tracing::warn!("starting without a database: {error}");
+    }
+    tracing::debug!("connected during INIT");
+    let deadline = Deadline::after(REHEARSAL);
+    let rehearsal = function
+        .example
+        .and_then(|example| Request::rehearsal(example, deadline, function));
+    if let Some(request) = rehearsal {
+        // Its answer is that the caller does not exist.
+        let _ = within(deadline, handle(request)).await;
     }
 }
 
@@ -256,6 +281,9 @@ where
     handle(Request::new(event, deadline, function)?).await
 }
 
+/// What the example event may take of INIT's time.
+const REHEARSAL: Duration = Duration::from_secs(1);
+
 /// How much later than the database's own waits the handler is given up: their error says more.
 const GRACE: Duration = Duration::from_millis(200);
 
@@ -309,12 +337,19 @@ async fn close_on_sigterm(function: &'static Function) {
 }
 
 /// Keeps connections out of a snapshot, where every restored environment would share them.
-struct Connections(&'static Function);
+struct Connections<H> {
+    function: &'static Function,
+    handle: H,
+}
 
-impl SnapStartResource for Connections {
+impl<H, F> SnapStartResource for Connections<H>
+where
+    H: Fn(Request) -> F + Send + Sync,
+    F: Future<Output = Result<Response, Error>> + Send,
+{
     fn before_snapshot(&self) -> BoxFuture<'_, Result<(), lambda_runtime::Error>> {
         Box::pin(async {
-            if let Ok(pool) = &self.0.pool {
+            if let Ok(pool) = &self.function.pool {
                 pool.close_idle().await;
             }
             Ok(())
@@ -323,7 +358,7 @@ impl SnapStartResource for Connections {
 
     fn after_restore(&self) -> BoxFuture<'_, Result<(), lambda_runtime::Error>> {
         Box::pin(async {
-            verify(self.0).await;
+            connect(self.function, &self.handle).await;
             Ok(())
         })
     }

@@ -10,11 +10,12 @@ use uuid::Uuid;
 
 use super::fields::{BotId, Lines, LongText, MeetingType, Minutes, Platform, Status, Time, Title, Transcript};
 use super::{Meeting, known_bot, stranger};
-use crate::db::Session;
-use crate::http::page::{Cursor, Limit, Page};
-use crate::http::{Caller, Error, IfMatch, Stop};
+use crate::db::{Session, WriteAttempt};
+use crate::http::page::{ANSWER_LIMIT, Cursor, Limit, Page};
+use crate::http::{Abort, Caller, Error, IfMatch};
 use crate::partial::{self, given};
 use crate::text::{HttpUrl, Id};
+use crate::write_query;
 
 /// The fields of a meeting that a client changes: at least one. With the id of the change's record: made once, so that
 /// the update can run again.
@@ -135,22 +136,35 @@ pub struct Filter {
 /// another team, 409 for a `meetingBaasId` that another meeting has.
 pub async fn update(
     db: &mut Session,
+    attempt: &WriteAttempt,
     caller: &Caller,
     id: Uuid,
     if_match: &IfMatch,
     changes: &Changes,
-) -> Result<Meeting, Stop> {
-    // A transcript that is not changed is named by the old row itself, so that its pages are not written again.
-    let row = sqlx::query!(
-        r#"
-        WITH caller AS (
-            SELECT id, role FROM users WHERE clerk_id = $1
+) -> Result<Meeting, Abort> {
+    // A transcript that is not changed is named by the old row itself, so that its pages are not written again. The
+    // answer is JSON within JSON: its size is that of the row's JSON, escaped once more.
+    let row = write_query!(
+        attempt,
+        r#"caller AS (
+            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
         ), seen AS (
-            SELECT m AS old, c.role = 'admin' AND c.id IN (m.team_id, m.created_by) AS manages
+            SELECT
+                m AS old, c.role = 'admin' AND c.id IN (m.team_id, m.created_by) AS manages,
+                $9::text[] IS NULL OR m.version::text = ANY ($9) AS matches
             FROM caller c
             JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
-            WHERE m.id = $2
+            WHERE m.id = $6
             FOR NO KEY UPDATE OF m
+        ), wanted AS (
+            SELECT
+                n.*,
+                EXISTS (
+                    SELECT FROM users t WHERE t.id = n.team_member_id AND (s.old).team_id IN (t.id, t.admin_id)
+                ) AS on_the_team,
+                octet_length(to_json(to_jsonb(n)::text)::text) <= $10 AS fits
+            FROM seen s, jsonb_populate_record(s.old, $7) n
+            WHERE s.manages AND s.matches
         ), updated AS (
             UPDATE meetings m
             SET (
@@ -160,14 +174,12 @@ pub async fn update(
             ) = ROW (
                 n.title, n.team_member_id, n.date, n.duration, n.status, n.meeting_type, n.platform,
                 n.platform_meeting_url, n.meeting_baas_id, n.recording_url,
-                CASE WHEN $3 ? 'transcript' THEN n.transcript ELSE m.transcript END,
+                CASE WHEN $7 ? 'transcript' THEN n.transcript ELSE m.transcript END,
                 n.speakers, n.executive_summary, n.wins, n.areas_for_support, n.key_insights,
                 n.agenda, m.version + 1, clock_timestamp()
             )
-            FROM seen s, jsonb_populate_record(s.old, $3) n
-            WHERE m.id = (s.old).id AND s.manages AND EXISTS (
-                SELECT FROM users t WHERE t.id = n.team_member_id AND m.team_id IN (t.id, t.admin_id)
-            )
+            FROM wanted n
+            WHERE m.id = n.id AND n.on_the_team AND n.fits
             RETURNING m.*
         ), recorded AS (
             INSERT INTO meeting_changes (
@@ -175,7 +187,7 @@ pub async fn update(
                 new_duration, created_at
             )
             SELECT
-                $4, u.id,
+                $8, u.id,
                 CASE
                     WHEN u.status = 'cancelled' AND (s.old).status <> 'cancelled' THEN 'cancelled'
                     WHEN (u.date, u.duration) <> ((s.old).date, (s.old).duration) THEN 'rescheduled'
@@ -184,35 +196,43 @@ pub async fn update(
                 END,
                 (s.old).title, (s.old).date, (s.old).duration, u.title, u.date, u.duration, u.updated_at
             FROM updated u, seen s
-        )
-        SELECT (s.old).version AS "version?", s.manages AS "manages?", to_jsonb(u) AS "meeting: Json<Meeting>"
-        FROM caller c LEFT JOIN seen s ON true LEFT JOIN updated u ON true
-        "#,
+        ), changed AS (
+            SELECT 'meeting' AS kind, id, version, 200 AS status FROM updated
+        )"#,
+        r#"c.id AS "caller?", s.manages AS "manages?", s.matches AS "matches?", w.on_the_team AS "on_the_team?",
+            to_jsonb(u) AS "meeting: Json<Meeting>"
+        FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN wanted w ON true
+        LEFT JOIN updated u ON true"#,
         caller.sub,
         id,
         Json(&changes.fields) as _,
         changes.id,
+        if_match.versions() as _,
+        ANSWER_LIMIT as i32,
     )
-    .fetch_optional(db)
+    .fetch_one(db)
     .await
-    .map_err(known_bot)?
-    .ok_or_else(Error::unknown_caller)?;
-    let version = row.version.ok_or_else(|| Error::not_found("meeting"))?;
-    if row.manages != Some(true) {
+    .map_err(known_bot)?;
+    attempt.check(row.receipt, row.nonce)?;
+    row.caller.ok_or_else(Error::unknown_caller)?;
+    if !row.manages.ok_or_else(|| Error::not_found("meeting"))? {
         return Err(Error::forbidden("Only the admin of its team may change a meeting.").into());
     }
-    // Refusing rolls the update back.
-    if !if_match.allows(version) {
+    if row.matches != Some(true) {
         return Err(Error::precondition_failed().into());
     }
-    Ok(row.meeting.ok_or_else(stranger)?.0)
+    if row.on_the_team != Some(true) {
+        return Err(stranger().into());
+    }
+    let too_large = || Error::field("body", "would make the meeting larger than the 6 MB of an answer");
+    Ok(row.meeting.ok_or_else(too_large)?.0)
 }
 
 /// A page of a meeting's changes, newest first.
 ///
 /// # Errors
 /// 401 for an unregistered caller, 404.
-pub async fn list(db: &mut Session, caller: &Caller, id: Uuid, filter: &Filter) -> Result<Page<MeetingChange>, Stop> {
+pub async fn list(db: &mut Session, caller: &Caller, id: Uuid, filter: &Filter) -> Result<Page<MeetingChange>, Abort> {
     let before = filter.cursor.unwrap_or(Cursor::NEWEST);
     let rows = sqlx::query!(
         r#"

@@ -22,10 +22,11 @@ use uuid::Uuid;
 pub use changes::{Changes, MeetingChange, update};
 pub use fields::{Draft, MeetingType, Platform, ProcessingStatus, Status, Time};
 
-use crate::db::Session;
+use crate::db::{Session, WriteAttempt};
 use crate::http::page::{self, Cursor, Limit, Page};
-use crate::http::{Caller, Error, IfMatch, Stop};
+use crate::http::{Abort, Caller, Error, IfMatch};
 use crate::text::Id;
+use crate::write_query;
 
 /// What of its meetings' text is fetched for a page, in bytes: more fits no answer. What its escapes make of it is for
 /// [`page::fit`] to weigh.
@@ -103,7 +104,7 @@ pub struct Filter {
 ///
 /// # Errors
 /// 401 for an unregistered caller, 404.
-pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Meeting, Stop> {
+pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Meeting, Abort> {
     let meeting = sqlx::query_scalar!(
         r#"
         SELECT to_jsonb(m) AS "meeting: Json<Meeting>"
@@ -125,7 +126,7 @@ pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Meeting,
 ///
 /// # Errors
 /// 401 for an unregistered caller.
-pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<Page<Meeting>, Stop> {
+pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<Page<Meeting>, Abort> {
     // Each of the three ways to see a meeting walks its own index from the cursor on, no further than the limit. Sizes
     // are summed before a row is read whole: text that does not fit the page is never unpacked.
     let before = filter.before();
@@ -202,11 +203,16 @@ pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<
 /// # Errors
 /// 401 for an unregistered caller, 403 unless they are an admin, 422 for a team member of another team, 409 for a
 /// `meetingBaasId` that another meeting has.
-pub async fn create(db: &mut Session, caller: &Caller, draft: &Draft) -> Result<Meeting, Stop> {
-    let row = sqlx::query!(
-        r#"
-        WITH caller AS (
-            SELECT id, role = 'admin' AS admin FROM users WHERE clerk_id = $1
+pub async fn create(
+    db: &mut Session,
+    attempt: &WriteAttempt,
+    caller: &Caller,
+    draft: &Draft,
+) -> Result<Meeting, Abort> {
+    let row = write_query!(
+        attempt,
+        r#"caller AS (
+            SELECT id, role = 'admin' AS admin FROM users, known WHERE clerk_id = $5 AND clear
         ), created AS (
             INSERT INTO meetings (
                 id, team_id, created_by, team_member_id, title, date, duration, status, meeting_type, platform,
@@ -217,22 +223,23 @@ pub async fn create(db: &mut Session, caller: &Caller, draft: &Draft) -> Result<
                 n.id, c.id, c.id, t.id, n.title, n.date, n.duration, n.status, n.meeting_type, n.platform,
                 n.platform_meeting_url, n.meeting_baas_id, n.recording_url, n.transcript, n.speakers,
                 n.executive_summary, n.wins, n.areas_for_support, n.key_insights, n.agenda
-            FROM caller c, jsonb_populate_record(NULL::meetings, $2) n
+            FROM caller c, jsonb_populate_record(NULL::meetings, $6) n
             JOIN users t ON t.id = n.team_member_id
             WHERE c.admin AND c.id IN (t.id, t.admin_id)
             RETURNING *
-        )
-        SELECT c.admin AS "admin!", to_jsonb(m) AS "meeting: Json<Meeting>"
-        FROM caller c LEFT JOIN created m ON true
-        "#,
+        ), changed AS (
+            SELECT 'meeting' AS kind, id, version, 201 AS status FROM created
+        )"#,
+        r#"c.admin AS "admin?", to_jsonb(m) AS "meeting: Json<Meeting>"
+        FROM known LEFT JOIN caller c ON true LEFT JOIN created m ON true"#,
         caller.sub,
         Json(draft) as _,
     )
-    .fetch_optional(db)
+    .fetch_one(db)
     .await
-    .map_err(known_bot)?
-    .ok_or_else(Error::unknown_caller)?;
-    if !row.admin {
+    .map_err(known_bot)?;
+    attempt.check(row.receipt, row.nonce)?;
+    if !row.admin.ok_or_else(Error::unknown_caller)? {
         return Err(Error::forbidden("Only an admin may create a meeting.").into());
     }
     Ok(row.meeting.ok_or_else(stranger)?.0)
@@ -242,34 +249,44 @@ pub async fn create(db: &mut Session, caller: &Caller, draft: &Draft) -> Result<
 ///
 /// # Errors
 /// 401 for an unregistered caller, 404, 403 unless they are an admin who may change it, 412.
-pub async fn delete(db: &mut Session, caller: &Caller, id: Uuid, if_match: &IfMatch) -> Result<(), Stop> {
-    let row = sqlx::query!(
-        r#"
-        WITH caller AS (
-            SELECT id, role FROM users WHERE clerk_id = $1
+pub async fn delete(
+    db: &mut Session,
+    attempt: &WriteAttempt,
+    caller: &Caller,
+    id: Uuid,
+    if_match: &IfMatch,
+) -> Result<(), Abort> {
+    let row = write_query!(
+        attempt,
+        r#"caller AS (
+            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
         ), seen AS (
-            SELECT m.id, m.version, c.role = 'admin' AND c.id IN (m.team_id, m.created_by) AS manages
+            SELECT
+                m.id, c.role = 'admin' AND c.id IN (m.team_id, m.created_by) AS manages,
+                $7::text[] IS NULL OR m.version::text = ANY ($7) AS matches
             FROM caller c
             JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
-            WHERE m.id = $2
+            WHERE m.id = $6
             FOR UPDATE OF m
         ), deleted AS (
-            DELETE FROM meetings m USING seen s WHERE m.id = s.id AND s.manages
-        )
-        SELECT s.version AS "version?", s.manages AS "manages?" FROM caller c LEFT JOIN seen s ON true
-        "#,
+            DELETE FROM meetings m USING seen s WHERE m.id = s.id AND s.manages AND s.matches RETURNING m.id, m.version
+        ), changed AS (
+            SELECT 'meeting' AS kind, id, version, 204 AS status FROM deleted
+        )"#,
+        r#"c.id AS "caller?", s.manages AS "manages?", s.matches AS "matches?"
+        FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true"#,
         caller.sub,
         id,
+        if_match.versions() as _,
     )
-    .fetch_optional(db)
-    .await?
-    .ok_or_else(Error::unknown_caller)?;
-    let version = row.version.ok_or_else(|| Error::not_found("meeting"))?;
-    if row.manages != Some(true) {
+    .fetch_one(db)
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    row.caller.ok_or_else(Error::unknown_caller)?;
+    if !row.manages.ok_or_else(|| Error::not_found("meeting"))? {
         return Err(Error::forbidden("Only the admin of its team may delete a meeting.").into());
     }
-    // Refusing rolls the deletion back.
-    if !if_match.allows(version) {
+    if row.matches != Some(true) {
         return Err(Error::precondition_failed().into());
     }
     Ok(())
@@ -294,7 +311,7 @@ fn stranger() -> Error {
 }
 
 /// A bot that records another meeting already: the only constraint a client's input can run into.
-fn known_bot(error: sqlx::Error) -> Stop {
+fn known_bot(error: sqlx::Error) -> Abort {
     if error.as_database_error().and_then(|e| e.constraint()) == Some("meetings_meeting_baas_id_key") {
         return Error::conflict("Another meeting has this meetingBaasId.").into();
     }

@@ -6,7 +6,7 @@ use sqlx::types::Json;
 use super::{Status, Task};
 use crate::db::Session;
 use crate::http::page::{Cursor, Limit, Page};
-use crate::http::{Caller, Error, Stop};
+use crate::http::{Abort, Caller, Error};
 
 /// Which tasks to list.
 #[derive(Debug, Default, Deserialize)]
@@ -21,7 +21,7 @@ pub struct Filter {
 ///
 /// # Errors
 /// 401 for an unregistered caller, 403 unless they are an admin.
-pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<Page<Task>, Stop> {
+pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<Page<Task>, Abort> {
     let before = filter.cursor.unwrap_or(Cursor::NEWEST);
     let rows = sqlx::query!(
         r#"

@@ -19,9 +19,10 @@ use uuid::Uuid;
 
 pub use fields::{Assignee, Changes, Draft, Status};
 
-use crate::db::Session;
+use crate::db::{Session, WriteAttempt};
 use crate::http::page::{Cursor, Page};
-use crate::http::{Caller, Error, Stop};
+use crate::http::{Abort, Caller, Error};
+use crate::write_query;
 
 /// A task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +65,7 @@ pub struct Place {
 ///
 /// # Errors
 /// 401 for an unregistered caller, 404.
-pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid, place: &Place) -> Result<Page<Task>, Stop> {
+pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid, place: &Place) -> Result<Page<Task>, Abort> {
     let after = place.cursor.unwrap_or(Cursor::OLDEST);
     let rows = sqlx::query!(
         r#"
@@ -94,21 +95,51 @@ pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid, place: &Plac
     }))
 }
 
+/// One task of a meeting.
+///
+/// # Errors
+/// 401 for an unregistered caller, 404.
+pub async fn get(db: &mut Session, caller: &Caller, meeting: Uuid, id: Uuid) -> Result<Task, Abort> {
+    let task = sqlx::query_scalar!(
+        r#"
+        SELECT to_jsonb(t) AS "task: Json<Task>"
+        FROM users u
+        LEFT JOIN meetings m ON m.id = $2
+            AND (u.id IN (m.created_by, m.team_member_id) OR u.role = 'admin' AND u.id = m.team_id)
+        LEFT JOIN tasks t ON t.meeting_id = m.id AND t.id = $3
+        WHERE u.clerk_id = $1
+        "#,
+        caller.sub,
+        meeting,
+        id,
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or_else(Error::unknown_caller)?;
+    Ok(task.ok_or_else(|| Error::not_found("task"))?.0)
+}
+
 /// Adds a task to a meeting.
 ///
 /// # Errors
 /// 401 for an unregistered caller, 404, 403 unless they manage the meeting, 422 for an assignee of another team.
-pub async fn create(db: &mut Session, caller: &Caller, meeting: Uuid, draft: &Draft) -> Result<Task, Stop> {
+pub async fn create(
+    db: &mut Session,
+    attempt: &WriteAttempt,
+    caller: &Caller,
+    meeting: Uuid,
+    draft: &Draft,
+) -> Result<Task, Abort> {
     // The meeting's row is held, so that it is not deleted before its task is there.
-    let row = sqlx::query!(
-        r#"
-        WITH caller AS (
-            SELECT id, role FROM users WHERE clerk_id = $1
+    let row = write_query!(
+        attempt,
+        r#"caller AS (
+            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
         ), seen AS (
             SELECT m.id, m.team_id, c.id = m.created_by OR c.role = 'admin' AND c.id = m.team_id AS manages
             FROM caller c
             JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
-            WHERE m.id = $2
+            WHERE m.id = $6
             FOR KEY SHARE OF m
         ), created AS (
             INSERT INTO tasks (
@@ -118,22 +149,24 @@ pub async fn create(db: &mut Session, caller: &Caller, meeting: Uuid, draft: &Dr
             SELECT
                 n.id, s.id, s.team_id, n.text, n.status, n.assigned_to, n.reasoning, n.related_area_for_support,
                 n.suggested_assignee, CASE WHEN n.status = 'complete' THEN now() END
-            FROM seen s, jsonb_populate_record(NULL::tasks, $3) n
+            FROM seen s, jsonb_populate_record(NULL::tasks, $7) n
             WHERE s.manages AND (n.assigned_to IS NULL OR EXISTS (
                 SELECT FROM users a WHERE a.id = n.assigned_to AND s.team_id IN (a.id, a.admin_id)
             ))
             RETURNING *
-        )
-        SELECT s.manages AS "manages?", to_jsonb(t) AS "task: Json<Task>"
-        FROM caller c LEFT JOIN seen s ON true LEFT JOIN created t ON true
-        "#,
+        ), changed AS (
+            SELECT 'task' AS kind, id, NULL::integer AS version, 201 AS status FROM created
+        )"#,
+        r#"c.id AS "caller?", s.manages AS "manages?", to_jsonb(t) AS "task: Json<Task>"
+        FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN created t ON true"#,
         caller.sub,
         meeting,
         Json(draft) as _,
     )
-    .fetch_optional(db)
-    .await?
-    .ok_or_else(Error::unknown_caller)?;
+    .fetch_one(db)
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    row.caller.ok_or_else(Error::unknown_caller)?;
     match row.manages {
         None => Err(Error::not_found("meeting").into()),
         Some(false) => Err(Error::forbidden("Only the meeting's creator and its team's admin may add tasks.").into()),
@@ -147,30 +180,31 @@ pub async fn create(db: &mut Session, caller: &Caller, meeting: Uuid, draft: &Dr
 /// 401 for an unregistered caller, 404, 403 for more than the caller may change, 422 for an assignee of another team.
 pub async fn update(
     db: &mut Session,
+    attempt: &WriteAttempt,
     caller: &Caller,
     meeting: Uuid,
     id: Uuid,
     changes: &Changes,
-) -> Result<Task, Stop> {
-    let row = sqlx::query!(
-        r#"
-        WITH caller AS (
-            SELECT id, role FROM users WHERE clerk_id = $1
+) -> Result<Task, Abort> {
+    let row = write_query!(
+        attempt,
+        r#"caller AS (
+            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
         ), seen AS (
             SELECT t AS old, c.id = m.created_by OR c.role = 'admin' AND c.id = m.team_id AS manages
             FROM caller c
             JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
             JOIN tasks t ON t.meeting_id = m.id
-            WHERE m.id = $2 AND t.id = $3
+            WHERE m.id = $6 AND t.id = $7
             FOR NO KEY UPDATE OF t
         ), wanted AS (
             SELECT
                 n.*,
-                s.manages OR $5 AND 'suggested' NOT IN (n.status, (s.old).status) AS allowed,
+                s.manages OR $9 AND 'suggested' NOT IN (n.status, (s.old).status) AS allowed,
                 n.assigned_to IS NULL OR EXISTS (
                     SELECT FROM users a WHERE a.id = n.assigned_to AND (s.old).team_id IN (a.id, a.admin_id)
                 ) AS assignable
-            FROM seen s, jsonb_populate_record(s.old, $4) n
+            FROM seen s, jsonb_populate_record(s.old, $8) n
         ), updated AS (
             UPDATE tasks t
             SET text = w.text, status = w.status, assigned_to = w.assigned_to, reasoning = w.reasoning,
@@ -180,19 +214,21 @@ pub async fn update(
             FROM wanted w
             WHERE t.id = w.id AND w.allowed AND w.assignable
             RETURNING t.*
-        )
-        SELECT w.allowed AS "allowed?", to_jsonb(t) AS "task: Json<Task>"
-        FROM caller c LEFT JOIN wanted w ON true LEFT JOIN updated t ON true
-        "#,
+        ), changed AS (
+            SELECT 'task' AS kind, id, NULL::integer AS version, 200 AS status FROM updated
+        )"#,
+        r#"c.id AS "caller?", w.allowed AS "allowed?", to_jsonb(t) AS "task: Json<Task>"
+        FROM known LEFT JOIN caller c ON true LEFT JOIN wanted w ON true LEFT JOIN updated t ON true"#,
         caller.sub,
         meeting,
         id,
         Json(changes) as _,
         changes.only_status(),
     )
-    .fetch_optional(db)
-    .await?
-    .ok_or_else(Error::unknown_caller)?;
+    .fetch_one(db)
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    row.caller.ok_or_else(Error::unknown_caller)?;
     match row.allowed {
         None => Err(Error::not_found("task").into()),
         Some(false) => {
@@ -206,34 +242,42 @@ pub async fn update(
 ///
 /// # Errors
 /// 401 for an unregistered caller, 404, 403 unless they manage the meeting, 409 for a task that is not suggested.
-pub async fn approve(db: &mut Session, caller: &Caller, meeting: Uuid, id: Uuid) -> Result<Task, Stop> {
-    let row = sqlx::query!(
-        r#"
-        WITH caller AS (
-            SELECT id, role FROM users WHERE clerk_id = $1
+pub async fn approve(
+    db: &mut Session,
+    attempt: &WriteAttempt,
+    caller: &Caller,
+    meeting: Uuid,
+    id: Uuid,
+) -> Result<Task, Abort> {
+    let row = write_query!(
+        attempt,
+        r#"caller AS (
+            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
         ), seen AS (
             SELECT t.id, t.status, c.id = m.created_by OR c.role = 'admin' AND c.id = m.team_id AS manages
             FROM caller c
             JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
             JOIN tasks t ON t.meeting_id = m.id
-            WHERE m.id = $2 AND t.id = $3
+            WHERE m.id = $6 AND t.id = $7
             FOR NO KEY UPDATE OF t
         ), approved AS (
             UPDATE tasks t SET status = 'incomplete', updated_at = clock_timestamp()
             FROM seen s
             WHERE t.id = s.id AND s.manages AND s.status = 'suggested'
             RETURNING t.*
-        )
-        SELECT s.manages AS "manages?", to_jsonb(t) AS "task: Json<Task>"
-        FROM caller c LEFT JOIN seen s ON true LEFT JOIN approved t ON true
-        "#,
+        ), changed AS (
+            SELECT 'task' AS kind, id, NULL::integer AS version, 200 AS status FROM approved
+        )"#,
+        r#"c.id AS "caller?", s.manages AS "manages?", to_jsonb(t) AS "task: Json<Task>"
+        FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN approved t ON true"#,
         caller.sub,
         meeting,
         id,
     )
-    .fetch_optional(db)
-    .await?
-    .ok_or_else(Error::unknown_caller)?;
+    .fetch_one(db)
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    row.caller.ok_or_else(Error::unknown_caller)?;
     match row.manages {
         None => Err(Error::not_found("task").into()),
         Some(false) => {
@@ -250,30 +294,39 @@ pub async fn approve(db: &mut Session, caller: &Caller, meeting: Uuid, id: Uuid)
 ///
 /// # Errors
 /// 401 for an unregistered caller, 404, 403 unless they manage the meeting.
-pub async fn delete(db: &mut Session, caller: &Caller, meeting: Uuid, id: Uuid) -> Result<(), Stop> {
-    let row = sqlx::query!(
-        r#"
-        WITH caller AS (
-            SELECT id, role FROM users WHERE clerk_id = $1
+pub async fn delete(
+    db: &mut Session,
+    attempt: &WriteAttempt,
+    caller: &Caller,
+    meeting: Uuid,
+    id: Uuid,
+) -> Result<(), Abort> {
+    let row = write_query!(
+        attempt,
+        r#"caller AS (
+            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
         ), seen AS (
             SELECT t.id, c.id = m.created_by OR c.role = 'admin' AND c.id = m.team_id AS manages
             FROM caller c
             JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
             JOIN tasks t ON t.meeting_id = m.id
-            WHERE m.id = $2 AND t.id = $3
+            WHERE m.id = $6 AND t.id = $7
             FOR UPDATE OF t
         ), deleted AS (
-            DELETE FROM tasks t USING seen s WHERE t.id = s.id AND s.manages
-        )
-        SELECT s.manages AS "manages?" FROM caller c LEFT JOIN seen s ON true
-        "#,
+            DELETE FROM tasks t USING seen s WHERE t.id = s.id AND s.manages RETURNING t.id
+        ), changed AS (
+            SELECT 'task' AS kind, id, NULL::integer AS version, 204 AS status FROM deleted
+        )"#,
+        r#"c.id AS "caller?", s.manages AS "manages?"
+        FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true"#,
         caller.sub,
         meeting,
         id,
     )
-    .fetch_optional(db)
-    .await?
-    .ok_or_else(Error::unknown_caller)?;
+    .fetch_one(db)
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    row.caller.ok_or_else(Error::unknown_caller)?;
     match row.manages {
         None => Err(Error::not_found("task").into()),
         Some(false) => {
