@@ -1,11 +1,14 @@
 //! PgBouncer in front of a cluster, pooling by transaction.
 //!
-//! It may not install anything: where there is no `pgbouncer`, there is no pooler. It relies on the guard to end it when
-//! this process is killed.
+//! Two programs may be on a machine: the one that is installed, and a newer one that `.ci/pgbouncer` builds into
+//! `target/tools`. From 1.21 on, PgBouncer keeps prepared statements: a client's named statement follows it from one
+//! server connection to the next.
+//!
+//! It installs nothing: without the program there is no pooler. The guard ends it if this process is killed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -18,11 +21,18 @@ use super::cluster::Cluster;
 use super::guard::Guard;
 use super::home::Home;
 use super::log::LOOK_AGAIN;
+use super::places;
 use super::port::{Port, Wanted};
 use super::variables::variable;
 
 /// Debian puts it where an ordinary account's PATH does not look.
 const ALSO_IN: &str = "/usr/sbin";
+/// Where `.ci/pgbouncer` puts the one it builds.
+const BUILT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/pgbouncer/bin");
+/// The first release that keeps prepared statements.
+const KEEPS_STATEMENTS: (u32, u32) = (1, 21);
+/// Statements it keeps on each connection to the server.
+const STATEMENTS: u32 = 200;
 const READY: Duration = Duration::from_secs(10);
 
 /// A running PgBouncer. Dropped, it ends at once, and so does every connection through it.
@@ -35,26 +45,57 @@ pub struct Pooler {
 }
 
 impl Pooler {
-    /// The program, if it is installed.
+    /// Returns the program, the installed one before a newer one that was built; `None` if there is neither.
     pub fn find() -> Option<PathBuf> {
-        let path = variable("PATH").unwrap_or_default();
-        let folders = std::env::split_paths(&path).chain([PathBuf::from(ALSO_IN)]);
-        folders
-            .map(|folder| folder.join("pgbouncer"))
-            .find(|program| program.is_file())
+        programs().next()
     }
 
-    /// Starts one in front of `cluster` for one user, with `size` connections to the server.
+    /// Returns the program if one is 1.21 or newer.
+    pub fn find_with_prepared_statements() -> Option<PathBuf> {
+        programs().find(|program| keeps_statements(program))
+    }
+
+    /// Starts one in front of `cluster` for one user, with `size` connections to the server. It does not keep prepared
+    /// statements, whatever its version: that of Debian 12 cannot.
     ///
     /// # Errors
-    /// It is not installed, or does not come up.
+    /// There is no program, or it does not become ready.
     pub async fn start(cluster: &Cluster, user: &str, password: &str, size: u16) -> Result<Self> {
         let program = Self::find().context("pgbouncer is not installed")?;
+        // An older program would stop at a setting it does not know.
+        let statements = keeps_statements(&program).then_some(0);
+        Self::start_program(&program, statements, cluster, user, password, size).await
+    }
+
+    /// Starts one that keeps prepared statements.
+    ///
+    /// # Errors
+    /// As [`Pooler::start`], also if there is only an older program.
+    pub async fn start_with_prepared_statements(
+        cluster: &Cluster,
+        user: &str,
+        password: &str,
+        size: u16,
+    ) -> Result<Self> {
+        let program = Self::find_with_prepared_statements();
+        let program = program.context("there is no pgbouncer 1.21 or newer: `bash .ci/pgbouncer` builds one")?;
+        Self::start_program(&program, Some(STATEMENTS), cluster, user, password, size).await
+    }
+
+    async fn start_program(
+        program: &Path,
+        statements: Option<u32>,
+        cluster: &Cluster,
+        user: &str,
+        password: &str,
+        size: u16,
+    ) -> Result<Self> {
         let account = Account::of_servers()?;
+        let program = enterable(program, account)?;
         let home = Home::throwaway(account)?;
         let port = Wanted::Any.port()?;
         let users = write(&home, account, "users", &format!("\"{user}\" \"{password}\"\n"))?;
-        let settings = format!(
+        let mut settings = format!(
             "[databases]\n* = host=127.0.0.1 port={server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
              unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {users}\npool_mode = transaction\n\
              default_pool_size = {size}\nmax_client_conn = 2000\nserver_login_retry = 1\n",
@@ -62,6 +103,9 @@ impl Pooler {
             port = port.number(),
             users = users.display(),
         );
+        if let Some(statements) = statements {
+            settings.push_str(&format!("max_prepared_statements = {statements}\n"));
+        }
         let settings = write(&home, account, "pgbouncer.ini", &settings)?;
         let mut guard = Guard::over("TERM", home.to_remove())?;
         let mut command = account.command(&program);
@@ -105,6 +149,50 @@ impl Drop for Pooler {
     }
 }
 
+/// The programs on this machine.
+fn programs() -> impl Iterator<Item = PathBuf> {
+    let path = variable("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let folders = folders
+        .into_iter()
+        .chain([PathBuf::from(ALSO_IN), PathBuf::from(BUILT)]);
+    folders
+        .map(|folder| folder.join("pgbouncer"))
+        .filter(|program| program.is_file())
+}
+
+fn keeps_statements(program: &Path) -> bool {
+    let mut asked = Command::new(program);
+    let output = asked.arg("--version").stdin(Stdio::null()).output();
+    let said = output.map(|output| output.stdout).unwrap_or_default();
+    version(&String::from_utf8_lossy(&said)).is_some_and(|version| version >= KEEPS_STATEMENTS)
+}
+
+/// The major and minor version in what `pgbouncer --version` prints, such as `PgBouncer 1.24.1`.
+fn version(said: &str) -> Option<(u32, u32)> {
+    let mut numbers = said.lines().next()?.strip_prefix("PgBouncer ")?.split('.');
+    let mut number = || numbers.next()?.trim().parse().ok();
+    Some((number()?, number()?))
+}
+
+/// The program, or a copy of it in the cache folder if the servers' account cannot enter the program's own: a checkout
+/// of root's may be below a private folder.
+fn enterable(program: &Path, account: Account) -> Result<PathBuf> {
+    if program.parent().is_some_and(|folder| account.enters(folder)) {
+        return Ok(program.to_owned());
+    }
+    let cache = places::cache(account)?;
+    let copied = tempfile::Builder::new().prefix("pgbouncer-").tempfile_in(&cache)?;
+    let place = cache.join("pgbouncer");
+    std::fs::copy(program, copied.path())
+        .and_then(|_| std::fs::set_permissions(copied.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)))
+        .with_context(|| format!("cannot copy {} to {}", program.display(), cache.display()))?;
+    copied
+        .persist(&place)
+        .with_context(|| format!("cannot make {}", place.display()))?;
+    Ok(place)
+}
+
 fn write(home: &Home, account: Account, name: &str, text: &str) -> Result<PathBuf> {
     let path: PathBuf = Path::new(home.folder()).join(name);
     std::fs::write(&path, text)
@@ -112,4 +200,19 @@ fn write(home: &Home, account: Account, name: &str, text: &str) -> Result<PathBu
         .with_context(|| format!("cannot write {}", path.display()))?;
     account.own(&path)?;
     Ok(path)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_is_read_from_its_first_line() {
+        assert_eq!(version("PgBouncer 1.24.1\nlibevent 2.1.12-stable\n"), Some((1, 24)));
+        assert_eq!(version("PgBouncer 1.18.0\n"), Some((1, 18)));
+        assert!(version("PgBouncer 1.9.0").unwrap() < KEEPS_STATEMENTS);
+        assert_eq!(version("pgbouncer: not found"), None);
+        assert_eq!(version(""), None);
+    }
 }
