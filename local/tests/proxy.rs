@@ -3,9 +3,9 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use local::proxy::{Cut, Door, Proxy};
+use local::proxy::{Blackhole, Cut, Door, Proxy, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -130,4 +130,109 @@ async fn a_reset_reaches_the_client_as_one() {
     let mut client = started(proxy.address()).await;
     proxy.reset();
     assert_eq!(answer(&mut client).await, Err(ErrorKind::ConnectionReset));
+}
+
+#[tokio::test]
+async fn hung_line_acknowledges_and_delivers_nothing() {
+    let (upstream, mut heard) = server().await;
+    let proxy = Proxy::start(upstream).await.unwrap();
+    let mut client = started(proxy.address()).await;
+    heard.recv().await.unwrap();
+    assert_eq!(proxy.hang(), 1);
+    // More than any buffer holds: it can only be written if it is acknowledged.
+    let much = vec![b'Q'; 64 << 20];
+    timeout(Duration::from_secs(60), client.write_all(&much))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(answer(&mut client).await, Err(ErrorKind::TimedOut));
+    drop(client);
+    assert!(timeout(SILENCE, heard.recv()).await.is_err(), "the server heard of it");
+    assert_eq!(proxy.counts().open, 1);
+    proxy.reset();
+    assert_eq!(heard.recv().await, Some(Vec::new()));
+}
+
+const ASLEEP: Refusal = Refusal {
+    sqlstate: "XX000",
+    message: "endpoint is idle, retry",
+};
+
+/// What a client reads after its start-up, to the end.
+async fn refused(address: SocketAddr) -> Vec<u8> {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    // SSLRequest first, as a client with sslmode=prefer does.
+    client.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).await.unwrap();
+    let mut no = [0; 1];
+    client.read_exact(&mut no).await.unwrap();
+    assert_eq!(&no, b"N");
+    client.write_all(&[0, 0, 0, 8, 0, 3, 0, 0]).await.unwrap();
+    let mut said = Vec::new();
+    client.read_to_end(&mut said).await.unwrap();
+    said
+}
+
+#[tokio::test]
+async fn start_up_is_refused_with_the_given_words() {
+    let (upstream, mut heard) = server().await;
+    let proxy = Proxy::start(upstream).await.unwrap();
+    proxy.set_door(Door::Refusing(ASLEEP)).await;
+    let said = refused(proxy.address()).await;
+    assert_eq!(said[0], b'E');
+    let text = String::from_utf8_lossy(&said);
+    assert!(
+        text.contains("CXX000\0") && text.contains("Mendpoint is idle, retry\0"),
+        "{text}"
+    );
+    assert_eq!(proxy.errors("XX000"), 1);
+    assert!(heard.try_recv().is_err(), "the server heard of it");
+}
+
+#[tokio::test]
+async fn log_ins_above_the_rate_are_refused() {
+    let (upstream, _heard) = server().await;
+    let proxy = Proxy::start(upstream).await.unwrap();
+    proxy.set_door(Door::Throttled(2, ASLEEP)).await;
+    started(proxy.address()).await;
+    started(proxy.address()).await;
+    // Unless a new second begins between them, the third is one too many; within three more, one is.
+    let mut refusals = 0;
+    for _ in 0..3 {
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        client.write_all(&[0, 0, 0, 8, 0, 3, 0, 0]).await.unwrap();
+        let mut kind = [0; 1];
+        client.read_exact(&mut kind).await.unwrap();
+        refusals += u64::from(&kind == b"E");
+    }
+    assert!(refusals > 0 && proxy.errors("XX000") == refusals);
+}
+
+#[tokio::test]
+async fn queued_log_ins_are_let_in_one_after_another() {
+    let (upstream, _heard) = server().await;
+    let proxy = Proxy::start(upstream).await.unwrap();
+    proxy.set_door(Door::Queued(20)).await;
+    let since = Instant::now();
+    // One that gives up keeps its turn.
+    drop(TcpStream::connect(proxy.address()).await.unwrap());
+    let clients: Vec<_> = (0..4).map(|_| tokio::spawn(started(proxy.address()))).collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert!(since.elapsed() >= Duration::from_millis(200), "{:?}", since.elapsed());
+    assert_eq!(proxy.counts().opened, 5);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn dead_address_swallows_a_syn() {
+    let (upstream, _heard) = server().await;
+    let proxy = Proxy::start(upstream).await.unwrap();
+    let dead = SocketAddr::from(([127, 0, 0, 2], proxy.address().port()));
+    let blackhole = Blackhole::at(dead).unwrap();
+    assert!(timeout(SILENCE, TcpStream::connect(dead)).await.is_err());
+    started(proxy.address()).await;
+    drop(blackhole);
+    let refused = TcpStream::connect(dead).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }

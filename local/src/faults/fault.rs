@@ -97,6 +97,7 @@ impl fmt::Display for Fault {
             Self::Terminate(Whose::Querying) => to.write_str("session terminated mid-query"),
             Self::Terminate(Whose::InTransaction) => to.write_str("session terminated in its transaction"),
             Self::CutCommit(Cut::BeforeServer) => to.write_str("COMMIT cut before the server"),
+            Self::CutCommit(Cut::BeforeSync) => to.write_str("COMMIT cut before its Sync"),
             Self::CutCommit(Cut::AfterServer) => to.write_str("COMMIT cut after the server"),
             Self::CutCommit(Cut::BeforeAcknowledgement) => to.write_str("COMMIT's reply cut"),
             Self::LostCommit => to.write_str("a COMMIT's reply lost"),

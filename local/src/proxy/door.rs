@@ -1,16 +1,27 @@
-//! What new connections meet, and the task that lets them in.
+//! What happens to new connections, and the task that accepts them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
+use super::frames::{Frames, asks_for_encryption, fatal};
 use super::{Shared, line, lock};
+
+/// An error that a log-in is refused with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Five characters.
+    pub sqlstate: &'static str,
+    /// The server's words.
+    pub message: &'static str,
+}
 
 /// What a new connection meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +38,47 @@ pub enum Door {
     Held,
     /// It is accepted, and reaches the server this many milliseconds later.
     Slow(u64),
+    /// It reaches the server in its turn, this many a second, in the order of arrival. A client that has gone by then
+    /// keeps its turn, as a server that is busy with log-ins notices late.
+    Queued(u32),
+    /// Its start-up is refused with this error, as by a proxy or a server that is not there yet.
+    Refusing(Refusal),
+    /// The server, but no more than this many in each second: further start-ups are refused with this error.
+    Throttled(u32, Refusal),
+}
+
+/// When connections were let in, for the doors that count them.
+struct Turns {
+    /// When the next one that is queued has its turn.
+    next: Instant,
+    /// The second that is being counted, and how many were let in since its start.
+    second: (Instant, u32),
+}
+
+impl Turns {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            next: now,
+            second: (now, 0),
+        }
+    }
+
+    fn queued(&mut self, per_second: u32) -> Instant {
+        let turn = self.next.max(Instant::now());
+        self.next = turn + Duration::from_secs(1) / per_second.max(1);
+        turn
+    }
+
+    fn is_within(&mut self, per_second: u32) -> bool {
+        let now = Instant::now();
+        if now.duration_since(self.second.0) >= Duration::from_secs(1) {
+            self.second = (now, 0);
+        }
+        let within = self.second.1 < per_second;
+        self.second.1 += u32::from(within);
+        within
+    }
 }
 
 /// Lets connections in as the door says, until aborted, and tells `in_force` what it does now. Refusing closes the
@@ -41,6 +93,7 @@ pub(super) async fn keep(
     let mut listener = Some(listener);
     let mut lines = JoinSet::new();
     let mut held = Vec::new();
+    let mut turns = Turns::new();
     loop {
         let now = *door.borrow_and_update();
         if now == Door::Refused {
@@ -81,21 +134,56 @@ pub(super) async fn keep(
         };
         let Ok((client, _)) = accepted else { continue };
         let upstream = *lock(&shared.upstream);
+        let shared = Arc::clone(&shared);
         match now {
             Door::Open => {
-                lines.spawn(line::carry(client, upstream, Arc::clone(&shared)));
+                lines.spawn(line::carry(client, upstream, shared));
             }
             Door::Slow(milliseconds) => {
-                let shared = Arc::clone(&shared);
-                lines.spawn(async move {
-                    sleep(Duration::from_millis(milliseconds)).await;
-                    line::carry(client, upstream, shared).await;
-                });
+                let turn = Instant::now() + Duration::from_millis(milliseconds);
+                lines.spawn(carry_at(turn, client, upstream, shared));
+            }
+            Door::Queued(per_second) => {
+                lines.spawn(carry_at(turns.queued(per_second), client, upstream, shared));
+            }
+            Door::Throttled(per_second, _) if turns.is_within(per_second) => {
+                lines.spawn(line::carry(client, upstream, shared));
+            }
+            Door::Refusing(refusal) | Door::Throttled(_, refusal) => {
+                lines.spawn(refuse(client, refusal, shared));
             }
             Door::Reset => {
                 let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
             }
             Door::Held | Door::Swallowed | Door::Refused => held.push(client),
+        }
+    }
+}
+
+async fn carry_at(turn: Instant, client: TcpStream, upstream: SocketAddr, shared: Arc<Shared>) {
+    sleep_until(turn).await;
+    line::carry(client, upstream, shared).await;
+}
+
+/// Waits for the start-up and refuses it, without TLS.
+async fn refuse(mut client: TcpStream, refusal: Refusal, shared: Arc<Shared>) {
+    let mut frames = Frames::of_client();
+    while client.read_buf(frames.buffer()).await.is_ok_and(|bytes| bytes > 0) {
+        while let Some(frame) = frames.next() {
+            let asks = asks_for_encryption(&frame);
+            let answer = if asks {
+                "N".into()
+            } else {
+                fatal(refusal.sqlstate, refusal.message)
+            };
+            if client.write_all(&answer).await.is_err() {
+                return;
+            }
+            if !asks {
+                shared.note_error(refusal.sqlstate.to_owned());
+                let _ = client.shutdown().await;
+                return;
+            }
         }
     }
 }
@@ -109,6 +197,25 @@ pub(super) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     // A burst of a thousand cold starts connects at once.
     socket.listen(4096)?;
     TcpListener::from_std(socket.into())
+}
+
+/// An address at which nothing answers: SYNs are swallowed until this is dropped. Linux; elsewhere connections are
+/// accepted, and nothing ever comes.
+#[derive(Debug)]
+pub struct Blackhole {
+    _listener: TcpListener,
+}
+
+impl Blackhole {
+    /// Takes the address, for example 127.0.0.2 and a proxy's port.
+    ///
+    /// # Errors
+    /// The address is taken, or is not this machine's.
+    pub fn at(address: SocketAddr) -> std::io::Result<Self> {
+        let listener = listen(address)?;
+        drop_all(&SockRef::from(&listener));
+        Ok(Self { _listener: listener })
+    }
 }
 
 /// A classic BPF program of one instruction: return 0, keep nothing.

@@ -47,6 +47,11 @@ impl Frames {
         }
     }
 
+    /// Whether messages have types, which the start-up and what cannot be read have not.
+    pub(super) fn is_typed(&self) -> bool {
+        self.stage == Stage::Typed
+    }
+
     /// The buffer to read into.
     pub(super) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
@@ -77,15 +82,25 @@ impl Frames {
             return None;
         }
         let frame = self.buffer.split_to(length).freeze();
-        if self.stage == Stage::Untyped
-            && !frame
-                .get(4..8)
-                .is_some_and(|mut code| REQUESTS.contains(&code.get_u32()))
-        {
+        if self.stage == Stage::Untyped && !asks_for_encryption(&frame) {
             self.stage = Stage::Typed;
         }
         Some(frame)
     }
+}
+
+/// Whether a client's message is SSLRequest or GSSENCRequest, which is answered by one byte.
+pub(super) fn asks_for_encryption(frame: &[u8]) -> bool {
+    frame
+        .get(4..8)
+        .is_some_and(|mut code| REQUESTS.contains(&code.get_u32()))
+}
+
+/// A server's refusal of a connection (manual, "ErrorResponse").
+pub(super) fn fatal(sqlstate: &str, message: &str) -> Bytes {
+    let fields = format!("SFATAL\0VFATAL\0C{sqlstate}\0M{message}\0\0");
+    let length = u32::try_from(fields.len() + 4).unwrap_or(u32::MAX);
+    [&b"E"[..], &length.to_be_bytes(), fields.as_bytes()].concat().into()
 }
 
 /// Whether a client's message is a simple query that ends in COMMIT.
@@ -166,6 +181,7 @@ mod tests {
     fn an_error_has_a_code_and_nothing_else_has() {
         let error = b"E\0\0\0\x1eSFATAL\0VFATAL\0C53300\0MCx\0\0";
         assert_eq!(sqlstate(error), Some("53300"));
+        assert_eq!(sqlstate(&fatal("XX000", "retry")), Some("XX000"));
         assert_eq!(sqlstate(b"N\0\0\0\x0cC01000\0\0"), None);
         assert_eq!(sqlstate(b"Z\0\0\0\x05I"), None);
     }

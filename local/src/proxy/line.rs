@@ -1,37 +1,87 @@
-//! One connection through the proxy: two directions, and what may befall them.
+//! One connection through the proxy: two directions, and the faults on them.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use super::frames::{Frames, is_commit, is_ready, sqlstate};
-use super::{Shared, frames, lock};
-
-/// Where the connection of a COMMIT is cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// COMMIT never reaches the server: nothing is applied.
-    BeforeServer,
-    /// COMMIT reaches the server and the line is cut at once: the server applies it into the void.
-    AfterServer,
-    /// The server has answered, and its answer is lost.
-    BeforeAcknowledgement,
-}
+use super::frames::{Frames, is_ready, sqlstate, with_idle_session_timeout};
+use super::orders::{Cut, Effect};
+use super::requests::{Request, Requests};
+use super::{Shared, lock};
 
 /// What a line is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Flowing,
     Silent,
+    Hung,
     Reset,
+}
+
+/// How a line ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Closed,
+    Reset,
+    CutClient,
+    Silent,
+    Hung,
+}
+
+/// What becomes of the reply to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Delivered,
+    /// Held back for this long, then delivered.
+    Held(Duration),
+    /// Dropped; the line ends so when it is complete.
+    Lost(End),
+    /// The reply to a request that was held back: it counts, whether the client is still there or not.
+    OfLate,
+    /// Dropped.
+    Swallowed,
+}
+
+/// What both directions of a line know: the fates of the replies that are still to come, in their order.
+///
+/// Queued before the request is forwarded, and taken by the ReadyForQuery that ends its reply. The start-up has none.
+#[derive(Debug, Default)]
+struct Replies {
+    fates: Mutex<VecDeque<Fate>>,
+    late_is_answered: Notify,
+}
+
+impl Replies {
+    fn push(&self, fate: Fate) {
+        lock(&self.fates).push_back(fate);
+    }
+
+    /// The fate of a message from the server.
+    fn fate_of(&self, ready: bool) -> Fate {
+        let mut fates = lock(&self.fates);
+        let fate = if ready {
+            fates.pop_front()
+        } else {
+            fates.front().copied()
+        };
+        fate.unwrap_or(Fate::Delivered)
+    }
+
+    /// The rest of the reply that was held back is delivered as it comes.
+    fn release(&self) {
+        if let Some(first @ Fate::Held(_)) = lock(&self.fates).front_mut() {
+            *first = Fate::Delivered;
+        }
+    }
 }
 
 /// Carries one connection until either side ends it, or it is told otherwise.
@@ -57,16 +107,20 @@ async fn flow(mut client: TcpStream, mut server: TcpStream, mut state: watch::Re
     let ended = {
         let (client_read, client_write) = client.split();
         let (server_read, server_write) = server.split();
-        let lose_answer = watch::Sender::new(false);
+        let replies = Replies::default();
         tokio::select! {
             biased;
             told = state.wait_for(|state| *state != State::Flowing) => told.map_or(End::Reset, |state| match *state {
                 State::Silent => End::Silent,
+                State::Hung => End::Hung,
                 State::Flowing | State::Reset => End::Reset,
             }),
-            end = to_server(client_read, server_write, &lose_answer, shared) => end,
-            end = to_client(server_read, client_write, &lose_answer, &session, shared) => end,
+            end = to_server(client_read, server_write, &replies, shared) => end,
+            end = to_client(server_read, client_write, &replies, &session, shared) => end,
         }
+    };
+    let mut until_reset = async || {
+        let _ = state.wait_for(|state| *state == State::Reset).await;
     };
     match ended {
         End::Closed => {
@@ -83,7 +137,15 @@ async fn flow(mut client: TcpStream, mut server: TcpStream, mut state: watch::Re
         End::Silent => {
             swallow(&client);
             swallow(&server);
-            let _ = state.wait_for(|state| *state == State::Reset).await;
+            until_reset().await;
+            reset(&client);
+            reset(&server);
+        }
+        End::Hung => {
+            tokio::select! {
+                () = until_reset() => {}
+                () = drain(&mut client, &mut server) => {}
+            }
             reset(&client);
             reset(&server);
         }
@@ -95,6 +157,7 @@ struct Session<'s>(&'s Shared);
 
 impl<'s> Session<'s> {
     fn begin(shared: &'s Shared) -> Self {
+        shared.logins.fetch_add(1, Ordering::SeqCst);
         let now = shared.sessions.fetch_add(1, Ordering::SeqCst) + 1;
         shared.peak_sessions.fetch_max(now, Ordering::SeqCst);
         Self(shared)
@@ -107,51 +170,95 @@ impl Drop for Session<'_> {
     }
 }
 
-enum End {
-    Closed,
-    Reset,
-    CutClient,
-    Silent,
-}
-
-async fn to_server(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
-    lose_answer: &watch::Sender<bool>,
-    shared: &Shared,
-) -> End {
-    let mut frames = Frames::of_client();
+async fn to_server(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, replies: &Replies, shared: &Shared) -> End {
+    let (mut frames, mut requests, mut used) = (Frames::of_client(), Requests::default(), false);
     loop {
         if !from.read_buf(frames.buffer()).await.is_ok_and(|bytes| bytes > 0) {
             return End::Closed;
         }
         while let Some(frame) = frames.next() {
             let frame = match *shared.idle_sessions.borrow() {
-                Some(timeout) => frames::with_idle_session_timeout(frame, timeout),
+                Some(timeout) => with_idle_session_timeout(frame, timeout),
                 None => frame,
             };
-            let cut = is_commit(&frame).then(|| shared.take_cut()).flatten();
-            match cut {
-                Some(Cut::BeforeServer) => return End::CutClient,
-                Some(Cut::BeforeAcknowledgement) => {
-                    lose_answer.send_replace(true);
+            if !frames.is_typed() {
+                if pass(&frame, &mut to, shared).await.is_err() {
+                    return End::Closed;
                 }
-                Some(Cut::AfterServer) | None => {}
+                continue;
             }
-            if pass(frame, &mut to, shared).await.is_err() {
-                return End::Closed;
+            let Some(request) = requests.add(frame) else { continue };
+            if request.binds && !used {
+                used = true;
+                shared.used.fetch_add(1, Ordering::SeqCst);
             }
-            if cut == Some(Cut::AfterServer) {
-                return End::CutClient;
+            let effect = if request.answered {
+                shared.take_order(&request)
+            } else {
+                Effect::Nothing
+            };
+            if let Err(end) = forward(&request, effect, &mut to, replies, shared).await {
+                return end;
             }
         }
     }
 }
 
+/// Forwards a request with what was ordered for it.
+///
+/// # Errors
+/// How the line ends, if it does.
+async fn forward(
+    request: &Request,
+    effect: Effect,
+    to: &mut WriteHalf<'_>,
+    replies: &Replies,
+    shared: &Shared,
+) -> Result<(), End> {
+    let (place, lost) = match effect {
+        Effect::Cut(place) => (Some(place), End::CutClient),
+        Effect::Hang(place) => (Some(place), End::Hung),
+        Effect::Nothing | Effect::LateRequest(_) | Effect::LateReply(_) | Effect::Twice => (None, End::Closed),
+    };
+    match place {
+        Some(Cut::BeforeServer) => return Err(lost),
+        Some(Cut::BeforeSync) => {
+            let sync = request.frames.len().saturating_sub(1);
+            pass_all(&request.frames[..sync], to, shared).await?;
+            return Err(lost);
+        }
+        Some(Cut::AfterServer) => {
+            pass_all(&request.frames, to, shared).await?;
+            return Err(lost);
+        }
+        Some(Cut::BeforeAcknowledgement) => replies.push(Fate::Lost(lost)),
+        None => {}
+    }
+    match effect {
+        Effect::LateReply(held) => replies.push(Fate::Held(held)),
+        Effect::LateRequest(held) => {
+            sleep(held).await;
+            replies.push(Fate::OfLate);
+            pass_all(&request.frames, to, shared).await?;
+            // What the client has done meanwhile, the server learns of after its answer.
+            replies.late_is_answered.notified().await;
+            return Ok(());
+        }
+        Effect::Twice => {
+            replies.push(Fate::Delivered);
+            replies.push(Fate::Swallowed);
+            pass_all(&request.frames, to, shared).await?;
+        }
+        Effect::Nothing if request.answered => replies.push(Fate::Delivered),
+        Effect::Nothing | Effect::Cut(_) | Effect::Hang(_) => {}
+    }
+    pass_all(&request.frames, to, shared).await
+}
+
 async fn to_client<'s>(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    lose_answer: &watch::Sender<bool>,
+    replies: &Replies,
     session: &OnceLock<Session<'s>>,
     shared: &'s Shared,
 ) -> End {
@@ -162,35 +269,48 @@ async fn to_client<'s>(
         }
         while let Some(frame) = frames.next() {
             let ready = is_ready(&frame);
-            if *lose_answer.borrow() {
-                if ready {
-                    return End::CutClient;
+            let fate = replies.fate_of(ready);
+            match fate {
+                Fate::Lost(end) if ready => return end,
+                Fate::Lost(_) | Fate::Swallowed => continue,
+                Fate::Held(held) => {
+                    sleep(held).await;
+                    replies.release();
                 }
-                continue;
+                Fate::Delivered | Fate::OfLate => {}
             }
             if ready {
                 shared.ready.fetch_add(1, Ordering::SeqCst);
                 session.get_or_init(|| Session::begin(shared));
             }
             let error = sqlstate(&frame).map(str::to_owned);
-            if pass(frame, &mut to, shared).await.is_err() {
+            let passed = pass(&frame, &mut to, shared).await;
+            if fate == Fate::OfLate && ready {
+                shared.late.fetch_add(1, Ordering::SeqCst);
+                replies.late_is_answered.notify_one();
+            } else if passed.is_err() && fate != Fate::OfLate {
                 return End::Closed;
             }
             if let Some(code) = error {
-                shared
-                    .errors
-                    .send_modify(|errors| *errors.entry(code).or_default() += 1);
+                shared.note_error(code);
             }
         }
     }
 }
 
-async fn pass(frame: Bytes, to: &mut WriteHalf<'_>, shared: &Shared) -> std::io::Result<()> {
+async fn pass_all(frames: &[Bytes], to: &mut WriteHalf<'_>, shared: &Shared) -> Result<(), End> {
+    for frame in frames {
+        pass(frame, to, shared).await.map_err(|_| End::Closed)?;
+    }
+    Ok(())
+}
+
+async fn pass(frame: &Bytes, to: &mut WriteHalf<'_>, shared: &Shared) -> std::io::Result<()> {
     let weather = *shared.weather.borrow();
     if !weather.latency.is_zero() || !weather.jitter.is_zero() {
-        sleep(weather.latency + weather.jitter.mul_f64(spread(&frame))).await;
+        sleep(weather.latency + weather.jitter.mul_f64(spread(frame))).await;
     }
-    to.write_all(&frame).await
+    to.write_all(frame).await
 }
 
 /// A share of the jitter that looks random and is the same in every run.
@@ -199,6 +319,16 @@ fn spread(frame: &[u8]) -> f64 {
         .iter()
         .fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
     f64::from(sum % 1_000) / 1_000.0
+}
+
+/// Reads and drops whatever either side sends, for good: it is acknowledged, and so is the end of the stream.
+async fn drain(client: &mut TcpStream, server: &mut TcpStream) {
+    async fn drop_all(stream: &mut TcpStream) {
+        let mut dropped = [0; 4096];
+        while stream.read(&mut dropped).await.is_ok_and(|bytes| bytes > 0) {}
+    }
+    tokio::join!(drop_all(client), drop_all(server));
+    std::future::pending().await
 }
 
 /// The next close sends RST.

@@ -1,14 +1,28 @@
 //! A TCP proxy between functions and PostgreSQL that fails as networks and servers do.
 //!
-//! Every fault is real on the wire. Silence is a socket filter that drops what arrives, so nothing is acknowledged and no
-//! FIN or RST gets through, as behind a dead link; a swallowed SYN is the same filter on the listener. Nothing here
-//! understands SQL beyond telling COMMIT from the rest. It asserts nothing: tests and the fault catalogue drive it.
+//! | fault | call | on the wire |
+//! |---|---|---|
+//! | new connections fail | [`Proxy::set_door`] | refused, reset, swallowed, held, slow, queued, refused by an error: see [`Door`] |
+//! | a dead address | [`Blackhole::at`] | SYNs to it are swallowed |
+//! | reset | [`Proxy::reset`] | RST on both sides |
+//! | a dead link | [`Proxy::silence`] | a socket filter drops what arrives: no ACK, no FIN, no RST |
+//! | a hung path | [`Proxy::hang`] | data and FIN are acknowledged, and nothing is delivered in either direction |
+//! | delay | [`Proxy::set_delay`] | each message is held back |
+//! | one request | [`Proxy::order`] | cut or hung at a place, late, or twice: see [`Effect`] and [`Cut`] |
 //!
-//! Linux only where it says so: elsewhere silence acknowledges what it ignores.
+//! Requests are recognised by their SQL, see [`Statements`]: a COMMIT, or a text that a simple query or a statement
+//! prepared on the connection contains. A write that is one statement is found by its receipt's table. A request is
+//! forwarded as a whole once its Sync has come; what stands before a Flush is forwarded with the Flush, untouched.
+//!
+//! Invariants: it parses no SQL, asserts nothing, and adds nothing to what both sides say, except the answers of a
+//! [`Refusal`]. TLS passes through and hides requests and errors. Silence and swallowed SYNs are Linux's: elsewhere
+//! silence acknowledges what it ignores.
 
 mod door;
 mod frames;
 mod line;
+mod orders;
+mod requests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,10 +34,12 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use door::Door;
-pub use line::Cut;
+pub use door::{Blackhole, Door, Refusal};
+pub use orders::{Cut, Effect, Statements};
 
 use line::State;
+use orders::Orders;
+use requests::Request;
 
 /// A proxy in front of one server. Dropped, it closes every connection.
 #[derive(Debug)]
@@ -48,8 +64,15 @@ pub struct Counts {
     pub peak_sessions: usize,
     /// ReadyForQuery messages from the server: round trips, the one that ends the start-up included.
     pub ready: u64,
-    /// COMMITs that were cut.
+    /// Orders that were carried out, such as COMMITs that were cut.
     pub cut: u64,
+    /// Requests that were held back by [`Effect::LateRequest`] and that the server has answered since.
+    pub late: u64,
+    /// Log-ins that the server completed: connections with a ReadyForQuery.
+    pub logins: u64,
+    /// Connections that ran a statement of the extended protocol. The status query after a log-in is a simple one, so
+    /// `logins - used` log-ins served no request; one that prepares and runs a statement in INIT counts as used.
+    pub used: u64,
 }
 
 #[derive(Debug)]
@@ -57,7 +80,7 @@ struct Shared {
     upstream: Mutex<SocketAddr>,
     lines: Mutex<HashMap<u64, watch::Sender<State>>>,
     weather: watch::Sender<Weather>,
-    cuts: Mutex<Option<(Cut, u64)>>,
+    orders: Mutex<Orders>,
     idle_sessions: watch::Sender<Option<Duration>>,
     /// Errors that were passed on, by SQLSTATE.
     errors: watch::Sender<HashMap<String, u64>>,
@@ -67,6 +90,9 @@ struct Shared {
     peak_sessions: AtomicU64,
     ready: AtomicU64,
     cut: AtomicU64,
+    late: AtomicU64,
+    logins: AtomicU64,
+    used: AtomicU64,
 }
 
 /// Delay of everything that passes, in each direction.
@@ -88,7 +114,7 @@ impl Proxy {
             upstream: Mutex::new(upstream),
             lines: Mutex::default(),
             weather: watch::Sender::new(Weather::default()),
-            cuts: Mutex::default(),
+            orders: Mutex::default(),
             idle_sessions: watch::Sender::new(None),
             errors: watch::Sender::new(HashMap::new()),
             opened: AtomicU64::new(0),
@@ -97,6 +123,9 @@ impl Proxy {
             peak_sessions: AtomicU64::new(0),
             ready: AtomicU64::new(0),
             cut: AtomicU64::new(0),
+            late: AtomicU64::new(0),
+            logins: AtomicU64::new(0),
+            used: AtomicU64::new(0),
         });
         let door = watch::Sender::new(Door::Open);
         let (told, in_force) = watch::channel(Door::Open);
@@ -143,14 +172,34 @@ impl Proxy {
         self.tell(State::Silent)
     }
 
+    /// Existing connections hang for good, as behind a stopped process or a hung load balancer: data and the end of the
+    /// stream are acknowledged, and nothing is delivered in either direction. The server keeps the session. Returns how
+    /// many.
+    pub fn hang(&self) -> usize {
+        self.tell(State::Hung)
+    }
+
     /// Existing connections are reset on both sides. Returns how many.
     pub fn reset(&self) -> usize {
         self.tell(State::Reset)
     }
 
-    /// Cuts the connection of each of the next `times` COMMITs, at the given place.
+    /// Orders effects for the next requests that run these statements, one for each, after what was ordered before. A
+    /// request takes the oldest order that applies to it.
+    pub fn order(&self, statements: Statements, effects: impl IntoIterator<Item = Effect>) {
+        lock(&self.shared.orders).add(statements, effects);
+    }
+
+    /// Withdraws the orders for these statements that are not carried out yet.
+    pub fn withdraw(&self, statements: Statements) {
+        lock(&self.shared.orders).withdraw(statements);
+    }
+
+    /// Cuts the connection of each of the next `times` COMMITs at the given place, instead of what was ordered for them.
     pub fn cut_commits(&self, cut: Cut, times: u64) {
-        *lock(&self.shared.cuts) = Some((cut, times));
+        let mut orders = lock(&self.shared.orders);
+        orders.withdraw(Statements::Commits);
+        orders.add(Statements::Commits, (0..times).map(|_| Effect::Cut(cut)));
     }
 
     /// From now on a new connection's `idle_session_timeout` is passed on as this long, when it asks for one: so that a
@@ -169,10 +218,13 @@ impl Proxy {
             peak_sessions: usize::try_from(count(&self.shared.peak_sessions)).unwrap_or(usize::MAX),
             ready: count(&self.shared.ready),
             cut: count(&self.shared.cut),
+            late: count(&self.shared.late),
+            logins: count(&self.shared.logins),
+            used: count(&self.shared.used),
         }
     }
 
-    /// How many errors with this SQLSTATE the server has sent, as far as it was not encrypted.
+    /// How many errors with this SQLSTATE were passed on or sent in a refusal, as far as it was not encrypted.
     pub fn errors(&self, sqlstate: &str) -> u64 {
         self.shared.errors.borrow().get(sqlstate).copied().unwrap_or_default()
     }
@@ -206,17 +258,18 @@ impl Drop for Proxy {
 }
 
 impl Shared {
-    /// Takes one of the ordered cuts, if any is left.
-    fn take_cut(&self) -> Option<Cut> {
-        let mut cuts = lock(&self.cuts);
-        let (cut, left) = cuts.as_mut()?;
-        let cut = *cut;
-        *left -= 1;
-        if *left == 0 {
-            *cuts = None;
-        }
+    /// Takes the order for this request; [`Effect::Nothing`] if there is none.
+    fn take_order(&self, request: &Request) -> Effect {
+        let Some(effect) = lock(&self.orders).take(request) else {
+            return Effect::Nothing;
+        };
         self.cut.fetch_add(1, Ordering::SeqCst);
-        Some(cut)
+        effect
+    }
+
+    fn note_error(&self, sqlstate: String) {
+        self.errors
+            .send_modify(|errors| *errors.entry(sqlstate).or_default() += 1);
     }
 }
 

@@ -1,0 +1,70 @@
+//! Orders: what happens to the next requests that run a certain statement.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::requests::Request;
+
+/// The requests that an order applies to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statements {
+    /// A simple query that ends in COMMIT.
+    Commits,
+    /// A request that runs a statement whose text contains this, for example the name of a table. Of the extended
+    /// protocol that is the Bind of a statement prepared on this connection, by any name, now or before; preparing alone
+    /// is not. An empty text is in every statement.
+    Containing(&'static str),
+}
+
+/// A place on the way of a request and its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Nothing of the request reaches the server: nothing is applied.
+    BeforeServer,
+    /// The request reaches the server without its Sync. The server runs the statement, then waits for the rest with its
+    /// locks held, and applies nothing. Of a simple query nothing reaches the server.
+    BeforeSync,
+    /// The request reaches the server, and nothing is waited for: the server applies it, and its reply is lost.
+    AfterServer,
+    /// The server has answered, and its answer is lost.
+    BeforeAcknowledgement,
+}
+
+/// What happens to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It is delivered. With others after it, it chooses which of several requests they apply to.
+    Nothing,
+    /// The connection is cut at this place: the client gets RST, the server FIN.
+    Cut(Cut),
+    /// The connection hangs from this place on, as in [`Proxy::hang`](super::Proxy::hang).
+    Hang(Cut),
+    /// The request is held back for this long and then delivered, also if the client has closed the connection by then:
+    /// the server learns of that only after it has answered.
+    LateRequest(Duration),
+    /// The reply is held back for this long. It is lost if the client closes the connection before.
+    LateReply(Duration),
+    /// The request is delivered twice in a row, and only the first reply is passed on.
+    Twice,
+}
+
+/// The orders that are still to be carried out, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Orders(VecDeque<(Statements, Effect)>);
+
+impl Orders {
+    pub(super) fn add(&mut self, statements: Statements, effects: impl IntoIterator<Item = Effect>) {
+        self.0.extend(effects.into_iter().map(|effect| (statements, effect)));
+    }
+
+    /// Withdraws the orders for these statements.
+    pub(super) fn withdraw(&mut self, statements: Statements) {
+        self.0.retain(|(ordered, _)| *ordered != statements);
+    }
+
+    /// Takes the oldest order that applies to the request.
+    pub(super) fn take(&mut self, request: &Request) -> Option<Effect> {
+        let place = self.0.iter().position(|(statements, _)| request.runs(*statements))?;
+        self.0.remove(place).map(|(_, effect)| effect)
+    }
+}
