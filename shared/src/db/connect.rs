@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgRow};
-use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 use tokio::time::timeout;
 
 use super::classify::{Verdict, kind_of, verdict};
@@ -32,12 +32,68 @@ const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
 /// connection we still trust is never one that the server has closed.
 pub const IDLE_SESSION: Duration = Duration::from_secs(10 * 60);
 
-/// One statement after each connect, over the simple protocol: one round trip. It runs with no privileges at all.
-/// `numbackends` counts what holds a slot, whoever may see the rows of pg_stat_activity.
+/// How much longer than one statement a whole transaction may take (PostgreSQL 17 and later): `statement_timeout` does
+/// not end a session that received Bind and Execute and never Sync, which keeps its locks.
+const TRANSACTION_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
+
+/// How often the server looks for a closed client while a statement waits, so that it does not apply a statement long
+/// after its client has gone.
+const CLIENT_CONNECTION_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Settings that every session gets, whatever its role or its database says, so that SQL means the same everywhere.
+///
+/// Not set here: `DateStyle`, `TimeZone` and `client_encoding` (the driver sends them at the start-up, which outranks a
+/// role's settings, as do the limits in [`Target::options`]), `search_path` and `default_transaction_read_only` (an
+/// operator means them; the second is reported), `lock_timeout` (a statement that it ends was not applied and runs
+/// again), `synchronous_commit` (durability is the operator's decision), `default_transaction_deferrable` (acts on
+/// serializable transactions only), and what changes neither a result nor an error, such as the planner's costs.
+const SESSION_SETTINGS: [(&str, &str); 10] = [
+    // Planning costs as much as running: once a statement, instead of five times and with each NULL parameter.
+    ("plan_cache_mode", "force_generic_plan"),
+    // A statement that waited for a row looks at the row as it is then.
+    ("default_transaction_isolation", "read committed"),
+    // What is an escape in a literal, and whether `= NULL` and `NULL` in an array's text mean NULL.
+    ("standard_conforming_strings", "on"),
+    ("transform_null_equals", "off"),
+    ("array_nulls", "on"),
+    // What values look like as text, and so in jsonb.
+    ("bytea_output", "hex"),
+    ("IntervalStyle", "postgres"),
+    ("extra_float_digits", "1"),
+    // Policies filter rows; `off` makes them errors.
+    ("row_security", "on"),
+    // A GIN index gives all rows, not a random part of them.
+    ("gin_fuzzy_search_limit", "0"),
+];
+
+/// Facts about the server and the session. It runs with no privileges at all. `numbackends` counts what holds a slot,
+/// whoever may see the rows of pg_stat_activity.
 const STATUS_QUERY: &str = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS read_only, \
     (SELECT sum(pg_stat_get_db_numbackends(oid)) FROM pg_database)::int8 AS used, \
     current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8 \
-    - coalesce(current_setting('reserved_connections', true), '0')::int8 AS usable";
+    - coalesce(current_setting('reserved_connections', true), '0')::int8 AS usable, \
+    pg_backend_pid() AS pid, \
+    (SELECT (extract(epoch FROM backend_start) * 1000000)::int8 FROM pg_stat_get_activity(pg_backend_pid())) \
+    AS backend_start, \
+    current_setting('server_version_num')::int4 AS server_version_num";
+
+/// The one statement after each connect, over the simple protocol: one round trip. Where the session is ours it also
+/// sets the session up; what a server does not know is never evaluated.
+fn status_query(statement_timeout: Duration) -> String {
+    let settings: Vec<String> = SESSION_SETTINGS
+        .iter()
+        .map(|(name, value)| format!("('{name}', '{value}', true)"))
+        .collect();
+    format!(
+        "{STATUS_QUERY}, (SELECT count(set_config(name, value, false)) FROM (VALUES {}, \
+        ('client_connection_check_interval', '{}', version() LIKE '%linux%'), \
+        ('transaction_timeout', '{}', current_setting('server_version_num')::int4 >= 170000)) \
+        AS setting (name, value, supported) WHERE supported)",
+        settings.join(", "),
+        CLIENT_CONNECTION_CHECK_INTERVAL.as_millis(),
+        (statement_timeout + TRANSACTION_TIMEOUT_MARGIN).as_millis(),
+    )
+}
 
 /// Where and how to connect; made once from the configuration.
 #[derive(Clone, Debug)]
@@ -55,6 +111,7 @@ pub struct Target {
     pub local_settings: String,
     /// The longest any statement may run.
     pub statement_timeout: Duration,
+    status_query: String,
 }
 
 impl Target {
@@ -68,6 +125,7 @@ impl Target {
                 local_settings.push_str(&format!("SET LOCAL search_path = {search_path};"));
             }
         }
+        let statement_timeout = url.socket_timeout().unwrap_or(STATEMENT);
         Self {
             credentials: Arc::new(Credentials::new(url)),
             application_name: application_name.to_owned(),
@@ -76,7 +134,12 @@ impl Target {
             pooled: url.is_pooled(),
             unnamed: url.statement_cache_size() == 0,
             local_settings,
-            statement_timeout: url.socket_timeout().unwrap_or(STATEMENT),
+            statement_timeout,
+            status_query: if url.is_pooled() {
+                STATUS_QUERY.to_owned()
+            } else {
+                status_query(statement_timeout)
+            },
         }
     }
 
@@ -141,18 +204,54 @@ impl ServerStatus {
     }
 }
 
+/// Which session of which server a connection is, as another session sees it in `pg_stat_activity`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionIdentity {
+    /// The server's process, from `pg_backend_pid()`.
+    pub pid: i32,
+    /// `backend_start` in microseconds since the Unix epoch, exact: process ids are used again.
+    pub backend_start: i64,
+    /// Such as 170002 for PostgreSQL 17.2.
+    pub server_version_num: i32,
+}
+
+impl SessionIdentity {
+    /// `None` if the server does not tell when the session began.
+    fn from_row(row: &PgRow) -> Result<Option<Self>, sqlx::Error> {
+        let (pid, server_version_num) = (row.try_get("pid")?, row.try_get("server_version_num")?);
+        let backend_start: Option<i64> = row.try_get("backend_start")?;
+        Ok(backend_start.map(|backend_start| Self {
+            pid,
+            backend_start,
+            server_version_num,
+        }))
+    }
+}
+
 /// An open connection and what is known of it.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) session: Session,
+    pub(super) identity: Option<SessionIdentity>,
     pub(super) opened: Moment,
     pub(super) used: Moment,
+    pub(super) connected_in: Duration,
     /// The last round trip seen while nothing else was going on.
     pub(super) round_trip: Duration,
     pub(super) status: ServerStatus,
 }
 
 impl Connection {
+    /// Which session this is; `None` behind a pooler, where the next transaction may run on another.
+    pub fn identity(&self) -> Option<SessionIdentity> {
+        self.identity
+    }
+
+    /// How long the whole connect took, from the credential to the status.
+    pub fn connected_in(&self) -> Duration {
+        self.connected_in
+    }
+
     /// Asks one question, once: for health, which wants the truth and no second try. Unnamed statements get a
     /// transaction, without which a pooler may send Bind where Parse has not been; not a read-only one, which would
     /// say of every server that it takes no writes.
@@ -215,7 +314,10 @@ pub async fn connect_once(target: &Target, purpose: Purpose, deadline: Deadline)
             live.close().await;
             Error::bare(Kind::ReadOnly, Phase::Connect)
         }
-        Ok(Ok(live)) => return Ok(live),
+        Ok(Ok(mut live)) => {
+            live.connected_in = since.elapsed();
+            return Ok(live);
+        }
         Ok(Err(failed)) => failed,
         Err(_) => Error::bare(Kind::Timeout, Phase::Connect),
     };
@@ -251,9 +353,12 @@ async fn open(target: &Target, url: &DatabaseUrl) -> Result<Connection, sqlx::Er
     let connect = PgConnection::connect_with(&options);
     let mut connection = Tuned::new(connect, url).await?;
     let opened = Moment::now();
-    let row = connection.fetch_one(sqlx::raw_sql(STATUS_QUERY)).await?;
+    let status_query = sqlx::raw_sql(AssertSqlSafe(target.status_query.clone()));
+    let row = connection.fetch_one(status_query).await?;
+    let identity = SessionIdentity::from_row(&row)?;
     Ok(Connection {
         status: ServerStatus::from_row(&row)?,
+        identity: identity.filter(|_| !target.pooled),
         session: Session {
             connection,
             unnamed: target.unnamed,
@@ -262,6 +367,7 @@ async fn open(target: &Target, url: &DatabaseUrl) -> Result<Connection, sqlx::Er
         },
         opened,
         used: Moment::now(),
+        connected_in: Duration::ZERO,
         round_trip: opened.elapsed(),
     })
 }

@@ -140,7 +140,8 @@ pub(super) async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(),
 async fn alone(transaction: &mut PgConnection, url: &DatabaseUrl) -> Result<(), Failure> {
     let begin = format!(
         "DEALLOCATE ALL; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; \
-         SET LOCAL lock_timeout = '{OTHER_RUN}'; SELECT pg_advisory_xact_lock({LOCK}); \
+         SELECT set_config('transaction_timeout', '0', true) \
+         WHERE current_setting('server_version_num')::int4 >= 170000; SET LOCAL lock_timeout = '{OTHER_RUN}'; SELECT pg_advisory_xact_lock({LOCK}); \
          SET LOCAL lock_timeout = '{TABLE_LOCK}'"
     );
     if let Err(cause) = sqlx::raw_sql(sqlx::AssertSqlSafe(begin))

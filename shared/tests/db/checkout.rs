@@ -376,3 +376,73 @@ async fn a_server_that_speaks_tls_is_verified() {
     assert_eq!(refused.unwrap_err().0.kind, Kind::Tls);
     bench.direct().await.close().await.unwrap();
 }
+
+/// What each setting that a role could have would change.
+async fn meaning(bench: &Bench) -> String {
+    let read = bench.pool.read(Deadline::after(PLENTY), async |db| {
+        let sql = r"SELECT concat_ws(' ', '\x00ff'::bytea, length('\n'), coalesce((1 = NULL)::text, 'unknown'),
+                    array_position('{NULL}'::text[], NULL), '1 day 2 hours'::interval, to_jsonb(0.1::float8 + 0.2),
+                    current_setting('transaction_isolation'), current_setting('row_security'),
+                    current_setting('gin_fuzzy_search_limit'))";
+        Ok::<_, Stop<Refusal>>(sqlx::query_scalar(sql).fetch_one(db).await?)
+    });
+    read.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn role_settings_change_no_result() {
+    let bench = Bench::new().await;
+    let before = meaning(&bench).await;
+    for setting in [
+        "bytea_output = escape",
+        "standard_conforming_strings = off",
+        "transform_null_equals = on",
+        "array_nulls = off",
+        "IntervalStyle = iso_8601",
+        "extra_float_digits = -3",
+        "default_transaction_isolation = serializable",
+        "row_security = off",
+        "gin_fuzzy_search_limit = 5",
+    ] {
+        bench.sql(&format!("ALTER ROLE CURRENT_USER SET {setting}")).await;
+    }
+    bench.pool.close_idle().await;
+    assert_eq!(meaning(&bench).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn session_is_set_up_in_its_one_statement() {
+    let bench = Bench::new().await;
+    let mut live = bench.pool.probe(Deadline::after(PLENTY)).await.unwrap();
+    // One ends the log-in, one is the status.
+    assert_eq!(bench.proxy.counts().ready, 2);
+    let sql = "SELECT current_setting('plan_cache_mode'), \
+               current_setting('client_connection_check_interval'), \
+               coalesce(current_setting('transaction_timeout', true), '')";
+    let asked = live.ask(Deadline::after(PLENTY), async |db| {
+        sqlx::query_as::<_, (String, String, String)>(sql).fetch_one(db).await
+    });
+    let (plans, check, transaction) = asked.await.unwrap();
+    let identity = live.identity().unwrap();
+    assert_eq!((&*plans, &*check), ("force_generic_plan", "500ms"));
+    let newest = identity.server_version_num >= 170_000;
+    assert_eq!(transaction, if newest { "16s" } else { "" });
+    let same = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE pid = {} AND (extract(epoch FROM backend_start) * 1000000) = {}",
+        identity.pid, identity.backend_start
+    );
+    assert_eq!(bench.count(&same).await, 1);
+    assert!(live.connected_in() > Duration::ZERO);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn session_behind_a_pooler_is_left_as_it_is() {
+    let bench = Bench::with(Settings::default(), "pgbouncer=true").await;
+    let mut live = bench.pool.probe(Deadline::after(PLENTY)).await.unwrap();
+    let asked = live.ask(Deadline::after(PLENTY), async |db| {
+        let sql = "SELECT count(*) FROM pg_settings WHERE source = 'session'";
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(db).await
+    });
+    assert_eq!(asked.await.unwrap(), 0);
+    assert_eq!(live.identity(), None);
+}
