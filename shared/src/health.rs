@@ -12,6 +12,7 @@ use metrics_cloudwatch_embedded::{Builder, Collector};
 use serde::Serialize;
 use sqlx::FromRow;
 
+use crate::db::receipt::sweep_all;
 use crate::db::{self, Deadline, Kind, Pool};
 use crate::http::Error;
 use crate::http::run::Function;
@@ -150,6 +151,17 @@ impl Report {
 /// Looks at the database `pool` would use, over a connection of its own. A pool that could not be made is a database
 /// that cannot be used.
 pub async fn look(pool: Result<&Pool, Error>, deadline: Deadline) -> Report {
+    examine(pool, deadline, Sweep::No).await
+}
+
+/// Whether an examination also deletes the receipts that have expired.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sweep {
+    Yes,
+    No,
+}
+
+async fn examine(pool: Result<&Pool, Error>, deadline: Deadline, sweep: Sweep) -> Report {
     let pool = match pool {
         Ok(pool) => pool,
         Err(error) => {
@@ -167,6 +179,12 @@ pub async fn look(pool: Result<&Pool, Error>, deadline: Deadline) -> Report {
     let asked = Instant::now();
     let answered = connection.ask(deadline, async |db| server(db).await).await;
     let query_ms = milliseconds(asked);
+    if sweep == Sweep::Yes && answered.as_ref().is_ok_and(|server| !server.read_only) {
+        match connection.ask(deadline, async |db| sweep_all(db).await).await {
+            Ok(swept) => tracing::debug!(swept, "expired receipts were deleted"),
+            Err(error) => tracing::warn!("expired receipts were not deleted: {error}"),
+        }
+    }
     connection.close().await;
     match answered {
         Ok(server) => Report::up(server, connect_ms, query_ms),
@@ -179,7 +197,7 @@ pub async fn look(pool: Result<&Pool, Error>, deadline: Deadline) -> Report {
 /// # Errors
 /// None: a database that is down is a report too.
 pub async fn scheduled(function: &'static Function, deadline: Deadline) -> Result<serde_json::Value, Error> {
-    let report = look(function.pool(), deadline).await;
+    let report = examine(function.pool(), deadline, Sweep::Yes).await;
     emit_metrics(&report, &function.config.lambda.function_name);
     let value = serde_json::to_value(&report).unwrap_or_default();
     match report.status {

@@ -125,7 +125,10 @@ async fn it_answers_before_its_timeout_whoever_holds_the_row() {
     };
     let held = put("Held").await.problem(503, "database-unavailable");
     let log = held.environment().log();
-    assert!(log.iter().any(|line| line.contains("57014")), "{log:#?}");
+    assert!(
+        log.iter().any(|line| line.contains("timeout during statement")),
+        "{log:#?}"
+    );
     // A read waits for nobody.
     backend.get(&path).by(&team.member).send().await.is(200);
 

@@ -69,7 +69,7 @@ async fn it_applies_what_is_pending_and_grants_the_roles_what_they_need_and_no_m
     // The third is there from PostgreSQL 16 on.
     assert_eq!(monitoring[..2], [json!("rds_iam"), json!("pg_monitor")]);
 
-    for table in ["users", "meetings", "tasks", "idempotency_keys"] {
+    for table in ["users", "meetings", "tasks", "receipts"] {
         for statement in ["SELECT FROM", "DELETE FROM"] {
             let sql = format!("{statement} {table}");
             assert!(allowed(&mut session, "seer_app", &sql).await, "seer_app: {sql}");

@@ -98,10 +98,11 @@ fn each_says_the_same_method_and_path() {
             doc.starts_with(&format!("//! `{route}`")),
             "{name}.rs begins with {doc:?} and serves {route}"
         );
-        let call = format!("(\"{route}\", ");
-        let runs = source
-            .lines()
-            .any(|line| line.trim().starts_with("run") && line.contains(&call));
+        let call = |main: &str| format!("{main}(\"{route}\",").replace(' ', "");
+        let source = source.split_whitespace().collect::<String>();
+        let runs = ["run", "run_with_schedule"]
+            .iter()
+            .any(|main| source.contains(&call(main)));
         assert!(runs, "{name}.rs does not run {route}");
 
         let event = events

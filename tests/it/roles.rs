@@ -101,7 +101,7 @@ async fn the_application_role_may_change_rows_and_nothing_else() {
     for sql in [
         "DROP TABLE meetings",
         "ALTER TABLE meetings ADD COLUMN mine text",
-        "TRUNCATE idempotency_keys",
+        "TRUNCATE receipts",
         "CREATE INDEX mine ON meetings (title)",
         "CREATE TABLE mine ()",
         "CREATE TEMPORARY TABLE mine ()",

@@ -9,7 +9,7 @@ use super::history::Seen;
 use crate::lambda::Outcome;
 
 /// What a client may never read, in lower case: words of PostgreSQL, of the driver, of SQL, and addresses.
-const NOT_FOR_CLIENTS: [&str; 32] = [
+const NOT_FOR_CLIENTS: [&str; 33] = [
     "postgres",
     "sqlstate",
     "sqlx",
@@ -22,6 +22,7 @@ const NOT_FOR_CLIENTS: [&str; 32] = [
     "constraint",
     "duplicate key",
     "idempotency_keys",
+    "receipts",
     "deadlock",
     "fatal",
     "terminating",

@@ -186,6 +186,14 @@ impl WriteAttempt {
         IdempotencyKey::generated().attempt(Some(Uuid::now_v7()))
     }
 
+    /// As [`check`](Self::check), of the row of [`write_query_unchecked!`](crate::write_query_unchecked).
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), or a row that such a statement did not return.
+    pub fn check_row<R>(&self, row: &PgRow) -> Result<(), Abort<R>> {
+        Ok(self.check(row.try_get(0)?, row.try_get(1)?)?)
+    }
+
     /// Checks what the statement found under its key.
     ///
     /// # Errors

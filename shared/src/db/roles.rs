@@ -63,7 +63,15 @@ pub async fn grant(url: &DatabaseUrl, roles: &Roles) -> Result<Vec<Granted>, Fai
         granted.push(role);
     }
     if let Some(name) = &roles.monitoring {
-        granted.push(role(&mut transaction, name, &[&[IAM], MONITORING.as_slice()].concat()).await?);
+        let role = role(&mut transaction, name, &[&[IAM], MONITORING.as_slice()].concat()).await?;
+        // For `sweep_receipts`, which anybody who sees it may call.
+        let schema = url.search_path().unwrap_or_else(|| "public".to_owned());
+        run(
+            &mut transaction,
+            format!("GRANT USAGE ON SCHEMA {schema} TO {}", quoted(name)),
+        )
+        .await?;
+        granted.push(role);
     }
     commit(transaction).await?;
     let _ = connection.close().await;

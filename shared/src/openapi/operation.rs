@@ -218,7 +218,6 @@ impl Operation {
     pub(super) fn writes(self) -> Self {
         self.reads()
             .refuses(db::Error::bare(Kind::CommitUnknown, Phase::Commit).into())
-            .refuses(Error::KeyInUse)
             .refuses(Error::KeyReused)
     }
 

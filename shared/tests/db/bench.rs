@@ -4,14 +4,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use local::postgres::{Cluster, Settings};
-use local::proxy::Proxy;
+use local::proxy::{Cut, Effect, Proxy, Statements};
 use shared::config::{Config, DatabaseUrl};
-use shared::db::{Claim, Deadline, Error, Pool, Session, Stop, Written, migrate};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use shared::db::{Abort, Deadline, Error, IdempotencyKey, Pool, Receipt, Session, WriteAttempt, Written, migrate};
+use shared::write_query_unchecked;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 /// Time for work that must succeed, however slow the machine.
 pub(crate) const PLENTY: Duration = Duration::from_secs(25);
+
+/// Statements of writes, as a part of their text tells.
+const WRITES: Statements = Statements::Containing("known AS (");
 
 pub(crate) struct Bench {
     pub(crate) cluster: Cluster,
@@ -53,7 +57,7 @@ impl Bench {
 
     /// Makes every receipt that is there one of yesterday's.
     pub(crate) async fn expire_receipts(&self) {
-        self.sql("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
+        self.sql("UPDATE receipts SET expires_at = now() - interval '1 second'")
             .await;
     }
 
@@ -91,15 +95,28 @@ impl Bench {
         answer.map_err(|Refusal(error)| error)
     }
 
-    pub(crate) async fn write(&self, id: Uuid) -> Result<Written<Uuid>, Error> {
-        self.write_under(&Claim::anonymous(), id).await
+    pub(crate) async fn write(&self, id: Uuid) -> Result<Written<Uuid, Refusal>, Error> {
+        self.write_under(&IdempotencyKey::generated(), id).await
     }
 
-    pub(crate) async fn write_under(&self, claim: &Claim, id: Uuid) -> Result<Written<Uuid>, Error> {
-        let work = async |db: &mut Session| note(db, id).await;
-        let saved = |id: &Uuid| Ok(id.as_bytes().to_vec());
-        let written = self.pool.write(Deadline::after(PLENTY), claim, work, saved).await;
+    pub(crate) async fn write_under(&self, key: &IdempotencyKey, id: Uuid) -> Result<Written<Uuid, Refusal>, Error> {
+        self.write_within(Deadline::after(PLENTY), key, id).await
+    }
+
+    pub(crate) async fn write_within(
+        &self,
+        deadline: Deadline,
+        key: &IdempotencyKey,
+        id: Uuid,
+    ) -> Result<Written<Uuid, Refusal>, Error> {
+        let written = self.pool.write(deadline, key, &id, note, replayed).await;
         written.map_err(|Refusal(error)| error)
+    }
+
+    /// Cuts the connections of the next writes.
+    pub(crate) fn cut_writes(&self, cut: Cut, times: usize) {
+        self.proxy.withdraw(WRITES);
+        self.proxy.order(WRITES, vec![Effect::Cut(cut); times]);
     }
 
     pub(crate) async fn notes(&self, id: Uuid) -> i64 {
@@ -139,14 +156,28 @@ pub(crate) fn pool(url: &str, parameters: &str) -> Pool {
     Pool::new(&config.database.unwrap(), &config.lambda)
 }
 
-pub(crate) async fn one(db: &mut Session) -> Result<i32, Stop<Refusal>> {
+pub(crate) async fn one(db: &mut Session) -> Result<i32, Abort<Refusal>> {
     Ok(sqlx::query_scalar("SELECT 1").fetch_one(db).await?)
 }
 
-pub(crate) async fn note(db: &mut Session, id: Uuid) -> Result<Uuid, Stop<Refusal>> {
-    sqlx::query("INSERT INTO notes VALUES ($1, 'text')")
-        .bind(id)
-        .execute(db)
-        .await?;
-    Ok(id)
+pub(crate) async fn note(db: &mut Session, attempt: &WriteAttempt, id: &Uuid) -> Result<Uuid, Abort<Refusal>> {
+    let row = write_query_unchecked!(
+        attempt,
+        "noted AS (
+            INSERT INTO notes SELECT $5, 'text' FROM known WHERE clear RETURNING id
+        ), changed AS (
+            SELECT 'note' AS kind, id, NULL::integer AS version, 201 AS status FROM noted
+        )",
+        "id FROM known LEFT JOIN noted ON true"
+    )
+    .bind(id)
+    .fetch_one(db)
+    .await?;
+    attempt.check_row(&row)?;
+    Ok(row.try_get("id")?)
+}
+
+/// A note never changes: its receipt has it all.
+pub(crate) async fn replayed(_: &mut Session, receipt: &Receipt, _: &Uuid) -> Result<Uuid, Abort<Refusal>> {
+    Ok(receipt.id)
 }

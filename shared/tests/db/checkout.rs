@@ -6,16 +6,16 @@ use std::time::Duration;
 use local::postgres::Settings;
 use local::proxy::Door;
 use shared::db::connect::Purpose;
-use shared::db::{Claim, Deadline, Error, Kind, Phase, Session, Stop};
+use shared::db::{Abort, Deadline, Error, IdempotencyKey, Kind, Phase, Session, WriteAttempt};
 use sqlx::Connection as _;
 
-use super::bench::{Bench, PLENTY, Refusal, note, one, pool, until};
+use super::bench::{Bench, PLENTY, Refusal, one, pool, until};
 
 /// Longer than a connection may idle without being asked whether it lives.
 const STALE: Duration = Duration::from_millis(1_100);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_warm_read_is_one_round_trip_and_a_warm_write_three() {
+async fn a_warm_read_and_a_warm_write_are_one_round_trip() {
     let bench = Bench::new().await;
     bench.read().await.unwrap();
     bench.write(uuid::Uuid::now_v7()).await.unwrap();
@@ -23,7 +23,7 @@ async fn a_warm_read_is_one_round_trip_and_a_warm_write_three() {
     bench.read().await.unwrap();
     assert_eq!(bench.proxy.counts().ready - before.ready, 1);
     bench.write(uuid::Uuid::now_v7()).await.unwrap();
-    assert_eq!(bench.proxy.counts().ready - before.ready, 4);
+    assert_eq!(bench.proxy.counts().ready - before.ready, 2);
     assert_eq!(bench.proxy.counts().opened, 1);
 }
 
@@ -140,7 +140,7 @@ async fn work_that_is_dropped_half_way_takes_its_connection_with_it() {
     bench.read().await.unwrap();
     let slow = bench.pool.read(Deadline::after(PLENTY), async |db| {
         sqlx::query("SELECT pg_sleep(60)").execute(db).await?;
-        Ok::<_, shared::db::Stop<Refusal>>(())
+        Ok::<_, shared::db::Abort<Refusal>>(())
     });
     assert!(tokio::time::timeout(Duration::from_millis(200), slow).await.is_err());
     assert_eq!(bench.read().await.unwrap(), 1);
@@ -154,15 +154,19 @@ async fn a_statement_that_outlasts_the_deadline_is_ended_on_the_server_too() {
     bench.read().await.unwrap();
     let sleep = async |db: &mut Session| {
         sqlx::query("SELECT pg_sleep(600)").execute(db).await?;
-        Ok::<_, Stop<Refusal>>(())
+        Ok::<_, Abort<Refusal>>(())
     };
     let short = || Deadline::after(Duration::from_millis(400));
     let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
     let Refusal(read) = bench.pool.read(short(), sleep).await.unwrap_err();
     assert_eq!(read.kind, Kind::Timeout);
     until("the server ended the read", async || bench.count(asleep).await == 0).await;
-    let claim = Claim::anonymous();
-    let write = bench.pool.write(short(), &claim, sleep, |()| Ok(Vec::new()));
+    let key = IdempotencyKey::generated();
+    let sleep = async |db: &mut Session, _: &WriteAttempt, (): &()| {
+        sqlx::query("SELECT pg_sleep(600)").execute(db).await?;
+        Ok::<_, Abort<Refusal>>(())
+    };
+    let write = bench.pool.write(short(), &key, &(), sleep, async |_, _, _| Ok(()));
     let Refusal(write) = write.await.unwrap_err();
     assert_eq!(write.kind, Kind::Timeout);
     until("the server ended the write", async || bench.count(asleep).await == 0).await;
@@ -219,7 +223,7 @@ async fn a_plan_that_stays_stale_is_prepared_anew_once() {
     let stale = async |db: &mut Session| {
         let sql = "DO $$ BEGIN RAISE 'stale' USING ERRCODE = '0A000'; END $$";
         sqlx::raw_sql(sql).execute(db).await?;
-        Ok::<_, Stop<Refusal>>(())
+        Ok::<_, Abort<Refusal>>(())
     };
     let Refusal(failed) = bench.pool.read(Deadline::after(PLENTY), stale).await.unwrap_err();
     assert_eq!((failed.kind, failed.attempts), (Kind::StalePlan, 2), "{failed}");
@@ -234,7 +238,7 @@ async fn a_plan_that_a_migration_made_stale_is_prepared_anew() {
             .pool
             .read(Deadline::after(PLENTY), async |db| {
                 let rows = sqlx::query("SELECT * FROM notes").fetch_all(db).await?;
-                Ok::<_, shared::db::Stop<Refusal>>(rows.len())
+                Ok::<_, shared::db::Abort<Refusal>>(rows.len())
             })
             .await
     };
@@ -259,7 +263,7 @@ async fn nothing_a_transaction_left_open_is_lent_again() {
     bench.write(id).await.unwrap();
     let divide = async |db: &mut Session| {
         sqlx::query("SELECT 1/0").execute(db).await?;
-        Ok::<_, Stop<Refusal>>(())
+        Ok::<_, Abort<Refusal>>(())
     };
     // In autocommit; in a transaction of its own, for want of time; in a write.
     for budget in [PLENTY, Duration::from_secs(10)] {
@@ -275,26 +279,13 @@ async fn nothing_a_transaction_left_open_is_lent_again() {
 async fn what_work_refuses_is_rolled_back_and_nothing_stays_open() {
     let bench = Bench::new().await;
     bench.read().await.unwrap();
-    let refuse = || Stop::Refused(Refusal(Error::bare(Kind::Config, Phase::Config)));
+    let refuse = || Abort::Rejected(Refusal(Error::bare(Kind::Config, Phase::Config)));
     let short = Deadline::after(Duration::from_secs(10));
     bench.pool.read(short, async |db| one(db).await).await.unwrap();
     as_new(&bench).await;
     let refused = bench.pool.read(short, async |_| Err::<(), _>(refuse())).await;
     assert_eq!(refused.unwrap_err().0.kind, Kind::Config);
     as_new(&bench).await;
-
-    let id = uuid::Uuid::now_v7();
-    let work = async |db: &mut Session| {
-        note(db, id).await?;
-        Err::<(), _>(refuse())
-    };
-    let claim = Claim::anonymous();
-    let refused = bench
-        .pool
-        .write(Deadline::after(PLENTY), &claim, work, |()| Ok(Vec::new()));
-    assert_eq!(refused.await.unwrap_err().0.kind, Kind::Config);
-    as_new(&bench).await;
-    assert_eq!(bench.notes(id).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -307,7 +298,7 @@ async fn the_server_is_told_who_asks_and_what_to_give_up() {
         )
         .fetch_one(db)
         .await?;
-        Ok::<_, shared::db::Stop<Refusal>>(limits)
+        Ok::<_, shared::db::Abort<Refusal>>(limits)
     });
     let (statement, idle, in_transaction) = limits.await.unwrap();
     assert_eq!((&*statement, &*idle, &*in_transaction), ("14s", "10min", "2s"));
@@ -322,7 +313,7 @@ async fn behind_a_pooler_a_read_stays_on_one_server_connection_and_leaves_no_sta
         let sql = "SELECT current_setting('idle_in_transaction_session_timeout'), \
                    (SELECT count(*) FROM pg_prepared_statements)";
         let seen: (String, i64) = sqlx::query_as(sql).fetch_one(db).await?;
-        Ok::<_, Stop<Refusal>>(seen)
+        Ok::<_, Abort<Refusal>>(seen)
     });
     assert_eq!(read.await.unwrap(), ("2s".to_owned(), 0));
 }
@@ -384,7 +375,7 @@ async fn meaning(bench: &Bench) -> String {
                     array_position('{NULL}'::text[], NULL), '1 day 2 hours'::interval, to_jsonb(0.1::float8 + 0.2),
                     current_setting('transaction_isolation'), current_setting('row_security'),
                     current_setting('gin_fuzzy_search_limit'))";
-        Ok::<_, Stop<Refusal>>(sqlx::query_scalar(sql).fetch_one(db).await?)
+        Ok::<_, Abort<Refusal>>(sqlx::query_scalar(sql).fetch_one(db).await?)
     });
     read.await.unwrap()
 }

@@ -1,18 +1,26 @@
-//! A lost reply to COMMIT is found out, never guessed; a key is answered once.
+//! A write is applied exactly once, however often it is sent, and a key is answered once.
 
 use local::proxy::Cut;
-use shared::db::{Claim, Deadline, Session, Written};
+use shared::db::{Change, Deadline, IdempotencyKey, Session, Written};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::bench::{Bench, PLENTY, one, until};
+use super::bench::{Bench, PLENTY, Refusal, replayed, until};
+
+const CUTS: [Cut; 4] = [
+    Cut::BeforeServer,
+    Cut::BeforeSync,
+    Cut::AfterServer,
+    Cut::BeforeAcknowledgement,
+];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_whose_commit_was_cut_is_there_exactly_once_and_acknowledged() {
+async fn cut_writes_are_applied_exactly_once() {
     let bench = Bench::new().await;
-    for cut in [Cut::BeforeServer, Cut::AfterServer, Cut::BeforeAcknowledgement] {
+    for cut in CUTS {
         for round in 0..5 {
             let id = Uuid::now_v7();
-            bench.proxy.cut_commits(cut, 1);
+            bench.cut_writes(cut, 1);
             let written = bench.write(id).await.unwrap();
             assert!(
                 matches!(written, Written::Done(done) if done == id),
@@ -21,24 +29,26 @@ async fn a_write_whose_commit_was_cut_is_there_exactly_once_and_acknowledged() {
             assert_eq!(bench.notes(id).await, 1, "{cut:?}, round {round}");
         }
     }
-    assert_eq!(bench.proxy.counts().cut, 15);
+    assert_eq!(bench.proxy.counts().cut, 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_whose_commits_are_cut_again_and_again_still_ends_well() {
+async fn a_write_cut_three_times_is_applied_once() {
     let bench = Bench::new().await;
-    let id = Uuid::now_v7();
-    bench.proxy.cut_commits(Cut::BeforeServer, 3);
-    bench.write(id).await.unwrap();
-    assert_eq!(bench.notes(id).await, 1);
-    assert_eq!(bench.proxy.counts().cut, 3);
+    for cut in CUTS {
+        let id = Uuid::now_v7();
+        bench.cut_writes(cut, 3);
+        bench.write(id).await.unwrap();
+        assert_eq!(bench.notes(id).await, 1, "{cut:?}");
+    }
+    assert_eq!(bench.proxy.counts().cut, 12);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_is_found_out_across_a_crash_of_the_server() {
+async fn a_crash_after_a_lost_reply_changes_nothing() {
     let bench = Bench::new().await;
     let id = Uuid::now_v7();
-    bench.proxy.cut_commits(Cut::BeforeAcknowledgement, 1);
+    bench.cut_writes(Cut::BeforeAcknowledgement, 1);
     let (written, ()) = tokio::join!(bench.write(id), async {
         until("it was cut", async || bench.proxy.counts().cut > 0).await;
         bench.cluster.kill().await.unwrap();
@@ -49,90 +59,129 @@ async fn a_commit_is_found_out_across_a_crash_of_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_replayed_for_the_same_request_and_refused_for_another() {
+async fn a_key_replays_its_request_and_refuses_another() {
     let bench = Bench::new().await;
     let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
-    let claim = Claim::keyed("caller", "key", &[b"body"]);
+    let key = IdempotencyKey::from_client("caller", "key", &[b"body"]);
     assert!(matches!(
-        bench.write_under(&claim, first).await.unwrap(),
+        bench.write_under(&key, first).await.unwrap(),
         Written::Done(_)
     ));
-    let again = bench.write_under(&claim, second).await.unwrap();
-    assert!(matches!(again, Written::Replayed(saved) if saved == first.as_bytes()));
-    let other = Claim::keyed("caller", "key", &[b"another body"]);
+    let again = bench.write_under(&key, second).await.unwrap();
+    assert!(matches!(again, Written::Replayed(receipt, Ok(id)) if id == first && receipt.status == 201));
+    let other = IdempotencyKey::from_client("caller", "key", &[b"another body"]);
     assert!(matches!(
         bench.write_under(&other, second).await.unwrap(),
-        Written::Reused
+        Written::KeyReused
     ));
     assert_eq!(bench.notes(second).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_key_may_be_used_again_and_expired_receipts_are_cleared_away() {
+async fn an_expired_key_may_be_used_again() {
     let bench = Bench::new().await;
-    let claim = Claim::keyed("caller", "key", &[b"body"]);
-    bench.write_under(&claim, Uuid::now_v7()).await.unwrap();
+    let key = IdempotencyKey::from_client("caller", "key", &[b"body"]);
+    bench.write_under(&key, Uuid::now_v7()).await.unwrap();
     bench.expire_receipts().await;
     let id = Uuid::now_v7();
-    assert!(matches!(bench.write_under(&claim, id).await.unwrap(), Written::Done(done) if done == id));
-    bench.expire_receipts().await;
-    bench.write(Uuid::now_v7()).await.unwrap();
-    assert_eq!(bench.count("SELECT count(*) FROM idempotency_keys").await, 1);
+    assert!(matches!(bench.write_under(&key, id).await.unwrap(), Written::Done(done) if done == id));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_being_worked_on_is_reported_and_not_waited_for() {
+async fn one_of_fifty_writes_sweeps_expired_receipts() {
     let bench = Bench::new().await;
-    let claim = Claim::keyed("caller", "key", &[b"body"]);
-    let mut direct = bench.direct().await;
-    // The other transaction: it holds what the claim's BEGIN asks for.
-    sqlx::raw_sql("BEGIN").execute(&mut direct).await.unwrap();
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
-        "SELECT pg_advisory_xact_lock({})",
-        claim.lock()
-    )))
-    .execute(&mut direct)
-    .await
-    .unwrap();
-    assert!(matches!(
-        bench.write_under(&claim, Uuid::now_v7()).await.unwrap(),
-        Written::Running
-    ));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_keyed_write_run_again_waits_for_its_lost_attempt_to_end() {
-    let bench = Bench::new().await;
-    let claim = Claim::keyed("caller", "key", &[b"body"]);
-    let mut other = bench.direct().await;
-    let other_id: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
-        .fetch_one(&mut other)
-        .await
-        .unwrap();
-    let first = std::sync::Mutex::new(Some(other));
-    let work = async |db: &mut Session| {
-        let other = first.lock().unwrap().take();
-        // The first attempt is lost, and the server holds its lock still: here, through another session.
-        if let Some(mut other) = other {
-            bench.terminate_sessions().await;
-            let lock = sqlx::query("SELECT pg_advisory_lock($1)").bind(claim.lock());
-            lock.execute(&mut other).await.unwrap();
-            std::mem::forget(other);
-        }
-        one(db).await
-    };
-    let write = bench
-        .pool
-        .write(Deadline::after(PLENTY), &claim, work, |_| Ok(Vec::new()));
-    tokio::pin!(write);
-    let locks = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-    let waiting = until("it waits", async || bench.count(locks).await > 0);
-    tokio::select! {
-        early = &mut write => panic!("it did not wait: {early:?}"),
-        () = waiting => {}
+    for _ in 0..3 {
+        bench.write(Uuid::now_v7()).await.unwrap();
     }
-    bench
-        .sql(&format!("SELECT pg_terminate_backend({other_id}, 5000)"))
-        .await;
-    assert!(matches!(write.await.unwrap(), Written::Done(1)));
+    bench.expire_receipts().await;
+    let before = bench.proxy.counts().ready;
+    for _ in 0..50 {
+        bench.write(Uuid::now_v7()).await.unwrap();
+    }
+    assert_eq!(bench.proxy.counts().ready - before, 51);
+    assert_eq!(
+        bench
+            .count("SELECT count(*) FROM receipts WHERE expires_at <= now()")
+            .await,
+        0
+    );
+    assert_eq!(bench.count("SELECT count(*) FROM receipts").await, 50);
+}
+
+/// A transaction that has put the receipt of a request under its key, and is not ended yet.
+async fn open_transaction(bench: &Bench, key: &IdempotencyKey, id: Uuid) -> PgConnection {
+    bench.write_under(key, id).await.unwrap();
+    let mut other = bench.direct().await;
+    let sql = "CREATE TABLE kept AS SELECT * FROM receipts; DELETE FROM receipts; DELETE FROM notes";
+    sqlx::raw_sql(sql).execute(&mut other).await.unwrap();
+    let sql = "BEGIN; INSERT INTO receipts SELECT * FROM kept";
+    sqlx::raw_sql(sql).execute(&mut other).await.unwrap();
+    other
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_requests_under_one_key_wait_for_each_other() {
+    for commits in [true, false] {
+        let bench = Bench::new().await;
+        let key = IdempotencyKey::from_client("caller", "key", &[b"body"]);
+        let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+        let mut other = open_transaction(&bench, &key, first).await;
+        let write = bench.write_under(&key, second);
+        tokio::pin!(write);
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        tokio::select! {
+            early = &mut write => panic!("it did not wait: {early:?}"),
+            () = until("it waits", async || bench.count(waiting).await > 0) => {}
+        }
+        let end = if commits { "COMMIT" } else { "ROLLBACK" };
+        sqlx::raw_sql(AssertSqlSafe(end)).execute(&mut other).await.unwrap();
+        other.close().await.unwrap();
+        let written = write.await.unwrap();
+        if commits {
+            assert!(
+                matches!(written, Written::Replayed(_, Ok(id)) if id == first),
+                "{written:?}"
+            );
+        } else {
+            assert!(matches!(written, Written::Done(id) if id == second), "{written:?}");
+        }
+        assert_eq!(bench.notes(second).await, i64::from(!commits));
+    }
+}
+
+async fn noted(db: &mut Session, id: &Uuid) -> Result<(Uuid, Option<Change>), shared::db::Abort<Refusal>> {
+    sqlx::query("INSERT INTO notes VALUES ($1, 'text')")
+        .bind(id)
+        .execute(db)
+        .await?;
+    let change = Change {
+        kind: "note",
+        id: *id,
+        version: None,
+        status: 201,
+    };
+    Ok((*id, Some(change)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_follows_the_same_protocol() {
+    let bench = Bench::new().await;
+    for cut in [Cut::BeforeServer, Cut::AfterServer, Cut::BeforeAcknowledgement] {
+        let (id, second) = (Uuid::now_v7(), Uuid::now_v7());
+        let key = IdempotencyKey::from_client("caller", &format!("{cut:?}"), &[b"body"]);
+        bench.proxy.cut_commits(cut, 1);
+        let deadline = Deadline::after(PLENTY);
+        let written = bench.pool.transact(deadline, &key, &id, noted, replayed).await;
+        assert!(
+            matches!(written, Ok(Written::Done(done)) if done == id),
+            "{cut:?}: {written:?}"
+        );
+        let again = bench.pool.transact(deadline, &key, &second, noted, replayed).await;
+        assert!(
+            matches!(again, Ok(Written::Replayed(_, Ok(done))) if done == id),
+            "{cut:?}: {again:?}"
+        );
+        assert_eq!((bench.notes(id).await, bench.notes(second).await), (1, 0), "{cut:?}");
+    }
+    assert_eq!(bench.proxy.counts().cut, 3);
 }

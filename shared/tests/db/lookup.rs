@@ -5,11 +5,11 @@ use std::time::Duration;
 use local::postgres::{Replication, Settings};
 use local::proxy::{Cut, Door};
 use shared::config::DatabaseUrl;
-use shared::db::{Claim, Deadline, Error, Kind, Session, Written, migrate};
+use shared::db::{Deadline, Error, IdempotencyKey, Kind, Written, migrate};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::bench::{Bench, PLENTY, Refusal, note, pool, until};
+use super::bench::{Bench, PLENTY, Refusal, pool, until};
 
 /// From now on COMMIT of a transaction that wrote a note takes until the session is closed.
 async fn held_commits(bench: &Bench) -> PgConnection {
@@ -29,40 +29,29 @@ async fn held_commits(bench: &Bench) -> PgConnection {
     holder
 }
 
-async fn write_within(bench: &Bench, budget: Duration, id: Uuid) -> Result<Written<Uuid>, Error> {
-    write_under_within(bench, &Claim::anonymous(), budget, id).await
+async fn write_within(bench: &Bench, budget: Duration, id: Uuid) -> Result<Written<Uuid, Refusal>, Error> {
+    let key = IdempotencyKey::generated();
+    bench.write_within(Deadline::after(budget), &key, id).await
 }
 
-async fn write_under_within(bench: &Bench, claim: &Claim, budget: Duration, id: Uuid) -> Result<Written<Uuid>, Error> {
-    let work = async |db: &mut Session| note(db, id).await;
-    let saved = |id: &Uuid| Ok(id.as_bytes().to_vec());
-    let written = bench.pool.write(Deadline::after(budget), claim, work, saved).await;
-    written.map_err(|Refusal(error)| error)
-}
-
-/// Waits until another connection than the one that COMMIT was sent on has asked, and been answered, twice after its
-/// start-up and its first statement.
-async fn looked_up_once(bench: &Bench) {
-    until("another connection was opened", async || {
-        bench.proxy.counts().opened > 1
-    })
-    .await;
-    let ready = bench.proxy.counts().ready;
-    until("it was asked", async || bench.proxy.counts().ready >= ready + 4).await;
+/// Waits until a statement waits for one that waits for the commit to go on.
+async fn second_waits(bench: &Bench) {
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    until("a second statement waits", async || bench.count(waiting).await > 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_is_still_at_its_commit_is_waited_for() {
+async fn a_commit_under_way_is_waited_for() {
     let bench = Bench::new().await;
     let id = Uuid::now_v7();
     let holder = held_commits(&bench).await;
     bench.read().await.unwrap();
-    bench.proxy.cut_commits(Cut::AfterServer, 1);
+    bench.cut_writes(Cut::AfterServer, 1);
     let write = write_within(&bench, PLENTY, id);
     tokio::pin!(write);
     tokio::select! {
         early = &mut write => panic!("it did not wait: {early:?}"),
-        () = looked_up_once(&bench) => {}
+        () = second_waits(&bench) => {}
     }
     holder.close().await.unwrap();
     assert!(matches!(write.await.unwrap(), Written::Done(done) if done == id));
@@ -70,16 +59,16 @@ async fn a_transaction_that_is_still_at_its_commit_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_says_nothing_leaves_time_to_find_out() {
+async fn a_silent_commit_leaves_time_for_a_tombstone() {
     let bench = Bench::new().await;
     let id = Uuid::now_v7();
     let holder = held_commits(&bench).await;
     bench.read().await.unwrap();
-    let write = write_within(&bench, Duration::from_secs(8), id);
+    let write = write_within(&bench, Duration::from_secs(3), id);
     tokio::pin!(write);
     tokio::select! {
-        early = &mut write => panic!("nobody looked: {early:?}"),
-        () = looked_up_once(&bench) => {}
+        early = &mut write => panic!("no tombstone was tried: {early:?}"),
+        () = second_waits(&bench) => {}
     }
     holder.close().await.unwrap();
     assert!(matches!(write.await.unwrap(), Written::Done(done) if done == id));
@@ -89,13 +78,13 @@ async fn a_commit_that_says_nothing_leaves_time_to_find_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_that_has_expired_is_not_taken_for_that_of_a_commit_that_was_lost() {
     let bench = Bench::new().await;
-    let claim = Claim::keyed("caller", "key", &[b"body"]);
-    bench.write_under(&claim, Uuid::now_v7()).await.unwrap();
+    let key = IdempotencyKey::from_client("caller", "key", &[b"body"]);
+    bench.write_under(&key, Uuid::now_v7()).await.unwrap();
     bench.expire_receipts().await;
     for cut in [Cut::BeforeServer, Cut::BeforeAcknowledgement] {
         let id = Uuid::now_v7();
-        bench.proxy.cut_commits(cut, 1);
-        let written = bench.write_under(&claim, id).await.unwrap();
+        bench.cut_writes(cut, 1);
+        let written = bench.write_under(&key, id).await.unwrap();
         assert!(
             matches!(written, Written::Done(done) if done == id),
             "{cut:?}: {written:?}"
@@ -122,7 +111,7 @@ async fn behind_a_pooler_too_the_receipt_is_looked_for_where_it_was_left() {
     };
     bench.sql("ALTER TABLE notes SET SCHEMA elsewhere").await;
     let id = Uuid::now_v7();
-    bench.proxy.cut_commits(Cut::BeforeAcknowledgement, 1);
+    bench.cut_writes(Cut::BeforeAcknowledgement, 1);
     assert!(matches!(bench.write(id).await.unwrap(), Written::Done(done) if done == id));
     let noted = format!("SELECT count(*) FROM elsewhere.notes WHERE id = '{id}'");
     assert_eq!(bench.count(&noted).await, 1);
@@ -137,26 +126,28 @@ async fn a_commit_that_nobody_can_ask_about_is_unknown_and_its_key_tells() {
         .enumerate()
     {
         let (first, again) = (Uuid::now_v7(), Uuid::now_v7());
-        let claim = Claim::keyed("caller", &number.to_string(), &[b"body"]);
+        let key = IdempotencyKey::from_client("caller", &number.to_string(), &[b"body"]);
         bench.read().await.unwrap();
         // The connection at hand serves on; another cannot be had.
         bench.proxy.set_door(Door::Refused).await;
-        bench.proxy.cut_commits(cut, 1);
-        let unknown = write_under_within(&bench, &claim, Duration::from_secs(4), first).await;
+        bench.cut_writes(cut, 1);
+        let unknown = bench
+            .write_within(Deadline::after(Duration::from_secs(4)), &key, first)
+            .await;
         let unknown = unknown.unwrap_err();
         assert_eq!(unknown.kind, Kind::CommitUnknown, "{unknown}");
         assert_eq!(bench.notes(first).await == 1, applied, "{cut:?}");
 
         bench.proxy.set_door(Door::Open).await;
         let written = loop {
-            if let Ok(written) = bench.write_under(&claim, again).await {
+            if let Ok(written) = bench.write_under(&key, again).await {
                 break written;
             }
         };
         match written {
-            Written::Replayed(saved) => assert!(applied && saved == first.as_bytes(), "{cut:?}"),
+            Written::Replayed(_, Ok(saved)) => assert!(applied && saved == first, "{cut:?}"),
             Written::Done(done) => assert!(!applied && done == again, "{cut:?}"),
-            other @ (Written::Running | Written::Reused) => panic!("{cut:?}: {other:?}"),
+            other @ (Written::Replayed(_, Err(_)) | Written::KeyReused) => panic!("{cut:?}: {other:?}"),
         }
         assert_eq!(bench.notes(first).await + bench.notes(again).await, 1, "{cut:?}");
     }
@@ -169,7 +160,7 @@ async fn an_outage_longer_than_pool_timeout_is_waited_out_at_commit_while_there_
         let id = Uuid::now_v7();
         bench.read().await.unwrap();
         bench.proxy.set_door(Door::Refused).await;
-        bench.proxy.cut_commits(cut, 1);
+        bench.cut_writes(cut, 1);
         let (written, ()) = tokio::join!(bench.write(id), async {
             until("it was cut", async || bench.proxy.counts().cut > 0).await;
             // Without an attempt: whoever wants a connection now has spent what an outage is given.
@@ -196,7 +187,7 @@ async fn a_server_that_lets_nobody_in_is_not_waited_for_at_commit() {
     };
     bench.read().await.unwrap();
     bench.sql("ALTER ROLE other NOLOGIN").await;
-    bench.proxy.cut_commits(Cut::BeforeAcknowledgement, 1);
+    bench.cut_writes(Cut::BeforeAcknowledgement, 1);
     // One that waits for its deadline fails here.
     let write = write_within(&bench, 4 * PLENTY, Uuid::now_v7());
     let unknown = tokio::time::timeout(PLENTY, write).await.unwrap().unwrap_err();
@@ -229,7 +220,7 @@ async fn a_standby_that_lags_is_not_asked() {
     bench
         .proxy
         .redirect(std::net::SocketAddr::from(([127, 0, 0, 1], standby.port())));
-    bench.proxy.cut_commits(Cut::BeforeAcknowledgement, 1);
+    bench.cut_writes(Cut::BeforeAcknowledgement, 1);
     let (written, ()) = tokio::join!(bench.write(id), async {
         until("it was at the standby twice", async || bench.proxy.counts().opened > 2).await;
         bench.proxy.redirect(primary);

@@ -19,7 +19,7 @@ pub const TABLES: [&str; 6] = [
     "meetings",
     "meeting_changes",
     "tasks",
-    "idempotency_keys",
+    "receipts",
 ];
 
 /// Ends the functions' sessions.
