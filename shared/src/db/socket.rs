@@ -1,28 +1,33 @@
-//! Socket options that sqlx 0.9.0 does not set: TCP_NODELAY, keepalive, TCP_USER_TIMEOUT.
+//! The TCP socket under a connection of sqlx 0.9.0, which gives no access to it: options, a bound for each address while
+//! connecting, and a look at what has arrived.
 //!
 //! Without TCP_NODELAY a TLS connect stalls twice for a delayed ACK, 40 ms each time. sqlx offers no hook between
 //! opening the socket and the handshake, so [`Tuned`] polls the connect itself and compares the TCP sockets of this
 //! process before and after each poll, until one that was opened in these polls is connected to the server's port.
 //! Sockets of others that are opened meanwhile do not end the search. Setting these options on one that another thread
-//! opened in the same instant does no harm. To be deleted when a release of sqlx sets them (launchbadge/sqlx#4335,
-//! #4336).
+//! opened in the same instant does no harm. The options are to be deleted when a release of sqlx sets them
+//! (launchbadge/sqlx#4335, #4336).
 
-use std::collections::BTreeSet;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::ops::Range;
+use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::fs::fstat;
-use rustix::net::{AddressFamily, SocketType, getpeername, sockopt};
+use rustix::fs::{FileType, fstat};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, Shutdown, SocketType, getpeername, recv, shutdown, socket, sockopt};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::config::DatabaseUrl;
 
-/// File descriptors looked at. A function holds a few dozen; beyond this the connect is merely slower.
-const LOOKED_AT: RawFd = 256;
+/// A new socket gets the lowest free descriptor number. This far around it is looked: other threads open and close
+/// descriptors too. One that is missed works; it is slower to start, and is not peeked at.
+const DESCRIPTORS_AROUND: RawFd = 32;
 
 /// A peer that neither acknowledges data nor answers probes for this long is gone: short enough that a query on a
 /// blackholed socket fails while its invocation still has time to run it again.
@@ -31,34 +36,147 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Idle time before the first keepalive probe, and between probes.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
+/// How long one of a name's addresses may take to accept before the next is tried. A new attempt sends its SYN sooner
+/// than the kernel would send a lost one again.
+const ADDRESS_TIMEOUT: Duration = Duration::from_millis(750);
+
 /// Held from before such a poll until after it, so that no connect takes another thread's socket for its own. Polls do
 /// not wait, and there are few until a connection stands.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A socket's inode: its descriptor's number goes to the next socket as soon as it is closed.
-type Inode = u64;
+/// A TCP socket that somebody else owns: its descriptor, and its inode, because a descriptor's number goes to the next
+/// socket as soon as it is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketHandle {
+    descriptor: RawFd,
+    inode: u64,
+}
 
-/// A connect whose sockets get their options as soon as they exist.
+/// What has arrived on a socket that is not being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peek {
+    /// Nothing, or the socket is not to be found. Whether the peer is alive is unknown.
+    Quiet,
+    /// Bytes that were not asked for: a notice, or the server's last words.
+    Readable,
+    /// The peer has closed or reset it, or the kernel has given it up.
+    Closed,
+}
+
+impl SocketHandle {
+    /// Looks at what has arrived, without reading it. One system call more than finding the socket; never waits.
+    pub fn peek(self) -> Peek {
+        let Some(socket) = self.socket() else {
+            return Peek::Quiet;
+        };
+        match recv(socket, &mut [0_u8][..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => Peek::Closed,
+            Ok(_) => Peek::Readable,
+            Err(Errno::AGAIN) => Peek::Quiet,
+            Err(_) => Peek::Closed,
+        }
+    }
+
+    /// The socket, unless it has been closed.
+    fn socket(self) -> Option<BorrowedFd<'static>> {
+        tcp_socket(self.descriptor)
+            .filter(|(found, _)| *found == self)
+            .map(|(_, socket)| socket)
+    }
+}
+
+/// A connect whose sockets get their options as soon as they exist. While the URL has a `connect_timeout`, it fails
+/// with `TimedOut` if the name is not resolved by then, or the last of its addresses has not accepted in its share; once
+/// TCP stands, it takes as long as it is polled.
 pub struct Tuned<F> {
     connect: Pin<Box<F>>,
     /// The server's, while its connection is looked for.
     port: Option<u16>,
-    opened: BTreeSet<Inode>,
+    connect_timeout: Option<Duration>,
+    opened: Vec<SocketHandle>,
+    socket: Option<SocketHandle>,
+    /// The address that is waited for, by its socket, or the name.
+    waiting: Option<(Option<SocketHandle>, Pin<Box<Sleep>>)>,
+    /// The socket of the address that was given up last.
+    given_up: Option<SocketHandle>,
 }
 
-impl<F: Future> Tuned<F> {
+impl<F> Tuned<F> {
     /// Wraps `connect`, which goes to `url` and must not have been polled. Over a Unix socket there is nothing to set.
     pub fn new(connect: F, url: &DatabaseUrl) -> Self {
         Self {
             connect: Box::pin(connect),
             port: (!url.is_socket()).then(|| url.address().1),
-            opened: BTreeSet::new(),
+            connect_timeout: url.connect_timeout(),
+            opened: Vec::new(),
+            socket: None,
+            waiting: None,
+            given_up: None,
         }
+    }
+
+    /// The socket that is connected to the server, as far as it was found. `None` over a Unix socket.
+    pub fn socket(&self) -> Option<SocketHandle> {
+        self.socket
+    }
+
+    /// Tunes the sockets that were opened since `before` was taken, and looks for the server's among them.
+    fn look(&mut self, port: u16, around: Range<RawFd>, before: &[SocketHandle]) {
+        for (found, socket) in around.filter_map(tcp_socket) {
+            if !before.contains(&found) && !self.opened.contains(&found) {
+                tune(socket);
+                self.opened.push(found);
+            }
+        }
+        // A name with several addresses opens a socket for each in turn.
+        self.opened.retain(|opened| opened.socket().is_some());
+        let connected = |opened: &&SocketHandle| opened.socket().and_then(peer_port) == Some(port);
+        self.socket = self.opened.iter().find(connected).copied();
+        if self.socket.is_some() {
+            self.port = None;
+            self.waiting = None;
+        }
+    }
+
+    /// Gives up an address that is late, so that the driver tries the next. True if there is nothing left to give up.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(connect_timeout) = self.connect_timeout else {
+            return false;
+        };
+        let share = ADDRESS_TIMEOUT.min(connect_timeout / 2);
+        let unconnected = |opened: &&SocketHandle| opened.socket().is_some_and(|socket| peer_port(socket).is_none());
+        let mut waiting = self.opened.iter().filter(unconnected);
+        // With a second one, it is not known which is the driver's.
+        let address = waiting.next().copied().filter(|_| waiting.next().is_none());
+        if self.waiting.as_ref().is_none_or(|(before, _)| *before != address) {
+            let limit = if address.is_some() { share } else { connect_timeout };
+            self.waiting = Some((address, Box::pin(sleep(limit))));
+        }
+        let Some((_, timer)) = &mut self.waiting else {
+            return false;
+        };
+        if timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        let Some(address) = address.filter(|address| self.given_up != Some(*address)) else {
+            return true;
+        };
+        self.given_up = Some(address);
+        // On a socket that is not connected this ends the connect with an error, which wakes the driver.
+        let ended = address
+            .socket()
+            .is_some_and(|socket| shutdown(socket, Shutdown::Both).is_ok());
+        timer.as_mut().reset(Instant::now() + share);
+        !ended || timer.as_mut().poll(cx).is_ready()
     }
 }
 
-impl<F: Future> Future for Tuned<F> {
-    type Output = F::Output;
+impl<F, T, E> Future for Tuned<F>
+where
+    F: Future<Output = Result<T, E>>,
+    E: From<io::Error>,
+{
+    type Output = Result<T, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
@@ -66,42 +184,52 @@ impl<F: Future> Future for Tuned<F> {
         let Some(port) = this.port else {
             return this.connect.as_mut().poll(cx);
         };
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut before = BTreeSet::new();
-        tcp_sockets(|inode, _| {
-            before.insert(inode);
-        });
-        let polled = this.connect.as_mut().poll(cx);
-        tcp_sockets(|inode, socket| {
-            if !before.contains(&inode) {
-                tune(socket);
-                this.opened.insert(inode);
-            }
-            // A name with several addresses opens a socket for each in turn.
-            if this.opened.contains(&inode) && peer_port(socket) == Some(port) {
-                this.port = None;
-            }
-        });
-        polled
+        let late = || E::from(io::Error::new(io::ErrorKind::TimedOut, "no address accepted in time"));
+        let last_opened = this.opened.last().copied();
+        let polled = {
+            let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+            let around = around_lowest_free();
+            let before: Vec<_> = around.clone().filter_map(tcp_socket).map(|(found, _)| found).collect();
+            let polled = this.connect.as_mut().poll(cx);
+            this.look(port, around, &before);
+            polled
+        };
+        match polled {
+            Poll::Ready(Err(_)) if last_opened.is_some() && this.given_up == last_opened => Poll::Ready(Err(late())),
+            Poll::Pending if this.port.is_some() && this.is_late(cx) => Poll::Ready(Err(late())),
+            Poll::Ready(_) | Poll::Pending => polled,
+        }
     }
 }
 
-/// Calls `seen` for each open TCP socket.
-#[expect(unsafe_code, reason = "a descriptor number is all there is to find sqlx's socket by")]
-fn tcp_sockets(mut seen: impl FnMut(Inode, BorrowedFd<'_>)) {
-    for raw in 0..LOOKED_AT {
-        // SAFETY: the descriptor is only asked what it is and given options, within this call; a closed number answers
-        // EBADF, and a number reused meanwhile is a socket like any other that these options do not harm.
-        let socket = unsafe { BorrowedFd::borrow_raw(raw) };
-        let tcp = sockopt::socket_type(socket) == Ok(SocketType::STREAM)
-            && matches!(
-                sockopt::socket_domain(socket),
-                Ok(AddressFamily::INET | AddressFamily::INET6)
-            );
-        if tcp && let Ok(status) = fstat(socket) {
-            seen(status.st_ino, socket);
+/// The descriptor numbers among which the next socket's will be.
+fn around_lowest_free() -> Range<RawFd> {
+    match socket(AddressFamily::UNIX, SocketType::STREAM, None) {
+        Ok(lowest) => {
+            let lowest = lowest.as_raw_fd();
+            (lowest - DESCRIPTORS_AROUND).max(0)..lowest.saturating_add(DESCRIPTORS_AROUND)
         }
+        // No descriptor is free, and none will be for the driver.
+        Err(_) => 0..0,
     }
+}
+
+/// The open TCP socket with this descriptor's number.
+#[expect(unsafe_code, reason = "a descriptor number is all there is to find sqlx's socket by")]
+fn tcp_socket(descriptor: RawFd) -> Option<(SocketHandle, BorrowedFd<'static>)> {
+    // SAFETY: the number is not negative. The socket is only asked what it is, peeked at, given options, and shut down if
+    // it is the driver's and not connected; a closed number answers EBADF. It is used at once, and a number that is
+    // reused in between is a socket like any other that a look and these options do not harm.
+    let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let status = fstat(socket).ok()?;
+    let tcp = FileType::from_raw_mode(status.st_mode) == FileType::Socket
+        && sockopt::socket_type(socket) == Ok(SocketType::STREAM)
+        && matches!(
+            sockopt::socket_domain(socket),
+            Ok(AddressFamily::INET | AddressFamily::INET6)
+        );
+    let inode = status.st_ino;
+    tcp.then_some((SocketHandle { descriptor, inode }, socket))
 }
 
 /// The port at the other end, once there is one.
@@ -176,12 +304,9 @@ mod tests {
             other
         };
         let (connection, _other) = tokio::join!(Tuned::new(connect, &url), other);
-        let mut found = Vec::new();
-        tcp_sockets(|_, socket| {
-            if peer_port(socket) == Some(cluster.port()) {
-                found.push(sockopt::tcp_nodelay(socket));
-            }
-        });
+        let sockets = (0..256).filter_map(tcp_socket).map(|(_, socket)| socket);
+        let servers = sockets.filter(|socket| peer_port(*socket) == Some(cluster.port()));
+        let found: Vec<_> = servers.map(sockopt::tcp_nodelay).collect();
         assert_eq!(found, [Ok(true)]);
         connection.unwrap().close().await.unwrap();
     }
@@ -217,5 +342,43 @@ mod tests {
         };
         let stream = Tuned::new(connect, &url).await.unwrap();
         assert!(sockopt::tcp_nodelay(stream.as_fd()).unwrap());
+    }
+
+    #[tokio::test]
+    async fn socket_with_a_high_descriptor_is_tuned() {
+        let (_listener, address, url) = server().await;
+        let many: Vec<_> = (0..400).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+        let stream = Tuned::new(TcpStream::connect(address), &url).await.unwrap();
+        assert!(stream.as_raw_fd() > 400);
+        assert!(sockopt::tcp_nodelay(stream.as_fd()).unwrap());
+        drop(many);
+    }
+
+    /// Waits for a state of the socket that the kernel will reach.
+    async fn peeked(handle: SocketHandle, expected: Peek) {
+        while handle.peek() != expected {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn peek_tells_quiet_readable_and_closed_apart() {
+        let (listener, address, url) = server().await;
+        let mut connect = Tuned::new(TcpStream::connect(address), &url);
+        let stream = (&mut connect).await.unwrap();
+        let handle = connect.socket().unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        assert_eq!(handle.peek(), Peek::Quiet);
+        server.writable().await.unwrap();
+        assert_eq!(server.try_write(b"notice").unwrap(), 6);
+        peeked(handle, Peek::Readable).await;
+        let mut bytes = [0; 6];
+        stream.readable().await.unwrap();
+        assert_eq!(stream.try_read(&mut bytes).unwrap(), 6);
+        drop(server);
+        peeked(handle, Peek::Closed).await;
+        // Another socket with the same number is not this one.
+        drop(stream);
+        assert_eq!(handle.peek(), Peek::Quiet);
     }
 }
