@@ -198,7 +198,12 @@ async fn receipts_hold_no_content() {
             .json(&body);
         call.send().await.is(200);
     }
-    assert!(backend.number("SELECT max(pg_column_size(r.*))::int8 FROM receipts r").await < 200);
+    assert!(
+        backend
+            .number("SELECT max(pg_column_size(r.*))::int8 FROM receipts r")
+            .await
+            < 200
+    );
     let id: Uuid = path.rsplit('/').next().unwrap().parse().unwrap();
     let about = format!("SELECT count(*) FROM receipts WHERE id = '{id}' AND kind = 'meeting'");
     assert_eq!(backend.number(&about).await, 11);

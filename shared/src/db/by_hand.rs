@@ -42,8 +42,8 @@ const CHANGE: Change = Change {
 impl Pool {
     /// A connection for statements that their caller ends.
     async fn lend(&self) -> Result<PooledConnection, sqlx::Error> {
-        // A standby will do: whether a write follows is not known.
-        let lease = self.checkout(Purpose::Read, Deadline::after(FUNCTION_TIMEOUT)).await;
+        let lease = self.checkout(Purpose::Unrepeatable, Deadline::after(FUNCTION_TIMEOUT));
+        let lease = lease.await;
         let mut lease = lease.map_err(into_sqlx)?;
         lease.live.session.client_timeout = Some(self.client_timeout(Deadline::after(FUNCTION_TIMEOUT)).left());
         Ok(lease)

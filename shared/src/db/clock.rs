@@ -27,6 +27,11 @@ impl Moment {
         let wall = self.wall.elapsed().unwrap_or_default();
         self.monotonic.elapsed().max(wall)
     }
+
+    /// Whether this moment came before `other`, by either clock.
+    pub fn is_before(&self, other: &Self) -> bool {
+        self.monotonic < other.monotonic || self.wall < other.wall
+    }
 }
 
 #[cfg(test)]

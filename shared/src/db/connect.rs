@@ -17,7 +17,7 @@ use super::deadline::Deadline;
 use super::error::{Error, Kind, Phase};
 use super::retry::{Policy, RetryLoop};
 use super::session::Session;
-use super::socket::Tuned;
+use super::socket::{Peek, SocketHandle, Tuned};
 use crate::config::{DatabaseUrl, RetryConfig};
 
 /// `statement_timeout` when `socket_timeout` is not given: about half of the function's timeout, which leaves
@@ -233,6 +233,8 @@ impl SessionIdentity {
 pub struct Connection {
     pub(super) session: Session,
     pub(super) identity: Option<SessionIdentity>,
+    /// `None` over a Unix socket.
+    pub(super) socket: Option<SocketHandle>,
     pub(super) opened: Moment,
     pub(super) used: Moment,
     pub(super) connected_in: Duration,
@@ -250,6 +252,24 @@ impl Connection {
     /// How long the whole connect took, from the credential to the status.
     pub fn connected_in(&self) -> Duration {
         self.connected_in
+    }
+
+    /// What has arrived on the connection while it was not used. Quiet over a Unix socket, where nothing can be known:
+    /// then the statement itself is the check. TLS may hold back bytes that it has already read; those are answers.
+    pub(super) fn peek(&self) -> Peek {
+        self.socket.map_or(Peek::Quiet, SocketHandle::peek)
+    }
+
+    /// Whether the server answers by `deadline`. One round trip. If not, the connection must be dropped.
+    pub(super) async fn ping(&mut self, deadline: Deadline) -> bool {
+        let asked = Moment::now();
+        let answered = timeout(deadline.left(), self.session.connection.ping()).await;
+        if !matches!(answered, Ok(Ok(()))) {
+            return false;
+        }
+        self.round_trip = asked.elapsed();
+        self.used = Moment::now();
+        true
     }
 
     /// Asks one question, once: for health, which wants the truth and no second try. Unnamed statements get a
@@ -289,6 +309,8 @@ impl Connection {
 pub enum Purpose {
     /// Reads: a standby will do.
     Read,
+    /// Statements that are not run again after a lost connection. A standby will do: whether a write follows is unknown.
+    Unrepeatable,
     /// Writes: a server that takes none is no use.
     Write,
 }
@@ -351,7 +373,8 @@ async fn open(target: &Target, url: &DatabaseUrl) -> Result<Connection, sqlx::Er
     let options = target.options(url);
     #[expect(clippy::disallowed_methods, reason = "this is the one door")]
     let connect = PgConnection::connect_with(&options);
-    let mut connection = Tuned::new(connect, url).await?;
+    let mut connect = Tuned::new(connect, url);
+    let mut connection = (&mut connect).await?;
     let opened = Moment::now();
     let status_query = sqlx::raw_sql(AssertSqlSafe(target.status_query.clone()));
     let row = connection.fetch_one(status_query).await?;
@@ -359,6 +382,7 @@ async fn open(target: &Target, url: &DatabaseUrl) -> Result<Connection, sqlx::Er
     Ok(Connection {
         status: ServerStatus::from_row(&row)?,
         identity: identity.filter(|_| !target.pooled),
+        socket: connect.socket(),
         session: Session {
             connection,
             unnamed: target.unnamed,

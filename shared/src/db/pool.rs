@@ -6,13 +6,12 @@
 //! known to be clean is put back. Nothing here retries statements.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, Object, QueueMode, RecycleError, RecycleResult};
-use futures_util::future::{Either, join_all, select};
-use sqlx::Connection as _;
+use futures_util::future::join_all;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -21,10 +20,8 @@ use super::clock::Moment;
 use super::connect::{self, Connection, Purpose, Target};
 use super::deadline::Deadline;
 use super::error::{Error, Kind, Phase};
+use super::socket::Peek;
 use crate::config::{DatabaseConfig, LambdaEnvironment, RetryConfig};
-
-/// Used this recently, a connection is not asked whether it lives.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// Idle longer than this, a connection is replaced without asking: NAT gateways and load balancers forget a flow after
 /// 350 s without a word.
@@ -33,8 +30,11 @@ const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
 /// Older than this, a connection is replaced: the fleet spreads over new servers, and plans do not age for ever.
 const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// A ping that is later than a few of this connection's own round trips is late; between these bounds.
-const LATE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(500));
+/// Idle longer than this, a connection answers a ping before statements that cannot run again.
+const PING_FREE_WINDOW: Duration = Duration::from_secs(1);
+
+/// The longest wait for a ping's answer, which is sent only on a suspicion.
+const PING_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What INIT may spend on its first connection: the shorter part of the budget, and well within INIT's 10 s.
 const INIT_CONNECT_BUDGET: Duration = Duration::from_secs(3);
@@ -51,6 +51,8 @@ pub struct Pool {
     connect_time: AtomicU32,
     /// Writes so far, counted from a random number, so that environments do not sweep at the same time.
     pub(super) writes: AtomicU32,
+    /// When a connection was last found to be lost.
+    lost: Mutex<Option<Moment>>,
 }
 
 #[derive(Debug)]
@@ -130,6 +132,7 @@ impl Pool {
             circuit: Circuit::default(),
             connect_time: AtomicU32::default(),
             writes: AtomicU32::new(u32::from(Uuid::now_v7().as_bytes()[15])),
+            lost: Mutex::default(),
         }
     }
 
@@ -178,56 +181,38 @@ impl Pool {
         })
     }
 
-    /// Decides whether an idle connection may be used, by how long it was idle.
+    /// Decides whether an idle connection may be used. However long it idled, this costs no round trip unless something
+    /// has arrived on it, or another connection was lost since.
     async fn revive(&self, mut live: Connection, purpose: Purpose, deadline: Deadline) -> Result<Connection, Error> {
-        let idle = live.used.elapsed();
         let unfit = purpose == Purpose::Write && live.status.read_only;
-        if idle > MAX_IDLE || live.opened.elapsed() > MAX_LIFETIME || unfit {
+        if live.used.elapsed() > MAX_IDLE || live.opened.elapsed() > MAX_LIFETIME || unfit {
             live.close().await;
             return self.open(purpose, deadline).await;
         }
-        if idle <= FRESH {
+        let unsure = purpose == Purpose::Unrepeatable && live.used.elapsed() > PING_FREE_WINDOW;
+        let usable = match live.peek() {
+            Peek::Quiet if !unsure && !self.lost_since(live.used) => true,
+            Peek::Quiet | Peek::Readable => live.ping(deadline.within(PING_TIMEOUT)).await,
+            Peek::Closed => false,
+        };
+        if usable {
             return Ok(live);
         }
-        let late = (live.round_trip * 4).clamp(LATE.0, LATE.1);
-        let asked = Moment::now();
-        let ping = Box::pin(async move {
-            let answered = live.session.connection.ping().await;
-            answered.map(|()| {
-                live.round_trip = asked.elapsed();
-                live
-            })
-        });
-        self.first_of(ping, late, purpose, deadline).await
+        tracing::debug!("the connection died while idle");
+        drop(live);
+        self.open(purpose, deadline).await
     }
 
-    /// The pinged connection if it answers, else a fresh one. A ping that is late gets company, not a time limit: a
-    /// slow network costs nothing, a dead socket costs a connect.
-    async fn first_of(
-        &self,
-        mut ping: impl Future<Output = Result<Connection, sqlx::Error>> + Unpin,
-        late: Duration,
-        purpose: Purpose,
-        deadline: Deadline,
-    ) -> Result<Connection, Error> {
-        match timeout(late, &mut ping).await {
-            Ok(Ok(live)) => return Ok(live),
-            Ok(Err(lost)) => {
-                tracing::debug!(error = %lost, "the connection died while idle");
-                return self.open(purpose, deadline).await;
-            }
-            Err(_) => {}
-        }
-        let fresh = Box::pin(self.open(purpose, deadline));
-        match select(ping, fresh).await {
-            Either::Left((Ok(live), _)) => Ok(live),
-            Either::Left((Err(_), fresh)) => fresh.await,
-            Either::Right((Ok(live), _)) => Ok(live),
-            Either::Right((Err(failed), ping)) => match timeout(deadline.left(), ping).await {
-                Ok(Ok(live)) => Ok(live),
-                Ok(Err(_)) | Err(_) => Err(failed),
-            },
-        }
+    /// Drops a connection that failed in use. Its siblings may have died with it, so those that were last used before
+    /// this moment are pinged before they are lent.
+    pub fn connection_lost(&self, connection: PooledConnection) {
+        drop(connection);
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(Moment::now());
+    }
+
+    fn lost_since(&self, used: Moment) -> bool {
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.is_some_and(|lost| used.is_before(&lost))
     }
 
     /// Opens a connection, as far as the circuit lets it.

@@ -202,7 +202,7 @@ impl Pool {
     async fn rehearsed<R>(&self, connection: PooledConnection, abort: Option<Abort<R>>) {
         match abort {
             None | Some(Abort::Rejected(_) | Abort::Known(_)) => connection.release().await,
-            Some(Abort::Database(cause)) => dispose(connection, &self.failed(Phase::Statement, cause)).await,
+            Some(Abort::Database(cause)) => dispose(self, connection, &self.failed(Phase::Statement, cause)).await,
         }
     }
 
@@ -513,7 +513,7 @@ impl Pool {
                         Ok(Ok(known)) => return Ok((known, connection)),
                         Ok(Err(cause)) => {
                             let failed = self.failed(Phase::Commit, cause);
-                            dispose(connection, &failed).await;
+                            dispose(self, connection, &failed).await;
                             failed
                         }
                         Err(_) => Error::bare(Kind::Timeout, Phase::Commit).trying(&self.target.name),
@@ -548,7 +548,7 @@ impl Pool {
         connection: PooledConnection,
         retries: &mut RetryLoop,
     ) -> Result<(), Error> {
-        dispose(connection, &failed).await;
+        dispose(self, connection, &failed).await;
         let retry = match verdict(failed.phase, failed.kind, true) {
             Verdict::Permanent | Verdict::Ambiguous => false,
             Verdict::ReconnectOnce => retries.first_reconnect() && retries.next_attempt().await,
@@ -622,11 +622,11 @@ async fn finish<T, R>(session: &mut Session, end: &'static str, outcome: Result<
 }
 
 /// Keeps the connection of a failed attempt if the server replied and the connection is not the cause.
-async fn dispose(connection: PooledConnection, failed: &Error) {
+async fn dispose(pool: &Pool, connection: PooledConnection, failed: &Error) {
     match verdict(failed.phase, failed.kind, true) {
         Verdict::Transient | Verdict::Permanent if answered(failed) => connection.release().await,
         Verdict::Transient | Verdict::Permanent | Verdict::Reconnect | Verdict::ReconnectOnce | Verdict::Ambiguous => {
-            drop(connection)
+            pool.connection_lost(connection)
         }
     }
 }

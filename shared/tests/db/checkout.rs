@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use local::postgres::Settings;
 use local::proxy::Door;
+use shared::config::Config;
 use shared::db::connect::Purpose;
-use shared::db::{Abort, Deadline, Error, IdempotencyKey, Kind, Phase, Session, WriteAttempt};
+use shared::db::{Abort, Deadline, Error, IdempotencyKey, Kind, Phase, Pool, Session, WriteAttempt};
 use sqlx::Connection as _;
 
 use super::bench::{Bench, PLENTY, Refusal, one, pool, until};
-
-/// Longer than a connection may idle without being asked whether it lives.
-const STALE: Duration = Duration::from_millis(1_100);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_warm_read_and_a_warm_write_are_one_round_trip() {
@@ -28,26 +26,89 @@ async fn a_warm_read_and_a_warm_write_are_one_round_trip() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_killed_while_idle_costs_one_reconnect_and_no_error() {
+async fn idle_connection_costs_no_extra_round_trip() {
     let bench = Bench::new().await;
     bench.read().await.unwrap();
-    bench.terminate_sessions().await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let before = bench.proxy.counts();
     bench.read().await.unwrap();
-    assert_eq!(bench.proxy.counts().opened, 2);
-    bench.terminate_sessions().await;
-    tokio::time::sleep(STALE).await;
-    bench.read().await.unwrap();
-    assert_eq!(bench.proxy.counts().opened, 3);
+    assert_eq!(bench.proxy.counts().ready - before.ready, 1);
+    assert_eq!(bench.proxy.counts().opened, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_blackholed_connection_is_overtaken_by_a_new_one() {
-    let bench = Bench::new().await;
+async fn connection_closed_while_idle_costs_a_connect() {
+    let bench = pool_of_one_attempt(Bench::new().await, "");
     bench.read().await.unwrap();
-    tokio::time::sleep(STALE).await;
-    bench.proxy.silence();
+    bench.terminate_sessions().await;
+    until("the proxy closed its side", async || bench.proxy.counts().open == 0).await;
+    // No statement is lost on it: there is only one attempt.
     bench.read().await.unwrap();
     assert_eq!(bench.proxy.counts().opened, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unread_message_costs_a_ping_and_no_connect() {
+    let bench = Bench::new().await;
+    let listen = bench.pool.read(Deadline::after(PLENTY), async |db| {
+        sqlx::raw_sql("LISTEN news").execute(db).await?;
+        Ok::<_, Abort<Refusal>>(())
+    });
+    listen.await.unwrap();
+    // Before it answers a later statement, the server has sent the message.
+    bench.sql("NOTIFY news").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let before = bench.proxy.counts();
+    bench.read().await.unwrap();
+    assert_eq!(bench.proxy.counts().ready - before.ready, 2);
+    assert_eq!(bench.proxy.counts().opened, 1);
+}
+
+/// The same, with a pool that gives a statement one attempt.
+fn pool_of_one_attempt(bench: Bench, parameters: &str) -> Bench {
+    let url = format!("{}?{parameters}", bench.proxy.url(&bench.cluster.url()));
+    let config = Config::from_lookup(|name| match name {
+        "DATABASE_URL" => Some(url.clone()),
+        "AWS_LAMBDA_FUNCTION_NAME" => Some("bench".to_owned()),
+        "MAX_RETRY_ATTEMPTS" => Some("1".to_owned()),
+        _ => None,
+    });
+    let pool = Pool::new(&config.database.unwrap(), &config.lambda);
+    Bench { pool, ..bench }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn siblings_of_a_lost_connection_are_checked() {
+    let bench = pool_of_one_attempt(Bench::new().await, "connection_limit=3");
+    let checkout = || bench.pool.checkout(Purpose::Read, Deadline::after(PLENTY));
+    let three = [
+        checkout().await.unwrap(),
+        checkout().await.unwrap(),
+        checkout().await.unwrap(),
+    ];
+    for connection in three {
+        connection.release().await;
+    }
+    bench.proxy.silence();
+    // The first request loses its one attempt on the first connection; the second is spared the others.
+    assert_eq!(bench.read().await.unwrap_err().kind, Kind::Timeout);
+    bench.read().await.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixteen_requests_survive_the_end_of_all_sessions() {
+    let bench = Bench::with(Settings::default(), "connection_limit=16").await;
+    let together = || futures_util::future::try_join_all((0..16).map(|_| bench.read()));
+    let checkout = || bench.pool.checkout(Purpose::Read, Deadline::after(PLENTY));
+    let all = futures_util::future::join_all((0..16).map(|_| checkout())).await;
+    for connection in all {
+        connection.unwrap().release().await;
+    }
+    assert_eq!(bench.proxy.counts().opened, 16);
+    let (answered, ()) = tokio::join!(together(), bench.terminate_sessions());
+    answered.unwrap();
+    together().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,55 +144,13 @@ fn signal(signal: &str, process: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ping_that_is_acknowledged_and_not_answered_is_overtaken_too() {
-    let bench = Bench::new().await;
-    bench.read().await.unwrap();
-    let process = process(&bench).await;
-    tokio::time::sleep(STALE).await;
-    signal("STOP", &process);
-    // The server's kernel acknowledges what its process never reads, so no socket option ends this wait.
-    let read = bench.read().await;
-    signal("CONT", &process);
-    read.unwrap();
-    assert_eq!(bench.proxy.counts().opened, 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_late_ping_may_still_win() {
-    let bench = Bench::new().await;
-    bench.read().await.unwrap();
-    let process = process(&bench).await;
-    tokio::time::sleep(STALE).await;
-    signal("STOP", &process);
-    bench.proxy.set_door(Door::Held).await;
-    let late = async {
-        // Longer than any ping is given before it gets company.
-        tokio::time::sleep(Duration::from_millis(600)).await;
-        signal("CONT", &process);
-    };
-    let (read, ()) = tokio::join!(bench.read(), late);
-    read.unwrap();
-    assert_eq!(bench.proxy.counts().opened, 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_blackholed_in_use_is_given_up_and_the_work_runs_again() {
-    let bench = Bench::new().await;
+    let bench = Bench::with(Settings::default(), "socket_timeout=600").await;
     bench.read().await.unwrap();
-    // Within the second in which no ping is sent: the statement itself meets the silence.
     bench.proxy.silence();
+    // TCP_USER_TIMEOUT ends the wait, long before the statement's limit.
     bench.read().await.unwrap();
     assert_eq!(bench.proxy.counts().opened, 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slow_but_living_connection_is_kept() {
-    let bench = Bench::new().await;
-    bench.proxy.set_delay(Duration::from_millis(20), Duration::ZERO);
-    bench.read().await.unwrap();
-    tokio::time::sleep(STALE).await;
-    bench.read().await.unwrap();
-    assert_eq!(bench.proxy.counts().opened, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,16 +200,6 @@ async fn a_server_that_is_past_ending_anything_is_given_up_and_the_work_runs_aga
     let read = bench.read().await;
     signal("CONT", &process);
     read.unwrap();
-    assert_eq!(bench.proxy.counts().opened, 2);
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_acknowledges_nothing_is_gone_long_before_a_statement_is_late() {
-    let bench = Bench::with(Settings::default(), "socket_timeout=600").await;
-    bench.read().await.unwrap();
-    bench.proxy.silence();
-    bench.read().await.unwrap();
     assert_eq!(bench.proxy.counts().opened, 2);
 }
 
