@@ -2,14 +2,15 @@
 //!
 //! The budget for getting a connection is counted per outage, not per request: a cold start that spent three seconds in
 //! INIT leaves five to its first request. Once it is spent, requests are refused at once, and after a moment one of them
-//! probes with a single attempt. A saturated or read-only server is not an outage, and ends one: it will serve, so
-//! everyone keeps trying.
+//! probes with a single attempt. A saturated server is not an outage, and ends one: it will serve, so everyone keeps
+//! trying. A server that takes no writes is an outage of writes alone: reads go on.
 //! No timer: the state is only looked at when a connection is wanted.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::clock::Moment;
+use super::connect::Purpose;
 use super::error::Kind;
 
 /// How long requests are refused between probes. Half of the second within which a returned database must be found.
@@ -42,47 +43,80 @@ struct Outage {
 /// The state of this environment's database as last seen.
 #[derive(Debug, Default)]
 pub struct Circuit {
-    outage: Mutex<Option<Outage>>,
+    outages: Mutex<Outages>,
+}
+
+#[derive(Debug, Default)]
+struct Outages {
+    /// No connection can be opened.
+    all: Option<Outage>,
+    /// Connections can be opened, to servers that take no writes.
+    writes: Option<Outage>,
 }
 
 impl Circuit {
     /// What may be done now, with `budget` for a whole outage. A probe counts as begun by asking.
-    pub fn admit(&self, budget: Duration) -> Admission {
-        let mut seen = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(outage) = seen.as_mut() else {
-            return Admission::Retry(budget);
-        };
-        if outage.last.elapsed() > FORGET_AFTER {
-            *seen = None;
-            return Admission::Retry(budget);
+    pub fn admit(&self, purpose: Purpose, budget: Duration) -> Admission {
+        let mut seen = self.seen();
+        let all = admit(&mut seen.all, budget);
+        match purpose {
+            Purpose::Write if seen.all.is_none() => admit(&mut seen.writes, budget),
+            Purpose::Read | Purpose::Write => all,
         }
-        let rest = budget.saturating_sub(outage.since.elapsed());
-        if rest >= WORTH_RETRYING {
-            return Admission::Retry(rest);
-        }
-        if outage.last.elapsed() < REFUSE_FOR {
-            return Admission::Refuse(outage.kind);
-        }
-        outage.last = Moment::now();
-        Admission::Probe
     }
 
-    /// An effort begun at `since` ended without a connection.
+    /// A retry loop or a probe that began at `since` ended without a connection.
     pub fn failed(&self, since: Moment, kind: Kind) {
-        // The server has answered. Slots come free, and a reader still serves reads: trying is not in vain.
-        if matches!(kind, Kind::Saturated | Kind::ReadOnly) {
-            return self.succeeded();
+        let mut seen = self.seen();
+        let outage = |known: Option<Outage>| {
+            Some(Outage {
+                since: known.map_or(since, |outage| outage.since),
+                last: Moment::now(),
+                kind,
+            })
+        };
+        if kind == Kind::Saturated {
+            // The server answered, and slots come free.
+            *seen = Outages::default();
+        } else if kind == Kind::ReadOnly {
+            seen.all = None;
+            seen.writes = outage(seen.writes);
+        } else {
+            seen.all = outage(seen.all);
         }
-        let mut seen = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = seen.map_or(since, |outage| outage.since);
-        let last = Moment::now();
-        *seen = Some(Outage { since, last, kind });
     }
 
-    /// A connection was made: there is no outage, or no more.
-    pub fn succeeded(&self) {
-        *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// A connection was opened, to a server that takes no writes if `read_only`.
+    pub fn succeeded(&self, read_only: bool) {
+        let mut seen = self.seen();
+        seen.all = None;
+        if !read_only {
+            seen.writes = None;
+        }
     }
+
+    fn seen(&self) -> MutexGuard<'_, Outages> {
+        self.outages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn admit(seen: &mut Option<Outage>, budget: Duration) -> Admission {
+    let Some(outage) = seen.as_mut() else {
+        return Admission::Retry(budget);
+    };
+    if outage.last.elapsed() > FORGET_AFTER {
+        *seen = None;
+        return Admission::Retry(budget);
+    }
+    let rest = budget.saturating_sub(outage.since.elapsed());
+    if rest >= WORTH_RETRYING {
+        return Admission::Retry(rest);
+    }
+    if outage.last.elapsed() < REFUSE_FOR {
+        return Admission::Refuse(outage.kind);
+    }
+    outage.last = Moment::now();
+    Admission::Probe
 }
 
 #[cfg(test)]
@@ -94,16 +128,19 @@ mod tests {
     #[test]
     fn a_spent_outage_refuses_and_names_what_it_saw() {
         let circuit = Circuit::default();
-        assert_eq!(circuit.admit(BUDGET), Admission::Retry(BUDGET));
+        assert_eq!(circuit.admit(Purpose::Read, BUDGET), Admission::Retry(BUDGET));
         circuit.failed(Moment::now(), Kind::Refused);
-        assert_eq!(circuit.admit(Duration::ZERO), Admission::Refuse(Kind::Refused));
+        assert_eq!(
+            circuit.admit(Purpose::Read, Duration::ZERO),
+            Admission::Refuse(Kind::Refused)
+        );
     }
 
     #[test]
     fn the_rest_of_the_budget_is_still_spent_on_the_same_outage() {
         let circuit = Circuit::default();
         circuit.failed(Moment::now(), Kind::Starting);
-        let Admission::Retry(rest) = circuit.admit(BUDGET) else {
+        let Admission::Retry(rest) = circuit.admit(Purpose::Read, BUDGET) else {
             panic!("refused with most of the budget left");
         };
         assert!(rest <= BUDGET);
@@ -119,7 +156,7 @@ mod tests {
             std::thread::yield_now();
         }
         circuit.failed(Moment::now(), Kind::Refused);
-        let Admission::Retry(rest) = circuit.admit(BUDGET) else {
+        let Admission::Retry(rest) = circuit.admit(Purpose::Read, BUDGET) else {
             panic!("refused with most of the budget left");
         };
         assert!(rest <= BUDGET - spent, "{rest:?}");
@@ -129,20 +166,47 @@ mod tests {
     fn success_and_saturation_leave_no_outage() {
         let circuit = Circuit::default();
         circuit.failed(Moment::now(), Kind::Refused);
-        circuit.succeeded();
-        assert_eq!(circuit.admit(BUDGET), Admission::Retry(BUDGET));
+        circuit.succeeded(false);
+        assert_eq!(circuit.admit(Purpose::Read, BUDGET), Admission::Retry(BUDGET));
         circuit.failed(Moment::now(), Kind::Saturated);
-        assert_eq!(circuit.admit(BUDGET), Admission::Retry(BUDGET));
+        assert_eq!(circuit.admit(Purpose::Read, BUDGET), Admission::Retry(BUDGET));
     }
 
     #[test]
-    fn a_server_that_answers_ends_the_outage_though_it_gives_no_connection() {
-        for kind in [Kind::Saturated, Kind::ReadOnly] {
-            let circuit = Circuit::default();
-            circuit.failed(Moment::now(), Kind::Refused);
-            assert_eq!(circuit.admit(Duration::ZERO), Admission::Refuse(Kind::Refused));
-            circuit.failed(Moment::now(), kind);
-            assert_eq!(circuit.admit(BUDGET), Admission::Retry(BUDGET), "{kind:?}");
+    fn saturated_server_ends_an_outage() {
+        let circuit = Circuit::default();
+        circuit.failed(Moment::now(), Kind::Refused);
+        assert_eq!(
+            circuit.admit(Purpose::Read, Duration::ZERO),
+            Admission::Refuse(Kind::Refused)
+        );
+        circuit.failed(Moment::now(), Kind::Saturated);
+        assert_eq!(circuit.admit(Purpose::Read, BUDGET), Admission::Retry(BUDGET));
+    }
+
+    #[test]
+    fn read_only_server_refuses_writes_and_admits_reads() {
+        let circuit = Circuit::default();
+        circuit.failed(Moment::now(), Kind::Refused);
+        circuit.failed(Moment::now(), Kind::ReadOnly);
+        let refused = Admission::Refuse(Kind::ReadOnly);
+        let admit = |purpose| circuit.admit(purpose, Duration::ZERO);
+        assert_eq!(admit(Purpose::Write), refused);
+        assert_eq!(admit(Purpose::Read), Admission::Retry(Duration::ZERO));
+        // A read's connection to a standby says nothing about writes.
+        circuit.succeeded(true);
+        assert_eq!(admit(Purpose::Write), refused);
+        circuit.succeeded(false);
+        assert_eq!(admit(Purpose::Write), Admission::Retry(Duration::ZERO));
+    }
+
+    #[test]
+    fn outage_of_all_comes_before_one_of_writes() {
+        let circuit = Circuit::default();
+        circuit.failed(Moment::now(), Kind::ReadOnly);
+        circuit.failed(Moment::now(), Kind::Refused);
+        for purpose in [Purpose::Read, Purpose::Write] {
+            assert_eq!(circuit.admit(purpose, Duration::ZERO), Admission::Refuse(Kind::Refused));
         }
     }
 
@@ -152,10 +216,13 @@ mod tests {
         circuit.failed(Moment::now(), Kind::Lost);
         // Once the refusals have lasted as long as they do, and long before the outage is forgotten.
         let since = Moment::now();
-        while circuit.admit(Duration::ZERO) != Admission::Probe {
+        while circuit.admit(Purpose::Read, Duration::ZERO) != Admission::Probe {
             assert!(since.elapsed() < FORGET_AFTER, "nobody probes");
             std::thread::yield_now();
         }
-        assert_eq!(circuit.admit(Duration::ZERO), Admission::Refuse(Kind::Lost));
+        assert_eq!(
+            circuit.admit(Purpose::Read, Duration::ZERO),
+            Admission::Refuse(Kind::Lost)
+        );
     }
 }

@@ -218,7 +218,7 @@ impl Pool {
     /// Opens a connection, as far as the circuit lets it.
     async fn open(&self, purpose: Purpose, deadline: Deadline) -> Result<Connection, Error> {
         let since = Moment::now();
-        let opened = match self.circuit.admit(self.budget.unwrap_or(Duration::MAX)) {
+        let opened = match self.circuit.admit(purpose, self.budget.unwrap_or(Duration::MAX)) {
             Admission::Retry(budget) => {
                 connect::connect_with_retry(&self.target, purpose, &self.retry, deadline.within(budget)).await
             }
@@ -230,10 +230,10 @@ impl Pool {
             }
         };
         match &opened {
-            Ok(_) => {
-                let took = u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX);
+            Ok(live) => {
+                let took = u32::try_from(live.connected_in.as_millis()).unwrap_or(u32::MAX);
                 self.connect_time.store(took, Ordering::Relaxed);
-                self.circuit.succeeded();
+                self.circuit.succeeded(live.status.read_only);
             }
             Err(error) => self.circuit.failed(since, error.kind),
         }

@@ -231,3 +231,27 @@ async fn a_writer_that_turned_reader_is_left_for_the_new_writer() {
     written.unwrap();
     assert_eq!(bench.notes(id).await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn read_only_server_refuses_writes_fast_and_serves_reads() {
+    let bench = Bench::with(Default::default(), "pool_timeout=1").await;
+    bench.sql("ALTER SYSTEM SET default_transaction_read_only = on").await;
+    bench.sql("SELECT pg_reload_conf()").await;
+    let readable = "SELECT (current_setting('default_transaction_read_only') = 'on')::int4::int8";
+    until("the server takes no writes", async || bench.count(readable).await == 1).await;
+    let first = bench.write(Uuid::now_v7()).await.unwrap_err();
+    assert_eq!(first.kind, Kind::ReadOnly, "{first}");
+    assert!(first.attempts > 1, "{first}");
+    let opened = bench.proxy.counts().opened;
+    let id = Uuid::now_v7();
+    for _ in 0..20 {
+        assert_eq!(bench.write(id).await.unwrap_err().kind, Kind::ReadOnly);
+        bench.read().await.unwrap();
+    }
+    let opened = bench.proxy.counts().opened - opened;
+    assert!(opened <= 40, "{opened} connects for twenty writes and twenty reads");
+    bench.sql("ALTER SYSTEM RESET default_transaction_read_only").await;
+    bench.sql("SELECT pg_reload_conf()").await;
+    until("a write was taken again", async || bench.write(id).await.is_ok()).await;
+    assert_eq!(bench.notes(id).await, 1);
+}
