@@ -3,6 +3,8 @@
 //! Two messages per error: the `detail` here helps the client and never holds database text, SQL, a URL or a secret;
 //! the operator's is the log line that [`Error::log`] writes, with everything. `type` is stable: clients may match it.
 
+use std::ops::RangeInclusive;
+
 use http::StatusCode;
 use problem_details::ProblemDetails;
 use serde::Serialize;
@@ -78,6 +80,8 @@ struct Face<'a> {
     detail: String,
     /// One that a client needs to go on: no error has two.
     header: Option<(&'static str, String)>,
+    /// Seconds after which trying again may help: one of these.
+    retry_after: Option<RangeInclusive<u32>>,
     errors: Option<&'a [FieldError]>,
 }
 
@@ -89,6 +93,7 @@ impl<'a> Face<'a> {
             title,
             detail: detail.into(),
             header: None,
+            retry_after: None,
             errors: None,
         }
     }
@@ -118,9 +123,10 @@ impl<'a> Face<'a> {
         self
     }
 
-    /// After how many seconds trying again may help.
-    fn retry_after(self, seconds: u32) -> Self {
-        self.header("retry-after", seconds.to_string())
+    /// After how many seconds trying again may help: a range, so that clients do not return all at once.
+    fn retry_after(mut self, seconds: RangeInclusive<u32>) -> Self {
+        self.retry_after = Some(seconds);
+        self
     }
 
     /// RFC 9110 §11.6.1: a 401 says how to authenticate.
@@ -250,6 +256,9 @@ impl Error {
         if let Some((name, value)) = face.header {
             response = response.with_header(name, value);
         }
+        if let Some(seconds) = face.retry_after {
+            response = response.with_header("retry-after", spread(seconds, request_id).to_string());
+        }
         if matches!(self, Self::Replayed(_)) {
             response = response.replayed(face.status.as_u16());
         }
@@ -287,9 +296,24 @@ impl Error {
     }
 }
 
+/// Chooses from a range by the request's id: evenly over many requests, and always the same for one.
+fn spread(seconds: RangeInclusive<u32>, request_id: &str) -> u32 {
+    let width = seconds.end() - seconds.start() + 1;
+    let sum = request_id
+        .bytes()
+        .fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    seconds.start() + sum % width
+}
+
+/// `Retry-After` for what passes by itself.
+const SOON: RangeInclusive<u32> = 1..=2;
+
+/// `Retry-After` if more requests are the cause.
+const LATER: RangeInclusive<u32> = 1..=3;
+
 fn database_face(error: &db::Error) -> Face<'static> {
     use StatusCode as S;
-    let unavailable = |detail: &'static str, seconds: u32| {
+    let unavailable = |detail: &'static str, seconds: RangeInclusive<u32>| {
         Face::new(
             S::SERVICE_UNAVAILABLE,
             "database-unavailable",
@@ -302,7 +326,7 @@ fn database_face(error: &db::Error) -> Face<'static> {
     let unusable = || {
         unavailable(
             "The database cannot be used at the moment; its operators have been told why.",
-            30,
+            30..=40,
         )
     };
     match error.kind {
@@ -312,21 +336,21 @@ fn database_face(error: &db::Error) -> Face<'static> {
         | Kind::Starting
         | Kind::ReadOnly
         | Kind::SecretUnreachable => {
-            unavailable("The database cannot be reached at the moment. Nothing was changed; try again shortly.", 1)
+            unavailable("The database cannot be reached at the moment. Nothing was changed; try again shortly.", SOON)
         }
         Kind::Timeout if error.phase == Phase::Statement => {
-            unavailable("The database took too long to answer. Nothing was changed; try again.", 1)
+            unavailable("The database took too long to answer. Nothing was changed; try again.", SOON)
         }
         Kind::Timeout if error.phase == Phase::Acquire => unavailable(
             "Too many requests wait for the database at the moment. Nothing was changed; try again shortly.",
-            1,
+            LATER,
         ),
-        Kind::Timeout => unavailable("The database does not answer. Nothing was changed; try again shortly.", 1),
-        Kind::Saturated => unavailable("The database is at its limit of connections. Nothing was changed; try again.", 2),
+        Kind::Timeout => unavailable("The database does not answer. Nothing was changed; try again shortly.", SOON),
+        Kind::Saturated => unavailable("The database is at its limit of connections. Nothing was changed; try again.", LATER),
         Kind::Conflict | Kind::LockTimeout => {
-            unavailable("Others are changing the same data. Nothing was changed; try again.", 1)
+            unavailable("Others are changing the same data. Nothing was changed; try again.", SOON)
         }
-        Kind::StalePlan => unavailable("The database is being upgraded. Nothing was changed; try again.", 1),
+        Kind::StalePlan => unavailable("The database is being upgraded. Nothing was changed; try again.", SOON),
         Kind::Tls | Kind::Auth | Kind::NoCredential | Kind::NoDatabase | Kind::Pooler => unusable(),
         Kind::Query if error.phase == Phase::Connect => unusable(),
         Kind::CommitUnknown => Face::new(
@@ -336,7 +360,7 @@ fn database_face(error: &db::Error) -> Face<'static> {
             "The database was lost while saving, and it could not be found out whether the change was applied. \
              Repeating the request with the same Idempotency-Key is safe and tells; without a key, read before repeating.",
         )
-        .retry_after(1),
+        .retry_after(SOON),
         Kind::Config => Face::misconfigured(),
         Kind::Query => Face::internal(),
     }
@@ -363,6 +387,21 @@ impl From<Error> for db::Abort<Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retry_after_is_spread_over_its_range() {
+        let header = |kind, id: &str| {
+            let response = Error::from(db::Error::bare(kind, Phase::Connect)).into_response(id);
+            let headers = response.into_event().headers;
+            headers["retry-after"].to_str().unwrap().to_owned()
+        };
+        for (kind, seconds) in [(Kind::Refused, vec!["1", "2"]), (Kind::Saturated, vec!["1", "2", "3"])] {
+            let ids: Vec<_> = (0..100).map(|number| format!("request-{number}")).collect();
+            let seen: std::collections::BTreeSet<_> = ids.iter().map(|id| header(kind, id)).collect();
+            assert_eq!(seen.into_iter().collect::<Vec<_>>(), seconds, "{kind:?}");
+            assert_eq!(header(kind, "one"), header(kind, "one"), "{kind:?}");
+        }
+    }
 
     #[test]
     fn a_client_that_waited_for_a_connection_of_ours_is_not_told_that_the_database_is_silent() {
