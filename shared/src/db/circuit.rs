@@ -61,7 +61,7 @@ impl Circuit {
         let all = admit(&mut seen.all, budget);
         match purpose {
             Purpose::Write if seen.all.is_none() => admit(&mut seen.writes, budget),
-            Purpose::Read | Purpose::Write => all,
+            Purpose::Read | Purpose::Unrepeatable | Purpose::Write => all,
         }
     }
 

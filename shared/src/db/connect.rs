@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 use tokio::time::timeout;
 
-use super::classify::{Verdict, kind_of, verdict};
+use super::classify::{Server, Verdict, is_managed, kind_of, kind_of_connect, verdict};
 use super::clock::Moment;
 use super::credentials::Credentials;
 use super::deadline::Deadline;
@@ -160,7 +160,6 @@ impl Target {
 
     /// Sorts a failure to connect; some mean more to who knows where it was going.
     fn kind_of(&self, cause: &sqlx::Error, url: &DatabaseUrl) -> Kind {
-        let kind = kind_of(cause);
         let missing = matches!(cause, sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::NotFound);
         if missing {
             // No socket where the server's would be, or else no file where a certificate should be.
@@ -174,7 +173,11 @@ impl Target {
         if !self.pooled && cause.as_database_error().is_some_and(refused) {
             return Kind::Pooler;
         }
-        kind
+        let server = Server {
+            managed: is_managed(url.address().0),
+            iam: self.credentials.are_iam(),
+        };
+        kind_of_connect(cause, server)
     }
 }
 
@@ -412,7 +415,8 @@ pub async fn connect_with_retry(
             Err(cut) if cut.kind == Kind::Timeout && deadline.is_past() => last.take().unwrap_or(cut),
             Err(failed) => failed,
         };
-        if failed.kind == Kind::Saturated && last.as_ref().is_none_or(|last| last.kind != Kind::Saturated) {
+        let slow = |kind| kind == Kind::Saturated || kind == Kind::Throttled;
+        if slow(failed.kind) && last.as_ref().is_none_or(|last| !slow(last.kind)) {
             retries.follow(Policy::Saturated);
         }
         let again = match verdict(Phase::Connect, failed.kind, true) {

@@ -73,6 +73,11 @@ impl Credentials {
         }
     }
 
+    /// Returns whether connections log in with an RDS IAM token.
+    pub(super) fn are_iam(&self) -> bool {
+        matches!(self.source, Source::Iam(_))
+    }
+
     /// The URL to connect with now: complete, user and password included. At most half of what `deadline` leaves, so
     /// that there is time to connect with it.
     ///

@@ -19,7 +19,7 @@ pub enum Kind {
     Timeout,
     /// The server's certificate or TLS set-up was not accepted.
     Tls,
-    /// The credential was refused (28P01, 28000).
+    /// The credential was refused (28P01, 28000; a pooler's 08P01 that says so).
     Auth,
     /// Secrets Manager did not give the credential, and may in a moment: no answer, throttled, a failure of its own.
     SecretUnreachable,
@@ -32,7 +32,11 @@ pub enum Kind {
     Pooler,
     /// The server is starting up or shutting down (57P03).
     Starting,
-    /// Every connection slot is taken (53300).
+    /// A provider's database that is waking refuses connections: 28000 "no pg_hba.conf entry", XX000 that says retry.
+    Waking,
+    /// The provider takes no more log-ins at the moment: 53400, or 28000 for an IAM token.
+    Throttled,
+    /// Every connection slot is taken (53300), or a pooler's.
     Saturated,
     /// The server takes no writes (25006): a standby, or a writer turned reader.
     ReadOnly,
@@ -67,6 +71,8 @@ impl Kind {
             Self::NoDatabase => "no-database",
             Self::Pooler => "pooler",
             Self::Starting => "starting",
+            Self::Waking => "waking",
+            Self::Throttled => "throttled",
             Self::Saturated => "saturated",
             Self::ReadOnly => "read-only",
             Self::Lost => "lost",
@@ -107,6 +113,14 @@ impl Kind {
             Self::NoDatabase => "create the database, or correct its name in DATABASE_URL",
             Self::Pooler => "add pgbouncer=true to DATABASE_URL: PgBouncer or RDS Proxy stands in between",
             Self::Starting => "wait for the server's recovery; its log says how far it is",
+            Self::Waking => {
+                "wait for the provider to wake the database; if it stays refused, check pg_hba.conf or the provider's \
+                 rules on who may connect, and its quotas"
+            }
+            Self::Throttled => {
+                "lower concurrency or put a pooler in front, so that fewer connections log in at once; if it lasts with \
+                 DATABASE_IAM_AUTH, check rds-db:connect"
+            }
             Self::Saturated => "raise max_connections, lower concurrency or put a pooler in front",
             Self::ReadOnly => "point DATABASE_URL at the writer, and end default_transaction_read_only",
             Self::Lost => "look in the server's log for a restart, a termination or a crash at this time",

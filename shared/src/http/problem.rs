@@ -338,6 +338,11 @@ fn database_face(error: &db::Error) -> Face<'static> {
         | Kind::SecretUnreachable => {
             unavailable("The database cannot be reached at the moment. Nothing was changed; try again shortly.", SOON)
         }
+        Kind::Waking => unavailable("The database is waking up. Nothing was changed; try again shortly.", SOON),
+        Kind::Throttled => unavailable(
+            "The database takes no more connections at the moment. Nothing was changed; try again shortly.",
+            LATER,
+        ),
         Kind::Timeout if error.phase == Phase::Statement => {
             unavailable("The database took too long to answer. Nothing was changed; try again.", SOON)
         }
@@ -395,7 +400,7 @@ mod tests {
             let headers = response.into_event().headers;
             headers["retry-after"].to_str().unwrap().to_owned()
         };
-        for (kind, seconds) in [(Kind::Refused, vec!["1", "2"]), (Kind::Saturated, vec!["1", "2", "3"])] {
+        for (kind, seconds) in [(Kind::Waking, vec!["1", "2"]), (Kind::Saturated, vec!["1", "2", "3"])] {
             let ids: Vec<_> = (0..100).map(|number| format!("request-{number}")).collect();
             let seen: std::collections::BTreeSet<_> = ids.iter().map(|id| header(kind, id)).collect();
             assert_eq!(seen.into_iter().collect::<Vec<_>>(), seconds, "{kind:?}");

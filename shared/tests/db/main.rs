@@ -11,4 +11,6 @@ mod commit;
 mod crowd;
 mod lookup;
 mod outage;
+mod pooler;
 mod schema;
+mod waking;
