@@ -1,16 +1,23 @@
 //! Logging in with what Secrets Manager holds, or with a token, where something is not as it should be. A rotation from
 //! its beginning to its end, under load, is `tests/credentials`'.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
 use local::lambda::Function;
 use local::postgres::{Cluster, Settings};
+use local::proxy::{Door, Proxy};
 use local::secrets::{ARN, Manner, Secrets};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::answer::Answer;
-use super::backend::{Backend, until};
+use super::backend::{Backend, connect, migrated, until};
 use super::people::Person;
 
 /// In no log, whatever happens.
@@ -256,46 +263,195 @@ async fn without_a_role_there_is_nothing_to_ask_with() {
     assert_eq!(bench.secrets.asked(), [""; 0]);
 }
 
-/// With SnapStart the role's credentials are in no variable: an environment restored later would have the old ones.
-#[tokio::test]
-async fn with_snapstart_the_roles_credentials_are_asked_for_at_their_address() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(async move {
-        let role = json!({
-            "AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "secret", "Token": "session",
-            "Expiration": "2051-03-04T12:00:00Z",
-        })
-        .to_string();
-        loop {
-            let (mut client, _) = listener.accept().await.unwrap();
-            let mut asked = Vec::new();
-            while !asked.ends_with(b"\r\n\r\n") {
-                asked.push(client.read_u8().await.unwrap());
+/// The address at which an environment that is restored from a snapshot finds its role's credentials, and how often they
+/// were asked for there.
+struct RoleServer {
+    address: SocketAddr,
+    asked: Arc<AtomicUsize>,
+    server: JoinHandle<()>,
+}
+
+impl RoleServer {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let server = tokio::spawn(async move {
+            let role = json!({
+                "AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "secret", "Token": "session",
+                "Expiration": "2051-03-04T12:00:00Z",
+            })
+            .to_string();
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                let mut asked = Vec::new();
+                while !asked.ends_with(b"\r\n\r\n") {
+                    asked.push(client.read_u8().await.unwrap());
+                }
+                let asked = String::from_utf8(asked).unwrap().to_lowercase();
+                let known = asked.starts_with("get /role ") && asked.contains("authorization: a-token");
+                let status = if known { "200 OK" } else { "403 Forbidden" };
+                let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close");
+                let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{role}", role.len());
+                client.write_all(answer.as_bytes()).await.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
             }
-            let asked = String::from_utf8(asked).unwrap().to_lowercase();
-            let known = asked.starts_with("get /role ") && asked.contains("authorization: a-token");
-            let status = if known { "200 OK" } else { "403 Forbidden" };
-            let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close");
-            let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{role}", role.len());
-            client.write_all(answer.as_bytes()).await.unwrap();
-        }
-    });
-    let bench = Bench::with("pool_timeout=8", |function| {
+        });
+        Self { address, asked, server }
+    }
+
+    /// Takes the role's credentials from the variables, where the address is instead.
+    fn tell(&self, function: &mut Function) {
         function
             .env
             .retain(|(name, _)| !name.starts_with("AWS_ACCESS") && !name.starts_with("AWS_SE"));
-        set(
-            function,
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-            &format!("http://{address}/role"),
-        );
+        let address = format!("http://{}/role", self.address);
+        set(function, "AWS_CONTAINER_CREDENTIALS_FULL_URI", &address);
         set(function, "AWS_CONTAINER_AUTHORIZATION_TOKEN", "a-token");
-    })
-    .await;
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for RoleServer {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// With SnapStart the role's credentials are in no variable: an environment restored later would have the old ones.
+#[tokio::test]
+async fn with_snapstart_the_roles_credentials_are_asked_for_at_their_address() {
+    let role = RoleServer::start().await;
+    let bench = Bench::with("pool_timeout=8", |function| role.tell(function)).await;
     bench.reads().await;
     assert_eq!(bench.secrets.asked(), ["AWSCURRENT"]);
-    server.abort();
+}
+
+/// A cluster with TLS whose server takes anyone for `seer`, as one takes a token that is good.
+async fn cluster_without_passwords() -> Cluster {
+    let settings = Settings {
+        tls: true,
+        ..Settings::default()
+    };
+    let cluster = Cluster::throwaway(settings).await.unwrap();
+    migrated(&cluster.url()).await;
+    let mut session = connect(&cluster.url()).await;
+    sqlx::raw_sql(
+        "DO $$ BEGIN
+             EXECUTE format('COPY (SELECT %L) TO %L', 'host all seer 127.0.0.1/32 trust', current_setting('hba_file'));
+         END $$;
+         SELECT pg_reload_conf()",
+    )
+    .execute(&mut session)
+    .await
+    .unwrap();
+    cluster
+}
+
+/// RDS checks 200 tokens a second. Here a function that the first statement calls refuses, in RDS's words.
+#[tokio::test]
+async fn token_is_reused_until_it_is_refused() {
+    let role = RoleServer::start().await;
+    let cluster = cluster_without_passwords().await;
+    let url = format!("postgres://seer@127.0.0.1:{}/seer?sslmode=require", cluster.port());
+    let backend = Backend::with(|function| {
+        set(function, "DATABASE_URL", &url);
+        set(function, "DATABASE_IAM_AUTH", "true");
+        set(function, "AWS_REGION", "us-east-1");
+        role.tell(function);
+    })
+    .await;
+    let mut session = connect(&cluster.url()).await;
+    let terminate = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name ~ ':'";
+    let ada = Person::stranger("ada");
+    let read = async || backend.get("/api/users/me").by(&ada).send().await;
+    for _ in 0..3 {
+        read().await.problem(401, "not-registered");
+        sqlx::raw_sql(terminate).execute(&mut session).await.unwrap();
+    }
+    assert_eq!(role.asked(), 1, "a token was signed for each connect");
+
+    let refuse = "CREATE SCHEMA rds;
+        CREATE FUNCTION rds.pg_is_in_recovery() RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+            RAISE 'PAM authentication failed for user \"seer\"' USING ERRCODE = '28000';
+        END $$;
+        ALTER ROLE seer SET search_path = rds, pg_catalog, public";
+    sqlx::raw_sql(refuse).execute(&mut session).await.unwrap();
+    let (answer, ()) = tokio::join!(read(), async {
+        until(async || role.asked() >= 3).await;
+        sqlx::raw_sql("DROP SCHEMA rds CASCADE")
+            .execute(&mut session)
+            .await
+            .unwrap();
+    });
+    answer.problem(401, "not-registered");
+}
+
+/// What an environment asks Secrets Manager while nothing answers, and that it finds the database where it is now.
+#[tokio::test]
+async fn outage_that_lasts_has_the_secret_read_again() {
+    let bench = Bench::with("", |function| {
+        set(function, "DATABASE_URL", "postgres:///?pool_timeout=2&sslmode=disable");
+    })
+    .await;
+    let (_, place) = bench.backend.url().split_once('@').unwrap();
+    let (address, database) = place.split_once('/').unwrap();
+    let server: SocketAddr = address.parse().unwrap();
+    let at = |port: u16| {
+        json!({
+            "username": bench.role, "password": PASSWORDS[0], "host": "127.0.0.1", "port": port, "dbname": database,
+        })
+        .to_string()
+    };
+    let proxy = Proxy::start(server).await.unwrap();
+    bench.secrets.set("AWSCURRENT", &at(proxy.address().port()));
+    bench.reads().await;
+    let since = Instant::now();
+    proxy.set_door(Door::Refused).await;
+    proxy.reset();
+    for _ in 0..20 {
+        bench.refused().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let asked = bench.secrets.asked().len();
+    let rounds = usize::try_from(since.elapsed().as_secs() / 10).unwrap() + 1;
+    assert!(asked <= 1 + rounds, "{asked} questions");
+
+    bench.secrets.set("AWSCURRENT", &at(server.port()));
+    until(async || bench.read().await.status == 401).await;
+}
+
+#[tokio::test]
+async fn password_that_a_pooler_refuses_has_the_secret_read_again() {
+    let bench = Bench::with("", |function| {
+        set(function, "DATABASE_URL", "postgres:///?pgbouncer=true&sslmode=disable");
+    })
+    .await;
+    let (_, place) = bench.backend.url().split_once('@').unwrap();
+    let (address, database) = place.split_once('/').unwrap();
+    let proxy = Proxy::start(address.parse().unwrap()).await.unwrap();
+    let secret = json!({
+        "username": bench.role, "password": PASSWORDS[0], "host": "127.0.0.1", "port": proxy.address().port(),
+        "dbname": database,
+    });
+    bench.secrets.set("AWSCURRENT", &secret.to_string());
+    bench.reads().await;
+    let refused = Door::Rejects {
+        code: "08P01",
+        message: "SASL authentication failed",
+    };
+    proxy.set_door(refused).await;
+    proxy.reset();
+    let line = bench.refused().await;
+    assert!(line.contains("auth during connect"), "{line}");
+    let asked = bench.secrets.asked();
+    assert_eq!(asked[..3], ["AWSCURRENT", "AWSCURRENT", "AWSPENDING"], "{asked:?}");
+    proxy.set_door(Door::Open).await;
+    until(async || bench.read().await.status == 401).await;
 }
 
 #[tokio::test]

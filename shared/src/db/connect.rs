@@ -359,13 +359,13 @@ async fn log_in(target: &Target, deadline: Deadline) -> Result<Connection, Error
     let mut url = target.credentials.get(deadline).await?;
     loop {
         let failed = match open(target, &url).await {
-            Ok(live) => return Ok(live),
+            Ok(live) => {
+                target.credentials.accepted();
+                return Ok(live);
+            }
             Err(cause) => Error::new(target.kind_of(&cause, &url), Phase::Connect, cause).trying(url.target()),
         };
-        if failed.kind != Kind::Auth {
-            return Err(failed);
-        }
-        match target.credentials.instead_of(&url, deadline).await? {
+        match target.credentials.refused(&url, failed.kind, deadline).await? {
             Some(other) => url = other,
             None => return Err(failed),
         }

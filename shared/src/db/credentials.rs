@@ -1,8 +1,9 @@
 //! With what a connection logs in, where it is more than the URL says: a secret that is rotated, or a signed token.
 //!
 //! Asked before every connect, and again when the server refuses what was had. A secret is held for the environment's
-//! life and fetched only when there is none or the one held was refused. No timer: all of it happens while connecting,
-//! and within the attempt's bound. Warm connections outlive a rotation; only new ones see it.
+//! life and fetched only when there is none, when the one held was refused, or when an outage has lasted: the database
+//! may have moved. A token is reused. No timer: all of it happens while connecting, and within the attempt's bound. Warm
+//! connections outlive a rotation; only new ones see it.
 //!
 //! May not: retry what Secrets Manager does not answer (that is `connect`'s), or show a secret. Nothing of AWS runs, and
 //! no client for it is made, unless the configuration asks for it.
@@ -10,9 +11,10 @@
 mod aws;
 mod https;
 mod secret;
+mod token;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
@@ -21,6 +23,7 @@ use super::deadline::Deadline;
 use super::error::{Error, Kind, Phase};
 use crate::config::{DatabaseUrl, Login};
 use secret::Secret;
+use token::Tokens;
 
 /// The way connections log in, and what is held for it.
 #[derive(Debug)]
@@ -34,8 +37,7 @@ enum Source {
     /// The URL has it all.
     Url,
     Secret(Box<Secret>),
-    /// For a database in this region.
-    Iam(String),
+    Iam(Tokens),
 }
 
 /// Why there is nothing to log in with.
@@ -68,7 +70,7 @@ impl Credentials {
             source: match url.login() {
                 Login::Url => Source::Url,
                 Login::Secret(source) => Source::Secret(Box::new(Secret::new(url.clone(), source.clone()))),
-                Login::Iam { region } => Source::Iam(region.clone()),
+                Login::Iam { region } => Source::Iam(Tokens::new(region.clone())),
             },
         }
     }
@@ -89,39 +91,54 @@ impl Credentials {
         let found = match &self.source {
             Source::Url => return Ok(Arc::clone(&self.url)),
             // Boxed here and below: the libraries' futures are large and deep, and would be a part of every request's.
-            Source::Secret(secret) => timeout(bound, secret.get().boxed()).await,
-            Source::Iam(region) => timeout(bound, self.token(region).boxed()).await,
+            Source::Secret(secret) => timeout(bound, secret.get(bound).boxed()).await,
+            Source::Iam(tokens) => timeout(bound, tokens.get(&self.url).boxed()).await,
         };
         Ok(found.unwrap_or_else(|_| Err(self.late(bound)))?)
     }
 
-    /// The URL to connect with now that the server has refused the user or password in `refused`; `None` when there is
-    /// no other.
+    /// Notes that the server accepted a connection.
+    pub(super) fn accepted(&self) {
+        match &self.source {
+            Source::Secret(secret) => secret.answered(),
+            Source::Url | Source::Iam(_) => {}
+        }
+    }
+
+    /// Notes that the server answered a connect with `url` with a failure of `kind`. Returns another URL to connect with
+    /// if the user or password was refused and there is another.
     ///
     /// # Errors
     /// As [`Credentials::get`].
-    pub(super) async fn instead_of(
+    pub(super) async fn refused(
         &self,
-        refused: &Arc<DatabaseUrl>,
+        url: &Arc<DatabaseUrl>,
+        kind: Kind,
         deadline: Deadline,
     ) -> Result<Option<Arc<DatabaseUrl>>, Error> {
-        let Source::Secret(secret) = &self.source else {
-            return Ok(None);
+        let secret = match &self.source {
+            Source::Url => return Ok(None),
+            Source::Iam(tokens) => {
+                if kind == Kind::Auth || kind == Kind::Throttled {
+                    tokens.forget(url);
+                }
+                return Ok(None);
+            }
+            Source::Secret(secret) => secret,
         };
+        if kind == Kind::Saturated {
+            secret.answered();
+        }
+        if kind != Kind::Auth {
+            return Ok(None);
+        }
         let bound = deadline.left() / 2;
-        let found = timeout(bound, secret.instead_of(refused).boxed()).await;
+        let found = timeout(bound, secret.instead_of(url).boxed()).await;
         match found.unwrap_or_else(|_| Err(self.late(bound))) {
             Ok(url) => Ok(Some(url)),
             Err(failure) if failure.kind == Kind::Auth => Ok(None),
             Err(failure) => Err(failure.into()),
         }
-    }
-
-    async fn token(&self, region: &str) -> Result<Arc<DatabaseUrl>, Failure> {
-        let (host, port) = self.url.address();
-        let role = aws::role().await?;
-        let token = aws::token(host, port, self.url.user(), region, role, SystemTime::now())?;
-        Ok(Arc::new(self.url.with_token(token)))
     }
 
     fn late(&self, bound: Duration) -> Failure {

@@ -5,12 +5,16 @@
 //! will do, the refusal is answered at once for [`COOL_DOWN`]: neither Secrets Manager nor the server's log is filled by
 //! a wrong password.
 //!
+//! A database that moved refuses nothing: nothing answers where it was. So once no connect has succeeded for as long as
+//! an outage may keep a request waiting, AWSCURRENT is read again, every [`RECHECK_INTERVAL`] at most.
+//!
 //! One task asks at a time; others wait for what it finds. A dropped future leaves all as it was.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::Failure;
 use super::aws::{self, Stage};
@@ -22,10 +26,19 @@ use crate::db::error::Kind;
 /// stuck is mended by a person; one that is under way is seen by AWSPENDING.
 const COOL_DOWN: Duration = Duration::from_secs(5);
 
+/// Between two looks at a secret in an outage: a thousand environments that are asked for something all the time make a
+/// hundred requests a second, a hundredth of what Secrets Manager allows.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long no connect succeeds before the secret is read again, if `pool_timeout` has no limit.
+const DEFAULT_OUTAGE: Duration = Duration::from_secs(8);
+
 pub(super) struct Secret {
     url: DatabaseUrl,
     source: SecretSource,
     state: Mutex<State>,
+    /// The first connect that no answer has followed yet.
+    unanswered_since: std::sync::Mutex<Option<Moment>>,
 }
 
 /// No `Debug`: it holds secrets.
@@ -35,6 +48,7 @@ struct State {
     /// The texts that the database has refused, and when.
     refused: Vec<(String, Moment)>,
     cooling: Option<(Failure, Moment)>,
+    rechecked: Option<Moment>,
 }
 
 struct Held {
@@ -54,6 +68,7 @@ impl Secret {
             url,
             source,
             state: Mutex::default(),
+            unanswered_since: std::sync::Mutex::default(),
         }
     }
 
@@ -61,10 +76,43 @@ impl Secret {
         &self.source.arn
     }
 
-    /// What is held, else what Secrets Manager has.
-    pub(super) async fn get(&self) -> Result<Arc<DatabaseUrl>, Failure> {
+    /// What is held, else what Secrets Manager has, for a connect. In an outage that has lasted, at most half of `bound`
+    /// goes into finding out whether the secret has changed.
+    pub(super) async fn get(&self, bound: Duration) -> Result<Arc<DatabaseUrl>, Failure> {
         let mut state = self.state.lock().await;
+        if self.outage_has_lasted() && state.held.is_some() {
+            self.recheck(&mut state, bound / 2).await;
+        }
         self.usable(&mut state).await
+    }
+
+    /// Notes that the database answered.
+    pub(super) fn answered(&self) {
+        *self.unanswered_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Counts from the first connect that no [`Secret::answered`] follows.
+    fn outage_has_lasted(&self) -> bool {
+        let mut since = self.unanswered_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let outage = self.url.pool_timeout().unwrap_or(DEFAULT_OUTAGE);
+        since.get_or_insert_with(Moment::now).elapsed() >= outage
+    }
+
+    /// Replaces what is held if the secret has changed. If the secret cannot be read, what is held may still be right.
+    async fn recheck(&self, state: &mut State, bound: Duration) {
+        if state.rechecked.is_some_and(|last| last.elapsed() < RECHECK_INTERVAL) {
+            return;
+        }
+        state.rechecked = Some(Moment::now());
+        match timeout(bound, self.look(state)).await {
+            Ok(Ok(found)) if state.held.as_ref().is_none_or(|held| held.text != found.text) => {
+                tracing::info!(secret = self.source.arn, "the secret has changed during an outage");
+                state.held = Some(found);
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(failure)) => tracing::debug!(said = failure.said, "the secret could not be read again"),
+            Err(_) => tracing::debug!("the secret could not be read again in time"),
+        }
     }
 
     /// What another task has found meanwhile, else what Secrets Manager has besides the refused one.

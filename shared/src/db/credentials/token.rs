@@ -1,0 +1,79 @@
+//! Tokens for RDS: signed here, and reused, because RDS checks only some 200 new ones a second.
+//!
+//! A token that was refused is not used again. Does no I/O besides finding the role's credentials.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::{Failure, aws};
+use crate::config::DatabaseUrl;
+use crate::db::clock::Moment;
+
+/// How long a token is used, of the fifteen minutes that it is valid: the rest is for clocks that differ.
+const REUSE_FOR: Duration = Duration::from_secs(10 * 60);
+
+pub(super) struct Tokens {
+    region: String,
+    held: Mutex<HashMap<Login, Token>>,
+}
+
+/// A token is valid for one host, port and user.
+type Login = (String, u16, String);
+
+struct Token {
+    url: Arc<DatabaseUrl>,
+    signed: Moment,
+    /// Less than [`REUSE_FOR`] if the role's credentials expire sooner.
+    reuse_for: Duration,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Tokens").field(&self.region).finish()
+    }
+}
+
+impl Tokens {
+    /// For databases in `region`.
+    pub(super) fn new(region: String) -> Self {
+        Self {
+            region,
+            held: Mutex::default(),
+        }
+    }
+
+    /// Returns `url` with a token in it.
+    pub(super) async fn get(&self, url: &DatabaseUrl) -> Result<Arc<DatabaseUrl>, Failure> {
+        let (host, port) = url.address();
+        let login = (host.to_owned(), port, url.user().to_owned());
+        if let Some(token) = self.held().get(&login)
+            && token.signed.elapsed() < token.reuse_for
+        {
+            return Ok(Arc::clone(&token.url));
+        }
+        let role = aws::role().await?;
+        let now = SystemTime::now();
+        let valid_for = role
+            .expiry()
+            .map(|expiry| expiry.duration_since(now).unwrap_or_default());
+        let text = aws::token(host, port, url.user(), &self.region, role, now)?;
+        let url = Arc::new(url.with_token(text));
+        let token = Token {
+            url: Arc::clone(&url),
+            signed: Moment::now(),
+            reuse_for: valid_for.map_or(REUSE_FOR, |left| left.min(REUSE_FOR)),
+        };
+        self.held().insert(login, token);
+        Ok(url)
+    }
+
+    /// Signs another token at the next [`Tokens::get`], if the one in `refused` is still held.
+    pub(super) fn forget(&self, refused: &Arc<DatabaseUrl>) {
+        self.held().retain(|_, token| !Arc::ptr_eq(&token.url, refused));
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<Login, Token>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
