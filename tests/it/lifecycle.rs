@@ -36,6 +36,42 @@ async fn an_environment_that_is_shut_down_says_goodbye() {
     until(async || backend.number(&sessions("users-me")).await == 0).await;
 }
 
+/// Lambda's own signal comes when nothing is under way; other hosts', and of environments that serve several requests,
+/// at any time.
+#[tokio::test]
+async fn sigterm_lets_the_request_under_way_finish() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    let made = backend.meeting(&team, json!({})).await;
+    let path = format!("/api/meetings/{}", id(&made));
+    let mut holder = connect(backend.url()).await;
+    sqlx::raw_sql("BEGIN; SELECT * FROM meetings FOR UPDATE")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    let put = backend
+        .put(&path)
+        .by(&team.admin)
+        .json(&json!({"title": "Last"}))
+        .send();
+    let terminate = async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        until(async || backend.number(waiting).await == 1).await;
+        let environment = backend.environments("meetings-update").remove(0);
+        let pid = environment.pid().to_string();
+        let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.unwrap().success());
+        // Until the signal has arrived, or at once.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+        environment.ended().await
+    };
+    let (answer, status) = tokio::join!(put, terminate);
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert_eq!(answer.is(200).header("etag"), Some("\"2\""));
+}
+
 #[tokio::test]
 async fn every_log_line_of_an_invocation_says_whose_it_is() {
     let backend = Backend::start().await;

@@ -10,15 +10,18 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{BoxFuture, LambdaEvent, SnapStartResource, service_fn};
-use lambda_runtime::Runtime;
+use lambda_runtime::tower::layer::layer_fn;
+use lambda_runtime::{Runtime, Service};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{Instrument as _, Level};
 
@@ -38,6 +41,8 @@ pub struct Function {
     /// What INIT handles once it has a connection; without it, INIT opens none.
     example: Option<&'static str>,
     cold: AtomicBool,
+    /// Invocations from their event until Lambda has their answer.
+    under_way: watch::Sender<usize>,
 }
 
 impl Function {
@@ -47,6 +52,7 @@ impl Function {
             config,
             example,
             cold: AtomicBool::new(true),
+            under_way: watch::Sender::new(0),
         }
     }
 
@@ -143,6 +149,7 @@ where
         async move { Ok::<Value, lambda_runtime::Error>(answer(function, route, event, handle, scheduled).await) }
     });
     match Runtime::new(service)
+        .layer(layer_fn(|service| Counted { service, function }))
         .register_snapstart_resource(connections)
         .run_concurrent()
         .await
@@ -152,6 +159,52 @@ where
             tracing::error!("the Lambda runtime ended: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Counts a function's invocations under way. Around the runtime's own service, which sends the answer to Lambda.
+#[derive(Clone)]
+struct Counted<S> {
+    service: S,
+    function: &'static Function,
+}
+
+impl<S, E> Service<E> for Counted<S>
+where
+    S: Service<E>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, event: E) -> Self::Future {
+        let under_way = UnderWay::begin(&self.function.under_way);
+        let answered = self.service.call(event);
+        Box::pin(async move {
+            let _under_way = under_way;
+            answered.await
+        })
+    }
+}
+
+/// One invocation in the count.
+struct UnderWay(&'static watch::Sender<usize>);
+
+impl UnderWay {
+    fn begin(count: &'static watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }
 
@@ -308,7 +361,11 @@ fn message(panic: &Box<dyn Any + Send>) -> &str {
 /// an extension that gave up waiting would never ask for an event, so that INIT would be cut and run again.
 const REGISTRATION: Duration = Duration::from_secs(8);
 
-/// Says goodbye to the server when the environment is shut down. Lambda sends SIGTERM only where an extension is
+/// How long the requests under way may take after SIGTERM. With closing the connections it fits the two seconds that
+/// Lambda allows at most; where it allows less, or another host more, it ends the process itself or waits.
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(1_500);
+
+/// On SIGTERM, answers the requests under way, closes the connections and ends the process. Lambda sends SIGTERM only where an extension is
 /// registered, so an internal one is, for no events. An implementation of the Runtime API without extensions is fine:
 /// then there is no SIGTERM either.
 async fn close_on_sigterm(function: &'static Function) {
@@ -329,6 +386,13 @@ async fn close_on_sigterm(function: &'static Function) {
     };
     tokio::spawn(async move {
         terminate.recv().await;
+        let mut under_way = function.under_way.subscribe();
+        if timeout(SHUTDOWN_GRACE, under_way.wait_for(|count| *count == 0))
+            .await
+            .is_err()
+        {
+            tracing::warn!("shut down with a request under way");
+        }
         if let Ok(pool) = &function.pool {
             pool.close_idle().await;
         }

@@ -43,7 +43,12 @@ async fn served_after(bench: &Bench, code: &'static str, message: &'static str) 
     let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], bench.cluster.port())))
         .await
         .unwrap();
-    proxy.set_door(Door::Refusing(Refusal { sqlstate: code, message })).await;
+    proxy
+        .set_door(Door::Refusing(Refusal {
+            sqlstate: code,
+            message,
+        }))
+        .await;
     let url = proxy.url(&bench.cluster.url());
     let environments: Vec<_> = (0..4).map(|_| pool(&url, "pool_timeout=20")).collect();
     let reads = environments
@@ -62,7 +67,13 @@ async fn served_after(bench: &Bench, code: &'static str, message: &'static str) 
 async fn waking_that_lasts_is_named_and_refused_fast() {
     let bench = Bench::with(Default::default(), "pool_timeout=1").await;
     let (code, message) = ("XX000", "endpoint is idle, retry");
-    bench.proxy.set_door(Door::Refusing(Refusal { sqlstate: code, message })).await;
+    bench
+        .proxy
+        .set_door(Door::Refusing(Refusal {
+            sqlstate: code,
+            message,
+        }))
+        .await;
     let first = bench.read().await.unwrap_err();
     assert_eq!((first.kind, first.phase), (Kind::Waking, Phase::Connect), "{first}");
     assert!(first.attempts > 1 && first.to_string().contains(message), "{first}");
@@ -85,7 +96,13 @@ async fn final_refusal_of_a_provider_is_named_at_once() {
         ("28000", "no pg_hba.conf entry for host \"127.0.0.1\"", Kind::Auth),
         ("08P01", "no such database: seer", Kind::NoDatabase),
     ] {
-        bench.proxy.set_door(Door::Refusing(Refusal { sqlstate: code, message })).await;
+        bench
+            .proxy
+            .set_door(Door::Refusing(Refusal {
+                sqlstate: code,
+                message,
+            }))
+            .await;
         let fresh = environment(&bench, "pool_timeout=20");
         let read = fresh.read(Deadline::after(PLENTY), async |db| one(db).await);
         let refused = read.await.unwrap_err().0;
