@@ -201,3 +201,20 @@ fn somebody_looks_every_minute_unless_the_database_may_sleep() {
         );
     }
 }
+
+/// A request that wakes the cluster waits for it, and still answers in time.
+#[test]
+fn pool_timeout_covers_a_waking_where_the_database_may_sleep() {
+    let template = template();
+    for (sleeps, seconds) in [("true", Some(24)), ("false", None)] {
+        let values = values(&template, &[("LetDatabaseSleep", sleeps)]);
+        let function = values.of(template.at("/Globals/Function"));
+        let url = function["Environment"]["Variables"]["DATABASE_URL"].as_str().unwrap();
+        let given = url
+            .split_once("pool_timeout=")
+            .map(|(_, seconds)| seconds.parse().unwrap());
+        assert_eq!(given, seconds, "{url}");
+        let timeout = function["Timeout"].as_i64().unwrap();
+        assert!(seconds.is_none_or(|seconds: i64| (15..timeout - 1).contains(&seconds)));
+    }
+}
