@@ -65,6 +65,12 @@ impl Circuit {
         }
     }
 
+    /// Whether connections could not be opened lately.
+    pub fn knows_outage(&self) -> bool {
+        let all = self.seen().all;
+        all.is_some_and(|outage| outage.last.elapsed() <= FORGET_AFTER)
+    }
+
     /// A retry loop or a probe that began at `since` ended without a connection.
     pub fn failed(&self, since: Moment, kind: Kind) {
         let mut seen = self.seen();

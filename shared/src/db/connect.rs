@@ -75,7 +75,7 @@ const STATUS_QUERY: &str = "SELECT pg_is_in_recovery() OR current_setting('trans
     pg_backend_pid() AS pid, \
     (SELECT (extract(epoch FROM backend_start) * 1000000)::int8 FROM pg_stat_get_activity(pg_backend_pid())) \
     AS backend_start, \
-    current_setting('server_version_num')::int4 AS server_version_num";
+    (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 AS server_start";
 
 /// The one statement after each connect, over the simple protocol: one round trip. Where the session is ours it also
 /// sets the session up; what a server does not know is never evaluated.
@@ -214,19 +214,19 @@ pub struct SessionIdentity {
     pub pid: i32,
     /// `backend_start` in microseconds since the Unix epoch, exact: process ids are used again.
     pub backend_start: i64,
-    /// Such as 170002 for PostgreSQL 17.2.
-    pub server_version_num: i32,
+    /// When the server was started, in microseconds since the Unix epoch: another server started at another time.
+    pub server_start: i64,
 }
 
 impl SessionIdentity {
     /// `None` if the server does not tell when the session began.
     fn from_row(row: &PgRow) -> Result<Option<Self>, sqlx::Error> {
-        let (pid, server_version_num) = (row.try_get("pid")?, row.try_get("server_version_num")?);
+        let (pid, server_start) = (row.try_get("pid")?, row.try_get("server_start")?);
         let backend_start: Option<i64> = row.try_get("backend_start")?;
         Ok(backend_start.map(|backend_start| Self {
             pid,
             backend_start,
-            server_version_num,
+            server_start,
         }))
     }
 }

@@ -6,7 +6,9 @@
 //! | [`credentials`] | with what a connection logs in: a rotated secret, a signed token |
 //! | [`connect`] | opening a connection: attempts, budget, session limits |
 //! | [`socket`] | socket options sqlx does not set |
-//! | [`work`] | `read` and `write`: what domain code runs in |
+//! | [`work`] | `read`: what domain code runs in; attempts |
+//! | [`mod@write`] | `write` and `transact`: the write protocol |
+//! | [`witness`] | whether a late answer will still come |
 //! | [`by_hand`] | the same without closures: statements, transactions, connections that their caller ends |
 //! | [`receipt`] | the row that makes a write findable: idempotency, lost commits |
 //! | [`session`] | the connection as domain code sees it |
@@ -36,7 +38,9 @@ pub mod retry;
 pub mod roles;
 pub mod session;
 pub mod socket;
+mod witness;
 pub mod work;
+pub mod write;
 
 pub use by_hand::{Held, Transaction};
 pub use deadline::Deadline;
@@ -44,4 +48,4 @@ pub use error::{Abort, Error, Kind, Phase};
 pub use pool::Pool;
 pub use receipt::{Change, IdempotencyKey, Known, Receipt, WriteAttempt};
 pub use session::Session;
-pub use work::Written;
+pub use write::Written;

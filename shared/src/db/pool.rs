@@ -21,6 +21,7 @@ use super::connect::{self, Connection, Purpose, Target};
 use super::deadline::Deadline;
 use super::error::{Error, Kind, Phase};
 use super::socket::Peek;
+use super::witness::Witnesses;
 use crate::config::{DatabaseConfig, LambdaEnvironment, RetryConfig};
 
 /// Idle longer than this, a connection is replaced without asking: NAT gateways and load balancers forget a flow after
@@ -46,7 +47,8 @@ pub struct Pool {
     pub(super) target: Target,
     pub(super) retry: RetryConfig,
     budget: Option<Duration>,
-    circuit: Circuit,
+    pub(super) circuit: Circuit,
+    pub(super) witnesses: Witnesses,
     /// How long the last connect took, in milliseconds.
     connect_time: AtomicU32,
     /// Writes so far, counted from a random number, so that environments do not sweep at the same time.
@@ -104,6 +106,11 @@ impl PooledConnection {
         self.live.close().await;
     }
 
+    /// Takes a new connection in place of the one that is dead, and returns that.
+    pub(super) fn replace(&mut self, live: Connection) -> Connection {
+        std::mem::replace(&mut self.live, live)
+    }
+
     /// Keeps even a connection that a near_capacity server would have back: INIT's, for the invocation that follows.
     fn keep(mut self) {
         self.live.used = Moment::now();
@@ -130,6 +137,7 @@ impl Pool {
             retry: config.retry,
             budget: config.url.pool_timeout(),
             circuit: Circuit::default(),
+            witnesses: Witnesses::default(),
             connect_time: AtomicU32::default(),
             writes: AtomicU32::new(u32::from(Uuid::now_v7().as_bytes()[15])),
             lost: Mutex::default(),
@@ -205,7 +213,7 @@ impl Pool {
 
     /// Drops a connection that failed in use. Its siblings may have died with it, so those that were last used before
     /// this moment are pinged before they are lent.
-    pub fn connection_lost(&self, connection: PooledConnection) {
+    pub fn connection_lost<C>(&self, connection: C) {
         drop(connection);
         *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(Moment::now());
     }

@@ -100,6 +100,13 @@ impl RetryLoop {
         !std::mem::replace(&mut self.reconnected, true)
     }
 
+    /// Begins the next attempt without a wait. False when attempts or time are spent.
+    pub fn next_attempt_at_once(&mut self) -> bool {
+        let another = self.attempt < self.most && self.deadline.left() > WORTH_TRYING;
+        self.attempt += u32::from(another);
+        another
+    }
+
     /// Waits for the next attempt. False, at once, when attempts or time are spent.
     pub async fn next_attempt(&mut self) -> bool {
         if self.attempt >= self.most {

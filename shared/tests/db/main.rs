@@ -14,3 +14,4 @@ mod outage;
 mod pooler;
 mod schema;
 mod waking;
+mod witness;

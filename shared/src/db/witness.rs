@@ -1,0 +1,289 @@
+//! The witness: a second session that tells whether a late answer will still come.
+//!
+//! A path can be silent and still acknowledge what it is sent (a hung proxy, a load balancer, a stopped server process),
+//! and then nothing but a statement timeout ends the wait. So when an answer is late, one connection is opened beside it
+//! and looks at the statement's session in `pg_stat_activity`, while the statement is still waited for: the first result
+//! counts. A dead session is ended, and the statement is sent again over the witness.
+//!
+//! A session is dead if the server that opened it does not have it any more, or if it waits for its client in two looks,
+//! apart in time and in two transactions, without having run anything in between. A session that waits for a standby or
+//! for a lock is alive, and is never ended.
+//!
+//! How a fleet does not ask all at once: an environment asks one witness at a time and at most one in five seconds, in
+//! growing intervals up to a minute while its sessions turn out to be alive; none in a known outage, and none when the
+//! server is near its capacity of connections. A thousand environments whose statements are all late cost a server some
+//! 200 log-ins a second for one round, and 17 a second in the end.
+//!
+//! Depends on: tracking of activities (`track_activities`), and direct sessions. Behind a pooler, or where the state of
+//! the session is not visible, statements are waited for until their timeout.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Executor as _, Row as _};
+use tokio::time::{sleep, timeout};
+
+use super::clock::Moment;
+use super::connect::{self, Connection, Purpose, SessionIdentity};
+use super::deadline::Deadline;
+use super::error::Abort;
+use super::pool::{Pool, PooledConnection};
+use super::work::late;
+
+/// A connection that idled for longer than this may have died meanwhile: its first answer is late sooner.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// Bounds on when the first answer after idling is late.
+const LATE_AFTER_IDLE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
+
+/// Bounds on when any other answer is late.
+const LATE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+
+/// An answer is late after this many of the longest recent ones.
+const LATE_FACTOR: u32 = 8;
+
+/// The shortest time between two looks at a session.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The shortest and the longest interval between two witnesses of one environment.
+const INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+
+/// What is asked of a witness, about the session of a statement.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch {
+    identity: Option<SessionIdentity>,
+    purpose: Purpose,
+    patience: Duration,
+    round_trip: Duration,
+}
+
+/// How a watched statement ended.
+#[derive(Debug)]
+pub(super) enum Watched<T, R> {
+    Answered(Result<T, Abort<R>>),
+    /// Its session is dead: it will not be answered. The witness takes its place.
+    Dead(Box<Connection>),
+}
+
+/// When this environment may ask, and how long its answers have taken.
+#[derive(Debug, Default)]
+pub(super) struct Witnesses {
+    asking: AtomicBool,
+    /// When the last one was asked whose session was alive, and the interval until the next.
+    last: Mutex<Option<(Moment, Duration)>>,
+    slowest_read: AtomicU32,
+    slowest_write: AtomicU32,
+}
+
+/// A turn to ask, given back when it is dropped.
+struct Turn<'a>(&'a Witnesses);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.asking.store(false, Ordering::Release);
+    }
+}
+
+impl Witnesses {
+    fn slowest(&self, purpose: Purpose) -> &AtomicU32 {
+        match purpose {
+            Purpose::Read | Purpose::Unrepeatable => &self.slowest_read,
+            Purpose::Write => &self.slowest_write,
+        }
+    }
+
+    /// Notes how long an answer took. A slow one is forgotten over the next few dozen.
+    fn note(&self, purpose: Purpose, took: Duration) {
+        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        let slowest = self.slowest(purpose);
+        let recent = slowest.load(Ordering::Relaxed);
+        slowest.store(took.max(recent - recent / 16), Ordering::Relaxed);
+    }
+
+    fn turn(&self) -> Option<Turn<'_>> {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|(asked, interval)| asked.elapsed() < interval) {
+            return None;
+        }
+        (!self.asking.swap(true, Ordering::Acquire)).then_some(Turn(self))
+    }
+
+    /// The session was alive, or could not be seen: the next witness has to wait.
+    fn back_off(&self) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let interval = match *last {
+            // Within a run of late answers.
+            Some((asked, interval)) if asked.elapsed() < interval + INTERVAL.1 => (interval * 2).min(INTERVAL.1),
+            Some(_) | None => INTERVAL.0,
+        };
+        *last = Some((Moment::now(), interval));
+    }
+}
+
+/// What a look at a session finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Sight {
+    /// The server does not have it.
+    Gone,
+    /// It waits for its client, in this state since then.
+    Waiting(String),
+    Alive,
+    /// Its state is not shown, or this is another server.
+    Unknown,
+}
+
+impl Sight {
+    fn from_row(row: &PgRow, identity: SessionIdentity) -> Result<Self, sqlx::Error> {
+        if row.try_get::<i64, _>("server_start")? != identity.server_start {
+            return Ok(Self::Unknown);
+        }
+        if row.try_get::<Option<i32>, _>("pid")?.is_none() {
+            return Ok(Self::Gone);
+        }
+        let text = |name| row.try_get::<Option<String>, _>(name).map(Option::unwrap_or_default);
+        let (state, wait, since) = (text("state")?, text("wait_event")?, text("since")?);
+        let waits = match state.as_str() {
+            "" | "disabled" => return Ok(Self::Unknown),
+            "idle" | "idle in transaction" | "idle in transaction (aborted)" => wait == "ClientRead",
+            "active" => wait == "ClientRead" || wait == "ClientWrite",
+            _ => false,
+        };
+        Ok(if waits {
+            Self::Waiting(format!("{state} {wait} {since}"))
+        } else {
+            Self::Alive
+        })
+    }
+}
+
+impl Pool {
+    /// What to watch while a statement runs on this connection: to be taken before each one.
+    pub(super) fn watch(&self, connection: &PooledConnection, purpose: Purpose) -> Watch {
+        let live = &connection.live;
+        let slowest = self.witnesses.slowest(purpose).load(Ordering::Relaxed);
+        let usual = live.round_trip.max(Duration::from_micros(slowest.into()));
+        let (least, most) = if live.used.elapsed() > IDLE {
+            LATE_AFTER_IDLE
+        } else {
+            LATE
+        };
+        let patience = (usual * LATE_FACTOR).clamp(least, most);
+        let crowded = live.status.near_capacity();
+        Watch {
+            identity: live.identity.filter(|_| !crowded),
+            purpose,
+            patience: patience.mul_f64(1.0 + jitter() / 4.0),
+            round_trip: live.round_trip,
+        }
+    }
+
+    /// Waits for a statement until the deadline, or until a witness tells that it will not be answered.
+    ///
+    /// # Cancel safety
+    /// Dropped, it drops the statement and the witness.
+    pub(super) async fn watched<T, R>(
+        &self,
+        watch: Watch,
+        deadline: Deadline,
+        statement: impl Future<Output = Result<T, Abort<R>>>,
+    ) -> Watched<T, R> {
+        let since = Moment::now();
+        let mut statement = std::pin::pin!(statement);
+        let mut patience = watch.patience;
+        loop {
+            if let Ok(answer) = timeout(patience.min(deadline.left()), &mut statement).await {
+                self.witnesses.note(watch.purpose, since.elapsed());
+                return Watched::Answered(answer);
+            }
+            if deadline.is_past() {
+                return Watched::Answered(Err(late().into()));
+            }
+            // Until the next turn, if there is none now.
+            patience = watch.patience;
+            let Some(identity) = watch.identity else {
+                patience = deadline.left();
+                continue;
+            };
+            if self.circuit.knows_outage() {
+                continue;
+            }
+            let Some(turn) = self.witnesses.turn() else { continue };
+            let asked = std::pin::pin!(self.ask(identity, watch, deadline));
+            match select(&mut statement, asked).await {
+                Either::Left((answer, _)) => return Watched::Answered(answer),
+                Either::Right((Some(witness), _)) => {
+                    tracing::info!(pid = identity.pid, "a session is dead: sending its statement again");
+                    return Watched::Dead(Box::new(witness));
+                }
+                Either::Right((None, _)) => self.witnesses.back_off(),
+            }
+            drop(turn);
+        }
+    }
+
+    /// Opens a witness and returns it if the session is dead; the session is ended then.
+    async fn ask(&self, identity: SessionIdentity, watch: Watch, deadline: Deadline) -> Option<Connection> {
+        // Without a retry, and unknown to the circuit: it is not this request's connection yet.
+        let mut witness = connect::connect_once(&self.target, Purpose::Read, deadline)
+            .await
+            .ok()?;
+        let asked = timeout(deadline.left(), is_dead(&mut witness, identity, watch)).await;
+        if let Ok(Ok(true)) = asked {
+            return Some(witness);
+        }
+        witness.close().await;
+        None
+    }
+}
+
+async fn is_dead(witness: &mut Connection, identity: SessionIdentity, watch: Watch) -> Result<bool, sqlx::Error> {
+    let first = look(witness, identity).await?;
+    match first {
+        Sight::Gone => return Ok(true),
+        Sight::Alive | Sight::Unknown => return Ok(false),
+        Sight::Waiting(_) => {}
+    }
+    sleep(LOOK_AGAIN.max(watch.round_trip * 4)).await;
+    let second = look(witness, identity).await?;
+    if second == Sight::Gone {
+        return Ok(true);
+    }
+    if first != second {
+        return Ok(false);
+    }
+    end(witness, identity).await?;
+    Ok(true)
+}
+
+/// Looks at a session, in a transaction of its own: within one, the view stays as it was first read.
+async fn look(witness: &mut Connection, identity: SessionIdentity) -> Result<Sight, sqlx::Error> {
+    let SessionIdentity { pid, backend_start, .. } = identity;
+    let sql = format!(
+        "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 AS server_start, a.pid, a.state, \
+         a.wait_event, a.state_change::text AS since FROM (VALUES (1)) AS one LEFT JOIN pg_stat_activity a \
+         ON a.pid = {pid} AND (extract(epoch FROM a.backend_start) * 1000000)::int8 = {backend_start}"
+    );
+    let session = &mut witness.session;
+    let row = session.fetch_one(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
+    Sight::from_row(&row, identity)
+}
+
+/// Ends a session that still waits for its client. One that has gone on since the last look is left alone.
+async fn end(witness: &mut Connection, identity: SessionIdentity) -> Result<(), sqlx::Error> {
+    let SessionIdentity { pid, backend_start, .. } = identity;
+    let sql = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = {pid} \
+         AND (extract(epoch FROM backend_start) * 1000000)::int8 = {backend_start} \
+         AND wait_event IN ('ClientRead', 'ClientWrite')"
+    );
+    let session = &mut witness.session;
+    session.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(drop)
+}
+
+/// A random number from 0 to 1: environments whose statements are late together do not ask together.
+fn jitter() -> f64 {
+    f64::from(uuid::Uuid::now_v7().as_bytes()[15]) / 256.0
+}
