@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use local::lambda::Function;
 use local::postgres::{Cluster, Settings};
-use local::proxy::{Door, Proxy};
+use local::proxy::{Door, Proxy, Refusal};
 use local::secrets::{ARN, Manner, Secrets};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -440,10 +440,10 @@ async fn password_that_a_pooler_refuses_has_the_secret_read_again() {
     });
     bench.secrets.set("AWSCURRENT", &secret.to_string());
     bench.reads().await;
-    let refused = Door::Rejects {
-        code: "08P01",
+    let refused = Door::Refusing(Refusal {
+        sqlstate: "08P01",
         message: "SASL authentication failed",
-    };
+    });
     proxy.set_door(refused).await;
     proxy.reset();
     let line = bench.refused().await;

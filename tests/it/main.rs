@@ -44,6 +44,7 @@ mod pool;
 mod registration;
 mod requests;
 mod roles;
+mod round_trips;
 mod schedules;
 mod signatures;
 mod tasks;

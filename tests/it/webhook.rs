@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::answer::Answer;
 use super::backend::{Backend, WEBHOOK_SECRET};
+use super::call::Call;
 use super::people::{Team, id};
 
 pub const WEBHOOK: &str = "/api/meetings/webhook";
@@ -48,6 +49,10 @@ impl Delivery {
     }
 
     pub async fn send(&self, backend: &Backend) -> Answer {
+        self.call(backend).send().await
+    }
+
+    pub fn call<'a>(&self, backend: &'a Backend) -> Call<'a> {
         let (timestamp, body) = (self.timestamp.to_string(), self.body.clone());
         let headers = [
             ("id", self.id.as_str()),
@@ -58,7 +63,7 @@ impl Delivery {
         for (name, value) in headers {
             call = call.header(&format!("{}-{name}", self.prefix), value);
         }
-        call.send().await
+        call
     }
 }
 

@@ -1,0 +1,201 @@
+//! The round trips of every route, counted on the wire: exact numbers, and no time.
+//!
+//! A round trip is a ReadyForQuery of the server. `docs/PERFORMANCE.md` has the table, which is held against these counts.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use local::proxy::{Cut, Effect, Proxy, Statements};
+use serde_json::json;
+
+use super::answer::Answer;
+use super::backend::Backend;
+use super::call::Call;
+use super::people::{Person, Team, id, meeting};
+use super::webhook::Delivery;
+
+/// What INIT costs: the log-in, the status, and preparing and running the statement of the example event.
+const INIT: u64 = 4;
+
+/// Counts the round trips of requests, without those of a sweep of expired receipts, which follows one write in fifty.
+struct Counter<'a>(&'a Proxy);
+
+impl<'a> Counter<'a> {
+    fn new(proxy: &'a Proxy) -> Self {
+        let sweeps = Statements::Containing("sweep_receipts");
+        proxy.order(sweeps, vec![Effect::Nothing; 1_000]);
+        Self(proxy)
+    }
+
+    async fn count(&self, call: Call<'_>) -> (u64, Answer) {
+        let before = self.0.counts();
+        let answer = call.send().await;
+        let after = self.0.counts();
+        ((after.ready - before.ready) - (after.cut - before.cut), answer)
+    }
+}
+
+/// What a request of the ledger needs, made anew for each.
+struct Scene<'a> {
+    backend: &'a Backend,
+    team: &'a Team,
+}
+
+impl Scene<'_> {
+    /// A request that succeeds, for the function of this name.
+    async fn call(&self, function: &str, number: usize) -> Call<'_> {
+        let Self { backend, team } = self;
+        let made = id(&backend
+            .meeting(team, json!({"meetingBaasId": format!("{function}-{number}")}))
+            .await);
+        let path = format!("/api/meetings/{made}");
+        let task = async |status: &str| {
+            let task = backend.task(&team.admin, made, json!({"status": status})).await;
+            format!("{path}/tasks/{}", id(&task))
+        };
+        let admin = &team.admin;
+        match function {
+            "users-me" => backend.get("/api/users/me").by(admin),
+            "meetings-list" => backend.get("/api/meetings").by(admin),
+            "meetings-get" => backend.get(&path).by(admin),
+            "meetings-changes" => backend.get(&format!("{path}/changes")).by(admin),
+            "tasks-list" => backend.get(&format!("{path}/tasks")).by(admin),
+            "tasks-all" => backend.get("/api/meetings/tasks/all").by(admin),
+            "users-register" => {
+                let person = Person::stranger(&format!("newcomer-{number}"));
+                backend.post("/api/users/register").by(&person).json(&json!({}))
+            }
+            "invitations-create" => {
+                let body = json!({"email": format!("{number}@example.com")});
+                backend.post("/api/users/invite").by(admin).json(&body)
+            }
+            "meetings-create" => {
+                let body = meeting(team.member.id, json!({}));
+                backend.post("/api/meetings").by(admin).json(&body)
+            }
+            "meetings-update" => backend.put(&path).by(admin).json(&json!({"title": "New"})),
+            "meetings-delete" => backend.delete(&path).by(admin),
+            "meetings-webhook" => {
+                let data = json!({"bot_id": format!("{function}-{number}"), "mp4": "https://example.com/a.mp4"});
+                Delivery::of(&json!({"event": "complete", "data": data})).call(backend)
+            }
+            "tasks-create" => backend
+                .post(&format!("{path}/tasks"))
+                .by(admin)
+                .json(&json!({"text": "New"})),
+            "tasks-update" => {
+                let call = backend.patch(&task("incomplete").await).by(admin);
+                call.json(&json!({"status": "complete"}))
+            }
+            "tasks-approve" => backend.patch(&format!("{}/approve", task("suggested").await)).by(admin),
+            "tasks-delete" => backend.delete(&task("incomplete").await).by(admin),
+            other => panic!("the ledger has no request for {other}"),
+        }
+    }
+}
+
+/// Every function that asks the database on behalf of a client.
+fn functions() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin");
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .filter(|name| !["health", "migrations-run"].contains(&name.as_str()))
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn every_route_takes_one_round_trip() {
+    let (backend, proxy) = Backend::behind_proxy().await;
+    let team = backend.team("one").await;
+    let scene = Scene {
+        backend: &backend,
+        team: &team,
+    };
+    let counter = Counter::new(&proxy);
+    let names = functions();
+    let mut rows = Vec::new();
+    for name in &names {
+        let (first, answer) = counter.count(scene.call(name, 1).await.cold()).await;
+        assert!(answer.status < 300, "{name}: {} {}", answer.status, answer.body);
+        assert!(answer.invocation.cold_start, "{name}");
+        let (fresh, answer) = counter.count(scene.call(name, 2).await).await;
+        assert!(answer.status < 300, "{name}: {} {}", answer.status, answer.body);
+        rows.push([first - INIT, fresh]);
+    }
+    // Longer than any connection is trusted for having been used.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let mut ledger = String::new();
+    for (name, [first, fresh]) in names.iter().zip(rows) {
+        let (idle, _) = counter.count(scene.call(name, 3).await).await;
+        writeln!(ledger, "| `{name}` | {fresh} | {idle} | {first} |").unwrap();
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/PERFORMANCE.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(
+        page.contains(&ledger),
+        "docs/PERFORMANCE.md should have these rows:\n{ledger}"
+    );
+}
+
+#[tokio::test]
+async fn the_exceptions_cost_what_they_should() {
+    let (backend, proxy) = Backend::behind_proxy().await;
+    let team = backend.team("one").await;
+    let made = id(&backend.meeting(&team, json!({})).await);
+    let path = format!("/api/meetings/{made}");
+    let counter = Counter::new(&proxy);
+    let update = |key: &str| {
+        backend
+            .put(&path)
+            .by(&team.admin)
+            .key(key)
+            .json(&json!({"title": "New"}))
+    };
+    let mut ledger = String::new();
+    let mut row = |name: &str, trips: u64| writeln!(ledger, "| {name} | {trips} |").unwrap();
+
+    update("first").send().await.is(200);
+    let refused = update("second").header("if-match", "\"1\"");
+    let (trips, answer) = counter.count(refused).await;
+    answer.problem(412, "precondition-failed");
+    row("a refusal under a client's key", trips);
+
+    // The read of a replay is prepared when it is first needed.
+    update("first").send().await.is(200);
+    let (trips, answer) = counter.count(update("first")).await;
+    assert_eq!(answer.is(200).header("idempotency-replayed"), Some("true"));
+    row("a replay that reads the resource", trips);
+
+    let delete = || backend.delete(&path).by(&team.admin).key("delete");
+    delete().send().await.is(204);
+    let (trips, answer) = counter.count(delete()).await;
+    assert_eq!(answer.is(204).header("idempotency-replayed"), Some("true"));
+    row("a replay without content", trips);
+
+    let other = format!("/api/meetings/{}", id(&backend.meeting(&team, json!({})).await));
+    let update = |title: &str| backend.put(&other).by(&team.admin).json(&json!({"title": title}));
+    let writes = Statements::Containing("known AS (");
+    for (name, cut) in [
+        ("a write that was lost on its way", Cut::BeforeServer),
+        ("a write whose reply was lost", Cut::BeforeAcknowledgement),
+    ] {
+        update("Before").send().await.is(200);
+        let before = proxy.counts().ready;
+        proxy.order(writes, [Effect::Cut(cut)]);
+        let answer = update("Lost").send().await.is(200);
+        assert_eq!(answer.header("idempotency-replayed"), None, "{name}");
+        row(name, proxy.counts().ready - before);
+    }
+    assert_eq!(backend.number("SELECT max(version)::int8 FROM meetings").await, 5);
+
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/PERFORMANCE.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(
+        page.contains(&ledger),
+        "docs/PERFORMANCE.md should have these rows:\n{ledger}"
+    );
+}
