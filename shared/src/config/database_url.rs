@@ -12,7 +12,7 @@
 //! | `connect_timeout` | seconds, 0–86,400 | 3 | longest single connect attempt; 0 = until the deadline | one swallowed packet spends the budget | a busy server is given up on while it answers |
 //! | `socket_timeout` | seconds, 0–86,400 | 14 (0 too) | longest single statement, never past the deadline | the deadline cuts first | slow statements fail that would succeed |
 //! | `pgbouncer` | `true`, `false` | `false` | a transaction pooler (PgBouncer, RDS Proxy) stands in between: no startup options, no cached statements | – | – |
-//! | `statement_cache_size` | statements, 0–10,000 | 100 (0 with `pgbouncer`) | prepared statements kept per connection | memory on the server | each statement is prepared again, one more round trip |
+//! | `statement_cache_size` | statements, 0–10,000 | 100 (0 with `pgbouncer`) | prepared statements kept per connection; with `pgbouncer` it says that the pooler keeps them too (PgBouncer 1.21 or newer with `max_prepared_statements`) | memory on the server | each statement is prepared again, one more round trip |
 //! | `application_name` | 1–63 printable ASCII characters | function and version | the name in `pg_stat_activity` | – | – |
 //! | `host` | a directory | – | the Unix socket's directory, instead of HOST | – | – |
 //! | `sslmode` | `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full` | `prefer` | as libpq, but the driver cannot try plaintext first, so `allow` is `prefer`; a Unix socket never uses TLS | – | below `verify-full` anyone in between can pose as the server |

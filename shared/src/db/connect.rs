@@ -4,6 +4,7 @@
 //! another attempt. The last real cause is always kept. A dropped future closes its socket; nothing runs on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgRow};
@@ -107,6 +108,11 @@ pub struct Target {
     pub pooled: bool,
     /// Whether prepared statements may not be kept.
     unnamed: bool,
+    /// Whether each statement needs an explicit transaction: behind a pooler, where an unnamed statement stays on one
+    /// server connection only within one, and where the schema is set within it.
+    pub(super) needs_transaction: bool,
+    /// How often statements kept by a pooler were found to be stale.
+    pub(super) stale_statements: Arc<AtomicU32>,
     /// SQL that gives an explicit transaction what session options would have given it; behind a pooler only.
     pub local_settings: String,
     /// The longest any statement may run.
@@ -133,6 +139,8 @@ impl Target {
             name: url.target(),
             pooled: url.is_pooled(),
             unnamed: url.statement_cache_size() == 0,
+            needs_transaction: url.is_pooled() && (url.statement_cache_size() == 0 || url.search_path().is_some()),
+            stale_statements: Arc::default(),
             local_settings,
             statement_timeout,
             status_query: if url.is_pooled() {
@@ -389,6 +397,7 @@ async fn open(target: &Target, url: &DatabaseUrl) -> Result<Connection, sqlx::Er
         session: Session {
             connection,
             unnamed: target.unnamed,
+            version: target.stale_statements.load(Ordering::Relaxed),
             client_timeout: None,
             in_transaction: false,
         },

@@ -14,7 +14,7 @@ use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{self, BoxStream};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
-use sqlx::{Describe, Either, Execute, Executor, PgConnection, Postgres, SqlStr};
+use sqlx::{AssertSqlSafe, Describe, Either, Execute, Executor, PgConnection, Postgres, SqlSafeStr as _, SqlStr};
 use tokio::time::timeout;
 
 /// A connection during one unit of work.
@@ -22,6 +22,9 @@ use tokio::time::timeout;
 pub struct Session {
     pub(super) connection: PgConnection,
     pub(super) unnamed: bool,
+    /// The version of the statements' texts: a pooler keeps a statement by its text, and gives it to new connections also
+    /// when it is stale. Another text is another statement.
+    pub(super) version: u32,
     /// How long the server may keep each answer waiting, where nobody else bounds it: in work that its caller ends.
     pub(super) client_timeout: Option<Duration>,
     /// Whether it is within an explicit transaction, as far as is known: then it cannot go back to the pool.
@@ -36,8 +39,13 @@ impl<'c> Executor<'c> for &'c mut Session {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let unnamed = self.unnamed;
-        let rows = self.connection.fetch_many(Statement { query, unnamed });
+        let (unnamed, version) = (self.unnamed, self.version);
+        let statement = Statement {
+            query,
+            unnamed,
+            version,
+        };
+        let rows = self.connection.fetch_many(statement);
         match self.client_timeout {
             Some(client_timeout) => patient(rows, client_timeout),
             None => rows,
@@ -49,8 +57,13 @@ impl<'c> Executor<'c> for &'c mut Session {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let unnamed = self.unnamed;
-        let row = self.connection.fetch_optional(Statement { query, unnamed });
+        let (unnamed, version) = (self.unnamed, self.version);
+        let statement = Statement {
+            query,
+            unnamed,
+            version,
+        };
+        let row = self.connection.fetch_optional(statement);
         match self.client_timeout {
             Some(client_timeout) => {
                 Box::pin(async move { timeout(client_timeout, row).await.unwrap_or_else(|_| Err(late())) })
@@ -113,15 +126,20 @@ fn late() -> sqlx::Error {
     ))
 }
 
-/// A query with its persistence overruled.
+/// A query with its persistence overruled, and its text changed if statements were stale.
 struct Statement<E> {
     query: E,
     unnamed: bool,
+    version: u32,
 }
 
 impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Statement<E> {
     fn sql(self) -> SqlStr {
-        self.query.sql()
+        let sql = self.query.sql();
+        if self.version == 0 {
+            return sql;
+        }
+        AssertSqlSafe(format!("{}/* {} */", sql.as_str(), self.version)).into_sql_str()
     }
 
     fn statement(&self) -> Option<&PgStatement> {

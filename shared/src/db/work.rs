@@ -6,6 +6,7 @@
 //!
 //! Invariants: every wait ends before the deadline; a connection goes back to the pool only outside a transaction.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Executor as _};
@@ -175,10 +176,9 @@ impl Pool {
         Err(spent(failed, retries))
     }
 
-    /// Whether a statement needs an explicit transaction: behind a pooler, where an unnamed statement stays on one server
-    /// connection only within one, and where the schema is set by it.
+    /// Whether each statement needs an explicit transaction.
     pub(super) fn needs_transaction(&self) -> bool {
-        self.target.pooled
+        self.target.needs_transaction
     }
 
     /// How long one statement is waited for: a little longer than the server lets it run.
@@ -231,6 +231,9 @@ pub(super) async fn finish<T, R>(
 
 /// Keeps the connection of a failed attempt if the server replied and the connection is not the cause.
 pub(super) async fn dispose(pool: &Pool, connection: PooledConnection, failed: &Error) {
+    if failed.kind == Kind::StalePlan && pool.target.pooled {
+        pool.target.stale_statements.fetch_add(1, Ordering::Relaxed);
+    }
     match verdict(failed.phase, failed.kind, true) {
         Verdict::Transient | Verdict::Permanent if answered(failed) => connection.release().await,
         Verdict::Transient | Verdict::Permanent | Verdict::Reconnect | Verdict::ReconnectOnce | Verdict::Ambiguous => {

@@ -1,9 +1,11 @@
-//! What PgBouncer says to a user, password or database that it does not have.
+//! Behind PgBouncer: statements that it keeps, and a user, password or database that it does not have.
 
 use local::postgres::Pooler;
-use shared::db::{Deadline, Kind};
+use local::proxy::{Cut, Proxy};
+use shared::db::{Abort, Deadline, Kind};
+use uuid::Uuid;
 
-use super::bench::{Bench, PLENTY, one, pool};
+use super::bench::{Bench, PLENTY, Refusal, one, pool};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pgbouncers_refusals_are_named_at_once() {
@@ -32,4 +34,70 @@ async fn pgbouncers_refusals_are_named_at_once() {
         assert_eq!(refused.kind, Kind::Auth, "{refused}");
         assert!(!served && refused.attempts <= 2, "{refused}");
     }
+}
+
+/// A bench whose pool goes through the proxy to a PgBouncer that keeps statements.
+async fn keeping_statements() -> Option<(Bench, Pooler)> {
+    if Pooler::find_with_prepared_statements().is_none() {
+        eprintln!("skipped: pgbouncer 1.21 or newer is not there");
+        return None;
+    }
+    let bench = Bench::new().await;
+    let (user, password) = ("seer", bench.cluster.password());
+    let pooler = Pooler::start_with_prepared_statements(&bench.cluster, user, password, 2)
+        .await
+        .unwrap();
+    let proxy = Proxy::start(pooler.address()).await.unwrap();
+    let url = format!("postgres://{user}:{password}@{}/seer", proxy.address());
+    let pool = pool(&url, "pgbouncer=true&statement_cache_size=100");
+    Some((Bench { proxy, pool, ..bench }, pooler))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_statements_take_one_round_trip() {
+    let Some((bench, _pooler)) = keeping_statements().await else {
+        return;
+    };
+    bench.read().await.unwrap();
+    bench.write(Uuid::now_v7()).await.unwrap();
+    let before = bench.proxy.counts();
+    for round in 1..=5 {
+        bench.read().await.unwrap();
+        let id = Uuid::now_v7();
+        bench.write(id).await.unwrap();
+        assert_eq!(bench.notes(id).await, 1);
+        assert_eq!(bench.proxy.counts().ready - before.ready, 2 * round);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_reply_behind_a_pooler_is_applied_once() {
+    let Some((bench, _pooler)) = keeping_statements().await else {
+        return;
+    };
+    for cut in [Cut::BeforeServer, Cut::AfterServer, Cut::BeforeAcknowledgement] {
+        let id = Uuid::now_v7();
+        bench.cut_writes(cut, 1);
+        bench.write(id).await.unwrap();
+        assert_eq!(bench.notes(id).await, 1, "{cut:?}");
+    }
+    assert_eq!(bench.proxy.counts().cut, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_statement_that_is_stale_is_replaced() {
+    let Some((bench, _pooler)) = keeping_statements().await else {
+        return;
+    };
+    let read = || async {
+        let read = bench.pool.read(Deadline::after(PLENTY), async |db| {
+            let rows = sqlx::query("SELECT * FROM notes").fetch_all(db).await?;
+            Ok::<_, Abort<Refusal>>(rows.len())
+        });
+        read.await
+    };
+    assert_eq!(read().await.unwrap(), 0);
+    bench.sql("ALTER TABLE notes ADD COLUMN more text").await;
+    assert_eq!(read().await.unwrap(), 0);
+    assert_eq!(read().await.unwrap(), 0);
 }

@@ -114,15 +114,8 @@ pub(super) fn names(query: &str) -> Result<Vec<&'static str>, ConfigError> {
 }
 
 fn statement_cache_size(given: &Given, pgbouncer: bool) -> Result<usize, ConfigError> {
-    match (given.count("statement_cache_size", 0, MOST_STATEMENTS)?, pgbouncer) {
-        (Some(1..), true) => Err(ConfigError::parameter_of_url(
-            "statement_cache_size",
-            "must be 0 or left out with pgbouncer=true: the next transaction may get another session",
-        )),
-        (Some(size), _) => Ok(size),
-        (None, true) => Ok(0),
-        (None, false) => Ok(STATEMENT_CACHE_SIZE),
-    }
+    let given = given.count("statement_cache_size", 0, MOST_STATEMENTS)?;
+    Ok(given.unwrap_or(if pgbouncer { 0 } else { STATEMENT_CACHE_SIZE }))
 }
 
 fn ssl_client(given: &Given) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> {

@@ -163,11 +163,9 @@ fn a_pooler_gets_neither_startup_options_nor_cached_statements() {
         with("statement_cache_size=0").unwrap().parameters.statement_cache_size,
         0
     );
-    assert!(with("statement_cache_size=0&pgbouncer=true").is_ok());
-    assert_eq!(
-        parameter_at_fault("statement_cache_size=1&pgbouncer=true"),
-        "statement_cache_size"
-    );
+    let keeps = with("statement_cache_size=50&pgbouncer=true").unwrap();
+    assert!(keeps.is_pooled());
+    assert_eq!(keeps.statement_cache_size(), 50);
 }
 
 #[test]
