@@ -68,6 +68,8 @@ scenarios! {
     blackholed_while_frozen_writes
     clock_ahead_while_frozen
     clock_back_while_frozen
+    hung_while_frozen
+    hung_while_frozen_writes
     refused
     reset
     syn_swallowed
@@ -88,6 +90,7 @@ scenarios! {
     read_only
     password_rotated
     migrated
+    snapshot_held
     locked
     commit_cut_before
     commit_cut_after

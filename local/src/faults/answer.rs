@@ -120,10 +120,14 @@ fn not_for_clients(answer: &Answer, text: &str) -> Option<&'static str> {
     NOT_FOR_CLIENTS.into_iter().find(|word| all.contains(word))
 }
 
-/// The answer that was asked for: JSON, or nothing where there is nothing to say.
+/// The answer that was asked for: JSON, a problem for a refusal, or nothing after a deletion.
 fn served(answer: &Answer, text: &str) -> Result<Seen, &'static str> {
     let whole = match answer.status {
         204 => text.is_empty(),
+        400..500 => {
+            answer.header("content-type") == Some("application/problem+json")
+                && answer.text("type").starts_with("urn:seer:problem:")
+        }
         _ => answer.body.is_object() && answer.header("content-type") == Some("application/json"),
     };
     if whole {

@@ -7,6 +7,7 @@
 mod commits;
 mod crowds;
 mod frozen;
+mod hung;
 mod lives;
 mod network;
 mod server;
@@ -16,17 +17,17 @@ use std::time::Duration;
 use super::fault::{Fault, Whose};
 use super::operations::Kind;
 use super::scenario::{Expectation, Load, Scenario, Strike};
-use super::scene::Stage;
+use super::scene::{NAME, Stage};
 use crate::postgres::Shutdown;
-use crate::proxy::{Cut, Door};
+use crate::proxy::{Cut, Door, Effect, Statements};
 
 use Expectation::{
     ColdWithin, Connections, Cuts, NothingRefused, RecoversWithin, SomethingRefused, SomethingUnknown, Within,
 };
 use Fault::{
-    ClockMoved, Crashed, CutCommit, Delay, Entrance, EnvironmentsLost, EnvironmentsRetired, FailedOver, Locked,
-    LostCommit, Migrated, PasswordRotated, ReadOnly, Recovering, Reset, Silence, SlotsTaken, Stopped, Terminate,
-    Unreachable, Unresolvable,
+    ClockMoved, Crashed, Delay, Entrance, EnvironmentsLost, EnvironmentsRetired, FailedOver, Hung, Locked, LostReply,
+    Migrated, Next, PasswordRotated, ReadOnly, Recovering, Reset, Silence, SlotsTaken, SnapshotHeld, Stopped,
+    Terminate, Unreachable, Unresolvable,
 };
 
 /// How much of everything.
@@ -63,10 +64,13 @@ const fn s(seconds: u64) -> Duration {
 /// Idle for longer than a connection is trusted without a question.
 const STALE: Duration = ms(1_100);
 
+const COMMITS: Statements = Statements::Commits;
+
 /// Every scenario, in the order they are played.
 pub fn catalogue(size: Size) -> Vec<Scenario> {
     [
         frozen::frozen(size),
+        hung::hung(size),
         network::network(size),
         server::server(size),
         commits::commits(size),

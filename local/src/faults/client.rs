@@ -95,6 +95,10 @@ pub(super) struct Client {
     pub(super) deeds: Vec<Deed>,
     /// What contradicted the contract or what it knew.
     pub(super) wrong: Vec<String>,
+    /// Whether the last read may be behind: a standby may have answered it.
+    excused: bool,
+    /// Whether another client sends the same requests under the same keys.
+    pub(super) has_twin: bool,
     markers: u32,
 }
 
@@ -110,6 +114,8 @@ impl Client {
             team: Team::default(),
             deeds: Vec::new(),
             wrong: Vec::new(),
+            excused: false,
+            has_twin: false,
             markers: 0,
         }
     }
@@ -124,6 +130,13 @@ impl Client {
         self.wrong.push(format!("client {}: {}", self.number, what.into()));
     }
 
+    /// A read that contradicts what is known, unless it may be behind.
+    pub(super) fn wrong_read(&mut self, what: impl Into<String>) {
+        if !self.excused {
+            self.wrong(what);
+        }
+    }
+
     /// The time a client takes between two requests.
     pub(super) async fn pause(&mut self) {
         sleep(Duration::from_millis(self.times.u64(0..40))).await;
@@ -131,6 +144,7 @@ impl Client {
 
     /// Sends a read until it is answered or refused too often.
     pub(super) async fn read(&mut self, call: Call) -> Result<Option<Answer>> {
+        self.excused = self.scene.may_be_stale();
         match self.ask(&call, false).await? {
             Asked::Answered(answer) => Ok(Some(answer)),
             Asked::Given(_) => Ok(None),
@@ -151,7 +165,7 @@ impl Client {
             match seen {
                 Seen::Served(_) => {
                     let answer = answer.context("an answer that was served")?;
-                    if write && attempt > 1 && !doubt && answer.is_replayed() {
+                    if write && attempt > 1 && !doubt && !self.has_twin && answer.is_replayed() {
                         self.wrong(format!(
                             "{} {} was refused, and had been applied",
                             call.method, call.path
@@ -162,7 +176,7 @@ impl Client {
                 Seen::Refused if !doubt && attempt >= TRIES => return Ok(Asked::Given(Fate::Absent)),
                 Seen::Refused => {}
                 Seen::Unknown => doubt = true,
-                Seen::Running if attempt > 1 => {}
+                Seen::Running if attempt > 1 || self.has_twin => {}
                 Seen::Running => self.wrong(format!(
                     "{} {}: a first request was said to be running",
                     call.method, call.path

@@ -14,8 +14,11 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::scene::{ROLE, Scene};
 use crate::postgres::Shutdown;
-use crate::proxy::{Cut, Door};
-use server::{END_SESSIONS, migrate, patiently, read_only, run_and_hold, take_slots, terminate, unless_it_gave_way};
+use crate::proxy::{Cut, Door, Effect, Statements};
+use server::{
+    END_SESSIONS, end_a_waiting_commit, migrate, patiently, read_only, run_and_hold, take_slots, terminate,
+    unless_it_gave_way,
+};
 
 pub(super) use server::SESSIONS;
 pub use server::TABLES;
@@ -23,9 +26,20 @@ pub use server::TABLES;
 /// `idle_session_timeout` as the proxy passes it on while environments are destroyed. The functions ask for ten minutes.
 const SHORTENED: Duration = Duration::from_secs(5);
 
+/// How far the standby is behind, for [`Fault::StandbyServes`].
+const LAG: &str = "20s";
+
+/// How long after the name leads to the primary again a read may still be answered by the standby.
+const STANDBY_KEPT: Duration = Duration::from_secs(5);
+
+/// What is initialised and never asked: no load asks for it alone.
+const UNASKED: &str = "meetings-changes";
+
 /// Whose sessions the server is made to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
+    /// All.
+    All,
     /// All that wait for their client.
     Idle,
     /// One in the middle of a statement.
@@ -51,10 +65,12 @@ pub enum Fault {
     Delay(Duration),
     /// The server ends sessions.
     Terminate(Whose),
-    /// The reply to the next COMMIT is cut off at this place.
-    CutCommit(Cut),
-    /// The reply to a COMMIT is lost, which has happened when this is in force.
-    LostCommit,
+    /// Existing connections hang for good: what is sent is acknowledged, and nothing is delivered.
+    Hung,
+    /// The next request that runs one of these statements meets this.
+    Next(Statements, Effect),
+    /// The reply to such a request is lost, which has happened when this is in force.
+    LostReply(Statements),
     /// The server is stopped, and started again when lifted.
     Stopped(Shutdown),
     /// The server's processes are killed, and it recovers when lifted.
@@ -66,6 +82,14 @@ pub enum Fault {
     CommitsUnflushed,
     /// The primary is killed and the standby promoted; for good.
     FailedOver,
+    /// The same, and the name still leads to the old primary.
+    FailedOverUntold,
+    /// The name leads to the standby, which is 20 s behind; existing connections are reset. Lifted, the name leads to the
+    /// primary again, and connections to the standby stay.
+    StandbyServes,
+    /// The standby stops, and the server ends a session whose COMMIT waits for it. Lifted, the primary is killed and
+    /// the standby promoted, which never had the write.
+    Unreplicated,
     /// The server takes no writes.
     ReadOnly,
     /// Others hold every connection slot, those of the functions' own sessions too.
@@ -76,6 +100,10 @@ pub enum Fault {
     Migrated,
     /// Somebody holds the tables locked.
     Locked,
+    /// Somebody holds a snapshot, as a dump does.
+    SnapshotHeld,
+    /// This many environments are initialised, and never invoked.
+    EnvironmentsInitialised(usize),
     /// Every environment vanishes without a goodbye; lifted when the server has ended their sessions.
     EnvironmentsLost,
     /// Every environment is shut down in order.
@@ -93,24 +121,28 @@ impl fmt::Display for Fault {
             Self::Reset => to.write_str("connections reset"),
             Self::Silence => to.write_str("connections silent"),
             Self::Delay(delay) => write!(to, "{} ms and jitter", delay.as_millis()),
+            Self::Terminate(Whose::All) => to.write_str("sessions terminated"),
             Self::Terminate(Whose::Idle) => to.write_str("idle sessions terminated"),
             Self::Terminate(Whose::Querying) => to.write_str("session terminated mid-query"),
             Self::Terminate(Whose::InTransaction) => to.write_str("session terminated in its transaction"),
-            Self::CutCommit(Cut::BeforeServer) => to.write_str("COMMIT cut before the server"),
-            Self::CutCommit(Cut::BeforeSync) => to.write_str("COMMIT cut before its Sync"),
-            Self::CutCommit(Cut::AfterServer) => to.write_str("COMMIT cut after the server"),
-            Self::CutCommit(Cut::BeforeAcknowledgement) => to.write_str("COMMIT's reply cut"),
-            Self::LostCommit => to.write_str("a COMMIT's reply lost"),
+            Self::Hung => to.write_str("connections hung"),
+            Self::Next(_, effect) => write!(to, "{effect:?}"),
+            Self::LostReply(_) => to.write_str("a reply lost"),
             Self::Stopped(how) => write!(to, "stopped ({how:?})"),
             Self::Crashed => to.write_str("crashed"),
             Self::Recovering => to.write_str("crashed, and recovering"),
             Self::CommitsUnflushed => to.write_str("commits unflushed"),
             Self::FailedOver => to.write_str("primary killed, standby promoted"),
+            Self::FailedOverUntold => to.write_str("primary killed, standby promoted, name untold"),
+            Self::StandbyServes => write!(to, "standby {LAG} behind serves"),
+            Self::Unreplicated => to.write_str("session ended while its COMMIT waits"),
             Self::ReadOnly => to.write_str("read-only"),
             Self::SlotsTaken => to.write_str("slots taken"),
             Self::PasswordRotated => to.write_str("password rotated"),
             Self::Migrated => to.write_str("migration"),
             Self::Locked => to.write_str("tables locked"),
+            Self::SnapshotHeld => to.write_str("snapshot held"),
+            Self::EnvironmentsInitialised(count) => write!(to, "{count} environments initialised"),
             Self::EnvironmentsLost => to.write_str("environments lost"),
             Self::EnvironmentsRetired => to.write_str("environments retired"),
             Self::ClockMoved(seconds) => write!(to, "clock {seconds:+} s"),
@@ -147,11 +179,14 @@ impl Fault {
             }
             Self::Delay(delay) => scene.proxy.set_delay(delay, delay),
             Self::Terminate(whose) => terminate(scene, whose).await?,
-            Self::CutCommit(cut) => scene.proxy.cut_commits(cut, 1),
-            Self::LostCommit => {
+            Self::Hung => {
+                scene.proxy.hang();
+            }
+            Self::Next(statements, effect) => scene.proxy.order(statements, [effect]),
+            Self::LostReply(statements) => {
                 let known = scene.proxy.counts().cut;
-                scene.proxy.cut_commits(Cut::BeforeAcknowledgement, 1);
-                patiently("a COMMIT", async || Ok(scene.proxy.counts().cut > known)).await?;
+                scene.proxy.order(statements, [Effect::Cut(Cut::BeforeAcknowledgement)]);
+                patiently("a request to lose", async || Ok(scene.proxy.counts().cut > known)).await?;
             }
             Self::Stopped(how) => {
                 scene.server().stop(how).await?;
@@ -176,7 +211,23 @@ impl Fault {
             }
             Self::FailedOver => {
                 scene.server().kill().await?;
-                scene.promote().await?;
+                scene.promote(true).await?;
+            }
+            Self::FailedOverUntold => {
+                scene.server().kill().await?;
+                scene.promote(false).await?;
+            }
+            Self::StandbyServes => {
+                let standby = scene.standby()?;
+                standby.set("recovery_min_apply_delay", LAG).await?;
+                standby.reload().await?;
+                scene.allow_stale_reads(Duration::from_secs(3_600));
+                scene.lead_to(standby);
+                scene.proxy.reset();
+            }
+            Self::Unreplicated => {
+                scene.standby()?.stop(Shutdown::Fast).await?;
+                end_a_waiting_commit(scene).await?;
             }
             Self::ReadOnly => read_only(scene, true).await?,
             Self::SlotsTaken => held = take_slots(scene).await?,
@@ -206,6 +257,15 @@ impl Fault {
                 })
                 .await?;
             }
+            Self::SnapshotHeld => {
+                let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ;SELECT FROM meetings LIMIT 1";
+                held.push(run_and_hold(scene, hold).await?);
+            }
+            Self::EnvironmentsInitialised(count) => {
+                for _ in 0..count {
+                    scene.lambda.prepare(UNASKED).await?;
+                }
+            }
             Self::EnvironmentsLost => {
                 ensure!(scene.number(SESSIONS).await? > 0, "no environment has a session");
                 scene.proxy.silence();
@@ -227,7 +287,10 @@ impl Fault {
 
     /// Whether connections fall silent, so that the server learns of their end by its own timeouts only.
     pub(super) fn silences(self) -> bool {
-        matches!(self, Self::Silence | Self::EnvironmentsLost)
+        matches!(
+            self,
+            Self::Silence | Self::Hung | Self::Next(_, Effect::Hang(_)) | Self::EnvironmentsLost
+        )
     }
 
     /// What has to hold before a load begins that this fault will strike.
@@ -254,6 +317,16 @@ impl Struck {
             }
             Fault::Crashed => scene.server().start().await?,
             Fault::Recovering => scene.server().promote().await?,
+            Fault::Next(statements, _) => scene.proxy.withdraw(statements),
+            Fault::StandbyServes => {
+                scene.lead_to(scene.server());
+                scene.allow_stale_reads(STANDBY_KEPT);
+            }
+            Fault::Unreplicated => {
+                scene.server().kill().await?;
+                scene.standby()?.start().await?;
+                scene.promote(true).await?;
+            }
             Fault::ReadOnly => read_only(scene, false).await?,
             Fault::PasswordRotated => {
                 let back = "DO $$ BEGIN EXECUTE format('ALTER ROLE fleet PASSWORD %L', (SELECT rolpassword FROM kept)); END $$";
@@ -278,13 +351,16 @@ impl Struck {
             Fault::Reset
             | Fault::Silence
             | Fault::Terminate(_)
-            | Fault::CutCommit(_)
-            | Fault::LostCommit
+            | Fault::Hung
+            | Fault::LostReply(_)
             | Fault::CommitsUnflushed
             | Fault::FailedOver
+            | Fault::FailedOverUntold
             | Fault::SlotsTaken
             | Fault::Migrated
             | Fault::Locked
+            | Fault::SnapshotHeld
+            | Fault::EnvironmentsInitialised(_)
             | Fault::EnvironmentsRetired => {}
         }
         for session in self.held {

@@ -3,6 +3,7 @@
 //! Each says what an acknowledged write changes about the team and what an unknown one puts in doubt, and holds every
 //! read against what is known.
 
+mod twins;
 mod writes;
 
 use anyhow::Result;
@@ -28,6 +29,12 @@ pub enum Kind {
     Get,
     /// `PUT /api/meetings/{id}` and nothing else.
     Update,
+    /// Both, as often.
+    GetAndUpdate,
+    /// Writes that are refused for what they ask: an `If-Match` of another version, a meeting that is not there.
+    Refusals,
+    /// Meetings, each created by two environments at once under one key.
+    Twins,
 }
 
 /// No client has more, so that each list fits one page.
@@ -75,6 +82,10 @@ impl Client {
             Kind::Writes => self.random.u32(45..100),
             Kind::Get => return self.get_meeting().await,
             Kind::Update => return self.update_meeting().await,
+            Kind::GetAndUpdate if self.random.bool() => return self.get_meeting().await,
+            Kind::GetAndUpdate => return self.update_meeting().await,
+            Kind::Refusals => return self.be_refused().await,
+            Kind::Twins => return self.create_twice_at_once().await,
         };
         match chance {
             0..12 => self.get_meeting().await,
@@ -233,7 +244,7 @@ impl Client {
                 "asked for {id}, read {} at version {version}, knew {known:?}",
                 answer.body
             );
-            self.wrong(said);
+            self.wrong_read(said);
         }
     }
 
@@ -267,7 +278,7 @@ impl Client {
                     "read {} changes, the newest to {newest:?}, knew {known:?}",
                     answer.items().len()
                 );
-                self.wrong(said);
+                self.wrong_read(said);
             }
         }
         Ok(())
@@ -313,7 +324,7 @@ impl Client {
             .filter(|pair| !known.contains(pair) && certain(&self.team, &pair.0))
             .collect();
         if !missing.is_empty() || !extra.is_empty() {
-            self.wrong(format!("{what} without {missing:?}, with {extra:?}"));
+            self.wrong_read(format!("{what} without {missing:?}, with {extra:?}"));
         }
     }
 
@@ -341,8 +352,6 @@ impl Client {
         }
         Ok(())
     }
-
-    // Writes.
 }
 
 /// The items of a list: their ids, and one member of each.

@@ -298,6 +298,7 @@ mod tests {
             recovery: None,
             peak: 3,
             opened: 3,
+            wasted: 0,
         };
         let html = page("seed 1", &[("one", Ok(&played)), ("two", Err("not here"))]);
         assert_eq!(html.matches("h0").count(), 3);

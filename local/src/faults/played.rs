@@ -40,6 +40,8 @@ pub struct Played {
     pub peak: usize,
     /// Connections that were opened.
     pub opened: u64,
+    /// Log-ins that served no request.
+    pub wasted: u64,
 }
 
 impl Played {
@@ -112,6 +114,8 @@ impl Played {
     pub(super) fn hold_against(&mut self, expectation: Expectation, cuts: u64) {
         let (refused, broken, slowest) = (self.refused(), self.broken(), self.slowest());
         let (unknown, end) = (self.unknown(), self.end().unwrap_or_default());
+        let reads = self.entries.iter().filter(|entry| READS.contains(&&*entry.function));
+        let refused_reads = reads.filter(|entry| !matches!(entry.seen, Seen::Served(_))).count();
         let wrong = &mut self.verdict.wrong;
         match expectation {
             Expectation::NothingRefused if refused + broken > 0 => {
@@ -129,7 +133,19 @@ impl Played {
                 wrong.push(format!("{} connections were opened instead of {wanted}", self.opened));
             }
             Expectation::Cuts(wanted) if cuts != wanted => {
-                wrong.push(format!("{cuts} COMMITs were cut instead of {wanted}"));
+                wrong.push(format!("{cuts} requests were struck instead of {wanted}"));
+            }
+            Expectation::ConnectionsAtMost(wanted) if self.opened > wanted => {
+                wrong.push(format!("{} connections were opened, more than {wanted}", self.opened));
+            }
+            Expectation::WastedLogins(wanted) if self.wasted > wanted => {
+                wrong.push(format!(
+                    "{} of {} log-ins served no request, more than {wanted}",
+                    self.wasted, self.opened
+                ));
+            }
+            Expectation::ReadsServed if refused_reads > 0 => {
+                wrong.push(format!("{refused_reads} reads were refused: none was to be"));
             }
             Expectation::Within(wanted) if slowest > wanted => {
                 self.missed.push(format!(
@@ -160,7 +176,10 @@ impl Played {
             Expectation::NothingRefused
             | Expectation::SomethingRefused
             | Expectation::SomethingUnknown
+            | Expectation::ReadsServed
             | Expectation::Connections(_)
+            | Expectation::ConnectionsAtMost(_)
+            | Expectation::WastedLogins(_)
             | Expectation::Cuts(_)
             | Expectation::Within(_)
             | Expectation::ColdWithin(_) => {}

@@ -20,6 +20,7 @@ use super::scenario::{Load, Scenario, Strike};
 use super::scene::{Ground, Scene, Stage};
 use super::surroundings;
 use crate::postgres::Pooler;
+use crate::proxy::Door;
 
 /// Requests of each client after the last fault was lifted.
 const AFTERWARDS: usize = 3;
@@ -32,7 +33,7 @@ pub fn missing(stage: &Stage) -> Option<&'static str> {
     if stage.pooler && Pooler::find().is_none() {
         return Some("pgbouncer is not installed");
     }
-    if stage.by_name && !surroundings::has_names() {
+    if stage.name.is_some() && !surroundings::has_names() {
         return Some("unshare gives a process no mounts of its own here");
     }
     if stage.moved_clock && !surroundings::has_clock() {
@@ -58,6 +59,9 @@ pub async fn play(scenario: &Scenario, ground: &Ground, seed: u64, progress: imp
         scene.lambda.shutdown().await;
     }
     let setting = history.count();
+    if scenario.stage.door != Door::Open {
+        scene.proxy.set_door(scenario.stage.door).await;
+    }
     let before = scene.proxy.counts();
 
     {
@@ -97,6 +101,7 @@ pub async fn play(scenario: &Scenario, ground: &Ground, seed: u64, progress: imp
         missed: Vec::new(),
         peak: counts.peak_sessions,
         opened: counts.opened - before.opened,
+        wasted: (counts.logins - before.logins).saturating_sub(counts.used - before.used),
     };
     played.recovery = played.recovered();
     if matches!(scenario.load, Load::Burst { .. }) {
@@ -173,12 +178,13 @@ async fn run(
             let client = clients.first_mut().context("a client")?;
             // The function's environment, so that every round finds it warm.
             client.act(kind).await?;
-            for _ in 0..rounds {
+            for number in 0..rounds {
                 if let Some(idle) = frozen {
                     rest(scene).await;
                     sleep(idle).await;
                 }
-                round(&scenario.strikes, scene, history, client, kind).await?;
+                let strike = scenario.strikes.get(number % scenario.strikes.len().max(1));
+                round(strike, scene, history, client, kind).await?;
             }
         }
         Load::Burst { environments, requests } => {
@@ -194,9 +200,15 @@ async fn run(
     Ok(())
 }
 
-async fn round(strikes: &[Strike], scene: &Scene, history: &History, client: &mut Client, kind: Kind) -> Result<()> {
+async fn round(
+    strike: Option<&Strike>,
+    scene: &Scene,
+    history: &History,
+    client: &mut Client,
+    kind: Kind,
+) -> Result<()> {
     let mut struck = Vec::new();
-    for fault in strikes.iter().flat_map(|strike| &strike.faults) {
+    for fault in strike.iter().flat_map(|strike| &strike.faults) {
         struck.push((fault.to_string(), history.now(), fault.strike(scene).await?));
     }
     client.act(kind).await?;

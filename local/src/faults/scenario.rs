@@ -18,7 +18,7 @@ pub enum Load {
         /// Which.
         kind: Kind,
     },
-    /// One client, one request a round; the faults strike before each and are lifted after it.
+    /// One client, one request a round; before each, one of the strikes is made in their turn, and it is lifted after.
     Rounds {
         /// Rounds.
         rounds: usize,
@@ -60,7 +60,13 @@ pub enum Expectation {
     SomethingUnknown,
     /// New connections while the load was on, exactly.
     Connections(u64),
-    /// COMMITs that were cut, exactly.
+    /// No read was refused.
+    ReadsServed,
+    /// New connections while the load was on, at most.
+    ConnectionsAtMost(u64),
+    /// Log-ins that served no request, at most.
+    WastedLogins(u64),
+    /// Orders that were carried out, exactly: COMMITs or statements that were cut.
     Cuts(u64),
     /// The slowest answer took no longer. A figure: it is reported when missed, and no failure.
     Within(Duration),

@@ -5,8 +5,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -18,7 +18,7 @@ use super::surroundings::Surroundings;
 use crate::gateway::Routes;
 use crate::lambda::{Function, Lambda, Options};
 use crate::postgres::{Cluster, Pooler, Replication, Settings};
-use crate::proxy::Proxy;
+use crate::proxy::{Blackhole, Door, Proxy};
 
 /// What the functions log in as.
 pub(super) const ROLE: &str = "fleet";
@@ -36,7 +36,11 @@ const POOL: u16 = 20;
 const GRANTS: &str = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO fleet";
 
 /// What the functions reach the proxy by where names can be taken away.
-const NAME: &str = "database.seer.test";
+pub(super) const NAME: &str = "database.seer.test";
+
+/// Where the proxy listens if the name's first address is dead. It has to be another than the first that a resolver
+/// returns.
+const SECOND_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// What a scenario needs.
 #[derive(Clone, Debug)]
@@ -47,8 +51,16 @@ pub struct Stage {
     pub standby: bool,
     /// A transaction pooler between the proxy and the server.
     pub pooler: bool,
-    /// The functions reach the database by a name that can be taken away.
-    pub by_name: bool,
+    /// The functions reach the database by a name that can be taken away: this one.
+    pub name: Option<&'static str>,
+    /// The name has two addresses, and nothing answers at the first.
+    pub dead_address: bool,
+    /// The functions know the standby's address too, which always leads there.
+    pub two_hosts: bool,
+    /// Further parameters of `DATABASE_URL`, as `&name=value`.
+    pub parameters: &'static str,
+    /// What new connections meet from the beginning of the load.
+    pub door: Door,
     /// The functions' wall clock can be moved.
     pub moved_clock: bool,
     /// Requests one environment serves at once.
@@ -65,7 +77,11 @@ impl Default for Stage {
             slots: 103,
             standby: false,
             pooler: false,
-            by_name: false,
+            name: None,
+            dead_address: false,
+            two_hosts: false,
+            parameters: "",
+            door: Door::Open,
             moved_clock: false,
             concurrency: 1,
             snap_start: false,
@@ -93,11 +109,16 @@ pub(super) struct Scene {
     // Dropped first: nothing may use what is taken down below.
     pub(super) lambda: Lambda,
     pub(super) proxy: Proxy,
+    /// In front of the standby, where the functions know of it.
+    _second: Option<Proxy>,
+    _dead: Option<Blackhole>,
     pub(super) surroundings: Option<Surroundings>,
     pooler: Option<Pooler>,
     pub(super) primary: Cluster,
-    pub(super) standby: Option<Cluster>,
+    standby: Option<Cluster>,
     promoted: AtomicBool,
+    /// Until when a read may be answered by a standby that is behind; without one, it may not.
+    stale: Mutex<Option<Instant>>,
     pub(super) routes: Routes,
     /// Whether the functions are another design's, which promised nothing.
     pub(super) peer: bool,
@@ -126,22 +147,35 @@ impl Scene {
             true => Some(Pooler::start(&primary, ROLE, &password, POOL).await?),
             false => None,
         };
-        let proxy = Proxy::start(pooler.as_ref().map_or(server, Pooler::address)).await?;
-        let surroundings = match stage.by_name || stage.moved_clock {
-            true => Some(Surroundings::new(stage.by_name.then_some(NAME), stage.moved_clock)?),
+        let addresses = match stage.dead_address {
+            true => vec![Ipv4Addr::LOCALHOST, SECOND_ADDRESS],
+            false => vec![Ipv4Addr::LOCALHOST],
+        };
+        let own = *addresses.last().context("an address")?;
+        let proxy = Proxy::start_at(own, pooler.as_ref().map_or(server, Pooler::address)).await?;
+        let port = proxy.address().port();
+        let dead = match stage.dead_address {
+            true => Some(Blackhole::at((Ipv4Addr::LOCALHOST, port).into())?),
+            false => None,
+        };
+        let second = match standby.as_ref().filter(|_| stage.two_hosts) {
+            Some(standby) => Some(Proxy::start(local(standby.port())).await?),
+            None => None,
+        };
+        let surroundings = match stage.name.is_some() || stage.moved_clock {
+            true => Some(Surroundings::new(stage.name, addresses, stage.moved_clock)?),
             false => None,
         };
 
-        let host = if stage.by_name {
-            NAME.to_owned()
-        } else {
-            Ipv4Addr::LOCALHOST.to_string()
-        };
-        let port = proxy.address().port();
-        // Without TLS, which would hide COMMIT from the proxy; another design's driver has its own words for that.
-        let mut url = format!("postgres://{ROLE}:{password}@{host}:{port}/seer");
+        let mut hosts = format!("{}:{port}", stage.name.unwrap_or("127.0.0.1"));
+        if let Some(second) = &second {
+            hosts.push_str(&format!(",{}", second.address()));
+        }
+        // Without TLS, which would hide statements from the proxy; another design's driver has its own words for that.
+        let mut url = format!("postgres://{ROLE}:{password}@{hosts}/seer");
         if ground.peer.is_none() {
             url.push_str("?sslmode=disable");
+            url.push_str(stage.parameters);
         }
         if stage.pooler {
             url.push_str("&pgbouncer=true");
@@ -179,11 +213,14 @@ impl Scene {
         Ok(Arc::new(Self {
             lambda,
             proxy,
+            _second: second,
+            _dead: dead,
             surroundings,
             pooler,
             primary,
             standby,
             promoted: AtomicBool::new(false),
+            stale: Mutex::default(),
             routes,
             peer: ground.peer.is_some(),
         }))
@@ -207,13 +244,39 @@ impl Scene {
         }
     }
 
-    /// The standby takes over, and new connections reach it, as by a changed DNS record.
-    pub(super) async fn promote(&self) -> Result<()> {
-        let standby = self.standby.as_ref().context("the scene has no standby")?;
+    /// The standby.
+    ///
+    /// # Errors
+    /// The stage asked for none.
+    pub(super) fn standby(&self) -> Result<&Cluster> {
+        self.standby.as_ref().context("the scene has no standby")
+    }
+
+    /// The standby takes over. New connections reach it if the name is told, as by a changed DNS record.
+    pub(super) async fn promote(&self, name_is_told: bool) -> Result<()> {
+        let standby = self.standby()?;
         standby.promote().await?;
         self.promoted.store(true, Ordering::SeqCst);
-        self.proxy.redirect(local(standby.port()));
+        if name_is_told {
+            self.lead_to(standby);
+        }
         Ok(())
+    }
+
+    /// New connections reach this cluster.
+    pub(super) fn lead_to(&self, cluster: &Cluster) {
+        self.proxy.redirect(local(cluster.port()));
+    }
+
+    /// From now on, and for this long, reads may be answered by a standby that is behind.
+    pub(super) fn allow_stale_reads(&self, lasting: Duration) {
+        *self.stale.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + lasting);
+    }
+
+    /// Whether the answer to a read that is sent now may be behind.
+    pub(super) fn may_be_stale(&self) -> bool {
+        let until = *self.stale.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
     }
 
     /// A superuser's session past the proxy.

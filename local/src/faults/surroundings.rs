@@ -4,6 +4,7 @@
 //! preloaded. Neither changes anything outside the process. May not be relied on everywhere: ask first.
 
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -24,6 +25,7 @@ const FAKETIME: [&str; 2] = [
 pub(super) struct Surroundings {
     folder: TempDir,
     name: Option<&'static str>,
+    addresses: Vec<Ipv4Addr>,
     clock: bool,
 }
 
@@ -52,11 +54,17 @@ pub(super) fn has_clock() -> bool {
 }
 
 impl Surroundings {
-    /// With a name that resolves to 127.0.0.1 until it is taken away, and with a clock that goes right until it is moved.
-    pub(super) fn new(name: Option<&'static str>, clock: bool) -> Result<Self> {
+    /// With a name that resolves to these addresses until it is taken away, and with a clock that goes right until it is
+    /// moved. Of several addresses 127.0.0.1 comes first, whatever their order is (RFC 6724, rule 9).
+    pub(super) fn new(name: Option<&'static str>, addresses: Vec<Ipv4Addr>, clock: bool) -> Result<Self> {
         let folder = tempfile::tempdir().context("no folder for the functions' surroundings")?;
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
-        let surroundings = Self { folder, name, clock };
+        let surroundings = Self {
+            folder,
+            name,
+            addresses,
+            clock,
+        };
         // Nobody answers there: a name that is not in the hosts file fails at once, network or not.
         std::fs::write(
             surroundings.file("resolv.conf"),
@@ -75,7 +83,9 @@ impl Surroundings {
     pub(super) fn set_resolvable(&self, resolvable: bool) -> Result<()> {
         let mut hosts = "127.0.0.1 localhost\n".to_owned();
         if let Some(name) = self.name.filter(|_| resolvable) {
-            let _ = writeln!(hosts, "127.0.0.1 {name}");
+            for address in &self.addresses {
+                let _ = writeln!(hosts, "{address} {name}");
+            }
         }
         Ok(std::fs::write(self.file("hosts"), hosts)?)
     }

@@ -134,6 +134,7 @@ mod tests {
             recovery: Some(Duration::from_millis(123_400)),
             peak: 1_000,
             opened: 1_000,
+            wasted: 0,
         };
         let text = table(&[
             (played.name, Ok(&played)),

@@ -25,7 +25,7 @@ mod orders;
 mod requests;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -106,9 +106,17 @@ impl Proxy {
     /// Starts a proxy on a free port of 127.0.0.1 in front of `upstream`.
     ///
     /// # Errors
-    /// No port could be had.
+    /// There is no free port.
     pub async fn start(upstream: SocketAddr) -> anyhow::Result<Self> {
-        let listener = door::listen(SocketAddr::from(([127, 0, 0, 1], 0))).context("no port for the proxy")?;
+        Self::start_at(Ipv4Addr::LOCALHOST, upstream).await
+    }
+
+    /// Starts a proxy on a free port of this address.
+    ///
+    /// # Errors
+    /// The address is not this machine's, or has no free port.
+    pub async fn start_at(address: Ipv4Addr, upstream: SocketAddr) -> anyhow::Result<Self> {
+        let listener = door::listen(SocketAddr::from((address, 0))).context("no port for the proxy")?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             upstream: Mutex::new(upstream),

@@ -28,13 +28,18 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
             kind: Kind::Writes,
             frozen: None,
         };
-        let all = scenario(name, about, load, vec![strike(0, CutCommit(cut), Duration::ZERO)]);
+        let all = scenario(
+            name,
+            about,
+            load,
+            vec![strike(0, Next(COMMITS, Effect::Cut(cut)), Duration::ZERO)],
+        );
         expecting(all, &[NothingRefused, Cuts(times as u64)], Vec::new())
     })
     .into();
     // The door is closed first, so that nothing can be looked up before what comes next.
     let then = |fault, hold| {
-        let faults = vec![Entrance(Door::Refused), LostCommit, fault];
+        let faults = vec![Entrance(Door::Refused), LostReply(COMMITS), fault];
         vec![together(size.of(8, 40), faults, hold)]
     };
     let updates = || steady(size, Kind::Update);

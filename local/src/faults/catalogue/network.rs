@@ -44,7 +44,7 @@ pub(super) fn network(size: Size) -> Vec<Scenario> {
                 Unresolvable,
             ),
             Stage {
-                by_name: true,
+                name: Some(NAME),
                 ..Stage::default()
             },
         ),

@@ -147,6 +147,21 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
         ),
         expecting(
             scenario(
+                "snapshot-held",
+                "Another session holds a snapshot, as a dump does, while meetings are updated.",
+                Load::Steady {
+                    clients: size.of(3, 8),
+                    requests: size.of(8, 12_500),
+                    kind: Kind::Update,
+                },
+                vec![strike(0, SnapshotHeld, size.of(ms(500), s(360)))],
+            ),
+            &[NothingRefused],
+            // Every dead row that the snapshot keeps would be walked by each write.
+            size.figures(&[Within(ms(250))]),
+        ),
+        expecting(
+            scenario(
                 "locked",
                 "Somebody holds every table locked for a while.",
                 everyone(size),

@@ -64,6 +64,7 @@ pub(super) async fn run_and_hold(scene: &Scene, sql: &str) -> Result<PgConnectio
 /// Ends sessions in the state that is asked for, waiting until one is in it.
 pub(super) async fn terminate(scene: &Scene, whose: Whose) -> Result<()> {
     let (state, most) = match whose {
+        Whose::All => ("true", "ALL"),
         Whose::Idle => ("state = 'idle'", "ALL"),
         Whose::Querying => ("state = 'active'", "1"),
         Whose::InTransaction => ("state = 'idle in transaction'", "1"),
@@ -87,6 +88,18 @@ pub(super) async fn terminate(scene: &Scene, whose: Whose) -> Result<()> {
             return Ok(direct.close().await?);
         }
     }
+}
+
+/// Ends a session of the functions that waits for the standby in its COMMIT, once there is one.
+pub(super) async fn end_a_waiting_commit(scene: &Scene) -> Result<()> {
+    let end = format!(
+        "SELECT count(pg_terminate_backend(pid, 5000)) FROM \
+         (SELECT pid FROM pg_stat_activity WHERE usename = '{ROLE}' AND wait_event = 'SyncRep' LIMIT 1) AS one"
+    );
+    patiently("a COMMIT that waits for the standby", async || {
+        Ok(scene.number(&end).await? > 0)
+    })
+    .await
 }
 
 pub(super) async fn read_only(scene: &Scene, on: bool) -> Result<()> {
