@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use shared::config::{DatabaseUrl, Login};
 use shared::db::Deadline;
-use shared::db::connect::{Purpose, Target, attempt, complete};
+use shared::db::connect::{Purpose, Target, complete, connect_once};
 use shared::db::error::Kind;
 use shared::db::socket::Tuned;
 use sqlx::{Connection as _, PgConnection};
@@ -369,7 +369,7 @@ async fn log_in(url: &DatabaseUrl, place: &Place, begun: &Begun, deadline: Deadl
 async fn as_a_function(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) {
     let begun = Begun::of(report);
     let target = Target::new(url, APPLICATION);
-    match attempt(&target, Purpose::Read, deadline.within(LOG_IN)).await {
+    match connect_once(&target, Purpose::Read, deadline.within(LOG_IN)).await {
         Ok(live) => {
             live.close().await;
             begun.ok(report, "connected, session limits accepted, first statement answered");

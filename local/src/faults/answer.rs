@@ -160,7 +160,6 @@ fn refusal(answer: &Answer) -> Result<Seen, &'static str> {
         (503, _) if !waits => Err("503 without Retry-After"),
         (503, "commit-unknown") => Ok(Seen::Unknown),
         (503, "database-unavailable") => Ok(Seen::Refused),
-        (409, "idempotency-key-in-use") if waits => Ok(Seen::Running),
         _ => Err("not an answer to this request"),
     }
 }
@@ -200,10 +199,6 @@ mod tests {
             seen(503, true, JSON, problem(503, "commit-unknown", "Look.")),
             Seen::Unknown
         );
-        assert_eq!(
-            seen(409, true, JSON, problem(409, "idempotency-key-in-use", "Wait.")),
-            Seen::Running
-        );
         assert_eq!(seen(200, false, "application/json", json!({})), Seen::Served(200));
     }
 
@@ -234,7 +229,7 @@ mod tests {
             seen(502, false, JSON, problem(502, "database-unavailable", "Bad gateway.")),
             seen(504, true, JSON, problem(504, "database-unavailable", "Too late.")),
             seen(503, true, JSON, problem(500, "database-unavailable", "Try again.")),
-            seen(409, false, JSON, problem(409, "idempotency-key-in-use", "Wait.")),
+            seen(409, false, JSON, problem(409, "conflict", "Wait.")),
             seen(503, false, JSON, unavailable()),
             seen(503, true, "application/json", unavailable()),
             seen(503, true, JSON, without("requestId")),

@@ -64,7 +64,7 @@ const fn s(seconds: u64) -> Duration {
 /// Idle for longer than a connection is trusted without a question.
 const STALE: Duration = ms(1_100);
 
-const COMMITS: Statements = Statements::Commits;
+const WRITES: Statements = Statements::Containing("known AS (");
 
 /// Every scenario, in the order they are played.
 pub fn catalogue(size: Size) -> Vec<Scenario> {

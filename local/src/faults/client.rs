@@ -176,11 +176,6 @@ impl Client {
                 Seen::Refused if !doubt && attempt >= TRIES => return Ok(Asked::Given(Fate::Absent)),
                 Seen::Refused => {}
                 Seen::Unknown => doubt = true,
-                Seen::Running if attempt > 1 || self.has_twin => {}
-                Seen::Running => self.wrong(format!(
-                    "{} {}: a first request was said to be running",
-                    call.method, call.path
-                )),
                 Seen::Broken(what) => {
                     // Another design's functions promised nothing: their failures are counted, not reported.
                     if self.scene.peer {

@@ -17,8 +17,6 @@ pub enum Seen {
     Refused,
     /// 503 `commit-unknown`.
     Unknown,
-    /// 409: the same request is still being worked on.
-    Running,
     /// Nothing a client may ever get; the text says what it was.
     Broken(String),
 }

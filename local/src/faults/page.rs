@@ -247,11 +247,7 @@ fn picture(html: &mut String, played: &Played) {
         html.push_str("\"/>");
     };
     dots("ok", |seen| matches!(seen, Seen::Served(_)), html);
-    dots(
-        "refused",
-        |seen| matches!(seen, Seen::Refused | Seen::Unknown | Seen::Running),
-        html,
-    );
+    dots("refused", |seen| matches!(seen, Seen::Refused | Seen::Unknown), html);
     dots("broken", |seen| matches!(seen, Seen::Broken(_)), html);
     html.push_str("</svg>");
 }

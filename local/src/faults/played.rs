@@ -55,9 +55,9 @@ impl Played {
         self.count(|seen| matches!(seen, Seen::Unknown))
     }
 
-    /// Entries with a 503 of ours, or with a 409 that asks to wait.
+    /// Entries with a 503 of ours.
     pub fn refused(&self) -> usize {
-        self.count(|seen| matches!(seen, Seen::Refused | Seen::Unknown | Seen::Running))
+        self.count(|seen| matches!(seen, Seen::Refused | Seen::Unknown))
     }
 
     /// Entries with no answer that the contract knows.

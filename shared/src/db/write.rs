@@ -115,7 +115,7 @@ impl<W> SeveralStatements<W> {
     {
         match key.look(session, "").await? {
             Known::Tombstone(nonce) if nonce == attempt.nonce => {}
-            known => return Err(known.into()),
+            known @ (Known::Receipt(_) | Known::Tombstone(_)) => return Err(known.into()),
         }
         let (value, change) = self.0(session, input).await?;
         key.commit(session, attempt.nonce, change.as_ref()).await?;
@@ -276,7 +276,7 @@ impl Pool {
     }
 
     async fn sweep_sometimes(&self, connection: &mut PooledConnection, deadline: Deadline) {
-        if self.writes.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY != 0 {
+        if !self.writes.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY) {
             return;
         }
         let settings = self.message_settings(deadline);

@@ -32,14 +32,14 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
             name,
             about,
             load,
-            vec![strike(0, Next(COMMITS, Effect::Cut(cut)), Duration::ZERO)],
+            vec![strike(0, Next(WRITES, Effect::Cut(cut)), Duration::ZERO)],
         );
         expecting(all, &[NothingRefused, Cuts(times as u64)], Vec::new())
     })
     .into();
     // The door is closed first, so that nothing can be looked up before what comes next.
     let then = |fault, hold| {
-        let faults = vec![Entrance(Door::Refused), LostReply(COMMITS), fault];
+        let faults = vec![Entrance(Door::Refused), LostReply(WRITES), fault];
         vec![together(size.of(8, 40), faults, hold)]
     };
     let updates = || steady(size, Kind::Update);
