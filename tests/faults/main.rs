@@ -79,7 +79,6 @@ scenarios! {
     slow_to_connect
     latency_and_jitter
     terminated_mid_query
-    terminated_in_transaction
     restarted
     restarted_in_order
     stopped_2s

@@ -44,8 +44,6 @@ pub enum Whose {
     Idle,
     /// One in the middle of a statement.
     Querying,
-    /// One between two statements of a transaction.
-    InTransaction,
 }
 
 /// Something that goes wrong between a fleet and its database, or in one of them.
@@ -124,7 +122,6 @@ impl fmt::Display for Fault {
             Self::Terminate(Whose::All) => to.write_str("sessions terminated"),
             Self::Terminate(Whose::Idle) => to.write_str("idle sessions terminated"),
             Self::Terminate(Whose::Querying) => to.write_str("session terminated mid-query"),
-            Self::Terminate(Whose::InTransaction) => to.write_str("session terminated in its transaction"),
             Self::Hung => to.write_str("connections hung"),
             Self::Next(_, effect) => write!(to, "{effect:?}"),
             Self::LostReply(_) => to.write_str("a reply lost"),

@@ -20,20 +20,6 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
         ),
         expecting(
             scenario(
-                "terminated-in-transaction",
-                "The server ends sessions between two statements of a transaction.",
-                steady(size, Kind::Writes),
-                (1..=size.of(2, 20))
-                    // On a slow line, so that there is time between two statements.
-                    .map(|n| (n * size.of(5, 20), vec![Delay(ms(5)), Terminate(Whose::InTransaction)]))
-                    .map(|(after, faults)| together(after, faults, Duration::ZERO))
-                    .collect(),
-            ),
-            &[NothingRefused],
-            Vec::new(),
-        ),
-        expecting(
-            scenario(
                 "restarted",
                 "An immediate restart: every session ends without a word, and the server recovers.",
                 everyone(size),

@@ -67,7 +67,6 @@ pub(super) async fn terminate(scene: &Scene, whose: Whose) -> Result<()> {
         Whose::All => ("true", "ALL"),
         Whose::Idle => ("state = 'idle'", "ALL"),
         Whose::Querying => ("state = 'active'", "1"),
-        Whose::InTransaction => ("state = 'idle in transaction'", "1"),
     };
     let sql = format!(
         "SELECT count(pg_terminate_backend(pid, 5000)) FROM \
