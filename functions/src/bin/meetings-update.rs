@@ -1,5 +1,5 @@
 //! `PUT /api/meetings/{id}`: changes the fields that are given and records it; If-Match is honoured.
-//! Safe to repeat: the change and its record are one transaction, applied once.
+//! Safe to repeat: the change and its record are one statement, applied once under an Idempotency-Key.
 
 use std::process::ExitCode;
 

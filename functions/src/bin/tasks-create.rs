@@ -1,5 +1,5 @@
 //! `POST /api/meetings/{id}/tasks`: adds a task to a meeting.
-//! Safe to repeat: its id is made before the first attempt, and an Idempotency-Key replays the answer.
+//! Safe to repeat: its id is made before the first attempt, and under an Idempotency-Key it is created once.
 
 use std::process::ExitCode;
 

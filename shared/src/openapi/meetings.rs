@@ -58,7 +58,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             "meetings-create",
             "POST /api/meetings",
             "Creates a meeting of the caller's team.",
-            "its id is made before the first attempt, and an Idempotency-Key replays the answer.",
+            "its id is made before the first attempt, and under an Idempotency-Key it is created once.",
         )
         .registered()
         .body(
@@ -77,6 +77,8 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .keyed()
         .refuses(Error::forbidden("Only an admin may create a meeting."))
+        // A replay whose meeting was deleted since.
+        .refuses(Error::not_found("meeting"))
         .refuses(known_bot())
         .refuses(stranger())
         .answers(
@@ -101,7 +103,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             "meetings-update",
             "PUT /api/meetings/{id}",
             "Changes the fields that are given and records it; If-Match is honoured.",
-            "the change and its record are one transaction, applied once.",
+            "the change and its record are one statement, applied once under an Idempotency-Key.",
         )
         .registered()
         .id("id", ID, PLANNED)

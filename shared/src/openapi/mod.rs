@@ -44,7 +44,8 @@ pub fn document() -> Value {
             "description": "The backend of Seer, a product for team meetings: managers hold 1:1s and team meetings, a \
                 recording service posts transcripts back, tasks come out of meetings.\n\nA meeting is visible to its \
                 creator, its team member and the admin of its team; what a caller may not see is 404. Errors are \
-                problems (RFC 9457) with a stable `type`. Every write may be sent again under an `Idempotency-Key`.",
+                problems (RFC 9457) with a stable `type`. Every write may be sent again under an `Idempotency-Key`: it \
+                is applied once, and a replay shows the resource as it is now.",
             "version": env!("CARGO_PKG_VERSION"),
             "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
         },

@@ -63,7 +63,8 @@ pub(super) fn components(schemas: &mut Schemas) -> Value {
             ),
             "Location": header("Where it can be read.", json!({"type": "string", "format": "uri-reference"}), true),
             "IdempotencyReplayed": header(
-                "This is the answer to an earlier request with the same Idempotency-Key.",
+                "The request was applied before under the same Idempotency-Key. A replay shows the resource as it is \
+                    now, with the status of the first answer; its 403 or 404 has this header too.",
                 json!({"type": "string", "enum": ["true"]}),
                 false,
             ),
@@ -75,8 +76,9 @@ pub(super) fn components(schemas: &mut Schemas) -> Value {
             "IdempotencyKey": {
                 "name": "Idempotency-Key",
                 "in": "header",
-                "description": "Made by the client, once for each request that it may send again: for 24 hours the same \
-                    key and body get the same answer, and the write is done once.",
+                "description": "Made by the client, once for each request that it may send again: for 24 hours it \
+                    is applied once under the same key. A replay shows the resource as it is now, if the caller may see \
+                    it now. Two requests under one key wait for each other.",
                 "schema": {
                     "type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]([ -~]*[!-~])?$",
                 },

@@ -48,7 +48,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             "tasks-create",
             "POST /api/meetings/{id}/tasks",
             "Adds a task to a meeting.",
-            "its id is made before the first attempt, and an Idempotency-Key replays the answer.",
+            "its id is made before the first attempt, and under an Idempotency-Key it is created once.",
         )
         .registered()
         .id("id", MEETING, "01900000-0000-7000-8000-000000000101")
