@@ -1,4 +1,4 @@
-//! Idempotency keys: a client that repeats itself gets the same answer, and one row.
+//! Idempotency keys: a client that repeats itself changes nothing more, and sees the resource as it is.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};

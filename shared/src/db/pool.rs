@@ -37,9 +37,6 @@ const PING_FREE_WINDOW: Duration = Duration::from_secs(1);
 /// The longest wait for a ping's answer, which is sent only on a suspicion.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What INIT may spend on its first connection: the shorter part of the budget, and well within INIT's 10 s.
-const INIT_CONNECT_BUDGET: Duration = Duration::from_secs(3);
-
 /// This environment's connections.
 #[derive(Debug)]
 pub struct Pool {
@@ -144,14 +141,12 @@ impl Pool {
         }
     }
 
-    /// Opens the first connection during INIT, within a budget. A failure counts towards the first request's budget.
+    /// Opens the first connection during INIT. A failure counts towards the first request's budget.
     ///
     /// # Errors
     /// What kept it from connecting. The pool is as usable as before.
-    pub async fn connect_during_init(&self) -> Result<(), Error> {
-        let lease = self
-            .checkout(Purpose::Read, Deadline::after(INIT_CONNECT_BUDGET))
-            .await?;
+    pub async fn connect_during_init(&self, deadline: Deadline) -> Result<(), Error> {
+        let lease = self.checkout(Purpose::Read, deadline).await?;
         lease.keep();
         Ok(())
     }

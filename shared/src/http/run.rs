@@ -219,11 +219,12 @@ where
         (Ok(_), None) => return,
         (Err(error), _) => return tracing::error!("starting without a database: {error}"),
     };
-    if let Err(error) = pool.connect_during_init().await {
+    let init = Deadline::after(INIT_BUDGET);
+    if let Err(error) = pool.connect_during_init(init).await {
         return tracing::warn!("starting without a database: {error}");
     }
     tracing::debug!("connected during INIT");
-    let deadline = Deadline::after(REHEARSAL);
+    let deadline = init.within(REHEARSAL);
     let rehearsal = function
         .example
         .and_then(|example| Request::rehearsal(example, deadline, function));
@@ -334,7 +335,11 @@ where
     handle(Request::new(event, deadline, function)?).await
 }
 
-/// What the example event may take of INIT's time.
+/// What the first connection and the example event may take of INIT's 10 s. With the function's timeout it stays under the
+/// gateway's 30 s.
+const INIT_BUDGET: Duration = Duration::from_secs(3);
+
+/// What the example event may take of it.
 const REHEARSAL: Duration = Duration::from_secs(1);
 
 /// How much later than the database's own waits the handler is given up: their error says more.

@@ -287,18 +287,20 @@ impl Operation {
             let detail = "This needs a bearer token with a sub claim in the Authorization header.";
             self.problems.push(Error::unauthorized(detail));
         }
+        for error in self.problems {
+            refuse(&mut self.responses, error, self.token);
+        }
         let keyed = self
             .parameters
             .iter()
             .any(|one| one["$ref"] == "#/components/parameters/IdempotencyKey");
         if keyed || self.function == "meetings-webhook" {
-            for response in self.responses.values_mut() {
+            // A replay may meet that the caller may not see the resource any more, or that it is gone.
+            let replayed = |status: &u16| *status < 300 || [403, 404].contains(status);
+            for (_, response) in self.responses.iter_mut().filter(|(status, _)| replayed(status)) {
                 response["headers"]["Idempotency-Replayed"] =
                     json!({"$ref": "#/components/headers/IdempotencyReplayed"});
             }
-        }
-        for error in self.problems {
-            refuse(&mut self.responses, error, self.token);
         }
         // What the gateway answers when more is asked than it or the account lets through.
         self.responses.entry(429).or_insert_with(|| {

@@ -222,7 +222,7 @@ async fn a_connection_opened_by_name_in_init_notices_it_too_whatever_else_init_c
         tokio::task::yield_now().await;
         other
     };
-    let (verified, _other) = tokio::join!(bench.pool.connect_during_init(), other);
+    let (verified, _other) = tokio::join!(bench.pool.connect_during_init(Deadline::after(PLENTY)), other);
     verified.unwrap();
     bench.proxy.silence();
     bench.read().await.unwrap();
