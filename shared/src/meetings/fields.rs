@@ -27,6 +27,9 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Scheduled, Self::InProgress, Self::Completed, Self::Cancelled];
+
     /// As it is stored.
     pub fn name(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`fields`] | what a client may write, with each field's rule |
+//! | `list.rs` | the page of meetings that a caller may see |
 //! | [`changes`] | updating a meeting, and the record of it |
 //! | [`webhook`] | what the recording service reports |
 //!
@@ -12,25 +13,21 @@
 
 pub mod changes;
 pub mod fields;
+mod list;
 pub mod webhook;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
 pub use changes::{Changes, MeetingChange, update};
 pub use fields::{Draft, MeetingType, Platform, ProcessingStatus, Status, Time};
+pub use list::{Filter, list};
 
 use crate::db::{Session, WriteAttempt};
-use crate::http::page::{self, Cursor, Limit, Page};
 use crate::http::{Abort, Caller, Error, IfMatch};
-use crate::text::Id;
 use crate::write_query;
-
-/// What of its meetings' text is fetched for a page, in bytes: more fits no answer. What its escapes make of it is for
-/// [`page::fit`] to weigh.
-const PAGE_TEXT: i64 = 3 * 1024 * 1024;
 
 /// A meeting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,20 +83,6 @@ pub struct Meeting {
     pub version: i32,
 }
 
-/// Which meetings to list.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Filter {
-    limit: Limit,
-    cursor: Option<Cursor>,
-    status: Option<Status>,
-    team_member_id: Option<Id>,
-    /// The earliest date, itself included.
-    from: Option<Time>,
-    /// The latest date, itself included.
-    to: Option<Time>,
-}
-
 /// One meeting.
 ///
 /// # Errors
@@ -120,82 +103,6 @@ pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Meeting,
     .await?
     .ok_or_else(Error::unknown_caller)?;
     Ok(meeting.ok_or_else(|| Error::not_found("meeting"))?.0)
-}
-
-/// A page of the meetings the caller may see, newest date first; it ends before its limit when their text grows long.
-///
-/// # Errors
-/// 401 for an unregistered caller.
-pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<Page<Meeting>, Abort> {
-    // Each of the three ways to see a meeting walks its own index from the cursor on, no further than the limit. Sizes
-    // are summed before a row is read whole: text that does not fit the page is never unpacked.
-    let before = filter.before();
-    let from = filter.from.map_or(DateTime::UNIX_EPOCH, Time::at);
-    let status = filter.status.map(Status::name);
-    let rows = sqlx::query_scalar!(
-        r#"
-        WITH caller AS (
-            SELECT id, role FROM users WHERE clerk_id = $1
-        ), visible AS (
-            (SELECT date, id FROM meetings
-             WHERE team_id = (SELECT id FROM caller WHERE role = 'admin')
-                AND (date, id) < ($3, $4) AND date >= $5
-                AND ($6::text IS NULL OR status = $6) AND ($7::uuid IS NULL OR team_member_id = $7)
-             ORDER BY date DESC, id DESC LIMIT $2)
-            UNION
-            (SELECT date, id FROM meetings
-             WHERE team_member_id = (SELECT id FROM caller)
-                AND (date, id) < ($3, $4) AND date >= $5
-                AND ($6::text IS NULL OR status = $6) AND ($7::uuid IS NULL OR team_member_id = $7)
-             ORDER BY date DESC, id DESC LIMIT $2)
-            UNION
-            (SELECT date, id FROM meetings
-             WHERE created_by = (SELECT id FROM caller)
-                AND (date, id) < ($3, $4) AND date >= $5
-                AND ($6::text IS NULL OR status = $6) AND ($7::uuid IS NULL OR team_member_id = $7)
-             ORDER BY date DESC, id DESC LIMIT $2)
-            ORDER BY date DESC, id DESC LIMIT $2
-        ), sized AS (
-            SELECT m.id, row_number() OVER page AS place, sum(coalesce(octet_length(m.transcript), 0) + octet_length(
-                (m.executive_summary, m.agenda, m.wins, m.areas_for_support, m.key_insights, m.speakers)::text
-            )) OVER page AS bytes
-            FROM visible JOIN meetings m USING (id)
-            WINDOW page AS (ORDER BY m.date DESC, m.id DESC)
-        )
-        SELECT to_jsonb(m) AS "meeting: Json<Meeting>"
-        FROM caller
-        LEFT JOIN sized s ON true
-        LEFT JOIN meetings m ON m.id = s.id AND (s.place = 1 OR s.bytes <= $8)
-        ORDER BY s.place
-        "#,
-        caller.sub,
-        filter.limit.rows_and_one(),
-        before.at,
-        before.id,
-        from,
-        status,
-        filter.team_member_id.map(Id::uuid),
-        PAGE_TEXT,
-    )
-    .fetch_all(db)
-    .await?;
-    if rows.is_empty() {
-        return Err(Error::unknown_caller().into());
-    }
-    let fetched = rows.len();
-    let mut items: Vec<Meeting> = rows
-        .into_iter()
-        .flatten()
-        .map(|row| row.0)
-        .take(filter.limit.rows())
-        .collect();
-    page::fit(&mut items);
-    let more = items.len() < fetched;
-    let next_cursor = items.last().filter(|_| more).map(|last| Cursor {
-        at: last.date,
-        id: last.id,
-    });
-    Ok(Page { items, next_cursor })
 }
 
 /// Creates a meeting of the caller's team.
@@ -292,20 +199,6 @@ pub async fn delete(
     Ok(())
 }
 
-impl Filter {
-    /// Where the page begins: below the cursor and not above `to`, whichever is lower.
-    fn before(&self) -> Cursor {
-        let to = self.to.map(|to| Cursor {
-            at: to.at() + TimeDelta::microseconds(1),
-            id: Uuid::nil(),
-        });
-        let bounds = [self.cursor, to].into_iter().flatten();
-        bounds
-            .min_by_key(|cursor| (cursor.at, cursor.id))
-            .unwrap_or(Cursor::NEWEST)
-    }
-}
-
 fn stranger() -> Error {
     Error::field("teamMemberId", "must be somebody of the meeting's team")
 }
@@ -316,30 +209,4 @@ fn known_bot(error: sqlx::Error) -> Abort {
         return Error::conflict("Another meeting has this meetingBaasId.").into();
     }
     error.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn before(query: serde_json::Value) -> Cursor {
-        serde_json::from_value::<Filter>(query).unwrap().before()
-    }
-
-    #[test]
-    fn a_page_begins_below_the_cursor_and_not_above_the_latest_date() {
-        let to = "2026-03-02T00:00:00Z";
-        let cursor = |day: u32| {
-            let at = DateTime::UNIX_EPOCH + TimeDelta::days(20_000 + i64::from(day));
-            serde_json::to_value(Cursor { at, id: Uuid::max() }).unwrap()
-        };
-        assert_eq!(before(json!({})), Cursor::NEWEST);
-        let latest = before(json!({"to": to}));
-        let date: Time = serde_json::from_value(json!(to)).unwrap();
-        // A meeting at that very time is still on the page, whatever its id.
-        assert!((date.at(), Uuid::max()) < (latest.at, latest.id));
-        assert_eq!(before(json!({"to": to, "cursor": cursor(0)})).id, Uuid::max());
-        assert_eq!(before(json!({"to": to, "cursor": cursor(3000)})), latest);
-    }
 }

@@ -23,6 +23,9 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every status.
+    pub const ALL: [Self; 3] = [Self::Incomplete, Self::Complete, Self::Suggested];
+
     /// As it is stored.
     pub fn name(self) -> &'static str {
         match self {
