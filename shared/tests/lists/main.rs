@@ -5,7 +5,7 @@
 //! | [`data`] | the table: one large team, members with many meetings, many small teams |
 //! | [`plan`] | what a statement of `shared/.sqlx` reads, as EXPLAIN counts it |
 //! | [`meetings`], [`tasks`] | each filter, caller and page |
-//! | [`million`] | the table of docs/PERFORMANCE.md; ignored, because it loads a million meetings |
+//! | [`million`] | the table of docs/PERFORMANCE.md; by hand, because it loads a million meetings |
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod data;
