@@ -35,7 +35,8 @@ pub enum Admission {
 
 #[derive(Clone, Copy, Debug)]
 struct Outage {
-    since: Moment,
+    /// Time spent on connecting. An environment that is frozen spends none.
+    spent: Duration,
     last: Moment,
     kind: Kind,
 }
@@ -59,10 +60,11 @@ impl Circuit {
     pub fn admit(&self, purpose: Purpose, budget: Duration) -> Admission {
         let mut seen = self.seen();
         let all = admit(&mut seen.all, budget);
-        match purpose {
-            Purpose::Write if seen.all.is_none() => admit(&mut seen.writes, budget),
-            Purpose::Read | Purpose::Unrepeatable | Purpose::Write => all,
+        // Connections can be opened, as far as is known: the question is to which servers.
+        if purpose == Purpose::Write && seen.all.is_none() {
+            return admit(&mut seen.writes, budget);
         }
+        all
     }
 
     /// Whether connections could not be opened lately.
@@ -76,7 +78,10 @@ impl Circuit {
         let mut seen = self.seen();
         let outage = |known: Option<Outage>| {
             Some(Outage {
-                since: known.map_or(since, |outage| outage.since),
+                spent: known.map_or(since.elapsed(), |outage| {
+                    // Efforts beside each other are counted once.
+                    outage.spent + since.elapsed().min(outage.last.elapsed())
+                }),
                 last: Moment::now(),
                 kind,
             })
@@ -114,7 +119,7 @@ fn admit(seen: &mut Option<Outage>, budget: Duration) -> Admission {
         *seen = None;
         return Admission::Retry(budget);
     }
-    let rest = budget.saturating_sub(outage.since.elapsed());
+    let rest = budget.saturating_sub(outage.spent);
     if rest >= WORTH_RETRYING {
         return Admission::Retry(rest);
     }
@@ -157,15 +162,29 @@ mod tests {
         let circuit = Circuit::default();
         let first = Moment::now();
         circuit.failed(first, Kind::Refused);
-        let spent = Duration::from_millis(50);
-        while first.elapsed() < spent {
+        let (spent, second) = (Duration::from_millis(50), Moment::now());
+        while second.elapsed() < spent {
             std::thread::yield_now();
         }
-        circuit.failed(Moment::now(), Kind::Refused);
+        circuit.failed(second, Kind::Refused);
         let Admission::Retry(rest) = circuit.admit(Purpose::Read, BUDGET) else {
             panic!("refused with most of the budget left");
         };
         assert!(rest <= BUDGET - spent, "{rest:?}");
+    }
+
+    #[test]
+    fn frozen_time_is_not_spent() {
+        let circuit = Circuit::default();
+        circuit.failed(Moment::now(), Kind::Refused);
+        let frozen = Moment::now();
+        while frozen.elapsed() < Duration::from_millis(100) {
+            std::thread::yield_now();
+        }
+        let Admission::Retry(rest) = circuit.admit(Purpose::Read, BUDGET) else {
+            panic!("refused with most of the budget left");
+        };
+        assert!(rest > BUDGET - Duration::from_millis(50), "{rest:?}");
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Credentials {
             Source::Url => return Ok(None),
             Source::Iam(tokens) => {
                 if kind == Kind::Auth || kind == Kind::Throttled {
-                    tokens.forget(url);
+                    tokens.forget();
                 }
                 return Ok(None);
             }

@@ -64,12 +64,7 @@ impl<'c> Executor<'c> for &'c mut Session {
             version,
         };
         let row = self.connection.fetch_optional(statement);
-        match self.client_timeout {
-            Some(client_timeout) => {
-                Box::pin(async move { timeout(client_timeout, row).await.unwrap_or_else(|_| Err(late())) })
-            }
-            None => row,
-        }
+        bounded(self.client_timeout, row)
     }
 
     fn prepare_with<'e>(
@@ -83,7 +78,7 @@ impl<'c> Executor<'c> for &'c mut Session {
         if self.unnamed {
             return Box::pin(ready(Err(kept())));
         }
-        self.connection.prepare_with(sql, parameters)
+        bounded(self.client_timeout, self.connection.prepare_with(sql, parameters))
     }
 
     fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
@@ -93,7 +88,7 @@ impl<'c> Executor<'c> for &'c mut Session {
         if self.unnamed {
             return Box::pin(ready(Err(kept())));
         }
-        self.connection.describe(sql)
+        bounded(self.client_timeout, self.connection.describe(sql))
     }
 }
 
@@ -102,6 +97,17 @@ fn kept() -> sqlx::Error {
     let why = "nothing can be prepared or described where statements have no names \
                (pgbouncer=true or statement_cache_size=0): run it as a query";
     sqlx::Error::Configuration(why.into())
+}
+
+/// Bounds the wait for one answer.
+fn bounded<'e, T: Send + 'e>(
+    client_timeout: Option<Duration>,
+    answer: BoxFuture<'e, Result<T, sqlx::Error>>,
+) -> BoxFuture<'e, Result<T, sqlx::Error>> {
+    let Some(client_timeout) = client_timeout else {
+        return answer;
+    };
+    Box::pin(async move { timeout(client_timeout, answer).await.unwrap_or_else(|_| Err(late())) })
 }
 
 /// Bounds the wait for each row. What is late ends the stream, and leaves the connection out of step.

@@ -366,13 +366,13 @@ fn message(panic: &Box<dyn Any + Send>) -> &str {
 /// an extension that gave up waiting would never ask for an event, so that INIT would be cut and run again.
 const REGISTRATION: Duration = Duration::from_secs(8);
 
-/// How long the requests under way may take after SIGTERM. With closing the connections it fits the two seconds that
-/// Lambda allows at most; where it allows less, or another host more, it ends the process itself or waits.
+/// How long the requests under way may take after SIGTERM. Together with closing the connections it fits into the two
+/// seconds that Lambda allows at most before SIGKILL.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(1_500);
 
-/// On SIGTERM, answers the requests under way, closes the connections and ends the process. Lambda sends SIGTERM only where an extension is
-/// registered, so an internal one is, for no events. An implementation of the Runtime API without extensions is fine:
-/// then there is no SIGTERM either.
+/// On SIGTERM, lets the requests under way finish, closes the connections and ends the process. Lambda sends SIGTERM only
+/// where an extension is registered, so an internal one is, for no events. An implementation of the Runtime API without
+/// extensions is fine: then there is no SIGTERM either.
 async fn close_on_sigterm(function: &'static Function) {
     let extension = lambda_extension::Extension::new()
         .with_events(&[])

@@ -68,9 +68,9 @@ impl Tokens {
         Ok(url)
     }
 
-    /// Signs another token at the next [`Tokens::get`], if the one in `refused` is still held.
-    pub(super) fn forget(&self, refused: &Arc<DatabaseUrl>) {
-        self.held().retain(|_, token| !Arc::ptr_eq(&token.url, refused));
+    /// Makes the next [`Tokens::get`] sign another token. Signing is cheap, so all are forgotten if one was refused.
+    pub(super) fn forget(&self) {
+        self.held().clear();
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<Login, Token>> {

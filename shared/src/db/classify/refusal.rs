@@ -1,0 +1,271 @@
+//! What a server, a pooler or a provider's proxy means by refusing a connection.
+//!
+//! Pure, as the whole retry table: SQLSTATE × words × what is known about the server → [`Kind`]. The words are
+//! those of servers whose `lc_messages` is English; proxies have no other.
+
+use super::{kind_of, kind_of_sqlstate};
+use crate::db::error::Kind;
+
+/// The facts about a server that decide what its refusal of a connection means.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Server {
+    /// A provider runs it that pauses idle databases: see [`is_managed`].
+    pub managed: bool,
+    /// Connections log in with an RDS IAM token.
+    pub iam: bool,
+}
+
+/// Domains of the providers whose databases pause and wake: a server there lets a role in that it refused a moment ago.
+const MANAGED_DOMAINS: [&str; 3] = [".rds.amazonaws.com", ".rds.amazonaws.com.cn", ".neon.tech"];
+
+/// Returns whether a provider in [`MANAGED_DOMAINS`] runs the server, by its host name. An alias of such a name is not
+/// recognised: its refusals are final, as for any other server.
+pub fn is_managed(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    MANAGED_DOMAINS.iter().any(|domain| host.ends_with(domain))
+}
+
+/// Sorts a failure to connect. Nothing was applied, so more of them may pass by themselves than in [`kind_of`].
+pub fn kind_of_connect(error: &sqlx::Error, server: Server) -> Kind {
+    match error.as_database_error() {
+        Some(refusal) => kind_of_refusal(refusal.code().as_deref().unwrap_or_default(), refusal.message(), server),
+        None => kind_of(error),
+    }
+}
+
+fn kind_of_refusal(code: &str, message: &str, server: Server) -> Kind {
+    let message = message.to_ascii_lowercase();
+    match code {
+        // A waking Aurora has not loaded its rules yet. A connection that is refused for having no TLS stays refused.
+        "28000"
+            if server.managed
+                && message.contains("no pg_hba.conf entry")
+                && !message.contains("no encryption")
+                && !message.contains("ssl off") =>
+        {
+            Kind::Waking
+        }
+        // RDS checks 200 tokens a second and refuses the rest with these words, as it does a token that is wrong. A
+        // role without rds_iam is refused as having a wrong password, which does not pass.
+        "28000" | "28P01" if server.iam && message.contains("am authentication failed") => Kind::Throttled,
+        // Aurora DSQL: more than 100 connects a second.
+        "53400" => Kind::Throttled,
+        // No memory for one more process: it is free again when others end.
+        "53200" => Kind::Saturated,
+        // A DROP DATABASE was interrupted (PostgreSQL 17 and the minor versions of 2023).
+        "55000" if message.contains("invalid database") => Kind::NoDatabase,
+        // ALLOW_CONNECTIONS is off: for as long as a restore, an upgrade or a rename takes.
+        "55000" => Kind::Starting,
+        // The server cannot read what it needs: storage that is attached late, or a failing disk.
+        "58000" | "58030" => Kind::Lost,
+        "08P01" | "XX000" => {
+            let mut words = REFUSALS.iter();
+            let known = words.find(|(words, _)| message.contains(words));
+            known.map_or_else(|| kind_of_sqlstate(code), |(_, kind)| *kind)
+        }
+        _ => kind_of_sqlstate(code),
+    }
+}
+
+/// The words with which PgBouncer (08P01, the same in 1.18 to 1.24), Supavisor and Neon's proxy (XX000) refuse a
+/// connection: their codes say nothing. In lower case; the first that occurs decides.
+const REFUSALS: [(&str, Kind); 21] = [
+    // PgBouncer's own log-in to the server, which it repeats. It may quote the server's "authentication failed".
+    ("server login has been failing", Kind::Lost),
+    // After "password", "SASL", "PAM", "LDAP", "certificate".
+    ("authentication failed", Kind::Auth),
+    ("no such user", Kind::Auth),
+    ("login rejected", Kind::Auth),
+    ("user not found", Kind::Auth),
+    ("(enotfound)", Kind::Auth),
+    ("no such database", Kind::NoDatabase),
+    ("no more connections allowed", Kind::Saturated),
+    ("client connections exceeded", Kind::Saturated),
+    ("emaxconn", Kind::Saturated),
+    ("max client", Kind::Saturated),
+    ("checkout timeout", Kind::Saturated),
+    ("too many", Kind::Saturated),
+    ("endpoint is disabled", Kind::Query),
+    ("cannot be found", Kind::Query),
+    ("endpoint is idle", Kind::Waking),
+    ("retry", Kind::Waking),
+    ("try again", Kind::Waking),
+    ("temporarily unavailable", Kind::Waking),
+    ("connect to compute node", Kind::Waking),
+    ("control plane request failed", Kind::Waking),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Verdict, verdict};
+    use super::*;
+    use crate::db::error::Phase;
+
+    const MANAGED: Server = Server {
+        managed: true,
+        iam: false,
+    };
+    const IAM: Server = Server {
+        managed: true,
+        iam: true,
+    };
+
+    #[test]
+    fn refusal_of_a_waking_or_full_provider_waits() {
+        for (code, message, server, kind) in [
+            (
+                "28000",
+                "no pg_hba.conf entry for host \"10.0.0.1\", user \"u\", SSL encryption",
+                MANAGED,
+                Kind::Waking,
+            ),
+            (
+                "28000",
+                "PAM authentication failed for user \"u\"",
+                IAM,
+                Kind::Throttled,
+            ),
+            (
+                "28000",
+                "The IAM authentication failed for the role u.",
+                IAM,
+                Kind::Throttled,
+            ),
+            (
+                "53400",
+                "Unable to accept connection, rate exceeded.",
+                Server::default(),
+                Kind::Throttled,
+            ),
+            ("53200", "out of memory", Server::default(), Kind::Saturated),
+            (
+                "55000",
+                "database \"d\" is not currently accepting connections",
+                Server::default(),
+                Kind::Starting,
+            ),
+            ("57P04", "terminating connection", Server::default(), Kind::Lost),
+            ("58000", "could not load library", Server::default(), Kind::Lost),
+            ("XX000", "endpoint is idle, retry", MANAGED, Kind::Waking),
+            ("XX000", "Couldn't connect to compute node", MANAGED, Kind::Waking),
+            ("XX000", "Control plane request failed", MANAGED, Kind::Waking),
+            (
+                "XX000",
+                "Control plane request failed: endpoint is temporarily unavailable.",
+                MANAGED,
+                Kind::Waking,
+            ),
+            (
+                "XX000",
+                "Too many connections to this endpoint. Please try again later.",
+                MANAGED,
+                Kind::Saturated,
+            ),
+            (
+                "XX000",
+                "(EMAXCONN) max client connections reached, limit: 200",
+                MANAGED,
+                Kind::Saturated,
+            ),
+            (
+                "XX000",
+                "(EMAXCONNSESSION) max clients reached in session mode",
+                MANAGED,
+                Kind::Saturated,
+            ),
+            (
+                "08P01",
+                "no more connections allowed (max_client_conn)",
+                Server::default(),
+                Kind::Saturated,
+            ),
+            (
+                "08P01",
+                "server login has been failing, try again later (server_login_retry)",
+                Server::default(),
+                Kind::Lost,
+            ),
+            ("08P01", "query_wait_timeout", Server::default(), Kind::Lost),
+        ] {
+            assert_eq!(kind_of_refusal(code, message, server), kind, "{code} {message}");
+            assert_eq!(
+                verdict(Phase::Connect, kind, true),
+                Verdict::Reconnect,
+                "{code} {message}"
+            );
+        }
+    }
+
+    #[test]
+    fn refusal_that_does_not_pass_is_named_at_once() {
+        let plaintext = "no pg_hba.conf entry for host \"10.0.0.1\", user \"u\", database \"d\", no encryption";
+        for (code, message, server, kind) in [
+            (
+                "28000",
+                "no pg_hba.conf entry for host \"10.0.0.1\"",
+                Server::default(),
+                Kind::Auth,
+            ),
+            ("28000", plaintext, MANAGED, Kind::Auth),
+            (
+                "28000",
+                "PAM authentication failed for user \"u\"",
+                Server::default(),
+                Kind::Auth,
+            ),
+            (
+                "28P01",
+                "password authentication failed for user \"u\"",
+                IAM,
+                Kind::Auth,
+            ),
+            ("28000", "role \"u\" is not permitted to log in", IAM, Kind::Auth),
+            (
+                "55000",
+                "cannot connect to invalid database \"d\"",
+                Server::default(),
+                Kind::NoDatabase,
+            ),
+            (
+                "XX000",
+                "password authentication failed for user 'u'",
+                MANAGED,
+                Kind::Auth,
+            ),
+            ("XX000", "Tenant or user not found", MANAGED, Kind::Auth),
+            (
+                "XX000",
+                "Control plane request failed: endpoint is disabled",
+                MANAGED,
+                Kind::Query,
+            ),
+            ("XX000", "cache lookup failed for relation 1", MANAGED, Kind::Query),
+            ("08P01", "password authentication failed", Server::default(), Kind::Auth),
+            ("08P01", "SASL authentication failed", Server::default(), Kind::Auth),
+            ("08P01", "no such user", Server::default(), Kind::Auth),
+            ("08P01", "no such database: d", Server::default(), Kind::NoDatabase),
+        ] {
+            assert_eq!(kind_of_refusal(code, message, server), kind, "{code} {message}");
+            assert_ne!(
+                verdict(Phase::Connect, kind, true),
+                Verdict::Reconnect,
+                "{code} {message}"
+            );
+        }
+    }
+
+    #[test]
+    fn managed_host_is_known_by_its_domain() {
+        for host in ["db.abc.eu-west-1.rds.amazonaws.com", "EP-1.eu-central-1.aws.NEON.tech."] {
+            assert!(is_managed(host), "{host}");
+        }
+        for host in [
+            "127.0.0.1",
+            "db.example.com",
+            "rds.amazonaws.com.example.com",
+            "/run/db.neon.tech/x",
+        ] {
+            assert!(!is_managed(host), "{host}");
+        }
+    }
+}
