@@ -4,17 +4,22 @@
 //! given. User, password, database and values are percent-decoded (`+` is a plus). HOST is a name, an IPv4 address,
 //! an IPv6 address in brackets, or the percent-encoded directory of a Unix socket.
 //!
+//! Several servers are written `HOST[:PORT],HOST[:PORT],…`: a primary and its standbys. A write takes the one that accepts
+//! writes, so that nothing waits for DNS after a failover; a read prefers it. Each certificate is verified for its own
+//! host.
+//!
 //! | parameter | unit | default | meaning | too high | too low |
 //! |---|---|---|---|---|---|
 //! | `schema` | a name | the role's search_path | search_path | – | – |
 //! | `connection_limit` | connections, 1–1,000 | the environment's concurrency | connections one environment may hold | environments take each other's slots | concurrent requests queue |
 //! | `pool_timeout` | seconds, 0–86,400 | 8 | longest wait for a usable connection, connect retries included; 0 = until the deadline | clients wait for a 503 | a restart of a few seconds fails requests |
-//! | `connect_timeout` | seconds, 0–86,400 | 3 | longest single connect attempt; 0 = until the deadline | one swallowed packet spends the budget | a busy server is given up on while it answers |
+//! | `connect_timeout` | seconds, 0–86,400 | 3 | how long a connect attempt goes on without a second one beside it; 0 = until the deadline | a lost flow is noticed late | a busy server gets more attempts than it needs |
 //! | `socket_timeout` | seconds, 0–86,400 | 14 (0 too) | longest single statement, never past the deadline | the deadline cuts first | slow statements fail that would succeed |
 //! | `pgbouncer` | `true`, `false` | `false` | a transaction pooler (PgBouncer, RDS Proxy) stands in between: no startup options, no cached statements | – | – |
 //! | `statement_cache_size` | statements, 0–10,000 | 100 (0 with `pgbouncer`) | prepared statements kept per connection; with `pgbouncer` it says that the pooler keeps them too (PgBouncer 1.21 or newer with `max_prepared_statements`) | memory on the server | each statement is prepared again, one more round trip |
 //! | `application_name` | 1–63 printable ASCII characters | function and version | the name in `pg_stat_activity` | – | – |
-//! | `host` | a directory | – | the Unix socket's directory, instead of HOST | – | – |
+//! | `host` | a directory, or names separated by commas | – | the Unix socket's directory, or the servers, instead of HOST | – | – |
+//! | `port` | 1–65,535, separated by commas | 5432 | with `host`: the port of all its servers, or one for each | – | – |
 //! | `sslmode` | `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full` | `prefer` | as libpq, but the driver cannot try plaintext first, so `allow` is `prefer`; a Unix socket never uses TLS | – | below `verify-full` anyone in between can pose as the server |
 //! | `sslrootcert` | a PEM file | the roots of Amazon RDS | what is trusted besides the public authorities; as in libpq it makes `require` check the certificate | – | – |
 //! | `sslcert`, `sslkey` | PEM files | – | the client's certificate and key | – | – |
@@ -95,11 +100,9 @@ impl DatabaseUrl {
             ));
         }
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
-        let mut location = Location::parse(authority, path, &login)?;
+        let location = Location::parse(authority, path, &login)?;
         let parameters = parameters(query)?;
-        if let Some(directory) = &parameters.socket_directory {
-            location.host.clone_from(directory);
-        }
+        let location = location.with_parameters(parameters.host.as_deref(), &parameters.ports, &login)?;
         if location.host.is_empty() && !matches!(login, Login::Secret(_)) {
             return Err(ConfigError::url(
                 "names no host; write it between the @ and the database",
@@ -148,7 +151,21 @@ impl DatabaseUrl {
         }
     }
 
-    /// The host's name and the port, as a token is signed for them.
+    /// This URL once for each server, in the order they are written.
+    #[must_use]
+    pub fn servers(&self) -> Vec<Self> {
+        let Location { host, port, others, .. } = &self.location;
+        let all = [(host.clone(), *port)].into_iter().chain(others.iter().cloned());
+        let one = |(host, port)| {
+            let mut url = self.clone();
+            (url.location.host, url.location.port) = (host, port);
+            url.location.others.clear();
+            url
+        };
+        all.map(one).collect()
+    }
+
+    /// The first host's name and its port, as a token is signed for them.
     #[must_use]
     pub fn address(&self) -> (&str, u16) {
         (&self.location.host, self.location.port)
@@ -161,17 +178,21 @@ impl DatabaseUrl {
         }
     }
 
-    /// Host and port for the operator's log line; never a parameter's value.
+    /// Host and port, of each server, for the operator's log line; never a parameter's value.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        let Location { host, port, .. } = &self.location;
+        let Location { host, port, others, .. } = &self.location;
         if self.is_socket() {
-            format!("the Unix socket .s.PGSQL.{port}")
-        } else if host.contains(':') {
-            format!("[{host}]:{port}")
-        } else {
-            format!("{host}:{port}")
+            return format!("the Unix socket .s.PGSQL.{port}");
         }
+        let shown = |(host, port): (&String, &u16)| match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        let all = [(host, port)]
+            .into_iter()
+            .chain(others.iter().map(|(host, port)| (host, port)));
+        all.map(shown).collect::<Vec<_>>().join(",")
     }
 
     /// The role to log in as.
@@ -215,7 +236,7 @@ impl DatabaseUrl {
         self.parameters.pool_timeout
     }
 
-    /// Longest single connect attempt; `None` = until the deadline.
+    /// How long a connect attempt goes on without a second one beside it; `None` = until the deadline.
     #[must_use]
     pub fn connect_timeout(&self) -> Option<Duration> {
         self.parameters.connect_timeout
@@ -235,7 +256,7 @@ impl DatabaseUrl {
         self.parameters.statement_cache_size
     }
 
-    /// The driver's options for one connect. `application_name` is used when the URL names none. Session limits are
+    /// The driver's options for one connect, to the first of several servers. `application_name` is used when the URL names none. Session limits are
     /// the caller's to add with [`PgConnectOptions::options`], unless [`is_pooled`](Self::is_pooled).
     ///
     /// Nothing comes from `PG…` variables, given that those the driver cannot be kept from reading are unset, which
@@ -247,6 +268,7 @@ impl DatabaseUrl {
             password,
             host,
             port,
+            others: _,
             database,
         } = &self.location;
         let parameters = &self.parameters;

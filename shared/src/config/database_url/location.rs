@@ -20,6 +20,8 @@ pub(super) struct Location {
     /// or empty when the parameter `host` or a secret must give one.
     pub(super) host: String,
     pub(super) port: u16,
+    /// Hosts and ports of further servers, of which one takes writes; no directories.
+    pub(super) others: Vec<(String, u16)>,
     /// Empty when a secret must give it.
     pub(super) database: String,
 }
@@ -54,7 +56,10 @@ impl Location {
             }
             Login::Url | Login::Iam { .. } | Login::Secret(_) => {}
         }
-        let (host, port) = host_and_port_of(host_and_port)?;
+        let mut servers = host_and_port.split(',').map(host_and_port_of);
+        let (host, port) = servers.next().unwrap_or_else(|| host_and_port_of(""))?;
+        let others = servers.collect::<Result<Vec<_>, _>>()?;
+        several(&host, &others, login)?;
         let database = path.strip_prefix('/').unwrap_or_default();
         if database.contains('/') {
             return Err(ConfigError::url(
@@ -70,17 +75,87 @@ impl Location {
             password: Some(password).filter(|text| !text.is_empty()),
             host,
             port,
+            others,
             database,
         })
     }
 }
 
-fn host_and_port_of(text: &str) -> Result<(String, u16), ConfigError> {
-    if text.contains(',') {
+impl Location {
+    /// Takes hosts and ports from the parameters `host` and `port`: a Unix socket's directory, or servers as libpq takes
+    /// them, with one port for all or one for each.
+    pub(super) fn with_parameters(
+        mut self,
+        host: Option<&str>,
+        ports: &[u16],
+        login: &Login,
+    ) -> Result<Self, ConfigError> {
+        let wrong = |name, problem: &str| Err(ConfigError::parameter_of_url(name, problem));
+        let Some(host) = host else {
+            return match ports {
+                [] => Ok(self),
+                [..] => wrong(
+                    "port",
+                    "needs the parameter host; write HOST:PORT after the @ otherwise",
+                ),
+            };
+        };
+        if host.starts_with('/') {
+            if let Some(port) = ports.first() {
+                self.port = *port;
+            }
+            host.clone_into(&mut self.host);
+            self.others.clear();
+            return Ok(self);
+        }
+        if !self.host.is_empty() {
+            return wrong("host", "names hosts, and so does the URL after the @; keep one of them");
+        }
+        let hosts: Vec<_> = host.split(',').collect();
+        let is_host = |host: &&str| !host.is_empty() && (is_name(host) || host.parse::<Ipv6Addr>().is_ok());
+        if !hosts.iter().all(is_host) {
+            return wrong(
+                "host",
+                "has a malformed host; each is a name or an address, without brackets",
+            );
+        }
+        let ports = match ports {
+            [] => vec![DEFAULT_PORT; hosts.len()],
+            [port] => vec![*port; hosts.len()],
+            [..] if ports.len() == hosts.len() => ports.to_vec(),
+            [..] => return wrong("port", "must be one port for all hosts, or one for each"),
+        };
+        let mut servers = hosts.into_iter().map(str::to_owned).zip(ports);
+        if let Some(first) = servers.next() {
+            (self.host, self.port) = first;
+        }
+        self.others = servers.collect();
+        several(&self.host, &self.others, login)?;
+        Ok(self)
+    }
+}
+
+/// Checks what only one host can do.
+fn several(host: &str, others: &[(String, u16)], login: &Login) -> Result<(), ConfigError> {
+    if others.is_empty() {
+        return Ok(());
+    }
+    let mut hosts = others.iter().map(|(host, _)| host.as_str()).chain([host]);
+    if hosts.any(|host| host.is_empty() || host.starts_with('/')) {
         return Err(ConfigError::url(
-            "names more than one host; name the writer's, a failover moves it",
+            "names several hosts, of which one is empty or the directory of a Unix socket; write A:5432,B:5432 after \
+             the @",
         ));
     }
+    if matches!(login, Login::Iam { .. }) {
+        return Err(ConfigError::url(
+            "names more than one host; with DATABASE_IAM_AUTH=true name the one that the token is signed for",
+        ));
+    }
+    Ok(())
+}
+
+fn host_and_port_of(text: &str) -> Result<(String, u16), ConfigError> {
     if let Some(bracketed) = text.strip_prefix('[') {
         let address_rule = || ConfigError::url("has a malformed IPv6 host; write it in brackets, as [::1]");
         let (address, after) = bracketed.split_once(']').ok_or_else(address_rule)?;

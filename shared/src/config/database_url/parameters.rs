@@ -12,13 +12,14 @@ use super::{PERCENT_RULE, percent_decoded};
 use crate::config::{ConfigError, NAME_BYTES, whole_number};
 
 /// Every name that is honoured.
-pub(super) const NAMES: [&str; 13] = [
+pub(super) const NAMES: [&str; 14] = [
     "application_name",
     "connect_timeout",
     "connection_limit",
     "host",
     "pgbouncer",
     "pool_timeout",
+    "port",
     "schema",
     "socket_timeout",
     "sslcert",
@@ -46,7 +47,10 @@ const SIMILAR: f64 = 0.7;
 #[derive(Clone)]
 pub(super) struct Parameters {
     pub(super) schema: Option<String>,
-    pub(super) socket_directory: Option<String>,
+    /// A Unix socket's directory, or hosts separated by commas.
+    pub(super) host: Option<String>,
+    /// The ports of those hosts, or the one port of all.
+    pub(super) ports: Vec<u16>,
     pub(super) connection_limit: Option<usize>,
     pub(super) pool_timeout: Option<Duration>,
     pub(super) connect_timeout: Option<Duration>,
@@ -81,11 +85,12 @@ impl Parameters {
                     legal.then(|| text.to_owned())
                 },
             )?,
-            socket_directory: given.get(
+            host: given.get(
                 "host",
-                "must be a Unix socket's directory, beginning with / (a host's name goes after the @)",
-                |text| text.starts_with('/').then(|| text.to_owned()),
+                "must be a Unix socket's directory, beginning with /, or names of hosts separated by commas",
+                |text| Some(text.to_owned()),
             )?,
+            ports: ports(&given)?,
             connection_limit: given.count("connection_limit", 1, MOST_CONNECTIONS)?,
             pool_timeout: given.timeout("pool_timeout", Some(POOL_TIMEOUT))?,
             connect_timeout: given.timeout("connect_timeout", Some(CONNECT_TIMEOUT))?,
@@ -111,6 +116,13 @@ impl Parameters {
 pub(super) fn names(query: &str) -> Result<Vec<&'static str>, ConfigError> {
     let Given(given) = Given::parse(query)?;
     Ok(given.into_iter().map(|(name, _)| name).collect())
+}
+
+fn ports(given: &Given) -> Result<Vec<u16>, ConfigError> {
+    let rule = "must be whole numbers from 1 to 65535, separated by commas";
+    let port = |text: &str| u16::try_from(whole_number(text, 1, u16::MAX.into())?).ok();
+    let ports = given.get("port", rule, |text| text.split(',').map(port).collect())?;
+    Ok(ports.unwrap_or_default())
 }
 
 fn statement_cache_size(given: &Given, pgbouncer: bool) -> Result<usize, ConfigError> {
@@ -242,7 +254,7 @@ fn refused(name: &str) -> Option<&'static str> {
         "channel_binding" => Some("is not supported; leave it out, sslmode=verify-full keeps others from in between"),
         "user" | "password" => Some("is not supported; write USER:PASSWORD@ before the host"),
         "dbname" => Some("is not supported; write /DATABASE after the host"),
-        "hostaddr" | "port" => Some("is not supported; write HOST:PORT after the @"),
+        "hostaddr" => Some("is not supported; write HOST:PORT after the @"),
         "options" => Some("is not supported; set the role's own settings with ALTER ROLE … SET"),
         "target_session_attrs" => Some("is not supported; leave it out, every new connection is checked for it"),
         "max_connection_lifetime" | "max_idle_connection_lifetime" => {

@@ -14,7 +14,7 @@ use super::{DatabaseUrl, Login};
 use crate::config::ConfigError;
 
 /// The parameters that a connection string in a secret may have.
-const ON_THE_WAY: [&str; 5] = ["host", "sslcert", "sslkey", "sslmode", "sslrootcert"];
+const ON_THE_WAY: [&str; 6] = ["host", "port", "sslcert", "sslkey", "sslmode", "sslrootcert"];
 
 /// Keys under which a JSON secret may hold a whole connection string.
 const CONNECTION_STRING: [&str; 2] = ["DATABASE_URL", "url"];
@@ -36,6 +36,7 @@ impl DatabaseUrl {
         if !self.location.host.is_empty() {
             location.host.clone_from(&self.location.host);
             location.port = self.location.port;
+            location.others.clone_from(&self.location.others);
         }
         if !self.location.database.is_empty() {
             location.database.clone_from(&self.location.database);
@@ -86,6 +87,7 @@ fn read(secret: &str, alone: bool) -> Result<Said, ConfigError> {
         password: Some(needed("password")?.to_owned()),
         host: host(text(&fields, "host")?.unwrap_or_default())?.to_owned(),
         port: port(fields.get("port"))?,
+        others: Vec::new(),
         database: text(&fields, "dbname")?.unwrap_or_default().to_owned(),
     };
     Ok(Said {
@@ -197,6 +199,8 @@ mod tests {
                 "u:p@h:7/d",
             ),
             (Some("postgres:///x?schema=s"), "postgres://u:p@h/d", "u:p@h:5432/x"),
+            (Some("postgres://a,b:1/x"), WRITTEN_BY_RDS, "seer:p@:/?#%@a:5432,b:1/x"),
+            (Some("postgres:///x"), "postgres://u:p@a,b:1/d", "u:p@a:5432,b:1/x"),
         ] {
             let complete = url(given).with_secret(secret).unwrap();
             assert_eq!(shown(&complete), expected, "{given:?} {secret}");

@@ -80,6 +80,31 @@ fn every_kind_of_host_is_understood() {
 }
 
 #[test]
+fn several_servers_are_tried_as_they_are_written() {
+    let url = DatabaseUrl::parse("postgres://u@a,b:5433,[::1]:6000/d?sslmode=verify-full").unwrap();
+    assert_eq!(url.endpoint(), "a:5432,b:5433,[::1]:6000");
+    assert_eq!(url.target(), "a:5432,b:5433,[::1]:6000/d");
+    let servers = url.servers();
+    let endpoints: Vec<_> = servers.iter().map(DatabaseUrl::endpoint).collect();
+    assert_eq!(endpoints, ["a:5432", "b:5433", "[::1]:6000"]);
+    for (server, host) in servers.iter().zip(["a", "b", "::1"]) {
+        let options = server.connect_options("x");
+        assert_eq!(options.get_host(), host);
+        assert!(matches!(options.get_ssl_mode(), PgSslMode::VerifyFull));
+    }
+    assert_eq!(with("").unwrap().servers().len(), 1);
+    // As libpq takes them in parameters.
+    for (query, endpoint) in [
+        ("host=a,b", "a:5432,b:5432"),
+        ("host=a,b&port=1", "a:1,b:1"),
+        ("port=1,2&host=a,::1", "a:1,[::1]:2"),
+    ] {
+        let url = DatabaseUrl::parse(&format!("postgres://u@/d?{query}")).unwrap();
+        assert_eq!(url.endpoint(), endpoint);
+    }
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused() {
     for text in [
         "",
@@ -99,7 +124,18 @@ fn what_cannot_be_meant_is_refused() {
         "postgres://u@[::1/d",
         "postgres://u@[::1]5432/d",
         "postgres://u@[h]/d",
-        "postgres://u@a,b/d",
+        "postgres://u@a,/d",
+        "postgres://u@,b/d",
+        "postgres://u@a,b:0/d",
+        "postgres://u@%2Frun,b/d",
+        "postgres://u@a,%2Frun/d",
+        "postgres://u@a/d?host=b",
+        "postgres://u@a/d?port=1",
+        "postgres://u@/d?host=a,",
+        "postgres://u@/d?host=a:1",
+        "postgres://u@/d?host=a,/run",
+        "postgres://u@/d?host=a&port=0",
+        "postgres://u@/d?host=a,b,c&port=1,2",
         "postgres://u@h h/d",
         "postgres://u@h/d/e",
         "postgres://u@h/d#e",
@@ -288,7 +324,6 @@ fn other_clients_parameters_are_refused_with_what_to_do() {
         "password",
         "dbname",
         "hostaddr",
-        "port",
         "options",
         "target_session_attrs",
         "max_connection_lifetime",
