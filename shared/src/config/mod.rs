@@ -33,6 +33,7 @@
 //! | `AWS_LAMBDA_FUNCTION_NAME` | part of `application_name`, so `pg_stat_activity` says whose a session is | `seer` |
 //! | `AWS_LAMBDA_FUNCTION_VERSION` | the same | `$LATEST` |
 //! | `AWS_LAMBDA_MAX_CONCURRENCY` | requests one environment serves at once (Managed Instances): the pool's size without `connection_limit` | 1 |
+//! | `AWS_LAMBDA_INITIALIZATION_TYPE` | `provisioned-concurrency` where INIT runs long before the first request: on a crowded server its connection is closed then | – |
 //! | `AWS_LAMBDA_LOG_LEVEL` | as `LOG_LEVEL`, which wins; `fatal` counts as `error` | – |
 //!
 //! `PGOPTIONS`, `PGSSLCERT` and `PGSSLKEY` must not be set: the driver takes them from the environment and has no
@@ -75,6 +76,7 @@ const AWS_LAMBDA_LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
 const AWS_LAMBDA_FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 const AWS_LAMBDA_FUNCTION_VERSION: &str = "AWS_LAMBDA_FUNCTION_VERSION";
 const AWS_LAMBDA_MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
+const AWS_LAMBDA_INITIALIZATION_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
 
 /// Every variable that a function's configuration may set: a deployment that sets another has a typing error in it.
 /// `RUST_BACKTRACE` and what else the platform reads is not of them, nor is what Lambda itself sets.
@@ -150,6 +152,8 @@ pub struct LambdaEnvironment {
     pub function_version: String,
     /// Requests served at once; at least 1.
     pub max_concurrency: usize,
+    /// Provisioned concurrency: INIT may run hours before the first request.
+    pub provisioned: bool,
 }
 
 /// The key of the webhooks' signature, decoded.
@@ -184,6 +188,8 @@ impl Config {
                 max_concurrency: value(AWS_LAMBDA_MAX_CONCURRENCY)
                     .and_then(|text| text.parse().ok())
                     .map_or(1, |requests: u16| usize::from(requests.max(1))),
+                provisioned: value(AWS_LAMBDA_INITIALIZATION_TYPE)
+                    .is_some_and(|kind| kind == "provisioned-concurrency"),
             },
         }
     }

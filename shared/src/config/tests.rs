@@ -69,6 +69,7 @@ const SET_BY_LAMBDA: &[&str] = &[
     AWS_LAMBDA_FUNCTION_NAME,
     AWS_LAMBDA_FUNCTION_VERSION,
     AWS_LAMBDA_MAX_CONCURRENCY,
+    AWS_LAMBDA_INITIALIZATION_TYPE,
 ];
 
 #[test]
@@ -139,6 +140,9 @@ fn lambda_describes_the_environment() {
     .lambda;
     assert_eq!(lambda.application_name(), "meetings-get:7");
     assert_eq!(lambda.max_concurrency, 16);
+    assert!(!lambda.provisioned);
+    let provisioned = [("AWS_LAMBDA_INITIALIZATION_TYPE", "provisioned-concurrency")];
+    assert!(config(&provisioned).lambda.provisioned);
     for other in ["0", "many", "-3"] {
         assert_eq!(
             config(&[("AWS_LAMBDA_MAX_CONCURRENCY", other)]).lambda.max_concurrency,
@@ -209,6 +213,7 @@ fn iam_needs_a_user_a_region_and_tls() {
         ("postgres://seer@/seer?host=/tmp&sslmode=require", Some("sslmode")),
         ("postgres://seer:zebra@db.example/seer?sslmode=verify-full", None),
         ("postgres://db.example/seer?sslmode=verify-full", None),
+        ("postgres://seer@a,b/seer?sslmode=verify-full", None),
     ] {
         let error = url(text).unwrap_err();
         assert_eq!(

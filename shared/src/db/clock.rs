@@ -4,6 +4,7 @@
 //! stand still while the machine is suspended, the wall clock may be stepped. The larger of the two readings is the
 //! safe answer to "how long has this connection been idle" and "how much time is left". Nothing here waits.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant, SystemTime};
 
 /// A point in time, read on both clocks.
@@ -34,9 +35,30 @@ impl Moment {
     }
 }
 
+/// A random duration shorter than `bound`, so that a fleet does not act in step.
+pub fn jitter(bound: Duration) -> Duration {
+    // Seeded by the system for each thread, and another for each call.
+    let random = RandomState::new().hash_one(()) >> 32;
+    bound.mul_f64(random as f64 / 2_f64.powi(32))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn jitter_spreads_below_its_bound() {
+        let drawn: Vec<_> = (0..200).map(|_| jitter(HOUR)).collect();
+        assert!(drawn.iter().all(|drawn| *drawn < HOUR));
+        assert!(drawn.iter().any(|drawn| *drawn < HOUR / 4));
+        assert!(drawn.iter().any(|drawn| *drawn > HOUR / 4 * 3));
+    }
+
+    #[test]
+    fn moments_are_ordered_by_either_clock() {
+        let (earlier, later) = (Moment::now(), Moment::now());
+        assert!(earlier.is_before(&later) && !later.is_before(&earlier));
+    }
 
     const HOUR: Duration = Duration::from_secs(3600);
 

@@ -1,24 +1,30 @@
-//! Opening a connection: one bounded attempt, and the effort of several.
+//! Opening a connection: one attempt, at several servers if there are, and the effort of several attempts.
 //!
 //! Relies on `socket` for the options sqlx does not set, on `retry` for the waits and on `classify` for what is worth
 //! another attempt. The last real cause is always kept. A dropped future closes its socket; nothing runs on.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgRow};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::time::timeout;
 
 use super::classify::{Server, Verdict, is_managed, kind_of, kind_of_connect, verdict};
-use super::clock::Moment;
+use super::clock::{Moment, jitter};
 use super::credentials::Credentials;
 use super::deadline::Deadline;
 use super::error::{Error, Kind, Phase};
 use super::retry::{Policy, RetryLoop};
 use super::session::Session;
 use super::socket::{Peek, SocketHandle, Tuned};
+use super::status::{STATUS_QUERY, ServerStatus, SessionIdentity, status_query};
 use crate::config::{DatabaseUrl, RetryConfig};
 
 /// `statement_timeout` when `socket_timeout` is not given: about half of the function's timeout, which leaves
@@ -33,68 +39,18 @@ const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
 /// connection we still trust is never one that the server has closed.
 pub const IDLE_SESSION: Duration = Duration::from_secs(10 * 60);
 
-/// How much longer than one statement a whole transaction may take (PostgreSQL 17 and later): `statement_timeout` does
-/// not end a session that received Bind and Execute and never Sync, which keeps its locks.
-const TRANSACTION_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
+/// How long one of several servers is waited for before the next is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(500);
 
-/// How often the server looks for a closed client while a statement waits, so that it does not apply a statement long
-/// after its client has gone.
-const CLIENT_CONNECTION_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// A server closes a connection that has not logged in after a minute (`authentication_timeout`).
+const UNFINISHED_LOG_IN_KEPT: Duration = Duration::from_secs(30);
 
-/// Settings that every session gets, whatever its role or its database says, so that SQL means the same everywhere.
-///
-/// Not set here: `DateStyle`, `TimeZone` and `client_encoding` (the driver sends them at the start-up, which outranks a
-/// role's settings, as do the limits in [`Target::options`]), `search_path` and `default_transaction_read_only` (an
-/// operator means them; the second is reported), `lock_timeout` (a statement that it ends was not applied and runs
-/// again), `synchronous_commit` (durability is the operator's decision), `default_transaction_deferrable` (acts on
-/// serializable transactions only), and what changes neither a result nor an error, such as the planner's costs.
-const SESSION_SETTINGS: [(&str, &str); 10] = [
-    // Planning costs as much as running: once a statement, instead of five times and with each NULL parameter.
-    ("plan_cache_mode", "force_generic_plan"),
-    // A statement that waited for a row looks at the row as it is then.
-    ("default_transaction_isolation", "read committed"),
-    // What is an escape in a literal, and whether `= NULL` and `NULL` in an array's text mean NULL.
-    ("standard_conforming_strings", "on"),
-    ("transform_null_equals", "off"),
-    ("array_nulls", "on"),
-    // What values look like as text, and so in jsonb.
-    ("bytea_output", "hex"),
-    ("IntervalStyle", "postgres"),
-    ("extra_float_digits", "1"),
-    // Policies filter rows; `off` makes them errors.
-    ("row_security", "on"),
-    // A GIN index gives all rows, not a random part of them.
-    ("gin_fuzzy_search_limit", "0"),
-];
+/// A connection is replaced when it is this old, or up to a third younger, so that a fleet does not reconnect in step: it
+/// spreads over new servers, and plans do not age for ever.
+const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// Facts about the server and the session. It runs with no privileges at all. `numbackends` counts what holds a slot,
-/// whoever may see the rows of pg_stat_activity.
-const STATUS_QUERY: &str = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS read_only, \
-    (SELECT sum(pg_stat_get_db_numbackends(oid)) FROM pg_database)::int8 AS used, \
-    current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8 \
-    - coalesce(current_setting('reserved_connections', true), '0')::int8 AS usable, \
-    pg_backend_pid() AS pid, \
-    (SELECT (extract(epoch FROM backend_start) * 1000000)::int8 FROM pg_stat_get_activity(pg_backend_pid())) \
-    AS backend_start, \
-    (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 AS server_start";
-
-/// The one statement after each connect, over the simple protocol: one round trip. Where the session is ours it also
-/// sets the session up; what a server does not know is never evaluated.
-fn status_query(statement_timeout: Duration) -> String {
-    let settings: Vec<String> = SESSION_SETTINGS
-        .iter()
-        .map(|(name, value)| format!("('{name}', '{value}', true)"))
-        .collect();
-    format!(
-        "{STATUS_QUERY}, (SELECT count(set_config(name, value, false)) FROM (VALUES {}, \
-        ('client_connection_check_interval', '{}', version() LIKE '%linux%'), \
-        ('transaction_timeout', '{}', current_setting('server_version_num')::int4 >= 170000)) \
-        AS setting (name, value, supported) WHERE supported)",
-        settings.join(", "),
-        CLIENT_CONNECTION_CHECK_INTERVAL.as_millis(),
-        (statement_timeout + TRANSACTION_TIMEOUT_MARGIN).as_millis(),
-    )
-}
+/// How soon after it was opened a read that would use a standby looks for the writer. Doubled each time there is none.
+const FIRST_WRITER_CHECK: Duration = Duration::from_secs(5);
 
 /// Where and how to connect; made once from the configuration.
 #[derive(Clone, Debug)]
@@ -118,6 +74,8 @@ pub struct Target {
     /// The longest any statement may run.
     pub statement_timeout: Duration,
     status_query: String,
+    /// Of several servers, the one that took writes when it was last connected to.
+    writer: Arc<AtomicUsize>,
 }
 
 impl Target {
@@ -148,7 +106,13 @@ impl Target {
             } else {
                 status_query(statement_timeout)
             },
+            writer: Arc::default(),
         }
+    }
+
+    /// The bound of one attempt: `connect_timeout`, never past `deadline`.
+    pub(super) fn within_attempt(&self, deadline: Deadline) -> Deadline {
+        self.attempt.map_or(deadline, |attempt| deadline.within(attempt))
     }
 
     /// For one connect, with a URL that is complete.
@@ -189,65 +153,21 @@ impl Target {
     }
 }
 
-/// What the server said of itself when the connection was made.
-#[derive(Clone, Copy, Debug)]
-pub struct ServerStatus {
-    /// A standby, or a primary told to take no writes.
-    pub read_only: bool,
-    /// Connection slots taken, this one included.
-    pub used: i64,
-    /// Connection slots that ordinary roles may take.
-    pub usable: i64,
-}
-
-impl ServerStatus {
-    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            read_only: row.try_get("read_only")?,
-            used: row.try_get("used")?,
-            usable: row.try_get("usable")?,
-        })
-    }
-
-    /// More than four fifths of the slots are taken: environments should take turns.
-    pub fn near_capacity(&self) -> bool {
-        self.used * 5 > self.usable * 4
-    }
-}
-
-/// Which session of which server a connection is, as another session sees it in `pg_stat_activity`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionIdentity {
-    /// The server's process, from `pg_backend_pid()`.
-    pub pid: i32,
-    /// `backend_start` in microseconds since the Unix epoch, exact: process ids are used again.
-    pub backend_start: i64,
-    /// When the server was started, in microseconds since the Unix epoch: another server started at another time.
-    pub server_start: i64,
-}
-
-impl SessionIdentity {
-    /// `None` if the server does not tell when the session began.
-    fn from_row(row: &PgRow) -> Result<Option<Self>, sqlx::Error> {
-        let (pid, server_start) = (row.try_get("pid")?, row.try_get("server_start")?);
-        let backend_start: Option<i64> = row.try_get("backend_start")?;
-        Ok(backend_start.map(|backend_start| Self {
-            pid,
-            backend_start,
-            server_start,
-        }))
-    }
-}
-
 /// An open connection and what is known of it.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) session: Session,
     pub(super) identity: Option<SessionIdentity>,
+    /// Which of the URL's servers it leads to.
+    pub(super) server: usize,
     /// `None` over a Unix socket.
     pub(super) socket: Option<SocketHandle>,
     pub(super) opened: Moment,
     pub(super) used: Moment,
+    pub(super) lifetime: Duration,
+    /// When a read last looked for the writer, and how long after that it does again.
+    pub(super) writer_checked: Moment,
+    pub(super) writer_check_after: Duration,
     pub(super) connected_in: Duration,
     /// The last round trip seen while nothing else was going on.
     pub(super) round_trip: Duration,
@@ -281,6 +201,14 @@ impl Connection {
         self.round_trip = asked.elapsed();
         self.used = Moment::now();
         true
+    }
+
+    /// Lets the server end the session when it idles for `limit`. One round trip; false if it was not done, and the
+    /// connection must be dropped then.
+    pub(super) async fn end_when_idle(&mut self, limit: Duration, deadline: Deadline) -> bool {
+        let sql = format!("SET idle_session_timeout = {}", limit.as_millis());
+        let set = self.session.connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
+        matches!(timeout(deadline.left(), set).await, Ok(Ok(_)))
     }
 
     /// Asks one question, once: for health, which wants the truth and no second try. Unnamed statements get a
@@ -336,23 +264,83 @@ pub async fn complete(url: &DatabaseUrl, deadline: Deadline) -> Result<Arc<Datab
     found.map_err(|failed| failed.trying(url.target()))
 }
 
-/// One attempt: the credential, DNS, TCP, TLS, authentication and the status, all within one bound.
+/// Logging in to the database: needs no bound of its own once TCP stands, and goes on when it is polled again.
+type LogIn = BoxFuture<'static, Result<Connection, Error>>;
+
+/// A log-in that was not finished in time. A server with many to log in serves them in turn, and one that is dropped
+/// loses its place: the next attempt goes on with it.
+#[derive(Default)]
+pub struct Unfinished(Mutex<Option<(Moment, LogIn)>>);
+
+impl Unfinished {
+    /// The log-in that was kept last, unless the server has ended it by now.
+    fn take(&self) -> Option<LogIn> {
+        let (since, log_in) = self.slot().take()?;
+        (since.elapsed() < UNFINISHED_LOG_IN_KEPT).then_some(log_in)
+    }
+
+    fn keep(&self, log_in: LogIn) {
+        *self.slot() = Some((Moment::now(), log_in));
+    }
+
+    /// Whether there is one.
+    pub(super) fn is_kept(&self) -> bool {
+        self.slot().is_some()
+    }
+
+    /// Closes its sockets, if there is one.
+    pub(super) fn discard(&self) {
+        drop(self.slot().take());
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<(Moment, LogIn)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Unfinished").field(&self.is_kept()).finish()
+    }
+}
+
+/// One attempt, within `connect_timeout`: the credential, DNS, TCP, TLS, authentication and the status.
+///
+/// # Errors
+/// What kept it from connecting; [`Kind::ReadOnly`] if it is for writes and no server takes them.
 pub async fn connect_once(target: &Target, purpose: Purpose, deadline: Deadline) -> Result<Connection, Error> {
-    let left = deadline.left();
-    let bound = target.attempt.map_or(left, |attempt| attempt.min(left));
+    attempt(target, purpose, target.within_attempt(deadline), &Unfinished::default()).await
+}
+
+/// One attempt, until `deadline`: goes on with the unfinished log-in, or begins one. What is not finished is kept.
+pub(super) async fn attempt(
+    target: &Target,
+    purpose: Purpose,
+    deadline: Deadline,
+    unfinished: &Unfinished,
+) -> Result<Connection, Error> {
     let since = Moment::now();
-    let opened = timeout(bound, log_in(target, Deadline::after(bound))).await;
-    let failed = match opened {
-        Ok(Ok(live)) if live.status.read_only && purpose == Purpose::Write => {
-            live.close().await;
-            Error::bare(Kind::ReadOnly, Phase::Connect)
+    let mut resumed = unfinished.take();
+    let failed = loop {
+        let is_resumed = resumed.is_some();
+        let mut log_in = match resumed.take() {
+            Some(log_in) => log_in,
+            None => log_in(target.clone(), purpose, target.within_attempt(deadline)).boxed(),
+        };
+        match timeout(deadline.left(), &mut log_in).await {
+            Ok(Ok(live)) if live.status.read_only && purpose == Purpose::Write => {
+                live.close().await;
+                break Error::bare(Kind::ReadOnly, Phase::Connect);
+            }
+            Ok(Ok(live)) => return Ok(live),
+            // It died while it was not polled.
+            Ok(Err(_)) if is_resumed => {}
+            Ok(Err(failed)) => break failed,
+            Err(_) => {
+                unfinished.keep(log_in);
+                break Error::bare(Kind::Timeout, Phase::Connect);
+            }
         }
-        Ok(Ok(mut live)) => {
-            live.connected_in = since.elapsed();
-            return Ok(live);
-        }
-        Ok(Err(failed)) => failed,
-        Err(_) => Error::bare(Kind::Timeout, Phase::Connect),
     };
     let failed = if failed.tried.is_empty() {
         failed.trying(&target.name)
@@ -363,15 +351,18 @@ pub async fn connect_once(target: &Target, purpose: Purpose, deadline: Deadline)
 }
 
 /// Opens a connection with the credential at hand, and with each other that there is while the server refuses them.
-async fn log_in(target: &Target, deadline: Deadline) -> Result<Connection, Error> {
+/// `deadline` is for credentials.
+async fn log_in(target: Target, purpose: Purpose, deadline: Deadline) -> Result<Connection, Error> {
+    let since = Moment::now();
     let mut url = target.credentials.get(deadline).await?;
     loop {
-        let failed = match open(target, &url).await {
-            Ok(live) => {
+        let failed = match race(&target, &url, purpose).await {
+            Ok(mut live) => {
+                live.connected_in = since.elapsed();
                 target.credentials.accepted();
                 return Ok(live);
             }
-            Err(cause) => Error::new(target.kind_of(&cause, &url), Phase::Connect, cause).trying(url.target()),
+            Err(failed) => failed,
         };
         match target.credentials.refused(&url, failed.kind, deadline).await? {
             Some(other) => url = other,
@@ -380,7 +371,104 @@ async fn log_in(target: &Target, deadline: Deadline) -> Result<Connection, Error
     }
 }
 
-async fn open(target: &Target, url: &DatabaseUrl) -> Result<Connection, sqlx::Error> {
+/// Logs in to the URL's servers side by side until one will do, a writer rather than a standby. Begins with the one that
+/// took writes last; the next begins when one has failed, or [`HEAD_START`] after it. When all are under way and
+/// `connect_timeout` has passed, the first gets one companion: a path that lost this flow may carry another.
+async fn race(target: &Target, url: &DatabaseUrl, purpose: Purpose) -> Result<Connection, Error> {
+    let servers = url.servers();
+    let first = target.writer.load(Ordering::Relaxed);
+    let mut waiting: VecDeque<usize> = (0..servers.len()).map(|n| (first + n) % servers.len()).collect();
+    let mut companion = target.attempt;
+    let mut log_ins = FuturesUnordered::new();
+    let mut begun = Moment::now();
+    let (mut standby, mut failed) = (None, None);
+    let mut next = waiting.pop_front();
+    loop {
+        if let Some(server) = next.take() {
+            begun = Moment::now();
+            let opened = servers.get(server).map(|url| open(target, url));
+            log_ins.extend(opened.map(|opened| opened.map(move |opened| (server, opened))));
+        }
+        let has_one = standby.is_some() && purpose != Purpose::Write;
+        let limit = if has_one || !waiting.is_empty() {
+            Some(HEAD_START)
+        } else {
+            companion
+        };
+        let limit = limit.map_or(Duration::MAX, |limit| limit.saturating_sub(begun.elapsed()));
+        match timeout(limit, log_ins.next()).await {
+            Ok(Some((server, Ok(live)))) if !live.status.read_only => {
+                target.writer.store(server, Ordering::Relaxed);
+                return Ok(Connection { server, ..live });
+            }
+            Ok(Some((server, Ok(live)))) => {
+                let live = Connection { server, ..live };
+                // One for a read is enough.
+                if let Some(spare) = standby.replace(live) {
+                    Connection::close(spare).await;
+                }
+                next = waiting.pop_front();
+            }
+            Ok(Some((_, Err(error)))) => {
+                failed = Some(worse(failed, error));
+                next = waiting.pop_front();
+            }
+            Ok(None) => break,
+            Err(_) if has_one && waiting.is_empty() => break,
+            Err(_) => {
+                next = waiting
+                    .pop_front()
+                    .or_else(|| companion.take().map(|_| first % servers.len()));
+            }
+        }
+    }
+    match (standby, failed) {
+        (Some(standby), _) => Ok(standby),
+        (None, Some(failed)) => Err(failed),
+        (None, None) => Err(Error::bare(Kind::Timeout, Phase::Connect)),
+    }
+}
+
+/// One log-in to the server that `beside` is on, without a retry, and with the credential at hand: for asking about its
+/// session. Has no bound of its own beyond `deadline`; dropping the future closes the socket.
+///
+/// # Errors
+/// What kept it from connecting by `deadline`.
+pub async fn connect_beside(target: &Target, beside: &Connection, deadline: Deadline) -> Result<Connection, Error> {
+    let since = Moment::now();
+    let opened = async {
+        let url = target.credentials.get(deadline).await?;
+        // What a new secret does not name any more is not asked.
+        let servers = url.servers();
+        let server = servers.get(beside.server).or(servers.first()).unwrap_or(&url);
+        open(target, server).await
+    };
+    let opened = timeout(deadline.left(), opened).await;
+    let mut live = opened.unwrap_or_else(|_| Err(Error::bare(Kind::Timeout, Phase::Connect).trying(&target.name)))?;
+    (live.server, live.connected_in) = (beside.server, since.elapsed());
+    Ok(live)
+}
+
+/// Of two servers' failures, the one that says more about what to do: another credential, then another attempt.
+fn worse(earlier: Option<Error>, error: Error) -> Error {
+    let rank = |error: &Error| match verdict(Phase::Connect, error.kind, true) {
+        Verdict::ReconnectOnce => 2,
+        Verdict::Transient | Verdict::Reconnect => 1,
+        Verdict::Permanent | Verdict::Ambiguous => 0,
+    };
+    match earlier {
+        Some(earlier) if rank(&earlier) >= rank(&error) => earlier,
+        Some(_) | None => error,
+    }
+}
+
+/// Logs in to one server.
+async fn open(target: &Target, url: &DatabaseUrl) -> Result<Connection, Error> {
+    let opened = open_session(target, url).await;
+    opened.map_err(|cause| Error::new(target.kind_of(&cause, url), Phase::Connect, cause).trying(url.target()))
+}
+
+async fn open_session(target: &Target, url: &DatabaseUrl) -> Result<Connection, sqlx::Error> {
     let options = target.options(url);
     #[expect(clippy::disallowed_methods, reason = "this is the one door")]
     let connect = PgConnection::connect_with(&options);
@@ -393,6 +481,7 @@ async fn open(target: &Target, url: &DatabaseUrl) -> Result<Connection, sqlx::Er
     Ok(Connection {
         status: ServerStatus::from_row(&row)?,
         identity: identity.filter(|_| !target.pooled),
+        server: 0,
         socket: connect.socket(),
         session: Session {
             connection,
@@ -403,22 +492,30 @@ async fn open(target: &Target, url: &DatabaseUrl) -> Result<Connection, sqlx::Er
         },
         opened,
         used: Moment::now(),
+        lifetime: MAX_LIFETIME - jitter(MAX_LIFETIME / 3),
+        writer_checked: opened,
+        writer_check_after: FIRST_WRITER_CHECK,
         connected_in: Duration::ZERO,
         round_trip: opened.elapsed(),
     })
 }
 
-/// Attempts until one succeeds, the cause is permanent, or `deadline` or the attempts are spent.
+/// Attempts until one succeeds, the cause is permanent, or `deadline` or the attempts are spent. An attempt that `deadline`
+/// cuts short is kept in `unfinished`, from where the next one takes it.
+///
+/// # Errors
+/// The last cause that was not a time-out of ours, if there was one.
 pub async fn connect_with_retry(
     target: &Target,
     purpose: Purpose,
     retry: &RetryConfig,
     deadline: Deadline,
+    unfinished: &Unfinished,
 ) -> Result<Connection, Error> {
     let mut retries = RetryLoop::new(Policy::Connect, retry, deadline);
     let mut last: Option<Error> = None;
     loop {
-        let failed = match connect_once(target, purpose, deadline).await {
+        let failed = match attempt(target, purpose, deadline, unfinished).await {
             Ok(live) => return Ok(live),
             // An attempt that the deadline cut short says less than the one before it.
             Err(cut) if cut.kind == Kind::Timeout && deadline.is_past() => last.take().unwrap_or(cut),

@@ -13,7 +13,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 
 use super::classify::{Verdict, kind_of, verdict};
-use super::connect::{self, Purpose, Target};
+use super::connect::{self, Purpose, Target, Unfinished};
 use super::deadline::Deadline;
 use super::error::{Error, Kind, Phase};
 use crate::config::{DatabaseUrl, RetryConfig};
@@ -121,7 +121,8 @@ pub(super) async fn open(url: &DatabaseUrl) -> Result<PgConnection, Failure> {
         base_delay: Duration::from_millis(50),
     };
     let target = Target::new(url, "seer migrate");
-    let live = connect::connect_with_retry(&target, Purpose::Write, &retry, Deadline::after(CONNECT)).await;
+    let (deadline, unfinished) = (Deadline::after(CONNECT), Unfinished::default());
+    let live = connect::connect_with_retry(&target, Purpose::Write, &retry, deadline, &unfinished).await;
     Ok(live.map_err(Failure::Connect)?.session.connection)
 }
 

@@ -5,7 +5,8 @@
 //! | [`pool`] | the static pool: checkout that survives a freeze, overflow |
 //! | [`credentials`] | with what a connection logs in: a rotated secret, a signed token |
 //! | [`connect`] | opening a connection: attempts, budget, session limits |
-//! | [`socket`] | socket options sqlx does not set |
+//! | [`status`] | the statement after each connect: settings, facts about server and session |
+//! | [`socket`] | socket options sqlx does not set, a look at what has arrived |
 //! | [`work`] | `read`: what domain code runs in; attempts |
 //! | [`mod@write`] | `write` and `transact`: the write protocol |
 //! | [`witness`] | whether a late answer will still come |
@@ -38,6 +39,7 @@ pub mod retry;
 pub mod roles;
 pub mod session;
 pub mod socket;
+pub mod status;
 mod witness;
 pub mod work;
 pub mod write;

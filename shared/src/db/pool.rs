@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::circuit::{Admission, Circuit};
 use super::clock::Moment;
-use super::connect::{self, Connection, Purpose, Target};
+use super::connect::{self, Connection, Purpose, Target, Unfinished};
 use super::deadline::Deadline;
 use super::error::{Error, Kind, Phase};
 use super::socket::Peek;
@@ -28,14 +28,21 @@ use crate::config::{DatabaseConfig, LambdaEnvironment, RetryConfig};
 /// 350 s without a word.
 const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
 
-/// Older than this, a connection is replaced: the fleet spreads over new servers, and plans do not age for ever.
-const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
-
 /// Idle longer than this, a connection answers a ping before statements that cannot run again.
 const PING_FREE_WINDOW: Duration = Duration::from_secs(1);
 
 /// The longest wait for a ping's answer, which is sent only on a suspicion.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long a read waits for a connection to the writer while it has one to a standby: four times as long as that one
+/// took, between these bounds.
+const WRITER_CHECK_TIMEOUT_RANGE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
+
+/// The longest time between two looks for the writer: a fleet that has only a standby must not keep connecting.
+const MAX_WRITER_CHECK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// On a server near its capacity, INIT's connection ends by itself if no invocation follows within this time.
+const INIT_IDLE_NEAR_CAPACITY: Duration = Duration::from_secs(3);
 
 /// This environment's connections.
 #[derive(Debug)]
@@ -52,6 +59,9 @@ pub struct Pool {
     pub(super) writes: AtomicU32,
     /// When a connection was last found to be lost.
     lost: Mutex<Option<Moment>>,
+    /// Whether INIT runs long before the first invocation.
+    provisioned: bool,
+    unfinished: Unfinished,
 }
 
 #[derive(Debug)]
@@ -138,16 +148,37 @@ impl Pool {
             connect_time: AtomicU32::default(),
             writes: AtomicU32::new(u32::from(Uuid::now_v7().as_bytes()[15])),
             lost: Mutex::default(),
+            provisioned: lambda.provisioned,
+            unfinished: Unfinished::default(),
         }
     }
 
-    /// Opens the first connection during INIT. A failure counts towards the first request's budget.
+    /// Opens the first connection during INIT. A failure counts towards the first request's budget; what
+    /// is not finished goes on in its checkout. Near the server's capacity the connection does not wait long for an
+    /// invocation.
     ///
     /// # Errors
     /// What kept it from connecting. The pool is as usable as before.
     pub async fn connect_during_init(&self, deadline: Deadline) -> Result<(), Error> {
-        let lease = self.checkout(Purpose::Read, deadline).await?;
-        lease.keep();
+        let mut connection = match self.checkout(Purpose::Read, deadline).await {
+            Ok(connection) => connection,
+            Err(failed) => {
+                // It goes on in the first checkout, which has its whole budget.
+                if self.unfinished.is_kept() {
+                    self.circuit.succeeded(true);
+                }
+                return Err(failed);
+            }
+        };
+        if !connection.take_turns || !connection.live.status.near_capacity() {
+            connection.keep();
+        } else if self.provisioned {
+            // An invocation may be hours away.
+            connection.close().await;
+        } else if connection.live.end_when_idle(INIT_IDLE_NEAR_CAPACITY, deadline).await {
+            // Nothing has to reset it: near capacity a connection is closed after its first use.
+            connection.keep();
+        }
         Ok(())
     }
 
@@ -188,7 +219,7 @@ impl Pool {
     /// has arrived on it, or another connection was lost since.
     async fn revive(&self, mut live: Connection, purpose: Purpose, deadline: Deadline) -> Result<Connection, Error> {
         let unfit = purpose == Purpose::Write && live.status.read_only;
-        if live.used.elapsed() > MAX_IDLE || live.opened.elapsed() > MAX_LIFETIME || unfit {
+        if live.used.elapsed() > MAX_IDLE || live.opened.elapsed() > live.lifetime || unfit {
             live.close().await;
             return self.open(purpose, deadline).await;
         }
@@ -199,11 +230,32 @@ impl Pool {
             Peek::Closed => false,
         };
         if usable {
-            return Ok(live);
+            return Ok(self.prefer_writer(live, deadline).await);
         }
         tracing::debug!("the connection died while idle");
         drop(live);
         self.open(purpose, deadline).await
+    }
+
+    /// The connection, or one to the writer instead of one to a standby: after a failover the name may lead there, and a
+    /// standby shows writes late. If there is none, the standby is used on, and the next look is later.
+    async fn prefer_writer(&self, mut live: Connection, deadline: Deadline) -> Connection {
+        if !live.status.read_only || live.writer_checked.elapsed() < live.writer_check_after {
+            return live;
+        }
+        let (least, most) = WRITER_CHECK_TIMEOUT_RANGE;
+        let limit = deadline.within((live.connected_in * 4).clamp(least, most));
+        match connect::connect_once(&self.target, Purpose::Write, limit).await {
+            Ok(writer) => {
+                live.close().await;
+                writer
+            }
+            Err(_) => {
+                live.writer_checked = Moment::now();
+                live.writer_check_after = (live.writer_check_after * 2).min(MAX_WRITER_CHECK_INTERVAL);
+                live
+            }
+        }
     }
 
     /// Drops a connection that failed in use. Its siblings may have died with it, so those that were last used before
@@ -223,9 +275,13 @@ impl Pool {
         let since = Moment::now();
         let opened = match self.circuit.admit(purpose, self.budget.unwrap_or(Duration::MAX)) {
             Admission::Retry(budget) => {
-                connect::connect_with_retry(&self.target, purpose, &self.retry, deadline.within(budget)).await
+                let deadline = deadline.within(budget);
+                connect::connect_with_retry(&self.target, purpose, &self.retry, deadline, &self.unfinished).await
             }
-            Admission::Probe => connect::connect_once(&self.target, purpose, deadline).await,
+            Admission::Probe => {
+                let deadline = self.target.within_attempt(deadline);
+                connect::attempt(&self.target, purpose, deadline, &self.unfinished).await
+            }
             Admission::Refuse(kind) => {
                 return Err(Error::bare(kind, Phase::Connect)
                     .trying(&self.target.name)
@@ -253,11 +309,13 @@ impl Pool {
     /// # Errors
     /// The last cause of not connecting, by `deadline`.
     pub async fn probe(&self, deadline: Deadline) -> Result<Connection, Error> {
-        connect::connect_with_retry(&self.target, Purpose::Read, &self.retry, deadline).await
+        let unfinished = Unfinished::default();
+        connect::connect_with_retry(&self.target, Purpose::Read, &self.retry, deadline, &unfinished).await
     }
 
     /// Closes every connection that is not lent out, saying goodbye: before a snapshot, and on SIGTERM.
     pub async fn close_idle(&self) {
+        self.unfinished.discard();
         let idle = self.slots.retain(|_, _| false).removed;
         join_all(idle.into_iter().flatten().map(Connection::close)).await;
     }

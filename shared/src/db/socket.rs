@@ -20,7 +20,9 @@ use std::time::Duration;
 
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, Shutdown, SocketType, getpeername, recv, shutdown, socket, sockopt};
+use rustix::net::{
+    AddressFamily, RecvFlags, Shutdown, SocketType, getpeername, getsockname, recv, shutdown, socket, sockopt,
+};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::config::DatabaseUrl;
@@ -85,9 +87,9 @@ impl SocketHandle {
     }
 }
 
-/// A connect whose sockets get their options as soon as they exist. While the URL has a `connect_timeout`, it fails
-/// with `TimedOut` if the name is not resolved by then, or the last of its addresses has not accepted in its share; once
-/// TCP stands, it takes as long as it is polled.
+/// A connect whose sockets get their options as soon as they exist. If the URL has a `connect_timeout`, it fails with
+/// `TimedOut` when the last of the name's addresses has not accepted in its share. Resolving the name, and everything once
+/// TCP stands, takes as long as it is polled.
 pub struct Tuned<F> {
     connect: Pin<Box<F>>,
     /// The server's, while its connection is looked for.
@@ -95,8 +97,8 @@ pub struct Tuned<F> {
     connect_timeout: Option<Duration>,
     opened: Vec<SocketHandle>,
     socket: Option<SocketHandle>,
-    /// The address that is waited for, by its socket, or the name.
-    waiting: Option<(Option<SocketHandle>, Pin<Box<Sleep>>)>,
+    /// The address that is waited for, by its socket.
+    waiting: Option<(SocketHandle, Pin<Box<Sleep>>)>,
     /// The socket of the address that was given up last.
     given_up: Option<SocketHandle>,
 }
@@ -138,19 +140,20 @@ impl<F> Tuned<F> {
         }
     }
 
-    /// Gives up an address that is late, so that the driver tries the next. True if there is nothing left to give up.
+    /// Gives up an address that is late, so that the driver tries the next. True if that did not end its wait.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(connect_timeout) = self.connect_timeout else {
             return false;
         };
         let share = ADDRESS_TIMEOUT.min(connect_timeout / 2);
-        let unconnected = |opened: &&SocketHandle| opened.socket().is_some_and(|socket| peer_port(socket).is_none());
-        let mut waiting = self.opened.iter().filter(unconnected);
+        let connecting = |opened: &&SocketHandle| opened.socket().is_some_and(is_connecting);
+        let mut connecting = self.opened.iter().filter(connecting);
         // With a second one, it is not known which is the driver's.
-        let address = waiting.next().copied().filter(|_| waiting.next().is_none());
+        let (Some(address), None) = (connecting.next().copied(), connecting.next()) else {
+            return false;
+        };
         if self.waiting.as_ref().is_none_or(|(before, _)| *before != address) {
-            let limit = if address.is_some() { share } else { connect_timeout };
-            self.waiting = Some((address, Box::pin(sleep(limit))));
+            self.waiting = Some((address, Box::pin(sleep(share))));
         }
         let Some((_, timer)) = &mut self.waiting else {
             return false;
@@ -158,10 +161,9 @@ impl<F> Tuned<F> {
         if timer.as_mut().poll(cx).is_pending() {
             return false;
         }
-        let Some(address) = address.filter(|address| self.given_up != Some(*address)) else {
+        if self.given_up.replace(address) == Some(address) {
             return true;
-        };
-        self.given_up = Some(address);
+        }
         // On a socket that is not connected this ends the connect with an error, which wakes the driver.
         let ended = address
             .socket()
@@ -236,6 +238,16 @@ fn tcp_socket(descriptor: RawFd) -> Option<(SocketHandle, BorrowedFd<'static>)> 
 fn peer_port(socket: BorrowedFd<'_>) -> Option<u16> {
     let peer = SocketAddr::try_from(getpeername(socket).ok()??).ok()?;
     Some(peer.port())
+}
+
+/// Whether it waits for a peer to accept: it has an address of its own and none of a peer, and does not listen.
+fn is_connecting(socket: BorrowedFd<'_>) -> bool {
+    let local = getsockname(socket)
+        .ok()
+        .and_then(|local| SocketAddr::try_from(local).ok());
+    local.is_some_and(|local| local.port() != 0)
+        && peer_port(socket).is_none()
+        && sockopt::socket_acceptconn(socket) == Ok(false)
 }
 
 /// Best effort: a socket without an option still works, only slower to start or to fail.
@@ -352,6 +364,30 @@ mod tests {
         assert!(stream.as_raw_fd() > 400);
         assert!(sockopt::tcp_nodelay(stream.as_fd()).unwrap());
         drop(many);
+    }
+
+    /// A listener whose queue is full, so that the kernel drops what else arrives.
+    fn full(address: SocketAddr) -> (std::os::fd::OwnedFd, Vec<std::net::TcpStream>) {
+        let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&listener, &address).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok();
+        (listener, std::iter::from_fn(connect).collect())
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn address_that_does_not_accept_is_given_up_for_the_next() {
+        let (_listener, alive, url) = server().await;
+        let dead = SocketAddr::from(([127, 0, 0, 2], alive.port()));
+        let _full = full(dead);
+        let addresses = [dead, alive];
+        let mut connect = Tuned::new(TcpStream::connect(&addresses[..]), &url);
+        let stream = (&mut connect).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), alive);
+        assert!(sockopt::tcp_nodelay(stream.as_fd()).unwrap());
+        let alone = Tuned::new(TcpStream::connect(dead), &url).await.unwrap_err();
+        assert_eq!(alone.kind(), io::ErrorKind::TimedOut);
     }
 
     /// Waits for a state of the socket that the kernel will reach.

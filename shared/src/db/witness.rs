@@ -26,11 +26,12 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use tokio::time::{sleep, timeout};
 
-use super::clock::Moment;
-use super::connect::{self, Connection, Purpose, SessionIdentity};
+use super::clock::{Moment, jitter};
+use super::connect::{self, Connection, Purpose};
 use super::deadline::Deadline;
 use super::error::Abort;
 use super::pool::{Pool, PooledConnection};
+use super::status::SessionIdentity;
 use super::work::late;
 
 /// A connection that idled for longer than this may have died meanwhile: its first answer is late sooner.
@@ -175,7 +176,8 @@ impl Pool {
         Watch {
             identity: live.identity.filter(|_| !crowded),
             purpose,
-            patience: patience.mul_f64(1.0 + jitter() / 4.0),
+            // Environments whose statements are late together do not ask together.
+            patience: patience + jitter(patience / 4),
             round_trip: live.round_trip,
         }
     }
@@ -281,9 +283,4 @@ async fn end(witness: &mut Connection, identity: SessionIdentity) -> Result<(), 
     );
     let session = &mut witness.session;
     session.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(drop)
-}
-
-/// A random number from 0 to 1: environments whose statements are late together do not ask together.
-fn jitter() -> f64 {
-    f64::from(uuid::Uuid::now_v7().as_bytes()[15]) / 256.0
 }

@@ -27,7 +27,8 @@ async fn a_warm_read_and_a_warm_write_are_one_round_trip() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connection_costs_no_extra_round_trip() {
-    let bench = Bench::new().await;
+    // On a slow machine no companion is to be counted.
+    let bench = Bench::with(Settings::default(), "connect_timeout=20&pool_timeout=20").await;
     bench.read().await.unwrap();
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let before = bench.proxy.counts();
@@ -49,14 +50,14 @@ async fn connection_closed_while_idle_costs_a_connect() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unread_message_costs_a_ping_and_no_connect() {
-    let bench = Bench::new().await;
-    bench.read().await.unwrap();
+    let bench = Bench::with(Settings::default(), "connect_timeout=20&pool_timeout=20").await;
     let listen = bench.pool.read(Deadline::after(PLENTY), async |db| {
         sqlx::raw_sql("LISTEN news").execute(db).await?;
         Ok::<_, Abort<Refusal>>(())
     });
     listen.await.unwrap();
-    // Before it answers a later statement, the server has sent the message.
+    // Its statement is prepared.
+    bench.read().await.unwrap();
     bench.sql("NOTIFY news").await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     let before = bench.proxy.counts();
@@ -101,7 +102,7 @@ async fn siblings_of_a_lost_connection_are_checked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sixteen_requests_survive_the_end_of_all_sessions() {
-    let bench = Bench::with(Settings::default(), "connection_limit=16").await;
+    let bench = Bench::with(Settings::default(), "connection_limit=16&pool_timeout=0").await;
     let together = || futures_util::future::try_join_all((0..16).map(|_| bench.read()));
     let checkout = || bench.pool.checkout(Purpose::Read, Deadline::after(PLENTY));
     let all = futures_util::future::join_all((0..16).map(|_| checkout())).await;
@@ -374,6 +375,18 @@ async fn a_server_that_speaks_tls_is_verified() {
     let verified = through(&format!("sslmode=verify-full&sslrootcert={authority}"));
     let answer = verified.read(Deadline::after(PLENTY), async |db| one(db).await).await;
     assert_eq!(answer.unwrap(), 1);
+    // Of several hosts each is verified by its own name, which the certificate must have.
+    let verify = format!("sslmode=verify-full&sslrootcert={authority}");
+    let several = |hosts: &str, parameters: &str| {
+        let url = bench.cluster.url().replace("127.0.0.1", hosts);
+        pool(url.split('?').next().unwrap(), &format!("{verify}&{parameters}"))
+    };
+    let second = several("localhost:1,127.0.0.1", "pool_timeout=0");
+    let answer = second.read(Deadline::after(PLENTY), async |db| one(db).await).await;
+    assert_eq!(answer.unwrap(), 1);
+    let unnamed = several("localhost:1,127.0.0.2", "pool_timeout=1");
+    let refused = unnamed.read(Deadline::after(PLENTY), async |db| one(db).await).await;
+    assert_eq!(refused.unwrap_err().0.phase, Phase::Connect);
     let unknown = through("sslmode=verify-full");
     let refused = unknown.read(Deadline::after(PLENTY), async |db| one(db).await).await;
     assert_eq!(refused.unwrap_err().0.kind, Kind::Tls);

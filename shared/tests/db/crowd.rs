@@ -1,9 +1,25 @@
-//! More environments than the server has slots.
+//! More environments than the server has slots, or than it logs in at once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use local::postgres::Settings;
-use shared::db::{Deadline, Kind};
+use local::proxy::Door;
+use shared::config::Config;
+use shared::db::{Deadline, Kind, Pool};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::sleep;
 
-use super::bench::{Bench, PLENTY, one, pool};
+use super::bench::{Bench, PLENTY, one, pool, until};
+
+/// The time that INIT has for its connection.
+fn init() -> Deadline {
+    Deadline::after(Duration::from_secs(3))
+}
 
 fn few_slots() -> Settings {
     Settings {
@@ -40,4 +56,152 @@ async fn a_server_whose_slots_are_all_taken_is_named_as_such() {
     assert_eq!(bench.read().await.unwrap_err().kind, Kind::Saturated);
     others.truncate(5);
     bench.read().await.unwrap();
+}
+
+/// A cluster with most of its ten slots taken, and the connections that have them.
+async fn near_capacity() -> (Bench, Vec<sqlx::PgConnection>) {
+    let bench = Bench::with(few_slots(), "").await;
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        others.push(bench.direct().await);
+    }
+    (bench, others)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn init_near_capacity_gives_its_slot_back() {
+    let (bench, _others) = near_capacity().await;
+    bench.pool.connect_during_init(init()).await.unwrap();
+    assert_eq!(bench.sessions().await, 1);
+    // No invocation comes.
+    until("its session ended by itself", async || bench.sessions().await == 0).await;
+    bench.read().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn init_near_capacity_serves_one_invocation() {
+    let (bench, _others) = near_capacity().await;
+    bench.pool.connect_during_init(init()).await.unwrap();
+    bench.read().await.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 1);
+    until("it took turns", async || bench.sessions().await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provisioned_init_near_capacity_keeps_nothing() {
+    let (bench, _others) = near_capacity().await;
+    let url = bench.proxy.url(&bench.cluster.url());
+    let config = Config::from_lookup(|name| match name {
+        "DATABASE_URL" => Some(url.clone()),
+        "AWS_LAMBDA_INITIALIZATION_TYPE" => Some("provisioned-concurrency".to_owned()),
+        _ => None,
+    });
+    let pool = Pool::new(&config.database.unwrap(), &config.lambda);
+    pool.connect_during_init(init()).await.unwrap();
+    let answer = pool.read(Deadline::after(PLENTY), async |db| one(db).await).await;
+    assert_eq!(answer.unwrap(), 1);
+    assert_eq!(bench.proxy.counts().opened, 2);
+}
+
+/// A server that logs in one after the other: connections are accepted at once, and reach the server in turn, `every` so
+/// often, also those whose client has gone. The first `lost` never do. Returns its address and what it has let through.
+async fn queue(server: SocketAddr, every: Duration, lost: usize) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (enter, mut entered) = unbounded_channel();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((client, _)) = listener.accept().await {
+            if held.len() < lost {
+                held.push(client);
+            } else {
+                enter.send(client).unwrap();
+            }
+        }
+    });
+    let through = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&through);
+    tokio::spawn(async move {
+        while let Some(mut client) = entered.recv().await {
+            count.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(server).await.unwrap();
+                let _ = copy_bidirectional(&mut client, &mut server).await;
+            });
+            sleep(every).await;
+        }
+    });
+    (address, through)
+}
+
+/// Cold environments at once, each with one request, before a server that logs in slowly. Returns the log-ins beyond
+/// one each.
+async fn wasted_log_ins(environments: usize, every: Duration, parameters: &str) -> usize {
+    let bench = Bench::new().await;
+    let server = SocketAddr::from(([127, 0, 0, 1], bench.cluster.port()));
+    let (address, through) = queue(server, every, 0).await;
+    let url = bench.cluster.url().replace(&server.to_string(), &address.to_string());
+    let requests = (0..environments).map(|_| {
+        let pool = pool(&url, parameters);
+        async move {
+            let _ = pool.connect_during_init(init()).await;
+            let read = pool.read(Deadline::after(PLENTY), async |db| one(db).await).await;
+            pool.close_idle().await;
+            read
+        }
+    });
+    let answers = futures_util::future::join_all(requests).await;
+    let log_ins = through.load(Ordering::SeqCst);
+    for answer in answers {
+        answer.unwrap();
+    }
+    log_ins - environments
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_log_ins_keep_their_place() {
+    // The last is let in after INIT has ended, and after four times the bound of an attempt. Each may get a companion,
+    // which may be let in too where the machine is slower than the queue.
+    let wasted = wasted_log_ins(40, Duration::from_millis(100), "connect_timeout=1&pool_timeout=0").await;
+    assert!(wasted <= 40, "{wasted} log-ins were for none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement: 200 environments at 30 log-ins a second"]
+async fn slow_log_ins_of_two_hundred_environments() {
+    let wasted = wasted_log_ins(200, Duration::from_millis(33), "").await;
+    assert!(wasted <= 20, "{wasted} log-ins were for none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_in_that_hangs_gets_a_companion() {
+    let bench = Bench::new().await;
+    let server = SocketAddr::from(([127, 0, 0, 1], bench.cluster.port()));
+    let (address, through) = queue(server, Duration::ZERO, 1).await;
+    let url = bench.cluster.url().replace(&server.to_string(), &address.to_string());
+    let pool = pool(&url, "connect_timeout=1&pool_timeout=0");
+    let answer = pool.read(Deadline::after(PLENTY), async |db| one(db).await).await;
+    assert_eq!(answer.unwrap(), 1);
+    assert_eq!(through.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_in_of_init_goes_on_in_the_first_request() {
+    let bench = Bench::with(Settings::default(), "connect_timeout=20").await;
+    bench.proxy.set_door(Door::Slow(3_500)).await;
+    let unfinished = bench.pool.connect_during_init(init()).await.unwrap_err();
+    assert_eq!(unfinished.kind, Kind::Timeout);
+    bench.read().await.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_in_of_init_that_died_is_begun_again() {
+    let bench = Bench::with(Settings::default(), "connect_timeout=20").await;
+    bench.proxy.set_door(Door::Held).await;
+    bench.pool.connect_during_init(init()).await.unwrap_err();
+    // What was held is closed.
+    bench.proxy.set_door(Door::Open).await;
+    bench.read().await.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 1);
 }

@@ -1,14 +1,15 @@
 //! A database that cannot be reached, and one that comes back.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use local::postgres::{Settings, Shutdown};
-use local::proxy::Door;
-use shared::db::{Deadline, Error, Kind, Phase, Written};
+use local::postgres::{Cluster, Replication, Settings, Shutdown};
+use local::proxy::{Door, Proxy};
+use shared::db::{Abort, Deadline, Error, Kind, Phase, Pool, Written};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::bench::{Bench, PLENTY, one, pool, until};
+use super::bench::{Bench, PLENTY, Refusal, one, pool, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_true_cause_of_not_connecting_is_kept() {
@@ -143,15 +144,6 @@ async fn neither_a_free_slot_nor_a_connection_is_waited_for_past_the_deadline() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_attempt_that_hangs_is_not_the_only_one() {
-    let bench = Bench::with(Default::default(), "pool_timeout=4&connect_timeout=1").await;
-    bench.proxy.set_door(Door::Held).await;
-    let failed = bench.read().await.unwrap_err();
-    assert_eq!(failed.kind, Kind::Timeout, "{failed}");
-    assert!(failed.attempts > 1, "{failed}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_that_the_deadline_cuts_does_not_hide_the_cause_before_it() {
     let settings = Settings {
         max_connections: 13,
@@ -254,4 +246,95 @@ async fn read_only_server_refuses_writes_fast_and_serves_reads() {
     bench.sql("SELECT pg_reload_conf()").await;
     until("a write was taken again", async || bench.write(id).await.is_ok()).await;
     assert_eq!(bench.notes(id).await, 1);
+}
+
+async fn recovering(pool: &Pool) -> bool {
+    let read = pool.read(Deadline::after(PLENTY), async |db| {
+        let sql = "SELECT pg_is_in_recovery()";
+        Ok::<_, Abort<Refusal>>(sqlx::query_scalar(sql).fetch_one(db).await?)
+    });
+    read.await.unwrap()
+}
+
+fn address(cluster: &Cluster) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], cluster.port()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn standby_is_left_for_the_writer_behind_its_name() {
+    let bench = Bench::with(Settings::default(), "connect_timeout=20&pool_timeout=20").await;
+    let standby = bench
+        .cluster
+        .standby("standby", Replication::Asynchronous)
+        .await
+        .unwrap();
+    bench.proxy.redirect(address(&standby));
+    assert!(recovering(&bench.pool).await);
+    bench.proxy.redirect(address(&bench.cluster));
+    until("reads found the writer", async || !recovering(&bench.pool).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn standby_alone_serves_reads_without_a_connect_each() {
+    let bench = Bench::with(Settings::default(), "connect_timeout=20&pool_timeout=20").await;
+    let standby = bench
+        .cluster
+        .standby("standby", Replication::Asynchronous)
+        .await
+        .unwrap();
+    bench.proxy.redirect(address(&standby));
+    let looked = async || {
+        bench.read().await.unwrap();
+        bench.proxy.counts().opened > 1
+    };
+    until("a read looked for the writer", looked).await;
+    for _ in 0..50 {
+        bench.read().await.unwrap();
+    }
+    assert_eq!(bench.proxy.counts().opened, 2);
+    assert!(recovering(&bench.pool).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failover_between_two_hosts_needs_no_resolver() {
+    let bench = Bench::new().await;
+    let standby = bench
+        .cluster
+        .standby("standby", Replication::Synchronous)
+        .await
+        .unwrap();
+    let (primary, other) = (address(&bench.cluster), address(&standby));
+    let both = format!("{other},{primary}");
+    let pool = pool(&bench.cluster.url().replace(&primary.to_string(), &both), "");
+    // The first host takes no writes, and reads prefer the one that does.
+    until("reads found the writer", async || !recovering(&pool).await).await;
+    let bench = Bench { pool, ..bench };
+    let before = Uuid::now_v7();
+    bench.write(before).await.unwrap();
+    bench.cluster.stop(Shutdown::Immediate).await.unwrap();
+    let after = Uuid::now_v7();
+    // It begins while no server takes writes.
+    let (written, promoted) = tokio::join!(bench.write(after), standby.promote());
+    promoted.unwrap();
+    written.unwrap();
+    let rows = bench.pool.read(Deadline::after(PLENTY), async |db| {
+        let ids = sqlx::query_scalar::<_, Uuid>("SELECT id FROM notes ORDER BY id").fetch_all(db);
+        Ok::<_, Abort<Refusal>>(ids.await?)
+    });
+    assert_eq!(rows.await.unwrap(), [before, after]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn host_that_never_answers_does_not_hold_up_the_other() {
+    let bench = Bench::new().await;
+    let silent = Proxy::start(address(&bench.cluster)).await.unwrap();
+    silent.set_door(Door::Held).await;
+    let both = format!("{},{}", silent.address(), bench.proxy.address());
+    let url = bench.cluster.url().replace(&address(&bench.cluster).to_string(), &both);
+    let bench = Bench {
+        pool: pool(&url, "connect_timeout=20"),
+        ..bench
+    };
+    bench.write(Uuid::now_v7()).await.unwrap();
+    assert_eq!(bench.proxy.counts().opened, 1);
 }
