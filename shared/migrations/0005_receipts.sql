@@ -1,6 +1,14 @@
 -- Receipts: every write leaves one in its own statement, and is applied exactly once by it. shared/src/db/receipt.rs has
 -- the protocol. A row with a kind is a receipt; a row with a nonce is a tombstone, which keeps a late statement out.
 
+-- In the order in which writes of the earlier release lock them, and at once as strongly as the next migration needs them:
+-- a lock that is taken later, or made stronger, deadlocks with a write that waits for it.
+LOCK TABLE meetings, tasks, idempotency_keys IN ACCESS EXCLUSIVE MODE;
+
+-- The functions below run as their owner, whoever calls them, with the search path of here: the caller's temporary tables
+-- have to come last in it.
+SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'pg_temp'), true);
+
 CREATE TABLE receipts (
     -- The first 16 bytes of the digest of the caller and the Idempotency-Key; a UUIDv7 for a write without a key.
     key uuid PRIMARY KEY,
@@ -56,6 +64,7 @@ BEGIN
     RETURN NULL;
 END
 $$;
+REVOKE EXECUTE ON FUNCTION copy_receipt_of_earlier_release() FROM PUBLIC;
 CREATE TRIGGER copy_receipt AFTER INSERT OR UPDATE ON idempotency_keys
 FOR EACH ROW EXECUTE FUNCTION copy_receipt_of_earlier_release();
 

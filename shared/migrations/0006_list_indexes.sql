@@ -6,6 +6,9 @@
 -- old ones. Functions of the release before answer the same without those, but slowly for a team of 100,000 meetings:
 -- deploy the new functions at once.
 
+-- At once as strongly as DROP INDEX needs them: a lock that is made stronger deadlocks with a write that waits for it.
+LOCK TABLE meetings, tasks IN ACCESS EXCLUSIVE MODE;
+
 -- All meetings of a team, for its admin. Also finds the rows of a team when its admin is deleted.
 CREATE INDEX IF NOT EXISTS meetings_by_team_status ON meetings (team_id, status, date DESC, id DESC);
 -- A member's meetings in one team: a member's own list, and an admin's list of one member.

@@ -18,7 +18,7 @@ use sqlx::{AssertSqlSafe, Describe, Either, Execute, Executor, Postgres, SqlStr}
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::classify::{Verdict, kind_of, verdict};
+use super::classify::{Verdict, kind_of_statement, verdict};
 use super::connect::Purpose;
 use super::deadline::{Deadline, FUNCTION_TIMEOUT};
 use super::error::{Error, Kind, Phase};
@@ -380,7 +380,7 @@ async fn release(mut lease: PooledConnection) {
 /// Whether the server answered, and the connection may serve on. The rest is dropped: lost, late, or the writer that
 /// became a reader.
 fn in_step(cause: &sqlx::Error) -> bool {
-    let kind = kind_of(cause);
+    let kind = kind_of_statement(cause);
     let answered = cause.as_database_error().is_some() && kind != Kind::Lost && kind != Kind::Timeout;
     match verdict(Phase::Statement, kind, false) {
         Verdict::Transient | Verdict::Permanent => answered || matches!(cause, sqlx::Error::RowNotFound),

@@ -8,6 +8,8 @@ mod refusal;
 
 use std::io;
 
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
 use super::error::{Kind, Phase};
 pub use refusal::{Server, is_managed, kind_of_connect};
 
@@ -42,6 +44,17 @@ pub fn kind_of(error: &sqlx::Error) -> Kind {
         return Kind::Lost;
     }
     Kind::Query
+}
+
+/// Sorts a failure of a statement on an open connection. An error that ends the session decides nothing about the
+/// statement, whatever its code: a pooler whose server connection was lost sends XX000 or 58000, and the statement may
+/// have been committed.
+pub fn kind_of_statement(error: &sqlx::Error) -> Kind {
+    let database = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    let ends_session = database.is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic));
+    if ends_session { Kind::Lost } else { kind_of(error) }
 }
 
 fn kind_of_io(error: &io::Error) -> Kind {

@@ -429,23 +429,23 @@ async fn race(target: &Target, url: &DatabaseUrl, purpose: Purpose) -> Result<Co
     }
 }
 
-/// One log-in to the server that `beside` is on, without a retry, and with the credential at hand: for asking about its
+/// One log-in to the server with this number, without a retry, and with the credential at hand: for asking about its
 /// session. Has no bound of its own beyond `deadline`; dropping the future closes the socket.
 ///
 /// # Errors
 /// What kept it from connecting by `deadline`.
-pub async fn connect_beside(target: &Target, beside: &Connection, deadline: Deadline) -> Result<Connection, Error> {
+pub(super) async fn connect_beside(target: &Target, number: usize, deadline: Deadline) -> Result<Connection, Error> {
     let since = Moment::now();
     let opened = async {
         let url = target.credentials.get(deadline).await?;
         // What a new secret does not name any more is not asked.
         let servers = url.servers();
-        let server = servers.get(beside.server).or(servers.first()).unwrap_or(&url);
+        let server = servers.get(number).or(servers.first()).unwrap_or(&url);
         open(target, server).await
     };
     let opened = timeout(deadline.left(), opened).await;
     let mut live = opened.unwrap_or_else(|_| Err(Error::bare(Kind::Timeout, Phase::Connect).trying(&target.name)))?;
-    (live.server, live.connected_in) = (beside.server, since.elapsed());
+    (live.server, live.connected_in) = (number, since.elapsed());
     Ok(live)
 }
 

@@ -44,6 +44,15 @@ const MAX_WRITER_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// On a server near its capacity, INIT's connection ends by itself if no invocation follows within this time.
 const INIT_IDLE_NEAR_CAPACITY: Duration = Duration::from_secs(3);
 
+/// What became of INIT's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// It is in the pool.
+    Kept,
+    /// The server is near its capacity: the connection serves one request if that comes soon, or is closed already.
+    ForOneUse,
+}
+
 /// This environment's connections.
 #[derive(Debug)]
 pub struct Pool {
@@ -159,7 +168,7 @@ impl Pool {
     ///
     /// # Errors
     /// What kept it from connecting. The pool is as usable as before.
-    pub async fn connect_during_init(&self, deadline: Deadline) -> Result<(), Error> {
+    pub async fn connect_during_init(&self, deadline: Deadline) -> Result<Opened, Error> {
         let mut connection = match self.checkout(Purpose::Read, deadline).await {
             Ok(connection) => connection,
             Err(failed) => {
@@ -172,14 +181,16 @@ impl Pool {
         };
         if !connection.take_turns || !connection.live.status.near_capacity() {
             connection.keep();
-        } else if self.provisioned {
+            return Ok(Opened::Kept);
+        }
+        if self.provisioned {
             // An invocation may be hours away.
             connection.close().await;
         } else if connection.live.end_when_idle(INIT_IDLE_NEAR_CAPACITY, deadline).await {
             // Nothing has to reset it: near capacity a connection is closed after its first use.
             connection.keep();
         }
-        Ok(())
+        Ok(Opened::ForOneUse)
     }
 
     /// Borrows a usable connection: waits for a free slot, then checks, replaces or opens its connection. All of it

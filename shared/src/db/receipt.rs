@@ -113,7 +113,8 @@ impl IdempotencyKey {
              ON CONFLICT (key) DO UPDATE SET \
              kind = CASE WHEN r.expires_at > now() THEN r.kind END, \
              nonce = CASE WHEN r.kind IS NULL OR r.expires_at <= now() THEN excluded.nonce END, \
-             expires_at = CASE WHEN r.expires_at > now() THEN r.expires_at ELSE excluded.expires_at END \
+             expires_at = CASE WHEN r.kind IS NOT NULL AND r.expires_at > now() THEN r.expires_at \
+             ELSE excluded.expires_at END \
              RETURNING request, nonce, kind, id, version, status"
         );
         let row = session.fetch_one(sqlx::raw_sql(AssertSqlSafe(sql))).await?;

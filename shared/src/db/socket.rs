@@ -79,6 +79,46 @@ impl SocketHandle {
         }
     }
 
+    /// How many bytes the peer has acknowledged and sent so far; `None` where the system does not tell. A transfer that
+    /// is slow goes on; a path that hangs acknowledges at once, and then nothing.
+    #[cfg(target_os = "linux")]
+    pub fn transferred(self) -> Option<u64> {
+        use std::os::fd::AsRawFd as _;
+        // `struct tcp_info` (linux/tcp.h), which only grows: tcpi_bytes_acked and tcpi_bytes_received.
+        const BYTES_ACKED: usize = 120;
+        const BYTES_RECEIVED: usize = 128;
+        let socket = self.socket()?;
+        let mut info = [0_u8; 256];
+        let mut length = libc::socklen_t::try_from(info.len()).ok()?;
+        #[expect(unsafe_code, reason = "no safe wrapper returns these fields")]
+        // SAFETY: the descriptor is open, and the kernel writes at most `length` bytes, which `info` has.
+        let failed = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                info.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        let field = |at: usize| {
+            let bytes = info
+                .get(at..at + 8)
+                .filter(|_| usize::try_from(length).is_ok_and(|length| at + 8 <= length));
+            bytes.and_then(|bytes| bytes.try_into().ok()).map(u64::from_ne_bytes)
+        };
+        if failed != 0 {
+            return None;
+        }
+        Some(field(BYTES_ACKED)?.wrapping_add(field(BYTES_RECEIVED)?))
+    }
+
+    /// Not known here.
+    #[cfg(not(target_os = "linux"))]
+    pub fn transferred(self) -> Option<u64> {
+        None
+    }
+
     /// The socket, unless it has been closed.
     fn socket(self) -> Option<BorrowedFd<'static>> {
         tcp_socket(self.descriptor)

@@ -9,10 +9,11 @@
 //! apart in time and in two transactions, without having run anything in between. A session that waits for a standby or
 //! for a lock is alive, and is never ended.
 //!
-//! How a fleet does not ask all at once: an environment asks one witness at a time and at most one in five seconds, in
-//! growing intervals up to a minute while its sessions turn out to be alive; none in a known outage, and none when the
-//! server is near its capacity of connections. A thousand environments whose statements are all late cost a server some
-//! 200 log-ins a second for one round, and 17 a second in the end.
+//! Bounds on what a fleet asks: an environment asks one witness at a time and at most one in five seconds, in growing
+//! intervals up to a minute while answers stay late; a few more only while its sessions turn out to be dead. None in a known
+//! outage, and none if the server was near its capacity of connections at the last connect. When a server stalls for longer
+//! than a few of its own answers, every environment with a statement under way asks once, spread over a quarter of a second
+//! to a second, and then ever more rarely.
 //!
 //! Depends on: tracking of activities (`track_activities`), and direct sessions. Behind a pooler, or where the state of
 //! the session is not visible, statements are waited for until their timeout.
@@ -31,6 +32,7 @@ use super::connect::{self, Connection, Purpose};
 use super::deadline::Deadline;
 use super::error::Abort;
 use super::pool::{Pool, PooledConnection};
+use super::socket::SocketHandle;
 use super::status::SessionIdentity;
 use super::work::late;
 
@@ -49,6 +51,9 @@ const LATE_FACTOR: u32 = 8;
 /// The shortest time between two looks at a session.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// After so many dead sessions without an answer in time, the next witness waits as after a living one.
+const MOST_DEAD: u32 = 16;
+
 /// The shortest and the longest interval between two witnesses of one environment.
 const INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
@@ -56,6 +61,8 @@ const INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_s
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watch {
     identity: Option<SessionIdentity>,
+    socket: Option<SocketHandle>,
+    server: usize,
     purpose: Purpose,
     patience: Duration,
     round_trip: Duration,
@@ -73,8 +80,10 @@ pub(super) enum Watched<T, R> {
 #[derive(Debug, Default)]
 pub(super) struct Witnesses {
     asking: AtomicBool,
-    /// When the last one was asked whose session was alive, and the interval until the next.
+    /// When the last one was asked, and the interval until the next.
     last: Mutex<Option<(Moment, Duration)>>,
+    /// Sessions found dead since an answer came in time.
+    dead: AtomicU32,
     slowest_read: AtomicU32,
     slowest_write: AtomicU32,
 }
@@ -104,23 +113,27 @@ impl Witnesses {
         slowest.store(took.max(recent - recent / 16), Ordering::Relaxed);
     }
 
+    /// A turn to ask, if it is time. It counts from now on, whatever comes of it.
     fn turn(&self) -> Option<Turn<'_>> {
-        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|(asked, interval)| asked.elapsed() < interval) {
-            return None;
-        }
-        (!self.asking.swap(true, Ordering::Acquire)).then_some(Turn(self))
-    }
-
-    /// The session was alive, or could not be seen: the next witness has to wait.
-    fn back_off(&self) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let interval = match *last {
+            Some((asked, interval)) if asked.elapsed() < interval => return None,
             // Within a run of late answers.
             Some((asked, interval)) if asked.elapsed() < interval + INTERVAL.1 => (interval * 2).min(INTERVAL.1),
             Some(_) | None => INTERVAL.0,
         };
+        if self.asking.swap(true, Ordering::Acquire) {
+            return None;
+        }
         *last = Some((Moment::now(), interval));
+        Some(Turn(self))
+    }
+
+    /// The session was dead. Its siblings may be, so the next witness need not wait, unless there were many.
+    fn found_dead(&self) {
+        if self.dead.fetch_add(1, Ordering::Relaxed) < MOST_DEAD {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 }
 
@@ -129,7 +142,7 @@ impl Witnesses {
 enum Sight {
     /// The server does not have it.
     Gone,
-    /// It waits for its client, in this state since then.
+    /// It waits for its client: the time of its last change of state.
     Waiting(String),
     Alive,
     /// Its state is not shown, or this is another server.
@@ -144,6 +157,12 @@ impl Sight {
         if row.try_get::<Option<i32>, _>("pid")?.is_none() {
             return Ok(Self::Gone);
         }
+        match row.try_get::<Option<i64>, _>("backend_start")? {
+            // A session of another role, as after a rotation of users.
+            None => return Ok(Self::Unknown),
+            Some(backend_start) if backend_start != identity.backend_start => return Ok(Self::Gone),
+            Some(_) => {}
+        }
         let text = |name| row.try_get::<Option<String>, _>(name).map(Option::unwrap_or_default);
         let (state, wait, since) = (text("state")?, text("wait_event")?, text("since")?);
         let waits = match state.as_str() {
@@ -152,11 +171,7 @@ impl Sight {
             "active" => wait == "ClientRead" || wait == "ClientWrite",
             _ => false,
         };
-        Ok(if waits {
-            Self::Waiting(format!("{state} {wait} {since}"))
-        } else {
-            Self::Alive
-        })
+        Ok(if waits { Self::Waiting(since) } else { Self::Alive })
     }
 }
 
@@ -166,18 +181,17 @@ impl Pool {
         let live = &connection.live;
         let slowest = self.witnesses.slowest(purpose).load(Ordering::Relaxed);
         let usual = live.round_trip.max(Duration::from_micros(slowest.into()));
-        let (least, most) = if live.used.elapsed() > IDLE {
-            LATE_AFTER_IDLE
-        } else {
-            LATE
-        };
+        let idle = live.used.elapsed() > IDLE;
+        let (least, most) = if idle { LATE_AFTER_IDLE } else { LATE };
         let patience = (usual * LATE_FACTOR).clamp(least, most);
         let crowded = live.status.near_capacity();
         Watch {
             identity: live.identity.filter(|_| !crowded),
+            socket: live.socket,
+            server: live.server,
             purpose,
             // Environments whose statements are late together do not ask together.
-            patience: patience + jitter(patience / 4),
+            patience: patience + jitter(patience / if idle { 4 } else { 1 }),
             round_trip: live.round_trip,
         }
     }
@@ -198,6 +212,7 @@ impl Pool {
         loop {
             if let Ok(answer) = timeout(patience.min(deadline.left()), &mut statement).await {
                 self.witnesses.note(watch.purpose, since.elapsed());
+                self.witnesses.dead.store(0, Ordering::Relaxed);
                 return Watched::Answered(answer);
             }
             if deadline.is_past() {
@@ -215,12 +230,18 @@ impl Pool {
             let Some(turn) = self.witnesses.turn() else { continue };
             let asked = std::pin::pin!(self.ask(identity, watch, deadline));
             match select(&mut statement, asked).await {
-                Either::Left((answer, _)) => return Watched::Answered(answer),
+                Either::Left((answer, _)) => {
+                    self.witnesses.note(watch.purpose, since.elapsed());
+                    return Watched::Answered(answer);
+                }
                 Either::Right((Some(witness), _)) => {
+                    // A statement that takes this long is late later next time.
+                    self.witnesses.note(watch.purpose, since.elapsed());
+                    self.witnesses.found_dead();
                     tracing::info!(pid = identity.pid, "a session is dead: sending its statement again");
                     return Watched::Dead(Box::new(witness));
                 }
-                Either::Right((None, _)) => self.witnesses.back_off(),
+                Either::Right((None, _)) => {}
             }
             drop(turn);
         }
@@ -229,7 +250,7 @@ impl Pool {
     /// Opens a witness and returns it if the session is dead; the session is ended then.
     async fn ask(&self, identity: SessionIdentity, watch: Watch, deadline: Deadline) -> Option<Connection> {
         // Without a retry, and unknown to the circuit: it is not this request's connection yet.
-        let mut witness = connect::connect_once(&self.target, Purpose::Read, deadline)
+        let mut witness = connect::connect_beside(&self.target, watch.server, deadline)
             .await
             .ok()?;
         let asked = timeout(deadline.left(), is_dead(&mut witness, identity, watch)).await;
@@ -242,6 +263,8 @@ impl Pool {
 }
 
 async fn is_dead(witness: &mut Connection, identity: SessionIdentity, watch: Watch) -> Result<bool, sqlx::Error> {
+    let transferred = || watch.socket.and_then(SocketHandle::transferred);
+    let before = transferred();
     let first = look(witness, identity).await?;
     match first {
         Sight::Gone => return Ok(true),
@@ -249,38 +272,42 @@ async fn is_dead(witness: &mut Connection, identity: SessionIdentity, watch: Wat
         Sight::Waiting(_) => {}
     }
     sleep(LOOK_AGAIN.max(watch.round_trip * 4)).await;
-    let second = look(witness, identity).await?;
-    if second == Sight::Gone {
-        return Ok(true);
-    }
-    if first != second {
+    if transferred() != before {
+        // The server waits for the rest of a request, or for the client to read: a slow path is not a dead one.
         return Ok(false);
     }
-    end(witness, identity).await?;
-    Ok(true)
+    let second = look(witness, identity).await?;
+    match &second {
+        Sight::Gone => Ok(true),
+        Sight::Waiting(since) if first == second => end(witness, identity, since).await,
+        Sight::Waiting(_) | Sight::Alive | Sight::Unknown => Ok(false),
+    }
 }
 
 /// Looks at a session, in a transaction of its own: within one, the view stays as it was first read.
 async fn look(witness: &mut Connection, identity: SessionIdentity) -> Result<Sight, sqlx::Error> {
-    let SessionIdentity { pid, backend_start, .. } = identity;
+    let pid = identity.pid;
     let sql = format!(
-        "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 AS server_start, a.pid, a.state, \
-         a.wait_event, a.state_change::text AS since FROM (VALUES (1)) AS one LEFT JOIN pg_stat_activity a \
-         ON a.pid = {pid} AND (extract(epoch FROM a.backend_start) * 1000000)::int8 = {backend_start}"
+        "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 AS server_start, a.pid, \
+         (extract(epoch FROM a.backend_start) * 1000000)::int8 AS backend_start, a.state, a.wait_event, \
+         a.state_change::text AS since FROM (VALUES (1)) AS one LEFT JOIN pg_stat_activity a ON a.pid = {pid}"
     );
     let session = &mut witness.session;
     let row = session.fetch_one(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
     Sight::from_row(&row, identity)
 }
 
-/// Ends a session that still waits for its client. One that has gone on since the last look is left alone.
-async fn end(witness: &mut Connection, identity: SessionIdentity) -> Result<(), sqlx::Error> {
+/// Ends a session that still waits for its client since then. Returns whether it did: one that has gone on is left alone.
+async fn end(witness: &mut Connection, identity: SessionIdentity, since: &str) -> Result<bool, sqlx::Error> {
     let SessionIdentity { pid, backend_start, .. } = identity;
+    // The time is the server's own output, which has no quotes.
+    let since = since.replace('\'', "");
     let sql = format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = {pid} \
          AND (extract(epoch FROM backend_start) * 1000000)::int8 = {backend_start} \
-         AND wait_event IN ('ClientRead', 'ClientWrite')"
+         AND state_change::text = '{since}' AND wait_event IN ('ClientRead', 'ClientWrite')"
     );
     let session = &mut witness.session;
-    session.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(drop)
+    let ended = session.fetch_optional(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
+    Ok(ended.is_some())
 }

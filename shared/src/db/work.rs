@@ -12,7 +12,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Executor as _};
 use tokio::time::timeout;
 
-use super::classify::{Verdict, kind_of, verdict};
+use super::classify::{Verdict, kind_of_statement, verdict};
 use super::connect::{Connection, Purpose};
 use super::deadline::Deadline;
 use super::error::{Abort, Error, Kind, Phase};
@@ -196,7 +196,7 @@ impl Pool {
     }
 
     pub(super) fn failed(&self, phase: Phase, cause: sqlx::Error) -> Error {
-        Error::new(kind_of(&cause), phase, cause).trying(&self.target.name)
+        Error::new(kind_of_statement(&cause), phase, cause).trying(&self.target.name)
     }
 }
 
@@ -234,11 +234,12 @@ pub(super) async fn dispose(pool: &Pool, connection: PooledConnection, failed: &
     if failed.kind == Kind::StalePlan && pool.target.pooled {
         pool.target.stale_statements.fetch_add(1, Ordering::Relaxed);
     }
+    if !answered(failed) {
+        return pool.connection_lost(connection);
+    }
     match verdict(failed.phase, failed.kind, true) {
-        Verdict::Transient | Verdict::Permanent if answered(failed) => connection.release().await,
-        Verdict::Transient | Verdict::Permanent | Verdict::Reconnect | Verdict::ReconnectOnce | Verdict::Ambiguous => {
-            pool.connection_lost(connection)
-        }
+        Verdict::Transient | Verdict::Permanent => connection.release().await,
+        Verdict::Reconnect | Verdict::ReconnectOnce | Verdict::Ambiguous => drop(connection),
     }
 }
 

@@ -327,6 +327,13 @@ impl<I, W, P> Protocol<'_, I, W, P> {
                 Err(error) if unresolved && passes(&error) && reconnects.next_attempt().await => continue,
                 Err(error) => break error.into(),
             };
+            if sending.is_past() {
+                // A statement that is sent now would only have to be buried.
+                connection.release().await;
+                break Error::bare(Kind::Timeout, Phase::Statement)
+                    .trying(&pool.target.name)
+                    .into();
+            }
             let again = match self.attempt(&mut connection, sending, nonce, unresolved).await {
                 Attempt::Finished(answer) => {
                     if matches!(answer, Ok(Written::Done(_))) {
@@ -405,6 +412,8 @@ impl<I, W, P> Protocol<'_, I, W, P> {
             }
         };
         let settings = pool.message_settings(deadline);
+        let watch = pool.watch(connection, Purpose::Write);
+        let session = &mut connection.live.session;
         let look = async { Ok(key.look(session, &settings).await?) };
         let known = match pool.watched(watch, client_timeout, look).await {
             Watched::Answered(known) => known,
@@ -419,7 +428,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
         };
         match self.replayed(session, deadline, receipt).await {
             // The receipt is that of a statement of this very request whose reply was lost.
-            Ok(Written::Replayed(_, Ok(value))) if unresolved => Attempt::Finished(Ok(Written::Done(value))),
+            Ok(Written::Replayed(_, answer)) if unresolved => Attempt::Finished(answer.map(Written::Done)),
             Ok(answer) => Attempt::Finished(Ok(answer)),
             Err(failed) => Attempt::Failed(failed),
         }

@@ -29,6 +29,7 @@ use super::problem::Error;
 use super::request::Request;
 use super::response::Response;
 use crate::config::{Config, ConfigError};
+use crate::db::pool::Opened;
 use crate::db::{Deadline, Pool};
 use crate::{shared_pool, telemetry};
 
@@ -220,10 +221,12 @@ where
         (Err(error), _) => return tracing::error!("starting without a database: {error}"),
     };
     let init = Deadline::after(INIT_BUDGET);
-    if let Err(error) = pool.connect_during_init(init).await {
-        return tracing::warn!("starting without a database: {error}");
+    match pool.connect_during_init(init).await {
+        Ok(Opened::Kept) => tracing::debug!("connected during INIT"),
+        // The rehearsal would be its one use.
+        Ok(Opened::ForOneUse) => return tracing::debug!("connected during INIT, near the server's capacity"),
+        Err(error) => return tracing::warn!("starting without a database: {error}"),
     }
-    tracing::debug!("connected during INIT");
     let deadline = init.within(REHEARSAL);
     let rehearsal = function
         .example

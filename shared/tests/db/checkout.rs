@@ -4,7 +4,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use local::postgres::Settings;
-use local::proxy::Door;
+use local::proxy::{Door, Effect, Statements};
 use shared::config::Config;
 use shared::db::connect::Purpose;
 use shared::db::{Abort, Deadline, Error, IdempotencyKey, Kind, Phase, Pool, Session, WriteAttempt};
@@ -17,11 +17,16 @@ async fn a_warm_read_and_a_warm_write_are_one_round_trip() {
     let bench = Bench::new().await;
     bench.read().await.unwrap();
     bench.write(uuid::Uuid::now_v7()).await.unwrap();
+    // A sweep of expired receipts follows one write in fifty, and is not counted.
+    bench
+        .proxy
+        .order(Statements::Containing("sweep_receipts"), [Effect::Nothing]);
     let before = bench.proxy.counts();
     bench.read().await.unwrap();
     assert_eq!(bench.proxy.counts().ready - before.ready, 1);
     bench.write(uuid::Uuid::now_v7()).await.unwrap();
-    assert_eq!(bench.proxy.counts().ready - before.ready, 2);
+    let now = bench.proxy.counts();
+    assert_eq!((now.ready - before.ready) - (now.cut - before.cut), 2);
     assert_eq!(bench.proxy.counts().opened, 1);
 }
 

@@ -167,8 +167,10 @@ async fn slow_log_ins_keep_their_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement: 200 environments at 30 log-ins a second"]
 async fn slow_log_ins_of_two_hundred_environments() {
+    if std::env::var_os("SLOW_LOG_INS").is_none() {
+        return eprintln!("skipped: a measurement for a quiet machine; SLOW_LOG_INS=1 runs it");
+    }
     let wasted = wasted_log_ins(200, Duration::from_millis(33), "").await;
     assert!(wasted <= 20, "{wasted} log-ins were for none");
 }

@@ -1,13 +1,22 @@
 //! A path that acknowledges and delivers nothing: without a witness, only a statement timeout of ten minutes ends the
 //! wait in these tests.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use local::postgres::Settings;
 use local::proxy::{Cut, Effect, Statements};
 use shared::db::{Abort, Deadline, IdempotencyKey, Session, Written};
 use sqlx::{AssertSqlSafe, Connection as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::bench::{Bench, PLENTY, Refusal, note, replayed, until};
+use super::bench::{Bench, PLENTY, Refusal, note, pool, replayed, until};
 
 const PLACES: [Cut; 4] = [
     Cut::BeforeServer,
@@ -123,4 +132,60 @@ async fn a_session_that_waits_for_a_lock_is_left_alone() {
     holder.close().await.unwrap();
     assert!(matches!(write.await, Ok(Written::Done(done)) if done == id));
     assert_eq!(bench.proxy.counts().opened, 2);
+}
+
+/// A path to the server that carries 32 KiB every 20 ms in each direction. Returns its address and a count of connections.
+async fn slow_path(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
+        let mut buffer = vec![0; 32 * 1024];
+        while let Ok(length) = from.read(&mut buffer).await {
+            if length == 0 || to.write_all(&buffer[..length]).await.is_err() {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+    let socket = TcpSocket::new_v4().unwrap();
+    // It acknowledges no more than it has carried.
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let listener = socket.listen(16).unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::SeqCst);
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = TcpStream::connect(server).await.unwrap().into_split();
+            tokio::spawn(carry(from_client, to_server));
+            tokio::spawn(carry(from_server, to_client));
+        }
+    });
+    (address, connections)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_transfer_is_left_alone() {
+    let bench = bench().await;
+    let server = SocketAddr::from(([127, 0, 0, 1], bench.cluster.port()));
+    let (address, connections) = slow_path(server).await;
+    let url = bench.cluster.url().replace(&server.to_string(), &address.to_string());
+    let pool = pool(&url, "socket_timeout=600");
+    // Each takes about two seconds on this path: first down, then up.
+    let down = pool.read(Deadline::after(PLENTY), async |db: &mut Session| {
+        let text = sqlx::query_scalar::<_, String>("SELECT repeat('x', 4000000)").fetch_one(db);
+        Ok::<_, Abort<Refusal>>(text.await?.len())
+    });
+    assert_eq!(down.await.unwrap(), 4_000_000);
+    let text = "x".repeat(4_000_000);
+    let up = pool.read(Deadline::after(PLENTY), async |db: &mut Session| {
+        let length = sqlx::query_scalar::<_, i32>("SELECT length($1)")
+            .bind(&text)
+            .fetch_one(db);
+        Ok::<_, Abort<Refusal>>(length.await?)
+    });
+    assert_eq!(up.await.unwrap(), 4_000_000);
+    // One connection, and at most one witness for all that time.
+    assert!(connections.load(Ordering::SeqCst) <= 2);
 }
