@@ -13,7 +13,7 @@
 //! | `schema` | a name | the role's search_path | search_path | – | – |
 //! | `connection_limit` | connections, 1–1,000 | the environment's concurrency | connections one environment may hold | environments take each other's slots | concurrent requests queue |
 //! | `pool_timeout` | seconds, 0–86,400 | 8 | longest wait for a usable connection, connect retries included; 0 = until the deadline | clients wait for a 503 | a restart of a few seconds fails requests |
-//! | `connect_timeout` | seconds, 0–86,400 | 3 | how long a connect attempt goes on without a second one beside it; 0 = until the deadline | a lost flow is noticed late | a busy server gets more attempts than it needs |
+//! | `connect_timeout` | seconds, 0–86,400 | 3 | half of the time that a connect attempt goes on without a second one beside it; 0 = until the deadline | a lost flow is noticed late | a busy server gets more attempts than it needs |
 //! | `socket_timeout` | seconds, 0–86,400 | 14 (0 too) | longest single statement, never past the deadline | the deadline cuts first | slow statements fail that would succeed |
 //! | `pgbouncer` | `true`, `false` | `false` | a transaction pooler (PgBouncer, RDS Proxy) stands in between: no startup options, no cached statements | – | – |
 //! | `statement_cache_size` | statements, 0–10,000 | 100 (0 with `pgbouncer`) | prepared statements kept per connection; with `pgbouncer` it says that the pooler keeps them too (PgBouncer 1.21 or newer with `max_prepared_statements`) | memory on the server | each statement is prepared again, one more round trip |
@@ -236,7 +236,7 @@ impl DatabaseUrl {
         self.parameters.pool_timeout
     }
 
-    /// How long a connect attempt goes on without a second one beside it; `None` = until the deadline.
+    /// Half of the time that a connect attempt goes on without a second one beside it; `None` = until the deadline.
     #[must_use]
     pub fn connect_timeout(&self) -> Option<Duration> {
         self.parameters.connect_timeout

@@ -42,6 +42,10 @@ pub const IDLE_SESSION: Duration = Duration::from_secs(10 * 60);
 /// How long one of several servers is waited for before the next is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(500);
 
+/// How many times `connect_timeout` a log-in goes on without a companion. Not once: at a server that logs in slowly, each
+/// companion is one more to log in.
+const COMPANION_AFTER: u32 = 2;
+
 /// A server closes a connection that has not logged in after a minute (`authentication_timeout`).
 const UNFINISHED_LOG_IN_KEPT: Duration = Duration::from_secs(30);
 
@@ -372,13 +376,13 @@ async fn log_in(target: Target, purpose: Purpose, deadline: Deadline) -> Result<
 }
 
 /// Logs in to the URL's servers side by side until one will do, a writer rather than a standby. Begins with the one that
-/// took writes last; the next begins when one has failed, or [`HEAD_START`] after it. When all are under way and
-/// `connect_timeout` has passed, the first gets one companion: a path that lost this flow may carry another.
+/// took writes last; the next begins when one has failed, or [`HEAD_START`] after it. When all are under way
+/// and have not answered for long, the first gets one companion: a path that lost this flow may carry another.
 async fn race(target: &Target, url: &DatabaseUrl, purpose: Purpose) -> Result<Connection, Error> {
     let servers = url.servers();
     let first = target.writer.load(Ordering::Relaxed);
     let mut waiting: VecDeque<usize> = (0..servers.len()).map(|n| (first + n) % servers.len()).collect();
-    let mut companion = target.attempt;
+    let mut companion = target.attempt.map(|attempt| attempt * COMPANION_AFTER);
     let mut log_ins = FuturesUnordered::new();
     let mut begun = Moment::now();
     let (mut standby, mut failed) = (None, None);
