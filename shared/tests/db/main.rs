@@ -13,5 +13,6 @@ mod lookup;
 mod outage;
 mod pooler;
 mod schema;
+mod upgrade;
 mod waking;
 mod witness;
