@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use local::postgres::{Cluster, Settings};
 use local::proxy::{Cut, Effect, Proxy, Statements};
+use sha2::{Digest as _, Sha256};
 use shared::config::{Config, DatabaseUrl};
 use shared::db::{Abort, Deadline, Error, IdempotencyKey, Pool, Receipt, Session, WriteAttempt, Written, migrate};
 use shared::write_query_unchecked;
@@ -123,6 +124,16 @@ impl Bench {
         self.count(&format!("SELECT count(*) FROM notes WHERE id = '{id}'"))
             .await
     }
+}
+
+/// The first bytes of a digest over length-prefixed parts, as of a client's key.
+pub(crate) fn first_bytes(parts: &[&[u8]]) -> Uuid {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    Uuid::from_slice(&hash.finalize()[..16]).unwrap()
 }
 
 /// Waits for a state; one that never comes fails the test.

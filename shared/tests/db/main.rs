@@ -12,6 +12,7 @@ mod crowd;
 mod lookup;
 mod outage;
 mod pooler;
+mod protocol;
 mod schema;
 mod upgrade;
 mod waking;
