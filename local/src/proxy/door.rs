@@ -23,10 +23,10 @@ pub struct Refusal {
     pub message: &'static str,
 }
 
-/// What a new connection meets.
+/// How a new connection is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// The server.
+    /// It reaches the server.
     Open,
     /// Nothing listens.
     Refused,
@@ -41,9 +41,9 @@ pub enum Door {
     /// It reaches the server in its turn, this many a second, in the order of arrival. A client that has gone by then
     /// keeps its turn, as a server that is busy with log-ins notices late.
     Queued(u32),
-    /// Its start-up is refused with this error, as by a proxy or a server that is not there yet.
+    /// Its start-up is refused with this error, as by a provider's proxy while the server wakes.
     Refusing(Refusal),
-    /// The server, but no more than this many in each second: further start-ups are refused with this error.
+    /// It reaches the server, up to this many in each second; further start-ups are refused with this error.
     Throttled(u32, Refusal),
 }
 

@@ -18,7 +18,7 @@ use super::orders::{Cut, Effect};
 use super::requests::{Request, Requests};
 use super::{Shared, lock};
 
-/// What a line is told to do.
+/// The state of a line, as its proxy orders it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Flowing,
@@ -37,7 +37,7 @@ enum End {
     Hung,
 }
 
-/// What becomes of the reply to a request.
+/// The treatment of the reply to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Delivered,
@@ -51,7 +51,7 @@ enum Fate {
     Swallowed,
 }
 
-/// What both directions of a line know: the fates of the replies that are still to come, in their order.
+/// The fates of the replies that are still to come, in their order. Both directions of a line share them.
 ///
 /// Queued before the request is forwarded, and taken by the ReadyForQuery that ends its reply. The start-up has none.
 #[derive(Debug, Default)]
@@ -84,7 +84,7 @@ impl Replies {
     }
 }
 
-/// Carries one connection until either side ends it, or it is told otherwise.
+/// Carries one connection until either side ends it or the proxy orders another state.
 pub(super) async fn carry(client: TcpStream, upstream: SocketAddr, shared: Arc<Shared>) {
     let Ok(server) = TcpStream::connect(upstream).await else {
         reset(&client);
@@ -240,7 +240,7 @@ async fn forward(
             sleep(held).await;
             replies.push(Fate::OfLate);
             pass_all(&request.frames, to, shared).await?;
-            // What the client has done meanwhile, the server learns of after its answer.
+            // The server learns only after its answer that the client has gone.
             replies.late_is_answered.notified().await;
             return Ok(());
         }

@@ -51,7 +51,7 @@ pub struct Proxy {
     doorkeeper: JoinHandle<()>,
 }
 
-/// What the proxy has seen, counted from its start.
+/// Counters since the proxy's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Connections that were let through.
@@ -60,7 +60,7 @@ pub struct Counts {
     pub open: usize,
     /// The most that were open at once.
     pub peak: usize,
-    /// The most that the server had taken at once: those it refused are not among them.
+    /// The most sessions at once; connections that the server refused are not counted.
     pub peak_sessions: usize,
     /// ReadyForQuery messages from the server: round trips, the one that ends the start-up included.
     pub ready: u64,
@@ -163,7 +163,7 @@ impl Proxy {
         *lock(&self.shared.upstream) = upstream;
     }
 
-    /// Decides what new connections meet. In force when this returns.
+    /// Decides how new connections are treated. In force when this returns.
     pub async fn set_door(&self, door: Door) {
         self.door.send_replace(door);
         // Fails only when the doorkeeper is gone, and then no door is in force.
@@ -175,7 +175,8 @@ impl Proxy {
         self.shared.weather.send_replace(Weather { latency, jitter });
     }
 
-    /// Existing connections fall silent for good: what is sent vanishes, and so does any goodbye. Returns how many.
+    /// Existing connections fall silent for good: whatever arrives is dropped without an acknowledgement, also FIN and
+    /// RST. Returns how many.
     pub fn silence(&self) -> usize {
         self.tell(State::Silent)
     }
@@ -216,7 +217,7 @@ impl Proxy {
         self.shared.idle_sessions.send_replace(Some(timeout));
     }
 
-    /// What was seen so far.
+    /// Returns the counters.
     pub fn counts(&self) -> Counts {
         let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
         Counts {

@@ -1,4 +1,4 @@
-//! Orders: what happens to the next requests that run a certain statement.
+//! Orders: faults for the next requests that run a certain statement.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub enum Cut {
     BeforeAcknowledgement,
 }
 
-/// What happens to a request.
+/// The fault of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// It is delivered. With others after it, it chooses which of several requests they apply to.

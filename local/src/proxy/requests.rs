@@ -1,4 +1,4 @@
-//! Groups a client's messages into requests: what the server answers up to one ReadyForQuery.
+//! Groups a client's messages into requests. The server ends its reply to each with one ReadyForQuery.
 //!
 //! Knows the statements that a connection has prepared, by name, so that a Bind can be told from another.
 
