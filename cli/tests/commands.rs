@@ -143,10 +143,10 @@ async fn a_port_that_is_taken_is_said_before_anything_is_done() {
 async fn a_scenario_that_does_not_exist_is_said_with_those_that_do() {
     let arguments = ["faults", "--only", "refused", "--only", "refuted"];
     let said = error(&seer(&arguments).output().await.unwrap());
-    for name in ["\"refuted\"", "commit-reply-cut", "cold-1000"] {
+    for name in ["\"refuted\"", "write-cut", "cold-1000"] {
         assert!(said.contains(name), "{name}: {said}");
     }
-    let peers = ["faults", "--peers", "--only", "commit-reply-cut"];
+    let peers = ["faults", "--peers", "--only", "write-cut"];
     let said = error(&seer(&peers).output().await.unwrap());
     assert!(
         said.contains("blackholed-while-frozen") && !said.contains("cold-1000"),

@@ -70,41 +70,55 @@ scenarios! {
     clock_back_while_frozen
     hung_while_frozen
     hung_while_frozen_writes
+    hung_at_a_read
+    hung_at_a_write
+    hung_at_a_refusal
     refused
     reset
     syn_swallowed
     name_gone
+    first_address_dead
     connections_reset
     blackholed_in_use
     slow_to_connect
     latency_and_jitter
     terminated_mid_query
+    siblings_terminated
     restarted
     restarted_in_order
     stopped_2s
     stopped_2s_reads
-    crashed
     recovering
     failed_over
+    failed_over_untold
+    standby_serves
     read_only
     password_rotated
     migrated
     snapshot_held
     locked
-    commit_cut_before
-    commit_cut_after
-    commit_reply_cut
-    crashed_at_commit
-    failed_over_at_commit
-    commit_unknown
+    write_cut
+    write_late
+    write_doubled
+    one_key_twice
+    commit_unreplicated
+    crashed_at_reply
+    failed_over_at_reply
+    write_unknown
     cold_150
     slots_taken
     environments_lost
+    initialised_unasked
+    slow_log_ins
+    waking_aurora
+    waking_neon
+    waking_dsql
     down_at_cold_start
     many_at_once
     restored_from_snapshot
     environments_retired
     behind_pgbouncer
+    behind_pgbouncer_named
     clock_jumps
 }
 

@@ -9,7 +9,7 @@ use super::history::Seen;
 use crate::lambda::Outcome;
 
 /// What a client may never read, in lower case: words of PostgreSQL, of the driver, of SQL, and addresses.
-const NOT_FOR_CLIENTS: [&str; 33] = [
+const NOT_FOR_CLIENTS: [&str; 36] = [
     "postgres",
     "sqlstate",
     "sqlx",
@@ -33,6 +33,9 @@ const NOT_FOR_CLIENTS: [&str; 33] = [
     "localhost",
     "127.0.0.1",
     "seer.test",
+    "amazonaws.com",
+    "neon.tech",
+    "on.aws",
     "thread '",
     "panicked",
     "returned from database",

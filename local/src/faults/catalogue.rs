@@ -11,6 +11,7 @@ mod hung;
 mod lives;
 mod network;
 mod server;
+mod waking;
 
 use std::time::Duration;
 
@@ -19,15 +20,16 @@ use super::operations::Kind;
 use super::scenario::{Expectation, Load, Scenario, Strike};
 use super::scene::{NAME, Stage};
 use crate::postgres::Shutdown;
-use crate::proxy::{Cut, Door, Effect, Statements};
+use crate::proxy::{Cut, Door, Effect, Refusal, Statements};
 
 use Expectation::{
-    ColdWithin, Connections, Cuts, NothingRefused, RecoversWithin, SomethingRefused, SomethingUnknown, Within,
+    ColdWithin, Connections, ConnectionsAtMost, Cuts, NothingRefused, ReadsServed, RecoversWithin, SomethingRefused,
+    SomethingUnknown, WastedLogins, Within,
 };
 use Fault::{
-    ClockMoved, Crashed, Delay, Entrance, EnvironmentsLost, EnvironmentsRetired, FailedOver, Hung, Locked, LostReply,
-    Migrated, Next, PasswordRotated, ReadOnly, Recovering, Reset, Silence, SlotsTaken, SnapshotHeld, Stopped,
-    Terminate, Unreachable, Unresolvable,
+    ClockMoved, Crashed, Delay, Entrance, EnvironmentsInitialised, EnvironmentsLost, EnvironmentsRetired, FailedOver,
+    FailedOverUntold, Hung, Locked, LostReply, Migrated, Next, PasswordRotated, ReadOnly, Recovering, Reset, Silence,
+    SlotsTaken, SnapshotHeld, StandbyServes, Stopped, Terminate, Unreachable, Unreplicated, Unresolvable,
 };
 
 /// How much of everything.
@@ -64,7 +66,11 @@ const fn s(seconds: u64) -> Duration {
 /// Idle for longer than a connection is trusted without a question.
 const STALE: Duration = ms(1_100);
 
-const WRITES: Statements = Statements::Containing("known AS (");
+/// The statement that a write is: it leaves a receipt. A tombstone is one, too.
+const WRITES: Statements = Statements::Containing("INSERT INTO receipts");
+
+/// A read's statement: it looks the caller up. Writes have it, too.
+const READS: Statements = Statements::Containing("clerk_id");
 
 /// Every scenario, in the order they are played.
 pub fn catalogue(size: Size) -> Vec<Scenario> {
@@ -75,6 +81,7 @@ pub fn catalogue(size: Size) -> Vec<Scenario> {
         server::server(size),
         commits::commits(size),
         crowds::crowds(size),
+        waking::waking(size),
         lives::lives(size),
     ]
     .concat()

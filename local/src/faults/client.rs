@@ -95,6 +95,8 @@ pub(super) struct Client {
     pub(super) deeds: Vec<Deed>,
     /// What contradicted the contract or what it knew.
     pub(super) wrong: Vec<String>,
+    /// An acknowledged update: its meeting, its key and the request.
+    pub(super) older: Option<(String, String, Call)>,
     /// Whether the last read may be behind: a standby may have answered it.
     excused: bool,
     /// Whether another client sends the same requests under the same keys.
@@ -114,6 +116,7 @@ impl Client {
             team: Team::default(),
             deeds: Vec::new(),
             wrong: Vec::new(),
+            older: None,
             excused: false,
             has_twin: false,
             markers: 0,

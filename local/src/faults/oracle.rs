@@ -1,5 +1,8 @@
 //! Holds what clients were told against what the tables hold, once the load is over and the database is well.
 //!
+//! A write is one statement: all of it is there, or nothing. A receipt is not looked for: a write without effect leaves none,
+//! and what a replay answers is checked by the client that asks for it.
+//!
 //! Every acknowledged write is there exactly once, or gone where it was a deletion; every refused one is absent, every
 //! unknown one is there once or absent. And nothing is left behind: no transaction, no lock, and no session once the
 //! environments are shut down.

@@ -40,7 +40,8 @@ pub struct Played {
     pub peak: usize,
     /// Connections that were opened.
     pub opened: u64,
-    /// Log-ins that served no request.
+    /// Log-ins that served no request: connections that were opened and ran no statement of a function. A client that gives up
+    /// before its log-in is complete has cost the server most of one, so it is counted.
     pub wasted: u64,
 }
 

@@ -33,6 +33,9 @@ pub fn missing(stage: &Stage) -> Option<&'static str> {
     if stage.pooler && Pooler::find().is_none() {
         return Some("pgbouncer is not installed");
     }
+    if stage.keeps_statements && Pooler::find_with_prepared_statements().is_none() {
+        return Some("there is no pgbouncer 1.21 or newer");
+    }
     if stage.name.is_some() && !surroundings::has_names() {
         return Some("unshare gives a process no mounts of its own here");
     }
@@ -101,7 +104,7 @@ pub async fn play(scenario: &Scenario, ground: &Ground, seed: u64, progress: imp
         missed: Vec::new(),
         peak: counts.peak_sessions,
         opened: counts.opened - before.opened,
-        wasted: (counts.logins - before.logins).saturating_sub(counts.used - before.used),
+        wasted: (counts.opened - before.opened).saturating_sub(counts.used - before.used),
     };
     played.recovery = played.recovered();
     if matches!(scenario.load, Load::Burst { .. }) {

@@ -64,7 +64,7 @@ pub enum Expectation {
     ReadsServed,
     /// New connections while the load was on, at most.
     ConnectionsAtMost(u64),
-    /// Log-ins that served no request, at most.
+    /// Log-ins, begun or complete, that served no request, at most.
     WastedLogins(u64),
     /// Orders that were carried out, exactly: COMMITs or statements that were cut.
     Cuts(u64),

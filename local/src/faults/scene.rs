@@ -51,6 +51,8 @@ pub struct Stage {
     pub standby: bool,
     /// A transaction pooler between the proxy and the server.
     pub pooler: bool,
+    /// The pooler keeps prepared statements, and the functions rely on it.
+    pub keeps_statements: bool,
     /// The functions reach the database by a name that can be taken away: this one.
     pub name: Option<&'static str>,
     /// The name has two addresses, and nothing answers at the first.
@@ -77,6 +79,7 @@ impl Default for Stage {
             slots: 103,
             standby: false,
             pooler: false,
+            keeps_statements: false,
             name: None,
             dead_address: false,
             two_hosts: false,
@@ -143,9 +146,10 @@ impl Scene {
             false => None,
         };
         let server = local(primary.port());
-        let pooler = match stage.pooler {
-            true => Some(Pooler::start(&primary, ROLE, &password, POOL).await?),
-            false => None,
+        let pooler = match (stage.pooler, stage.keeps_statements) {
+            (true, true) => Some(Pooler::start_with_prepared_statements(&primary, ROLE, &password, POOL).await?),
+            (true, false) => Some(Pooler::start(&primary, ROLE, &password, POOL).await?),
+            (false, _) => None,
         };
         let addresses = match stage.dead_address {
             true => vec![Ipv4Addr::LOCALHOST, SECOND_ADDRESS],
@@ -179,6 +183,9 @@ impl Scene {
         }
         if stage.pooler {
             url.push_str("&pgbouncer=true");
+        }
+        if stage.keeps_statements {
+            url.push_str("&statement_cache_size=100");
         }
         let routes = Routes::from_manifest(&ground.root.join("Cargo.toml"))?;
         let function = |name: &str| {

@@ -71,7 +71,8 @@ pub struct Counts {
     /// Log-ins that the server completed: connections with a ReadyForQuery.
     pub logins: u64,
     /// Connections that ran a statement of the extended protocol. The status query after a log-in is a simple one, so
-    /// `logins - used` log-ins served no request; one that prepares and runs a statement in INIT counts as used.
+    /// `logins - used` log-ins served no request, and `opened - used` were begun for nothing; one that prepares and runs a
+    /// statement in INIT counts as used.
     pub used: u64,
 }
 

@@ -4,39 +4,82 @@ use super::*;
 
 /// In the order they are played.
 pub(super) fn commits(size: Size) -> Vec<Scenario> {
-    let times = size.of(5, 200);
-    let mut all: Vec<Scenario> = [
-        (
-            "commit-cut-before",
-            "COMMIT never reaches the server.",
-            Cut::BeforeServer,
+    let times = size.of(8, 400);
+    let rounds = |kind| Load::Rounds {
+        rounds: times,
+        kind,
+        frozen: None,
+    };
+    let cuts = [
+        Cut::BeforeServer,
+        Cut::BeforeSync,
+        Cut::AfterServer,
+        Cut::BeforeAcknowledgement,
+    ];
+    let each = |effects: &[Effect]| -> Vec<Strike> {
+        let next = |effect: &Effect| strike(0, Next(WRITES, *effect), Duration::ZERO);
+        effects.iter().map(next).collect()
+    };
+    let cut = each(&cuts.map(Effect::Cut));
+    let late = size.of(ms(300), s(3));
+    let mut all = vec![
+        expecting(
+            scenario(
+                "write-cut",
+                "A write is cut before the server, before its Sync, after the server, or at its reply, in turn.",
+                rounds(Kind::Writes),
+                cut.clone(),
+            ),
+            &[NothingRefused, Cuts(times as u64)],
+            Vec::new(),
         ),
-        (
-            "commit-cut-after",
-            "COMMIT reaches the server, and the line is cut at once.",
-            Cut::AfterServer,
+        expecting(
+            scenario(
+                "write-late",
+                "A write reaches the server late, also after it was sent again; or its reply is late.",
+                rounds(Kind::Writes),
+                each(&[Effect::LateRequest(late), Effect::LateReply(late)]),
+            ),
+            &[NothingRefused, Cuts(times as u64)],
+            size.figures(&[Within(ms(1_500))]),
         ),
-        (
-            "commit-reply-cut",
-            "The server has committed, and its reply is lost.",
-            Cut::BeforeAcknowledgement,
+        expecting(
+            scenario(
+                "write-doubled",
+                "A write reaches the server twice, and is answered once.",
+                rounds(Kind::Writes),
+                each(&[Effect::Twice]),
+            ),
+            &[NothingRefused, Cuts(times as u64)],
+            Vec::new(),
         ),
-    ]
-    .map(|(name, about, cut)| {
-        let load = Load::Rounds {
-            rounds: times,
-            kind: Kind::Writes,
-            frozen: None,
-        };
-        let all = scenario(
-            name,
-            about,
-            load,
-            vec![strike(0, Next(WRITES, Effect::Cut(cut)), Duration::ZERO)],
-        );
-        expecting(all, &[NothingRefused, Cuts(times as u64)], Vec::new())
-    })
-    .into();
+        expecting(
+            scenario(
+                "one-key-twice",
+                "Two environments are asked for one write under one key at once, and one of them is cut.",
+                rounds(Kind::Twins),
+                cut,
+            ),
+            &[NothingRefused, Cuts(times as u64)],
+            Vec::new(),
+        ),
+        expecting(
+            staged(
+                scenario(
+                    "commit-unreplicated",
+                    "The server ends a session whose COMMIT waits for a standby; then the primary is lost.",
+                    steady(size, Kind::Update),
+                    vec![strike(size.of(8, 80), Unreplicated, size.of(ms(500), s(2)))],
+                ),
+                Stage {
+                    standby: true,
+                    ..Stage::default()
+                },
+            ),
+            &[NothingRefused],
+            size.figures(&[RecoversWithin(s(2))]),
+        ),
+    ];
     // The door is closed first, so that nothing can be looked up before what comes next.
     let then = |fault, hold| {
         let faults = vec![Entrance(Door::Refused), LostReply(WRITES), fault];
@@ -46,8 +89,8 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
     all.extend([
         expecting(
             scenario(
-                "crashed-at-commit",
-                "The reply to a COMMIT is lost, and then all of the server's processes are killed.",
+                "crashed-at-reply",
+                "The reply to a write is lost, and then all of the server's processes are killed.",
                 updates(),
                 then(Crashed, Duration::ZERO),
             ),
@@ -57,8 +100,8 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
         expecting(
             staged(
                 scenario(
-                    "failed-over-at-commit",
-                    "The reply to a COMMIT is lost, the primary is killed and its synchronous standby promoted.",
+                    "failed-over-at-reply",
+                    "The reply to a write is lost, the primary is killed and its synchronous standby promoted.",
                     updates(),
                     then(FailedOver, Duration::ZERO),
                 ),
@@ -73,8 +116,8 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
         expecting(
             staged(
                 scenario(
-                    "commit-unknown",
-                    "The reply to a COMMIT is lost, and nobody can be asked before the deadline, of 6 s here.",
+                    "write-unknown",
+                    "The reply to a write is lost, and nobody can be asked before the deadline, of 6 s here.",
                     updates(),
                     then(Reset, s(8)),
                 ),

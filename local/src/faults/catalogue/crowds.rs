@@ -63,6 +63,48 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
             Vec::new(),
         ),
     ];
+    all.extend([
+        expecting(
+            staged(
+                scenario(
+                    "initialised-unasked",
+                    "Environments of another function are initialised on a small server, and never asked.",
+                    steady(size, Kind::Get),
+                    vec![strike(
+                        0,
+                        EnvironmentsInitialised(size.of(11, 24)),
+                        size.of(s(1), s(10)),
+                    )],
+                ),
+                Stage {
+                    slots: size.of(13, 20),
+                    ..Stage::default()
+                },
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+        expecting(
+            staged(
+                scenario(
+                    "slow-log-ins",
+                    "Environments start at once on a server that logs in a few a second.",
+                    Load::Burst {
+                        environments: size.of(30, 200),
+                        requests: 1,
+                    },
+                    Vec::new(),
+                ),
+                Stage {
+                    slots: size.of(53, 253),
+                    door: Door::Queued(size.of(10, 30)),
+                    ..Stage::default()
+                },
+            ),
+            &[NothingRefused, WastedLogins(size.of(3, 20))],
+            Vec::new(),
+        ),
+    ]);
     if size == Size::Full {
         all.push(expecting(
             staged(

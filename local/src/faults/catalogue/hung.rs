@@ -32,5 +32,53 @@ pub(super) fn hung(size: Size) -> Vec<Scenario> {
             &[NothingRefused],
             size.figures(&[Within(ms(600))]),
         ),
+        expecting(
+            scenario(
+                "hung-at-a-read",
+                "The path hangs before a read, after it, or at its reply, and is still acknowledged.",
+                asked(size.of(3, 30), Kind::Get),
+                places(READS),
+            ),
+            &[NothingRefused, Cuts(size.of(3, 30))],
+            size.figures(&[Within(ms(1_500))]),
+        ),
+        expecting(
+            scenario(
+                "hung-at-a-write",
+                "The same at a write, and before the end of its request: then the server holds its locks.",
+                asked(size.of(8, 80), Kind::Writes),
+                places(WRITES),
+            ),
+            &[NothingRefused, Cuts(size.of(8, 80))],
+            size.figures(&[Within(ms(1_500))]),
+        ),
+        expecting(
+            scenario(
+                "hung-at-a-refusal",
+                "The same at a write that is refused: it stays refused, and nothing is applied.",
+                asked(size.of(4, 40), Kind::Refusals),
+                places(WRITES),
+            ),
+            &[NothingRefused, Cuts(size.of(4, 40))],
+            size.figures(&[Within(ms(1_500))]),
+        ),
     ]
+}
+
+fn asked(rounds: u64, kind: Kind) -> Load {
+    Load::Rounds {
+        rounds: usize::try_from(rounds).unwrap_or(usize::MAX),
+        kind,
+        frozen: None,
+    }
+}
+
+/// A hang at each place in its turn.
+fn places(statements: Statements) -> Vec<Strike> {
+    let mut places = vec![Cut::BeforeServer, Cut::AfterServer, Cut::BeforeAcknowledgement];
+    if statements == WRITES {
+        places.push(Cut::BeforeSync);
+    }
+    let hang = |place| strike(0, Next(statements, Effect::Hang(place)), Duration::ZERO);
+    places.into_iter().map(hang).collect()
 }

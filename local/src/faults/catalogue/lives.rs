@@ -95,6 +95,27 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
         expecting(
             staged(
                 scenario(
+                    "behind-pgbouncer-named",
+                    "The same, and the pooler keeps the functions' prepared statements.",
+                    everyone(size),
+                    vec![
+                        strike(after, Stopped(Shutdown::Immediate), size.of(ms(300), s(2))),
+                        strike(2 * after, Reset, Duration::ZERO),
+                        strike(3 * after, Migrated, Duration::ZERO),
+                    ],
+                ),
+                Stage {
+                    pooler: true,
+                    keeps_statements: true,
+                    ..Stage::default()
+                },
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
+        expecting(
+            staged(
+                scenario(
                     "clock-jumps",
                     "The functions' wall clock jumps four minutes ahead, then as many back, over resets: as far as a webhook's signature goes.",
                     everyone(size),

@@ -49,6 +49,26 @@ pub(super) fn network(size: Size) -> Vec<Scenario> {
             },
         ),
         expecting(
+            staged(
+                scenario(
+                    "first-address-dead",
+                    "The database's name has two addresses, and the first swallows SYNs.",
+                    Load::Burst {
+                        environments: size.of(3, 20),
+                        requests: 3,
+                    },
+                    Vec::new(),
+                ),
+                Stage {
+                    name: Some(NAME),
+                    dead_address: true,
+                    ..Stage::default()
+                },
+            ),
+            &[NothingRefused],
+            size.figures(&[ColdWithin(s(2))]),
+        ),
+        expecting(
             scenario(
                 "connections-reset",
                 "Every connection is reset, again and again.",

@@ -19,6 +19,28 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
             Vec::new(),
         ),
         expecting(
+            staged(
+                scenario(
+                    "siblings-terminated",
+                    "An environment serves sixteen requests at once, and all its sessions end together.",
+                    Load::Steady {
+                        clients: 16,
+                        requests: size.of(8, 60),
+                        kind: Kind::Get,
+                    },
+                    (1..=size.of(2, 10))
+                        .map(|n| strike(n * size.of(30, 80), Terminate(Whose::All), Duration::ZERO))
+                        .collect(),
+                ),
+                Stage {
+                    concurrency: 16,
+                    ..Stage::default()
+                },
+            ),
+            &[NothingRefused],
+            size.figures(&[Within(ms(700))]),
+        ),
+        expecting(
             scenario(
                 "restarted",
                 "An immediate restart: every session ends without a word, and the server recovers.",
@@ -60,16 +82,6 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
         ),
         expecting(
             scenario(
-                "crashed",
-                "All processes of the server are killed, and it recovers at once.",
-                everyone(size),
-                volley(Crashed, size.of(1, 3), after),
-            ),
-            &[NothingRefused],
-            size.figures(&[RecoversWithin(s(1))]),
-        ),
-        expecting(
-            scenario(
                 "recovering",
                 "All processes of the server are killed, and its recovery takes a while (57P03).",
                 everyone(size),
@@ -96,6 +108,40 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
             ),
             &[NothingRefused],
             size.figures(&[RecoversWithin(s(2))]),
+        ),
+        expecting(
+            staged(
+                scenario(
+                    "failed-over-untold",
+                    "The same, and the name still leads to the old primary: the functions know both hosts.",
+                    everyone(size),
+                    vec![strike(after, FailedOverUntold, size.of(Duration::ZERO, s(30)))],
+                ),
+                Stage {
+                    standby: true,
+                    two_hosts: true,
+                    ..Stage::default()
+                },
+            ),
+            &[NothingRefused],
+            size.figures(&[RecoversWithin(ms(1_500))]),
+        ),
+        expecting(
+            staged(
+                scenario(
+                    "standby-serves",
+                    "The name leads to a standby that is 20 s behind for a while, then to the primary again.",
+                    steady(size, Kind::GetAndUpdate),
+                    vec![strike(after, StandbyServes, size.of(s(2), s(5)))],
+                ),
+                Stage {
+                    standby: true,
+                    ..Stage::default()
+                },
+            ),
+            // The load goes on for twice as long, so that a connection that is kept for too long is read from.
+            &[ReadsServed, RecoversWithin(s(4))],
+            Vec::new(),
         ),
         expecting(
             scenario(
@@ -158,6 +204,17 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
         ),
     ];
     if size == Size::Full {
+        all.push(expecting(
+            scenario(
+                "read-only-60s",
+                "The server takes no writes for a minute.",
+                everyone(size),
+                vec![strike(after, ReadOnly, s(60))],
+            ),
+            // Not one for each write: those share what is known of the outage.
+            &[SomethingRefused, ReadsServed, ConnectionsAtMost(400)],
+            vec![RecoversWithin(s(1))],
+        ));
         for (name, about, hold) in [
             (
                 "stopped-20s",

@@ -61,6 +61,7 @@ impl Client {
             .body(json!({"title": marker}));
         let call = call.header("if-match", format!("\"{version}\""));
         let title = marker.clone();
+        let older = self.older.replace((id.clone(), marker.clone(), call.clone()));
         let asked = self
             .change(&id, &marker, call, |client, answer| {
                 if answer.text("title") != title {
@@ -73,7 +74,30 @@ impl Client {
                 }
             })
             .await?;
-        self.deed(&marker, Trace::Change(id), &asked);
+        self.deed(&marker, Trace::Change(id.clone()), &asked);
+        match (asked, older) {
+            (Asked::Answered(_), Some((same, key, call))) if same == id && self.random.u8(0..4) == 0 => {
+                self.replay(&id, &key, call).await
+            }
+            (Asked::Given(_), _) => {
+                self.older = None;
+                Ok(())
+            }
+            (Asked::Answered(_), _) => Ok(()),
+        }
+    }
+
+    /// Sends an older update again: it is not applied again, and its replay shows the meeting as it is now.
+    async fn replay(&mut self, id: &str, key: &str, call: Call) -> Result<()> {
+        if let Asked::Answered(again) = self.write(key, call).await? {
+            let known = self.team.meetings.get(id).map(|meeting| meeting.title.clone());
+            if !again.is_replayed() || known.as_deref() != Some(again.text("title")) {
+                self.wrong(format!(
+                    "{key}: repeated, and answered with {}: knew {known:?}",
+                    again.body
+                ));
+            }
+        }
         Ok(())
     }
 

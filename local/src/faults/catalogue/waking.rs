@@ -1,0 +1,63 @@
+//! Databases that are asleep and wake when they are asked, in each provider's words. Expectations stand with each scenario.
+
+use super::*;
+
+/// In the order they are played.
+pub(super) fn waking(size: Size) -> Vec<Scenario> {
+    let providers = [
+        (
+            "waking-aurora",
+            "waking-aurora-20s",
+            "seer.cluster-cabc123.eu-central-1.rds.amazonaws.com",
+            Refusal {
+                sqlstate: "28000",
+                message: "no pg_hba.conf entry for host \"10.0.0.1\", user \"fleet\", database \"seer\", SSL encryption",
+            },
+        ),
+        (
+            "waking-neon",
+            "waking-neon-20s",
+            "ep-cool-name-123456.eu-central-1.aws.neon.tech",
+            Refusal {
+                sqlstate: "XX000",
+                message: "Couldn't connect to compute node",
+            },
+        ),
+        (
+            "waking-dsql",
+            "waking-dsql-20s",
+            "abcdefghij.dsql.eu-central-1.on.aws",
+            Refusal {
+                sqlstate: "53400",
+                message: "Unable to accept connection, rate exceeded.",
+            },
+        ),
+    ];
+    let mut all = Vec::new();
+    for (name, long, host, refusal) in providers {
+        let asleep = |name, about, hold, parameters| {
+            let faults = vec![Entrance(Door::Refusing(refusal)), Reset];
+            let strikes = vec![Strike {
+                met: Some(refusal.sqlstate),
+                ..together(size.of(8, 80), faults, hold)
+            }];
+            let stage = Stage {
+                name: Some(host),
+                parameters,
+                ..Stage::default()
+            };
+            expecting(
+                staged(scenario(name, about, everyone(size), strikes), stage),
+                &[NothingRefused],
+                size.figures(&[RecoversWithin(s(2))]),
+            )
+        };
+        let brief = "A database refuses log-ins while it wakes, in its provider's words.";
+        all.push(asleep(name, brief, size.of(s(1), s(4)), ""));
+        if size == Size::Full {
+            let about = "The same for twenty seconds, with a pool_timeout that covers it.";
+            all.push(asleep(long, about, s(20), "&pool_timeout=24"));
+        }
+    }
+    all
+}
