@@ -91,7 +91,8 @@ impl Client {
     async fn replay(&mut self, id: &str, key: &str, call: Call) -> Result<()> {
         if let Asked::Answered(again) = self.write(key, call).await? {
             let known = self.team.meetings.get(id).map(|meeting| meeting.title.clone());
-            if !again.is_replayed() || known.as_deref() != Some(again.text("title")) {
+            // Not every replay is marked: a request whose own reply was lost cannot tell its receipt from an earlier one's.
+            if known.as_deref() != Some(again.text("title")) {
                 self.wrong(format!(
                     "{key}: repeated, and answered with {}: knew {known:?}",
                     again.body
