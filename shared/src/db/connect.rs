@@ -189,8 +189,8 @@ impl Connection {
         self.connected_in
     }
 
-    /// What has arrived on the connection while it was not used. Quiet over a Unix socket, where nothing can be known:
-    /// then the statement itself is the check. TLS may hold back bytes that it has already read; those are answers.
+    /// Looks at bytes that arrived while the connection was idle. Always quiet over a Unix socket: there the statement itself
+    /// is the check. TLS may hold back bytes that it has already read; those are answers.
     pub(super) fn peek(&self) -> Peek {
         self.socket.map_or(Peek::Quiet, SocketHandle::peek)
     }
@@ -316,7 +316,7 @@ pub async fn connect_once(target: &Target, purpose: Purpose, deadline: Deadline)
     attempt(target, purpose, target.within_attempt(deadline), &Unfinished::default()).await
 }
 
-/// One attempt, until `deadline`: goes on with the unfinished log-in, or begins one. What is not finished is kept.
+/// One attempt, until `deadline`: goes on with the unfinished log-in, or begins one. Keeps a log-in that does not finish.
 pub(super) async fn attempt(
     target: &Target,
     purpose: Purpose,
@@ -442,7 +442,7 @@ pub(super) async fn connect_beside(target: &Target, number: usize, deadline: Dea
     let since = Moment::now();
     let opened = async {
         let url = target.credentials.get(deadline).await?;
-        // What a new secret does not name any more is not asked.
+        // A secret that was read again may name fewer servers.
         let servers = url.servers();
         let server = servers.get(number).or(servers.first()).unwrap_or(&url);
         open(target, server).await

@@ -15,7 +15,7 @@ const TRANSACTION_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
 /// after its client has gone.
 const CLIENT_CONNECTION_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Settings that every session gets, whatever its role or its database says, so that SQL means the same everywhere.
+/// Settings that override those of the role and the database, so that SQL means the same everywhere.
 ///
 /// Not set here: `DateStyle`, `TimeZone` and `client_encoding` (the driver sends them at the start-up, which outranks a
 /// role's settings, as do the limits in `connect`), `search_path` and `default_transaction_read_only` (an
@@ -29,11 +29,11 @@ const SESSION_SETTINGS: [(&str, &str); 11] = [
     ("jit", "off"),
     // A statement that waited for a row looks at the row as it is then.
     ("default_transaction_isolation", "read committed"),
-    // What is an escape in a literal, and whether `= NULL` and `NULL` in an array's text mean NULL.
+    // Backslashes in literals, `= NULL`, and `NULL` in the text of an array keep their standard meaning.
     ("standard_conforming_strings", "on"),
     ("transform_null_equals", "off"),
     ("array_nulls", "on"),
-    // What values look like as text, and so in jsonb.
+    // Values as text, and so in jsonb.
     ("bytea_output", "hex"),
     ("IntervalStyle", "postgres"),
     ("extra_float_digits", "1"),
@@ -55,7 +55,7 @@ pub(super) const STATUS_QUERY: &str = "SELECT pg_is_in_recovery() OR current_set
     (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 AS server_start";
 
 /// The one statement after each connect, over the simple protocol: one round trip. Where the session is ours it also
-/// sets the session up; what a server does not know is never evaluated.
+/// sets the session up. A setting that the server does not support is never evaluated.
 pub(super) fn status_query(statement_timeout: Duration) -> String {
     let settings: Vec<String> = SESSION_SETTINGS
         .iter()

@@ -107,7 +107,11 @@ async fn siblings_of_a_lost_connection_are_checked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sixteen_requests_survive_the_end_of_all_sessions() {
-    let bench = Bench::with(Settings::default(), "connection_limit=16&pool_timeout=0").await;
+    let bench = Bench::with(
+        Settings::default(),
+        "connection_limit=16&pool_timeout=0&connect_timeout=20",
+    )
+    .await;
     let together = || futures_util::future::try_join_all((0..16).map(|_| bench.read()));
     let checkout = || bench.pool.checkout(Purpose::Read, Deadline::after(PLENTY));
     let all = futures_util::future::join_all((0..16).map(|_| checkout())).await;
