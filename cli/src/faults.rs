@@ -5,7 +5,7 @@
 //! A debug build of this program hands over to a release build of itself: what measures runs on the same processors as
 //! what is measured.
 
-mod peers;
+pub(crate) mod peers;
 
 use std::io::{Write as _, stdout};
 use std::os::unix::process::CommandExt as _;
@@ -22,7 +22,7 @@ use crate::group::Group;
 use crate::stop::Stop;
 
 /// What a shell expects of a command that Ctrl-C has ended.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Plays the fault catalogue and reports what clients saw and what the database holds.
 ///
@@ -79,12 +79,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         if !build(&checkout, &["--package", "cli", "--bin", "seer"], &mut stop).await? {
             return Ok(interrupted("nothing was played"));
         }
-        let released = checkout.target.join("release/seer");
-        // Comes back only when it fails.
-        let error = std::process::Command::new(&released)
-            .args(std::env::args_os().skip(1))
-            .exec();
-        return Err(error).with_context(|| format!("cannot run {}", released.display()));
+        return Err(rerun_released(&checkout));
     }
     eprintln!("building the functions, optimised");
     if !build(&checkout, &["--package", "functions", "--bins"], &mut stop).await? {
@@ -110,6 +105,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         return Ok(interrupted("this is what was played until then"));
     }
     kept.map(|()| ExitCode::SUCCESS)
+}
+
+/// Replaces this process by the release build of itself, with the same arguments. Returns only when that fails.
+pub(crate) fn rerun_released(checkout: &Checkout) -> anyhow::Error {
+    let released = checkout.target.join("release/seer");
+    let error = std::process::Command::new(&released)
+        .args(std::env::args_os().skip(1))
+        .exec();
+    anyhow::Error::new(error).context(format!("cannot run {}", released.display()))
 }
 
 /// How it ends after Ctrl-C or SIGTERM.
@@ -239,7 +243,7 @@ fn write_page(path: &Path, html: &str) -> Result<()> {
 
 /// Builds as for a deployment: those are the figures that count. Says whether it was let: asked to stop, it stops cargo
 /// and its compilers.
-async fn build(checkout: &Checkout, what: &[&str], stop: &mut Stop) -> Result<bool> {
+pub(crate) async fn build(checkout: &Checkout, what: &[&str], stop: &mut Stop) -> Result<bool> {
     let mut command = cargo();
     command
         .args(["build", "--release"])

@@ -4,6 +4,7 @@
 //! run time. An error is one line, `error: …`, and exit code 1; wrong arguments are clap's, and exit code 2.
 //! `doctor` and `use-shared-pool` have exit codes of their own; `faults` ends with 130 when it is interrupted.
 
+mod bench;
 mod budget;
 mod checkout;
 mod doctor;
@@ -31,6 +32,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Bench(bench::Arguments),
     Budget(budget::Arguments),
     Doctor(doctor::Arguments),
     Faults(faults::Arguments),
@@ -75,6 +77,8 @@ fn refuse(error: &clap::Error) -> ! {
 
 async fn run(command: Command) -> Result<ExitCode> {
     match command {
+        // Its exit code says that it was interrupted, too.
+        Command::Bench(arguments) => return bench::run(arguments).await,
         Command::Budget(arguments) => budget::run(arguments).await?,
         Command::Doctor(arguments) => doctor::run(arguments).await?,
         // Its exit code says that it was interrupted, too.

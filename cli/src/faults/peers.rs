@@ -24,6 +24,7 @@ pub(crate) struct Peer {
 #[derive(Deserialize)]
 struct File {
     peer: Vec<Peer>,
+    floor: Peer,
 }
 
 /// Where the list and the designs are.
@@ -36,10 +37,21 @@ fn folder(checkout: &Checkout) -> PathBuf {
 /// # Errors
 /// No list, or one that cannot be read.
 pub(crate) fn listed(checkout: &Checkout) -> Result<Vec<Peer>> {
+    Ok(file(checkout)?.peer)
+}
+
+/// The floor of `cargo seer bench`, which is no design.
+///
+/// # Errors
+/// No list, or one that cannot be read.
+pub(crate) fn floor(checkout: &Checkout) -> Result<Peer> {
+    Ok(file(checkout)?.floor)
+}
+
+fn file(checkout: &Checkout) -> Result<File> {
     let path = folder(checkout).join("peers.toml");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let file: File = toml::from_str(&text).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(file.peer)
+    toml::from_str(&text).with_context(|| format!("cannot read {}", path.display()))
 }
 
 impl Peer {

@@ -1,0 +1,350 @@
+//! Ten thousand environments: the functions' own pool, one for each environment, all in this process, on a server with
+//! 100 slots. All arrive within ten seconds, connect as INIT does, read once and stay.
+//!
+//! Clients and server share the processors, which they do not in production: the share of the clients is reported.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, anyhow};
+use local::postgres::{Cluster, Settings};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::Serialize;
+use shared::config::{Config, DatabaseConfig, LambdaEnvironment};
+use shared::db::{Deadline, Pool};
+use shared::http::{Caller, Error};
+use shared::meetings;
+use sqlx::{Connection as _, Executor as _};
+use std::io::{Write as _, stdout};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until};
+
+use super::machine::Machine;
+use super::report::{percentile, table};
+use super::testbed::{ROLE, connect, prepare};
+use super::write;
+use crate::checkout::Checkout;
+
+/// How many environments arrive.
+const ENVIRONMENTS: [u32; 3] = [100, 1_000, 10_000];
+
+/// What an ordinary role may take.
+const SLOTS: u16 = 100;
+
+/// The superuser's, by PostgreSQL's default.
+const RESERVED: u16 = 3;
+
+/// The time in which all arrive.
+const ARRIVAL: Duration = Duration::from_secs(10);
+
+/// The functions' timeout in `template.yaml`.
+const TIMEOUT: Duration = Duration::from_secs(26);
+
+/// How long the rate of log-ins is measured.
+const RATE: Duration = Duration::from_secs(4);
+
+/// The server writes its log in time for this.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// The clock ticks of `/proc`, a second: 100 on every Linux.
+const TICKS: f64 = 100.0;
+
+#[derive(Serialize)]
+struct Report {
+    machine: Machine,
+    limit: Limit,
+    bursts: Vec<Burst>,
+}
+
+/// What the server can do on this machine, measured before the bursts.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Limit {
+    /// From connecting to being disconnected with one read between, median of connections one after another.
+    held_ms: f64,
+    /// Slots ÷ time held: reads a second if log-ins cost no processor.
+    slots_a_second: f64,
+    /// Log-ins a second with four clients at once.
+    log_ins_a_second: f64,
+    /// Processor time that a log-in costs the client alone.
+    client_ms: f64,
+}
+
+/// One burst.
+#[derive(Debug, Default, Serialize)]
+struct Burst {
+    environments: u32,
+    answered: u32,
+    /// Connections that the server accepted.
+    connections: usize,
+    /// Log-ins that succeeded.
+    log_ins: usize,
+    /// Log-ins that no answer came of.
+    wasted: usize,
+    /// Connections refused because no slot was free.
+    refused: usize,
+    median_s: f64,
+    slowest_s: f64,
+    /// From the first arrival to the last answer.
+    lasted_s: f64,
+    /// Of the processors' time in that span, what this process took.
+    client_share: f64,
+    /// The most common error, if any.
+    error: Option<String>,
+}
+
+/// Measures the server's limit and the bursts, prints a table and writes `storm.json`.
+///
+/// # Errors
+/// No server, or a file that cannot be written. A burst that is not answered is a result.
+pub(super) async fn run(checkout: &Checkout, quick: bool, out: &Path) -> Result<()> {
+    let files = raise_open_files();
+    let settings = Settings {
+        max_connections: SLOTS + RESERVED,
+        parameters: vec![("log_connections".to_owned(), "on".to_owned())],
+        ..Settings::default()
+    };
+    let cluster = Cluster::throwaway(settings).await?;
+    let password = prepare(&cluster, &checkout.root).await?;
+    let url = format!(
+        "postgres://{ROLE}:{password}@127.0.0.1:{}/seer?sslmode=disable",
+        cluster.port()
+    );
+    let machine = Machine::here(checkout, &cluster).await?;
+    let limit = limit(&url).await?;
+    let mut bursts = Vec::new();
+    for environments in ENVIRONMENTS
+        .into_iter()
+        .take(if quick { 2 } else { ENVIRONMENTS.len() })
+    {
+        // At most a connection and a companion each.
+        if files.is_some_and(|files| files < u64::from(environments) * 2 + 200) {
+            eprintln!("{environments} environments are left out: this process may open {files:?} files only");
+            continue;
+        }
+        eprintln!("{environments} environments");
+        bursts.push(burst(&cluster, &url, environments).await?);
+    }
+    let report = Report { machine, limit, bursts };
+    let _ = writeln!(stdout(), "{}", markdown(&report));
+    write(out, "storm.json", &serde_json::to_string_pretty(&report)?)
+}
+
+/// What one environment waited for its answer, or why it has none.
+type Answered = Result<Duration, String>;
+
+async fn burst(cluster: &Cluster, url: &str, environments: u32) -> Result<Burst> {
+    let before = log(cluster)?.len();
+    let (config, lambda) = configuration(url)?;
+    let (config, lambda) = (Arc::new(config), Arc::new(lambda));
+    let (since, worked) = (Instant::now(), processor_seconds());
+    let mut running = JoinSet::new();
+    for place in 0..environments {
+        // Evenly over the ten seconds: as many in each as in any other.
+        let arrival = since + ARRIVAL * place / environments;
+        let (config, lambda) = (Arc::clone(&config), Arc::clone(&lambda));
+        running.spawn(async move {
+            sleep_until(arrival.into()).await;
+            environment(Pool::new(&config, &lambda)).await
+        });
+    }
+    // The environments stay: their pools live until the last has its answer.
+    let (mut pools, mut waits, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    let mut last = since;
+    while let Some(ended) = running.join_next().await {
+        let (pool, answered) = ended?;
+        pools.push(pool);
+        match answered {
+            Ok(wait) => {
+                waits.push(wait.as_secs_f64());
+                last = Instant::now();
+            }
+            Err(why) => errors.push(why),
+        }
+    }
+    let span = since.elapsed().as_secs_f64();
+    let worked = processor_seconds() - worked;
+    sleep(SETTLE).await;
+    let written = log(cluster)?;
+    let written = written.get(before..).unwrap_or_default();
+    let count = |words: &str| written.matches(words).count();
+    let answered = u32::try_from(waits.len())?;
+    let log_ins = count("connection authorized: user=bench");
+    for pool in pools {
+        pool.close_idle().await;
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Burst {
+        environments,
+        answered,
+        connections: count("connection received: "),
+        log_ins,
+        wasted: log_ins.saturating_sub(waits.len()),
+        refused: count("too many clients already") + count("remaining connection slots are reserved"),
+        median_s: percentile(&waits, 50),
+        slowest_s: percentile(&waits, 100),
+        lasted_s: last.duration_since(since).as_secs_f64(),
+        client_share: worked / (span * f64::from(u32::try_from(cores)?)),
+        error: most_common(errors),
+    })
+}
+
+/// One environment: INIT, which goes on without a database, and one invocation.
+async fn environment(pool: Pool) -> (Pool, Answered) {
+    let since = Instant::now();
+    let _ = pool.connect_during_init().await;
+    let ends = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + TIMEOUT;
+    let deadline = Deadline::of_invocation(u64::try_from(ends.as_millis()).unwrap_or(u64::MAX));
+    let caller = caller();
+    let read = pool
+        .read::<_, Error, _>(deadline, async move |db| meetings::get(db, &caller, MEETING).await)
+        .await;
+    let answered = read.map(|_| since.elapsed()).map_err(|error| format!("{error:?}"));
+    (pool, answered)
+}
+
+/// A meeting of the seed.
+const MEETING: sqlx::types::Uuid = sqlx::types::Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0102);
+
+fn caller() -> Caller {
+    Caller {
+        sub: "dev-admin".to_owned(),
+        email: None,
+        name: None,
+        email_verified: true,
+    }
+}
+
+/// What a function would read from its environment.
+fn configuration(url: &str) -> Result<(DatabaseConfig, LambdaEnvironment)> {
+    let config = Config::from_lookup(|name| match name {
+        "DATABASE_URL" => Some(url.to_owned()),
+        "AWS_LAMBDA_FUNCTION_NAME" => Some("meetings-get".to_owned()),
+        _ => None,
+    });
+    let database = config.database.map_err(|error| anyhow!("{error}"))?;
+    Ok((database, config.lambda))
+}
+
+/// Measures what the server can do with plain connections.
+async fn limit(url: &str) -> Result<Limit> {
+    eprintln!("the server's limit");
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        let since = Instant::now();
+        log_in_and_read(url).await?;
+        held.push(since.elapsed().as_secs_f64() * 1_000.0);
+    }
+    let held_ms = percentile(&held, 50);
+    let (since, worked) = (Instant::now(), processor_seconds());
+    let mut running = JoinSet::new();
+    for _ in 0..4 {
+        let url = url.to_owned();
+        running.spawn(async move {
+            let mut made: u32 = 0;
+            while since.elapsed() < RATE {
+                log_in_and_read(&url).await?;
+                made += 1;
+            }
+            anyhow::Ok(made)
+        });
+    }
+    let mut log_ins: u32 = 0;
+    while let Some(made) = running.join_next().await {
+        log_ins += made??;
+    }
+    Ok(Limit {
+        held_ms,
+        slots_a_second: f64::from(SLOTS) * 1_000.0 / held_ms,
+        log_ins_a_second: f64::from(log_ins) / since.elapsed().as_secs_f64(),
+        client_ms: (processor_seconds() - worked) * 1_000.0 / f64::from(log_ins),
+    })
+}
+
+async fn log_in_and_read(url: &str) -> Result<()> {
+    let mut connection = connect(url).await?;
+    connection.execute(sqlx::raw_sql("SELECT count(*) FROM users")).await?;
+    connection.close().await.context("cannot close")
+}
+
+fn markdown(report: &Report) -> String {
+    let header = [
+        "environments",
+        "answered",
+        "log-ins",
+        "wasted",
+        "refused",
+        "median",
+        "slowest",
+        "last answer",
+        "clients' CPU",
+    ];
+    let mut rows = table(header.map(str::to_owned).to_vec());
+    for burst in &report.bursts {
+        rows.add_row([
+            burst.environments.to_string(),
+            burst.answered.to_string(),
+            burst.log_ins.to_string(),
+            burst.wasted.to_string(),
+            burst.refused.to_string(),
+            format!("{:.2} s", burst.median_s),
+            format!("{:.2} s", burst.slowest_s),
+            format!("{:.1} s", burst.lasted_s),
+            format!("{:.0} %", burst.client_share * 100.0),
+        ]);
+    }
+    let limit = report.limit;
+    let mut text = format!(
+        "{}\n\nThe server's limit: {SLOTS} slots ÷ {:.1} ms held = {:.0} a second; {:.0} log-ins a second with the clients on \
+         the same processors, of which a client takes {:.1} ms each.\n\n{rows}\n",
+        report.machine.line(),
+        limit.held_ms,
+        limit.slots_a_second,
+        limit.log_ins_a_second,
+        limit.client_ms,
+    );
+    for burst in &report.bursts {
+        if let Some(error) = &burst.error {
+            text.push_str(&format!(
+                "\n{} environments, most common error: {error}",
+                burst.environments
+            ));
+        }
+    }
+    text
+}
+
+fn most_common(mut errors: Vec<String>) -> Option<String> {
+    errors.sort();
+    let runs = errors.chunk_by(|one, next| one == next);
+    runs.max_by_key(|run| run.len())
+        .and_then(|run| Some(format!("{} × {:.300}", run.len(), run.first()?)))
+}
+
+fn log(cluster: &Cluster) -> Result<String> {
+    std::fs::read_to_string(cluster.log()).context("cannot read the server's log")
+}
+
+/// Processor time of this process so far, in user and system mode.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The fields after the name, which is in parentheses: utime and stime are the 12th and 13th.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: f64 = fields
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum();
+    ticks / TICKS
+}
+
+/// Lifts the soft limit of open files to the hard one. Returns how many this process may open; `None` means any number.
+fn raise_open_files() -> Option<u64> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let _ = setrlimit(Resource::Nofile, limit);
+    getrlimit(Resource::Nofile).current
+}

@@ -1,0 +1,172 @@
+//! What the programs run on: a throwaway PostgreSQL with the seed, a proxy that delays, and the execution environments.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use local::lambda::{Function, Lambda, Options};
+use local::postgres::{Cluster, Settings};
+use local::proxy::Proxy;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use super::subject::Subject;
+use crate::checkout::Checkout;
+
+/// The role of the programs: an ordinary one, as in production.
+pub(super) const ROLE: &str = "bench";
+
+/// What the proxy delays everything by, in each direction.
+pub(super) const DELAY: Duration = Duration::from_millis(1);
+
+/// Requests that an environment serves at once where several are measured.
+pub(super) const CONCURRENCY: u32 = 16;
+
+/// Enough that no program meets a full server.
+const SLOTS: u16 = 300;
+
+/// Nothing measured here may end by it.
+const TIMEOUT: Duration = Duration::from_secs(26);
+
+/// How a program reaches PostgreSQL, and how many requests its environment serves at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setup {
+    /// Over loopback, without TLS.
+    Near,
+    /// Through the proxy, without TLS.
+    Far,
+    /// As `Near`, for environments that live for one invocation.
+    Once,
+    /// As `Far`, for environments that live for one invocation.
+    OnceFar,
+    /// Over loopback, with TLS and a verified certificate.
+    Tls,
+    /// As `Near`, with sixteen requests at once.
+    Wide,
+}
+
+impl Setup {
+    pub(super) const ALL: [Self; 6] = [Self::Near, Self::Far, Self::Once, Self::OnceFar, Self::Tls, Self::Wide];
+}
+
+/// What a request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    /// `GET /api/meetings/{id}`.
+    Read,
+    /// `POST /api/meetings`.
+    Write,
+}
+
+/// Everything that runs. Dropping it ends all of it.
+pub(super) struct Testbed {
+    // Dropped first: nothing may use the server when it stops.
+    pub(super) lambda: Arc<Lambda>,
+    _proxy: Proxy,
+    pub(super) cluster: Cluster,
+    pub(super) read: Value,
+    pub(super) write: Value,
+}
+
+impl Testbed {
+    /// Starts the server, the proxy and the service; no environment yet.
+    ///
+    /// # Errors
+    /// What could not be started.
+    pub(super) async fn start(checkout: &Checkout, subjects: &[Subject]) -> Result<Self> {
+        let settings = Settings {
+            max_connections: SLOTS,
+            tls: true,
+            ..Settings::default()
+        };
+        let cluster = Cluster::throwaway(settings).await?;
+        let password = prepare(&cluster, &checkout.root).await?;
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.port()));
+        let proxy = Proxy::start(server).await?;
+        proxy.set_delay(DELAY, Duration::ZERO);
+        let authority = cluster.authority().context("the cluster has no certificate")?;
+        let plain = |port: u16| format!("postgres://{ROLE}:{password}@127.0.0.1:{port}/seer?sslmode=disable");
+        let (near, far) = (plain(cluster.port()), plain(proxy.address().port()));
+        let verified = format!("sslmode=verify-full&sslrootcert={}", authority.display());
+        let tls = near.replace("sslmode=disable", &verified);
+        let url = |setup| match setup {
+            Setup::Near | Setup::Once | Setup::Wide => &near,
+            Setup::Far | Setup::OnceFar => &far,
+            Setup::Tls => &tls,
+        };
+        let mut functions = Vec::new();
+        for subject in subjects {
+            let programs = [
+                (Operation::Read, Some(&subject.read)),
+                (Operation::Write, subject.write.as_ref()),
+            ];
+            for (operation, program) in programs {
+                for setup in Setup::ALL {
+                    let Some(program) = program else { continue };
+                    let mut function = Function::new(name(subject, operation, setup), program);
+                    function.env = vec![
+                        ("DATABASE_URL".to_owned(), url(setup).clone()),
+                        ("PATH".to_owned(), subject.path.clone()),
+                    ];
+                    function.timeout = TIMEOUT;
+                    if setup == Setup::Wide {
+                        function.max_concurrency = CONCURRENCY;
+                        function.reserved_concurrency = Some(1);
+                    }
+                    functions.push(function);
+                }
+            }
+        }
+        Ok(Self {
+            lambda: Arc::new(Lambda::start(functions, Options::default())?),
+            _proxy: proxy,
+            cluster,
+            read: event(&checkout.root, "meetings-get")?,
+            write: event(&checkout.root, "meetings-create")?,
+        })
+    }
+}
+
+/// The name of a function of the service.
+pub(super) fn name(subject: &Subject, operation: Operation, setup: Setup) -> String {
+    format!("{}-{operation:?}-{setup:?}", subject.name)
+}
+
+fn event(root: &Path, name: &str) -> Result<Value> {
+    let path = root.join(format!("tests/events/{name}.json"));
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Brings the schema, the seed and the role into a new cluster. Returns the role's password.
+pub(super) async fn prepare(cluster: &Cluster, root: &Path) -> Result<String> {
+    let mut direct = connect(&cluster.url()).await?;
+    let migrations = sqlx::migrate::Migrator::new(root.join("shared/migrations")).await?;
+    migrations
+        .run_direct(None, &mut direct, false)
+        .await
+        .context("the migrations do not apply")?;
+    sqlx::raw_sql(include_str!("../seed.sql")).execute(&mut direct).await?;
+    // For this machine and these minutes only.
+    let password = cluster.password().to_owned();
+    let role = format!(
+        "CREATE ROLE {ROLE} LOGIN PASSWORD '{password}'; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {ROLE}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(role)).execute(&mut direct).await?;
+    // Statistics of the seed, so that plans do not change while a run goes on.
+    sqlx::raw_sql("VACUUM ANALYZE").execute(&mut direct).await?;
+    direct.close().await?;
+    Ok(password)
+}
+
+/// A plain connection, past everything that is measured.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "beside the functions and their pool, to a cluster of this process"
+)]
+pub(super) async fn connect(url: &str) -> Result<PgConnection> {
+    PgConnection::connect(url).await.context("cannot reach the cluster")
+}
