@@ -3,6 +3,7 @@
 //!
 //! Clients and server share the processors, which they do not in production: the share of the clients is reported.
 
+use std::io::{Write as _, stdout};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,7 +17,6 @@ use shared::db::{Deadline, Pool};
 use shared::http::{Caller, Error};
 use shared::meetings;
 use sqlx::{Connection as _, Executor as _};
-use std::io::{Write as _, stdout};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 
@@ -79,9 +79,11 @@ struct Burst {
     connections: usize,
     /// Log-ins that succeeded.
     log_ins: usize,
-    /// Log-ins that no answer came of.
+    /// Log-ins begun and not finished: the client gave up first.
+    cut: usize,
+    /// Log-ins, cut ones included, that no answer came of.
     wasted: usize,
-    /// Connections refused because no slot was free.
+    /// Connections refused before the log-in because no slot was free.
     refused: usize,
     median_s: f64,
     slowest_s: f64,
@@ -169,7 +171,10 @@ async fn burst(cluster: &Cluster, url: &str, environments: u32) -> Result<Burst>
     let written = written.get(before..).unwrap_or_default();
     let count = |words: &str| written.matches(words).count();
     let answered = u32::try_from(waits.len())?;
+    let connections = count("connection received: ");
     let log_ins = count("connection authorized: user=bench");
+    let refused = count("too many clients already");
+    let cut = connections.saturating_sub(log_ins + refused);
     for pool in pools {
         pool.close_idle().await;
     }
@@ -177,10 +182,11 @@ async fn burst(cluster: &Cluster, url: &str, environments: u32) -> Result<Burst>
     Ok(Burst {
         environments,
         answered,
-        connections: count("connection received: "),
+        connections,
         log_ins,
-        wasted: log_ins.saturating_sub(waits.len()),
-        refused: count("too many clients already") + count("remaining connection slots are reserved"),
+        cut,
+        wasted: (log_ins + cut).saturating_sub(waits.len()),
+        refused,
         median_s: percentile(&waits, 50),
         slowest_s: percentile(&waits, 100),
         lasted_s: last.duration_since(since).as_secs_f64(),
@@ -285,6 +291,7 @@ fn markdown(report: &Report) -> String {
             burst.environments.to_string(),
             burst.answered.to_string(),
             burst.log_ins.to_string(),
+            burst.cut.to_string(),
             burst.wasted.to_string(),
             burst.refused.to_string(),
             format!("{:.2} s", burst.median_s),

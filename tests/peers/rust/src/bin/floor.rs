@@ -49,7 +49,7 @@ struct Claims {
 
 #[derive(Deserialize)]
 struct PathParameters {
-    id: Uuid,
+    id: String,
 }
 
 #[derive(Serialize)]
@@ -75,7 +75,7 @@ async fn handle(event: Event, connections: &Connections) -> Result<Answer, Error
     let sub = event.request_context.authorizer.jwt.claims.sub;
     let (status_code, row) = match event.path_parameters {
         Some(PathParameters { id }) => {
-            let read = sqlx::query(READ).bind(sub).bind(id);
+            let read = sqlx::query(READ).bind(sub).bind(id.parse::<Uuid>()?);
             (200, connection.fetch_one(read).await?)
         }
         None => {
