@@ -1,4 +1,4 @@
-//! What a run was measured on and when: enough to read its figures, and no host name.
+//! The machine, commit and day of a run: enough to read its figures, and no host name.
 
 use anyhow::{Context as _, Result};
 use local::postgres::Cluster;

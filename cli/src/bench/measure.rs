@@ -19,7 +19,7 @@ const IDLE: Duration = Duration::from_millis(1_100);
 /// Invocations before anything is measured: PostgreSQL settles on a plan after five.
 const WARM_UP: usize = 12;
 
-/// What is measured, in the order of the report.
+/// The measures, in the order of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Measure {
     ReadFresh,
@@ -127,7 +127,7 @@ impl Rounds {
 /// Measures everything. A peer that does not answer is left out of that measure, and `left_out` says why.
 ///
 /// # Errors
-/// The floor or a function of ours that does not answer.
+/// Fails if the floor or one of our functions does not answer.
 pub(super) async fn all(
     testbed: &Testbed,
     subjects: &[Subject],
@@ -262,7 +262,7 @@ impl Run<'_> {
                     continue;
                 };
                 let one = self.rate(subject, Setup::Near, 1, rounds.slice).await?;
-                // Peers serve one request at a time, whatever the environment says.
+                // Peers serve one request at a time, even if the environment allows more.
                 let many = match subject.role {
                     Role::Floor | Role::Ours => Some(self.rate(subject, Setup::Wide, CONCURRENCY, rounds.slice).await?),
                     Role::Peer => None,
@@ -307,7 +307,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The size of what is a program by itself.
+    /// The size of each native program; a script has none.
     fn sizes(&mut self) -> Result<()> {
         for (place, subject) in self.subjects.iter().enumerate() {
             let is_script = subject.read.extension().is_some_and(|extension| extension == "mjs");

@@ -17,7 +17,7 @@ pub(super) struct Report {
     /// The floor, ours, and the peers that could be built.
     pub(super) subjects: Vec<String>,
     pub(super) results: Vec<Summary>,
-    /// What is missing, and why.
+    /// Subjects and measures that are missing, with the reason.
     left_out: Vec<String>,
     #[serde(skip)]
     roles: Vec<Role>,

@@ -132,7 +132,7 @@ pub(super) async fn run(checkout: &Checkout, quick: bool, out: &Path) -> Result<
     write(out, "storm.json", &serde_json::to_string_pretty(&report)?)
 }
 
-/// What one environment waited for its answer, or why it has none.
+/// The time until one environment had its answer, or its error.
 type Answered = Result<Duration, String>;
 
 async fn burst(cluster: &Cluster, url: &str, environments: u32) -> Result<Burst> {
@@ -221,7 +221,7 @@ fn caller() -> Caller {
     }
 }
 
-/// What a function would read from its environment.
+/// The configuration that a function reads from its environment.
 fn configuration(url: &str) -> Result<(DatabaseConfig, LambdaEnvironment)> {
     let config = Config::from_lookup(|name| match name {
         "DATABASE_URL" => Some(url.to_owned()),

@@ -13,7 +13,7 @@ pub(super) const READ: &str = "meetings-get";
 /// Our function that writes.
 pub(super) const WRITE: &str = "meetings-create";
 
-/// What a subject is to the comparison.
+/// The part a subject has in the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// What every figure is divided by.
@@ -79,7 +79,7 @@ pub(super) async fn all(checkout: &Checkout) -> Result<(Vec<Subject>, Vec<String
     Ok((subjects, left_out))
 }
 
-/// Fails unless a route of ours still has the statement that the floor reads with.
+/// Fails unless one of our routes still has the statement that the floor reads with.
 fn require_same_statement(root: &Path) -> Result<()> {
     #[derive(Deserialize)]
     struct Recorded {

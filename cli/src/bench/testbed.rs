@@ -51,7 +51,7 @@ impl Setup {
     pub(super) const ALL: [Self; 6] = [Self::Near, Self::Far, Self::Once, Self::OnceFar, Self::Tls, Self::Wide];
 }
 
-/// What a request does.
+/// The operation of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     /// `GET /api/meetings/{id}`.

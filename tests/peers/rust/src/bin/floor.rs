@@ -81,7 +81,7 @@ async fn handle(event: Event, connections: &Connections) -> Result<Answer, Error
         None => {
             let id = Uuid::now_v7();
             let draft = draft(&event.body.unwrap_or_default(), id)?;
-            let write = sqlx::query(WRITE).bind(sub).bind(draft).bind(id.as_bytes().as_slice());
+            let write = sqlx::query(WRITE).bind(sub).bind(draft).bind(id);
             (201, connection.fetch_one(write).await?)
         }
     };

@@ -1,5 +1,5 @@
-SELECT to_jsonb(m) AS meeting
+SELECT (SELECT to_jsonb(m) FROM meetings m WHERE m.id = seen.id) AS meeting
 FROM users u
-LEFT JOIN meetings m ON m.id = $2
-    AND (u.id IN (m.created_by, m.team_member_id) OR u.role = 'admin' AND u.id = m.team_id)
+LEFT JOIN meetings seen ON seen.id = $2
+    AND (u.id IN (seen.created_by, seen.team_member_id) OR u.role = 'admin' AND u.id = seen.team_id)
 WHERE u.clerk_id = $1

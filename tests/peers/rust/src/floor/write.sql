@@ -15,8 +15,8 @@ WITH caller AS (
     WHERE c.admin AND c.id IN (t.id, t.admin_id)
     RETURNING *
 ), receipt AS (
-    INSERT INTO idempotency_keys (key, request, response, expires_at)
-    SELECT $3, $3, '', now() + interval '1 day' FROM created
+    INSERT INTO receipts (key, request, kind, id, version, status, expires_at)
+    SELECT $3, $3, 'meeting', id, version, 201, now() + interval '1 day' FROM created
 )
 SELECT c.admin AS admin, to_jsonb(m) AS meeting
 FROM caller c LEFT JOIN created m ON true
