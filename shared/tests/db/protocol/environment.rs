@@ -1,5 +1,6 @@
 //! An environment behind a proxy of its own, and the write that it sends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use local::proxy::{Effect, Proxy, Statements};
@@ -56,7 +57,7 @@ impl From<Error> for Refusal {
 
 pub(super) struct Environment {
     name: String,
-    pub(super) proxy: Proxy,
+    pub(super) proxy: Arc<Proxy>,
     pool: Pool,
     /// What was ordered in each round since the last time of quiet, with the orders carried out before.
     ordered: Vec<(u64, Vec<Effect>)>,
@@ -73,7 +74,7 @@ impl Environment {
         });
         Self {
             name,
-            proxy,
+            proxy: Arc::new(proxy),
             pool: Pool::new(&config.database.unwrap(), &config.lambda),
             ordered: Vec::new(),
         }
