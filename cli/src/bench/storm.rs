@@ -198,7 +198,7 @@ async fn burst(cluster: &Cluster, url: &str, environments: u32) -> Result<Burst>
 /// One environment: INIT, which goes on without a database, and one invocation.
 async fn environment(pool: Pool) -> (Pool, Answered) {
     let since = Instant::now();
-    let _ = pool.connect_during_init().await;
+    let _ = pool.connect_during_init(Deadline::after(Duration::from_secs(3))).await;
     let ends = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + TIMEOUT;
     let deadline = Deadline::of_invocation(u64::try_from(ends.as_millis()).unwrap_or(u64::MAX));
     let caller = caller();

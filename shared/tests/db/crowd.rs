@@ -171,6 +171,7 @@ async fn slow_log_ins_keep_their_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "asks whether to measure, not how")]
 async fn slow_log_ins_of_two_hundred_environments() {
     if std::env::var_os("SLOW_LOG_INS").is_none() {
         return eprintln!("skipped: a measurement for a quiet machine; SLOW_LOG_INS=1 runs it");

@@ -119,8 +119,11 @@ impl Case {
     }
 }
 
+/// A meeting's date and id, by which a list is sorted.
+type Place = (DateTime<Utc>, Uuid);
+
 /// Where the first, a middle and the last page begin.
-pub(crate) fn cursors(expected: &[(DateTime<Utc>, Uuid)]) -> Vec<(&'static str, Option<(DateTime<Utc>, Uuid)>)> {
+pub(crate) fn cursors(expected: &[Place]) -> Vec<(&'static str, Option<Place>)> {
     let mut cursors = vec![("first", None)];
     if expected.len() > 3 * LIMIT {
         cursors.push(("middle", Some(expected[expected.len() / 2])));

@@ -18,6 +18,7 @@ const RUNS: usize = 7;
 /// Prints, for each caller and kind of filter, how many database pages the dearest list page reads; fails if any reads
 /// more than three times a first page without a filter. Time is printed and not tested: it is the machine's.
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "asks whether to measure, not how")]
 async fn million_meetings_any_filter() {
     if std::env::var_os("LISTS_AT_A_MILLION").is_none() {
         return eprintln!("skipped: it takes a quarter of an hour; LISTS_AT_A_MILLION=1 runs it");
