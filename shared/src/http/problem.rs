@@ -397,8 +397,8 @@ mod tests {
     fn retry_after_is_spread_over_its_range() {
         let header = |kind, id: &str| {
             let response = Error::from(db::Error::bare(kind, Phase::Connect)).into_response(id);
-            let headers = response.into_event().headers;
-            headers["retry-after"].to_str().unwrap().to_owned()
+            let event = serde_json::to_value(response.into_event()).unwrap();
+            event["headers"]["retry-after"].as_str().unwrap().to_owned()
         };
         for (kind, seconds) in [(Kind::Waking, vec!["1", "2"]), (Kind::Saturated, vec!["1", "2", "3"])] {
             let ids: Vec<_> = (0..100).map(|number| format!("request-{number}")).collect();

@@ -1,9 +1,7 @@
 //! What a handler answers: status, headers, a JSON body.
 
-use http::StatusCode;
-use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
-use lambda_http::{Body, http::HeaderMap};
-use serde::Serialize;
+use http::{HeaderValue, StatusCode};
+use serde::{Serialize, Serializer};
 
 use super::page;
 use super::problem::Error;
@@ -85,9 +83,10 @@ impl Response {
 
     /// Whether Lambda would take it: 6 MB, in which the body is text within JSON.
     pub(super) fn fits(&self) -> bool {
-        self.body
-            .as_deref()
-            .is_none_or(|body| page::weight_of_text(body) <= page::ANSWER_LIMIT)
+        // Escaping doubles it at most, so that a usual body need not be walked.
+        let fits =
+            |body: &str| body.len() <= page::ANSWER_LIMIT / 2 || page::weight_of_text(body) <= page::ANSWER_LIMIT;
+        self.body.as_deref().is_none_or(fits)
     }
 
     /// Itself, or a problem in place of what Lambda would refuse.
@@ -113,18 +112,61 @@ impl Response {
         self.with_header("idempotency-replayed", "true")
     }
 
-    /// As API Gateway takes it, payload format 2.0.
-    pub(super) fn into_event(self) -> ApiGatewayV2httpResponse {
-        let mut headers = HeaderMap::new();
-        for (name, value) in self.headers {
-            if let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), value.parse()) {
-                headers.append(name, value);
-            }
+    /// As API Gateway takes it.
+    pub(super) fn into_event(self) -> Event {
+        Event {
+            status_code: self.status,
+            headers: self.headers,
+            body: self.body,
+            is_base64_encoded: false,
         }
-        let mut event = ApiGatewayV2httpResponse::default();
-        event.status_code = self.status.into();
-        event.headers = headers;
-        event.body = self.body.map(Body::Text);
-        event
+    }
+}
+
+/// An answer as API Gateway takes it, payload format 2.0. The runtime writes it straight to bytes.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Event {
+    status_code: u16,
+    #[serde(serialize_with = "as_map")]
+    headers: Vec<(String, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    is_base64_encoded: bool,
+}
+
+/// Leaves out what HTTP forbids in a header: the gateway would answer 500 in place of everything.
+fn as_map<S: Serializer>(headers: &[(String, String)], to: S) -> Result<S::Ok, S::Error> {
+    let valid = headers.iter().filter(|(_, value)| HeaderValue::from_str(value).is_ok());
+    to.collect_map(valid.map(|(name, value)| (name, value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_says_so_with_the_first_status() {
+        let again = Response::ok(&serde_json::json!({"id": 1})).replayed(201);
+        assert_eq!(again.status, 201);
+        let marked = ("idempotency-replayed".to_owned(), "true".to_owned());
+        assert!(again.headers.contains(&marked));
+    }
+
+    #[test]
+    fn event_is_payload_format_2_and_omits_bad_headers() {
+        let response = Response::ok(&serde_json::json!({"a": "\""}))
+            .with_header("location", "/x\n")
+            .with_etag(3);
+        let event = serde_json::to_value(response.into_event()).unwrap();
+        let expected = serde_json::json!({
+            "statusCode": 200,
+            "headers": {"content-type": "application/json", "etag": "\"3\""},
+            "body": r#"{"a":"\""}"#,
+            "isBase64Encoded": false,
+        });
+        assert_eq!(event, expected);
+        let empty = serde_json::to_value(Response::no_content().into_event()).unwrap();
+        assert!(empty.get("body").is_none());
     }
 }

@@ -19,6 +19,7 @@ use lambda_http::request::LambdaRequest;
 use lambda_http::{BoxFuture, LambdaEvent, SnapStartResource, service_fn};
 use lambda_runtime::tower::layer::layer_fn;
 use lambda_runtime::{Runtime, Service};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -27,7 +28,7 @@ use tracing::{Instrument as _, Level};
 
 use super::problem::Error;
 use super::request::Request;
-use super::response::Response;
+use super::response::{Event, Response};
 use crate::config::{Config, ConfigError};
 use crate::db::pool::Opened;
 use crate::db::{Deadline, Pool};
@@ -147,7 +148,9 @@ where
     });
     let service = service_fn(move |event: LambdaEvent<LambdaRequest>| {
         let (handle, scheduled) = (handle.clone(), scheduled.clone());
-        async move { Ok::<Value, lambda_runtime::Error>(answer(function, route, event, handle, scheduled).await) }
+        // On the heap, because the runtime's layers move it, and with it the event.
+        let answered = Box::pin(answer(function, route, event, handle, scheduled));
+        async move { Ok::<Answer, lambda_runtime::Error>(answered.await) }
     });
     match Runtime::new(service)
         .layer(layer_fn(|service| Counted { service, function }))
@@ -237,6 +240,14 @@ where
     }
 }
 
+/// What goes back to Lambda; the runtime writes it to bytes.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Http(Event),
+    Report(Value),
+}
+
 /// Answers one event: always with a value, whatever happens in the handler.
 async fn answer<H, F, S, G>(
     function: &'static Function,
@@ -244,7 +255,7 @@ async fn answer<H, F, S, G>(
     event: LambdaEvent<LambdaRequest>,
     handle: H,
     scheduled: S,
-) -> Value
+) -> Answer
 where
     H: Fn(Request) -> F,
     F: Future<Output = Result<Response, Error>>,
@@ -280,7 +291,7 @@ where
                     Value::Null
                 });
                 tracing::info!(duration_ms = elapsed_ms(), "scheduled");
-                return report;
+                return Answer::Report(report);
             }
         };
         let response = response.unwrap_or_else(|error| {
@@ -297,7 +308,7 @@ where
             .limited(&request_id)
             .with_header("x-request-id", request_id.as_str())
             .into_event();
-        serde_json::to_value(event).unwrap_or_default()
+        Answer::Http(event)
     }
     .instrument(span)
     .await
@@ -335,7 +346,8 @@ where
     if event.request_context.http.method.as_str() != method {
         return Err(Error::MethodNotAllowed(method));
     }
-    handle(Request::new(event, deadline, function)?).await
+    // On the heap, because what wraps this future moves it: a handler's is tens of kilobytes.
+    Box::pin(handle(Request::new(event, deadline, function)?)).await
 }
 
 /// What the first connection and the example event may take of INIT's 10 s. With the function's timeout it stays under the
