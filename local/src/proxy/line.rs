@@ -13,7 +13,8 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use super::frames::{Frames, is_ready, sqlstate, with_idle_session_timeout};
+use super::door::Refusal;
+use super::frames::{Frames, fatal, is_ready, sqlstate, with_idle_session_timeout};
 use super::orders::{Cut, Effect};
 use super::requests::{Request, Requests};
 use super::{Shared, lock};
@@ -49,6 +50,8 @@ enum Fate {
     OfLate,
     /// Dropped.
     Swallowed,
+    /// Dropped; when it is complete the client gets this error, and the line is closed.
+    Fatal(Refusal),
 }
 
 /// The fates of the replies that are still to come, in their order. Both directions of a line share them.
@@ -218,7 +221,9 @@ async fn forward(
     let (place, lost) = match effect {
         Effect::Cut(place) => (Some(place), End::CutClient),
         Effect::Hang(place) => (Some(place), End::Hung),
-        Effect::Nothing | Effect::LateRequest(_) | Effect::LateReply(_) | Effect::Twice => (None, End::Closed),
+        Effect::Nothing | Effect::LateRequest(_) | Effect::LateReply(_) | Effect::Twice | Effect::Fatal(_) => {
+            (None, End::Closed)
+        }
     };
     match place {
         Some(Cut::BeforeServer) => return Err(lost),
@@ -236,6 +241,7 @@ async fn forward(
     }
     match effect {
         Effect::LateReply(held) => replies.push(Fate::Held(held)),
+        Effect::Fatal(refusal) => replies.push(Fate::Fatal(refusal)),
         Effect::LateRequest(held) => {
             sleep(held).await;
             replies.push(Fate::OfLate);
@@ -272,7 +278,12 @@ async fn to_client<'s>(
             let fate = replies.fate_of(ready);
             match fate {
                 Fate::Lost(end) if ready => return end,
-                Fate::Lost(_) | Fate::Swallowed => continue,
+                Fate::Fatal(refusal) if ready => {
+                    // Fails if the client has gone, which then needs no error.
+                    let _ = to.write_all(&fatal(refusal.sqlstate, refusal.message)).await;
+                    return End::Closed;
+                }
+                Fate::Lost(_) | Fate::Swallowed | Fate::Fatal(_) => continue,
                 Fate::Held(held) => {
                     sleep(held).await;
                     replies.release();

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::door::Refusal;
 use super::requests::Request;
 
 /// The requests that an order applies to.
@@ -46,6 +47,9 @@ pub enum Effect {
     LateReply(Duration),
     /// The request is delivered twice in a row, and only the first reply is passed on.
     Twice,
+    /// The server answers, and the client gets this fatal error in place of its answer: as from a pooler that has lost its
+    /// connection to the server.
+    Fatal(Refusal),
 }
 
 /// The orders that are still to be carried out, the oldest first.

@@ -1,6 +1,6 @@
 //! A write is applied exactly once, however often it is sent, and a key is answered once.
 
-use local::proxy::Cut;
+use local::proxy::{self, Cut, Effect, Statements};
 use shared::db::{Change, Deadline, IdempotencyKey, Session, Written};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use uuid::Uuid;
@@ -30,6 +30,29 @@ async fn cut_writes_are_applied_exactly_once() {
         }
     }
     assert_eq!(bench.proxy.counts().cut, 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fatal_error_in_place_of_the_answer_decides_nothing() {
+    let bench = Bench::new().await;
+    for (sqlstate, message) in [
+        ("XX000", "DbHandler exited"),
+        ("58000", "error receiving data from server"),
+        ("08P01", "server conn crashed?"),
+        ("40001", "terminating connection due to conflict with recovery"),
+    ] {
+        let (id, key) = (Uuid::now_v7(), IdempotencyKey::generated());
+        let refusal = proxy::Refusal { sqlstate, message };
+        let writes = Statements::Containing("known AS (");
+        bench.proxy.order(writes, [Effect::Fatal(refusal)]);
+        let written = bench.write_under(&key, id).await;
+        assert!(
+            matches!(written, Ok(Written::Done(done)) if done == id),
+            "{sqlstate}: {written:?}"
+        );
+        assert_eq!(bench.notes(id).await, 1, "{sqlstate}");
+    }
+    assert_eq!(bench.proxy.counts().cut, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
