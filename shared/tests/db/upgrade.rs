@@ -138,7 +138,7 @@ async fn receipts_of_earlier_release_are_copied() {
         until("the migration waits", async || bench.count(waiting).await > 0).await;
         sqlx::raw_sql("COMMIT").execute(&mut session).await.unwrap();
     });
-    assert_eq!(migrated.unwrap(), ["0005 receipts"]);
+    assert_eq!(migrated.unwrap().first().map(String::as_str), Some("0005 receipts"));
 
     replays(&bench, "created", 201, id).await;
     replays(&bench, "late", 201, late).await;
