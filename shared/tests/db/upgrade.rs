@@ -152,6 +152,29 @@ async fn receipts_of_earlier_release_are_copied() {
     assert!(matches!(again, Written::Done(_)), "{again:?}");
 }
 
+/// A write that began before takes more locks while the migrations wait for it: neither may wait for the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_under_way_do_not_deadlock_with_the_migrations() {
+    let bench = earlier().await;
+    let mut session = bench.direct().await;
+    let lock = "BEGIN; SELECT FROM meetings FOR NO KEY UPDATE";
+    sqlx::raw_sql(lock).execute(&mut session).await.unwrap();
+    let url = DatabaseUrl::parse(&bench.cluster.url()).unwrap();
+    let (migrated, ()) = tokio::join!(migrate(&url), async {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        until("the migrations wait", async || bench.count(waiting).await > 0).await;
+        let update = "UPDATE meetings SET title = title; UPDATE tasks SET text = text";
+        sqlx::raw_sql(update).execute(&mut session).await.unwrap();
+        let receipt = receipt("late", &created(Uuid::now_v7()));
+        sqlx::raw_sql(AssertSqlSafe(receipt))
+            .execute(&mut session)
+            .await
+            .unwrap();
+    });
+    migrated.unwrap();
+    assert_eq!(bench.count("SELECT count(*) FROM receipts").await, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn earlier_release_writes_beside_the_new_one() {
     let bench = upgraded().await;
