@@ -36,7 +36,7 @@ impl<'a> Counter<'a> {
     }
 }
 
-/// What a request of the ledger needs, made anew for each.
+/// Makes a request for each cell of the ledger, with the rows that it needs.
 struct Scene<'a> {
     backend: &'a Backend,
     team: &'a Team,

@@ -157,7 +157,7 @@ impl Target {
     }
 }
 
-/// An open connection and what is known of it.
+/// An open connection, with the facts that the status statement returned.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) session: Session,
@@ -241,7 +241,7 @@ impl Connection {
         }
     }
 
-    /// Says goodbye to the server, so that the slot is free at once. Bounded; the connection is gone either way.
+    /// Sends Terminate, so that the server frees the slot at once. Takes 100 ms at most; the connection is closed either way.
     pub async fn close(self) {
         let _ = timeout(Duration::from_millis(100), self.session.connection.close()).await;
     }

@@ -117,7 +117,7 @@ impl PooledConnection {
         }
     }
 
-    /// Closes the connection with a goodbye; the slot goes back empty. Bounded.
+    /// Closes the connection with Terminate; the slot goes back empty. Bounded.
     pub(super) async fn close(self) {
         self.live.close().await;
     }
@@ -324,7 +324,7 @@ impl Pool {
         connect::connect_with_retry(&self.target, Purpose::Read, &self.retry, deadline, &unfinished).await
     }
 
-    /// Closes every connection that is not lent out, saying goodbye: before a snapshot, and on SIGTERM.
+    /// Closes every connection that is not lent, with Terminate: before a snapshot, and on SIGTERM.
     pub async fn close_idle(&self) {
         self.unfinished.discard();
         let idle = self.slots.retain(|_, _| false).removed;

@@ -5,7 +5,7 @@
 //! waits for it on the key's index (it is still running), or applies the change itself; a statement that arrives after
 //! that fails on the key, and everything it did is undone. Only before a request is refused while a statement of its
 //! own may still arrive is a *tombstone* put under the key, which keeps that statement out. Whoever meets the tombstone
-//! later names its nonce and is let in, so an environment that dies blocks nobody else. `docs/RELIABILITY.md` has the
+//! later names its nonce and is let in, so an environment that dies blocks no other. `docs/RELIABILITY.md` has the
 //! protocol with its cases.
 //!
 //! Invariants: a receipt holds no content of a request or an answer; a write that changed nothing leaves none.
@@ -33,7 +33,7 @@ const GENERATED_KEY_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// for long keeps deleted rows in the index, and a walk from the oldest would meet them all.
 const SWEEP: &str = "SELECT sweep_receipts('10 minutes', 100)";
 
-/// A scheduled sweep deletes what is left.
+/// A scheduled sweep deletes the rest.
 const SWEEP_ALL: &str = "SELECT sweep_receipts('1000 years', 20000)";
 
 /// Identifies one write: the same for every time that it is sent.
@@ -158,7 +158,7 @@ impl IdempotencyKey {
 /// A change that an explicit transaction made, for its receipt.
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
-    /// What was changed, such as `meeting`: letters only.
+    /// The kind of the changed resource, such as `meeting`: letters only.
     pub kind: &'static str,
     /// Its id.
     pub id: Uuid,
@@ -210,7 +210,7 @@ impl WriteAttempt {
     }
 }
 
-/// What is under a write's key.
+/// The row under a write's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {
     /// The write was applied. A statement that finds a receipt does not read it: a visible receipt may not be on the
@@ -243,7 +243,7 @@ impl<R> From<Known> for Abort<R> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
     request: Uuid,
-    /// What was changed.
+    /// The id of the changed resource.
     pub id: Uuid,
     /// The status that the request was answered with.
     pub status: u16,

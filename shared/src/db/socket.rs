@@ -46,7 +46,7 @@ const ADDRESS_TIMEOUT: Duration = Duration::from_millis(750);
 /// not wait, and there are few until a connection stands.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A TCP socket that somebody else owns: its descriptor, and its inode, because a descriptor's number goes to the next
+/// A TCP socket that the driver owns: its descriptor, and its inode, because a descriptor's number goes to the next
 /// socket as soon as it is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketHandle {
@@ -54,7 +54,7 @@ pub struct SocketHandle {
     inode: u64,
 }
 
-/// What has arrived on a socket that is not being read.
+/// The state of a socket that is not being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peek {
     /// Nothing, or the socket is not to be found. Whether the peer is alive is unknown.

@@ -72,10 +72,10 @@ pub(super) fn status_query(statement_timeout: Duration) -> String {
     )
 }
 
-/// What the server said of itself when the connection was made.
+/// The state of the server when the connection was opened.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerStatus {
-    /// A standby, or a primary told to take no writes.
+    /// A standby, or a primary that is set to take no writes.
     pub read_only: bool,
     /// Connection slots taken, this one included.
     pub used: i64,

@@ -57,7 +57,7 @@ const MOST_DEAD: u32 = 16;
 /// The shortest and the longest interval between two witnesses of one environment.
 const INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
-/// What is asked of a witness, about the session of a statement.
+/// The session of a statement, and when its answer is late.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watch {
     identity: Option<SessionIdentity>,
@@ -137,7 +137,7 @@ impl Witnesses {
     }
 }
 
-/// What a look at a session finds.
+/// The result of a look at a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Sight {
     /// The server does not have it.
