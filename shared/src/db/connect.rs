@@ -241,7 +241,8 @@ impl Connection {
         }
     }
 
-    /// Sends Terminate, so that the server frees the slot at once. Takes 100 ms at most; the connection is closed either way.
+    /// Sends Terminate, so that the server frees the slot at once. Takes 100 ms at most; the connection is closed either
+    /// way.
     pub async fn close(self) {
         let _ = timeout(Duration::from_millis(100), self.session.connection.close()).await;
     }
