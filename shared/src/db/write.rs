@@ -12,7 +12,7 @@
 //! | rejected, or out of time or attempts, while unresolved | a tombstone first: a receipt is the answer, else the refusal |
 //!
 //! Invariant: a refusal is returned only if no statement of the request is unresolved, or after a tombstone was put under
-//! its key. Depends on: [`receipt`](super::receipt) for the statements.
+//! its key. Depends on: `receipt` for the statements.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
