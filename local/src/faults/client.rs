@@ -160,6 +160,12 @@ impl Client {
         self.ask(&call, true).await
     }
 
+    /// Sends a write again that was applied: it may be refused for a while, and has been applied all the same.
+    pub(super) async fn repeat(&mut self, key: &str, call: Call) -> Result<Asked> {
+        let call = call.header("idempotency-key", format!("key-{key}"));
+        self.ask(&call, false).await
+    }
+
     /// Sends a request, and again as the answers say.
     pub(super) async fn ask(&mut self, call: &Call, write: bool) -> Result<Asked> {
         let mut doubt = false;

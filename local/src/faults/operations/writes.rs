@@ -89,7 +89,7 @@ impl Client {
 
     /// Sends an older update again: it is not applied again, and its replay shows the meeting as it is now.
     async fn replay(&mut self, id: &str, key: &str, call: Call) -> Result<()> {
-        if let Asked::Answered(again) = self.write(key, call).await? {
+        if let Asked::Answered(again) = self.repeat(key, call).await? {
             let known = self.team.meetings.get(id).map(|meeting| meeting.title.clone());
             // Not every replay is marked: a request whose own reply was lost cannot tell its receipt from an earlier one's.
             if known.as_deref() != Some(again.text("title")) {
