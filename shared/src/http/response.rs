@@ -1,5 +1,7 @@
 //! What a handler answers: status, headers, a JSON body.
 
+use std::collections::BTreeMap;
+
 use http::{HeaderValue, StatusCode};
 use serde::{Serialize, Serializer};
 
@@ -117,6 +119,8 @@ impl Response {
         Event {
             status_code: self.status,
             headers: self.headers,
+            multi_value_headers: BTreeMap::new(),
+            cookies: [],
             body: self.body,
             is_base64_encoded: false,
         }
@@ -130,6 +134,9 @@ pub(super) struct Event {
     status_code: u16,
     #[serde(serialize_with = "as_map")]
     headers: Vec<(String, String)>,
+    /// Always empty, as the next: cargo-lambda's server reads no answer without them.
+    multi_value_headers: BTreeMap<String, String>,
+    cookies: [String; 0],
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
     is_base64_encoded: bool,
@@ -162,6 +169,8 @@ mod tests {
         let expected = serde_json::json!({
             "statusCode": 200,
             "headers": {"content-type": "application/json", "etag": "\"3\""},
+            "multiValueHeaders": {},
+            "cookies": [],
             "body": r#"{"a":"\""}"#,
             "isBase64Encoded": false,
         });
