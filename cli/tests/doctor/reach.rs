@@ -213,7 +213,7 @@ async fn a_server_too_slow_to_be_asked_everything_is_told_apart_from_one_without
     let cluster = migrated(sound()).await;
     let proxy = Proxy::start(address(&cluster)).await.unwrap();
     let url = proxy.url(&cluster.url());
-    proxy.set_delay(Duration::from_millis(60), Duration::ZERO);
+    proxy.set_delay(Duration::from_millis(300), Duration::ZERO);
     let report = json(&url, &[]).await;
     assert!(ids(&report).contains(&"slow"), "{report:#}");
     let (_, page) = run(&url, &[]).await;

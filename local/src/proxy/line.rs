@@ -179,13 +179,14 @@ async fn to_server(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, replies: &Repl
         if !from.read_buf(frames.buffer()).await.is_ok_and(|bytes| bytes > 0) {
             return End::Closed;
         }
+        shared.travel(frames.buffer()).await;
         while let Some(frame) = frames.next() {
             let frame = match *shared.idle_sessions.borrow() {
                 Some(timeout) => with_idle_session_timeout(frame, timeout),
                 None => frame,
             };
             if !frames.is_typed() {
-                if pass(&frame, &mut to, shared).await.is_err() {
+                if to.write_all(&frame).await.is_err() {
                     return End::Closed;
                 }
                 continue;
@@ -200,7 +201,7 @@ async fn to_server(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, replies: &Repl
             } else {
                 Effect::Nothing
             };
-            if let Err(end) = forward(&request, effect, &mut to, replies, shared).await {
+            if let Err(end) = forward(&request, effect, &mut to, replies).await {
                 return end;
             }
         }
@@ -211,13 +212,7 @@ async fn to_server(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, replies: &Repl
 ///
 /// # Errors
 /// How the line ends, if it does.
-async fn forward(
-    request: &Request,
-    effect: Effect,
-    to: &mut WriteHalf<'_>,
-    replies: &Replies,
-    shared: &Shared,
-) -> Result<(), End> {
+async fn forward(request: &Request, effect: Effect, to: &mut WriteHalf<'_>, replies: &Replies) -> Result<(), End> {
     let (place, lost) = match effect {
         Effect::Cut(place) => (Some(place), End::CutClient),
         Effect::Hang(place) => (Some(place), End::Hung),
@@ -229,11 +224,11 @@ async fn forward(
         Some(Cut::BeforeServer) => return Err(lost),
         Some(Cut::BeforeSync) => {
             let sync = request.frames.len().saturating_sub(1);
-            pass_all(&request.frames[..sync], to, shared).await?;
+            pass_all(&request.frames[..sync], to).await?;
             return Err(lost);
         }
         Some(Cut::AfterServer) => {
-            pass_all(&request.frames, to, shared).await?;
+            pass_all(&request.frames, to).await?;
             return Err(lost);
         }
         Some(Cut::BeforeAcknowledgement) => replies.push(Fate::Lost(lost)),
@@ -245,7 +240,7 @@ async fn forward(
         Effect::LateRequest(held) => {
             sleep(held).await;
             replies.push(Fate::OfLate);
-            pass_all(&request.frames, to, shared).await?;
+            pass_all(&request.frames, to).await?;
             // The server learns only after its answer that the client has gone.
             replies.late_is_answered.notified().await;
             return Ok(());
@@ -253,12 +248,12 @@ async fn forward(
         Effect::Twice => {
             replies.push(Fate::Delivered);
             replies.push(Fate::Swallowed);
-            pass_all(&request.frames, to, shared).await?;
+            pass_all(&request.frames, to).await?;
         }
         Effect::Nothing if request.answered => replies.push(Fate::Delivered),
         Effect::Nothing | Effect::Cut(_) | Effect::Hang(_) => {}
     }
-    pass_all(&request.frames, to, shared).await
+    pass_all(&request.frames, to).await
 }
 
 async fn to_client<'s>(
@@ -273,6 +268,7 @@ async fn to_client<'s>(
         if !from.read_buf(frames.buffer()).await.is_ok_and(|bytes| bytes > 0) {
             return End::Closed;
         }
+        shared.travel(frames.buffer()).await;
         while let Some(frame) = frames.next() {
             let ready = is_ready(&frame);
             let fate = replies.fate_of(ready);
@@ -295,7 +291,7 @@ async fn to_client<'s>(
                 session.get_or_init(|| Session::begin(shared));
             }
             let error = sqlstate(&frame).map(str::to_owned);
-            let passed = pass(&frame, &mut to, shared).await;
+            let passed = to.write_all(&frame).await;
             if fate == Fate::OfLate && ready {
                 shared.late.fetch_add(1, Ordering::SeqCst);
                 replies.late_is_answered.notify_one();
@@ -309,24 +305,27 @@ async fn to_client<'s>(
     }
 }
 
-async fn pass_all(frames: &[Bytes], to: &mut WriteHalf<'_>, shared: &Shared) -> Result<(), End> {
+async fn pass_all(frames: &[Bytes], to: &mut WriteHalf<'_>) -> Result<(), End> {
     for frame in frames {
-        pass(frame, to, shared).await.map_err(|_| End::Closed)?;
+        to.write_all(frame).await.map_err(|_| End::Closed)?;
     }
     Ok(())
 }
 
-async fn pass(frame: &Bytes, to: &mut WriteHalf<'_>, shared: &Shared) -> std::io::Result<()> {
-    let weather = *shared.weather.borrow();
-    if !weather.latency.is_zero() || !weather.jitter.is_zero() {
-        sleep(weather.latency + weather.jitter.mul_f64(spread(frame))).await;
+impl Shared {
+    /// Holds back what has arrived together for as long as it would be under way. One packet, one delay: the messages in
+    /// it do not wait for each other.
+    async fn travel(&self, arrived: &[u8]) {
+        let weather = *self.weather.borrow();
+        if !weather.latency.is_zero() || !weather.jitter.is_zero() {
+            sleep(weather.latency + weather.jitter.mul_f64(spread(arrived))).await;
+        }
     }
-    to.write_all(frame).await
 }
 
 /// A share of the jitter that looks random and is the same in every run.
-fn spread(frame: &[u8]) -> f64 {
-    let sum = frame
+fn spread(bytes: &[u8]) -> f64 {
+    let sum = bytes
         .iter()
         .fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
     f64::from(sum % 1_000) / 1_000.0

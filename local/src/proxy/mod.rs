@@ -7,7 +7,7 @@
 //! | reset | [`Proxy::reset`] | RST on both sides |
 //! | a dead link | [`Proxy::silence`] | a socket filter drops what arrives: no ACK, no FIN, no RST |
 //! | a hung path | [`Proxy::hang`] | data and FIN are acknowledged, and nothing is delivered in either direction |
-//! | delay | [`Proxy::set_delay`] | each message is held back |
+//! | delay | [`Proxy::set_delay`] | what arrives together is held back |
 //! | one request | [`Proxy::order`] | cut or hung at a place, late, or twice: see [`Effect`] and [`Cut`] |
 //!
 //! Requests are recognised by their SQL, see [`Statements`]: a COMMIT, or a text that a simple query or a statement
