@@ -104,7 +104,8 @@ def parameters() -> set[str]:
 def log_lines() -> set[str]:
     """The fixed words of every line that a function logs as a warning or an error."""
     found = set()
-    for path in sorted((ROOT / "shared/src").rglob("*.rs")):
+    sources = [*(ROOT / "shared/src").rglob("*.rs"), *(ROOT / "functions/src").rglob("*.rs")]
+    for path in sorted(sources):
         text = path.read_text()
         calls = re.findall(r'tracing::(?:error|warn)!\([^"]*"([^"]+)"', text)
         if len(calls) != len(re.findall(r"tracing::(?:error|warn)!", text)):

@@ -47,7 +47,7 @@ impl Checkout {
             target: folder("target_directory")?,
         };
         ensure!(
-            checkout.root.join("shared/migrations").is_dir(),
+            checkout.root.join("functions/migrations").is_dir(),
             "run it inside a checkout of Seer: {} is another workspace",
             checkout.root.display()
         );

@@ -10,7 +10,7 @@ use shared::db::migrate::migrate;
 /// A malformed `DATABASE_URL`, a database that cannot be reached within ten seconds, a migration that fails: one line.
 pub(crate) async fn run() -> Result<()> {
     let url = Config::from_env().database?.url;
-    let applied = migrate(&url).await.context("cannot migrate")?;
+    let applied = migrate(&url, &functions::SERVICE).await.context("cannot migrate")?;
     for migration in &applied {
         println!("applied {migration}");
     }

@@ -1,6 +1,6 @@
 //! `cargo seer openapi`: the description of the routes for clients, from the types the functions are made of.
 //!
-//! Relies on `shared::openapi` for all that is in it. May write nothing but `openapi.json`.
+//! Relies on `functions::openapi` for all that is in it. May write nothing but `openapi.json`.
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 /// # Errors
 /// No checkout here; a file that cannot be written, or with --check is not what the code says: one line.
 pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
-    let document = serde_json::to_string_pretty(&shared::openapi::document())? + "\n";
+    let document = serde_json::to_string_pretty(&functions::openapi::document())? + "\n";
     if !arguments.write && !arguments.check {
         print!("{document}");
         return Ok(());

@@ -1,8 +1,8 @@
-//! `cargo queries`: brings `shared/.sqlx`, what the compiler knows of the schema without a database, up to date with
+//! `cargo queries`: brings `functions/.sqlx`, what the compiler knows of the schema without a database, up to date with
 //! the migrations and the queries; `cargo queries --check` compares and changes nothing.
 //!
-//! A binary of its own, built without `shared`: it has to run while `shared` does not compile because that very data is
-//! stale or missing. It compiles `shared` against a throwaway PostgreSQL with the migrations applied, in a target folder
+//! A binary of its own, built without `functions`: it has to run while `functions` does not compile because that very
+//! data is stale or missing. It compiles `functions` against a throwaway PostgreSQL with the migrations applied, in a target folder
 //! of its own, where the macros write down what the server told them.
 
 mod checkout;
@@ -17,10 +17,9 @@ use checkout::{Checkout, cargo};
 use clap::Parser;
 use local::postgres::{Cluster, Settings};
 use serde_json::Value;
-use sqlx::migrate::Migrator;
 use sqlx::{Connection as _, PgConnection};
 
-/// Brings the committed query data in shared/.sqlx up to date with the migrations and the queries.
+/// Brings the committed query data in functions/.sqlx up to date with the migrations and the queries.
 #[derive(Parser)]
 #[command(bin_name = "cargo queries")]
 struct Arguments {
@@ -45,11 +44,11 @@ type Data = BTreeMap<String, String>;
 
 async fn run(arguments: &Arguments) -> Result<()> {
     let checkout = Checkout::here().await?;
-    eprintln!("compiling shared against a throwaway PostgreSQL: some minutes the first time");
+    eprintln!("compiling functions against a throwaway PostgreSQL: some minutes the first time");
     let cluster = Cluster::throwaway(Settings::default()).await?;
-    migrate(&cluster.url(), &checkout.root.join("shared/migrations")).await?;
+    migrate(&cluster.url(), &checkout.root).await?;
 
-    let folder = checkout.root.join("shared/.sqlx");
+    let folder = checkout.root.join("functions/.sqlx");
     let (committed, current) = (read(&folder)?, describe(&checkout, &cluster).await?);
     let names: BTreeSet<&String> = committed.keys().chain(current.keys()).collect();
     let different: Vec<&String> = names
@@ -57,7 +56,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         .filter(|name| parsed(committed.get(*name)) != parsed(current.get(*name)))
         .collect();
     if different.is_empty() {
-        println!("shared/.sqlx is up to date: {} queries", current.len());
+        println!("functions/.sqlx is up to date: {} queries", current.len());
         return Ok(());
     }
     for name in &different {
@@ -66,50 +65,47 @@ async fn run(arguments: &Arguments) -> Result<()> {
             (None, text) => ("missing", text),
             (Some(_), text) => ("changed", text),
         };
-        println!("{state}: shared/.sqlx/{name}: {}", opening(text));
+        println!("{state}: functions/.sqlx/{name}: {}", opening(text));
         if !arguments.check {
             write(&folder.join(name), current.get(*name))?;
         }
     }
     if arguments.check {
         bail!(
-            "shared/.sqlx does not fit the migrated schema ({} files): run `cargo queries` and commit it",
+            "functions/.sqlx does not fit the migrated schema ({} files): run `cargo queries` and commit it",
             different.len()
         );
     }
     println!(
-        "shared/.sqlx brought up to date: {} queries, {} files changed",
+        "functions/.sqlx brought up to date: {} queries, {} files changed",
         current.len(),
         different.len()
     );
     Ok(())
 }
 
-async fn migrate(url: &str, folder: &Path) -> Result<()> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a throwaway cluster of this process, and no `shared`"
-    )]
+async fn migrate(url: &str, root: &Path) -> Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "a throwaway cluster of this process")]
     let mut connection = PgConnection::connect(url)
         .await
         .context("cannot connect to the throwaway PostgreSQL")?;
-    let migrations = Migrator::new(folder).await?;
-    migrations
+    local::migrations(root)
+        .await?
         .run_direct(None, &mut connection, false)
         .await
         .context("the migrations do not apply")?;
     Ok(())
 }
 
-/// What the server says about each query of `shared`.
+/// What the server says about each query of `functions`.
 async fn describe(checkout: &Checkout, cluster: &Cluster) -> Result<Data> {
     let target = checkout.target.join("queries");
     fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
     let folder = tempfile::tempdir_in(&target).context("cannot make a folder for the query data")?;
     // The macros run only when the crate is compiled. What it depends on stays.
     for arguments in [
-        ["clean", "--quiet", "--package", "shared"],
-        ["check", "--quiet", "--package", "shared"],
+        ["clean", "--quiet", "--package", "functions", "--lib"],
+        ["check", "--quiet", "--package", "functions", "--lib"],
     ] {
         let mut command = cargo();
         command
@@ -124,7 +120,7 @@ async fn describe(checkout: &Checkout, cluster: &Cluster) -> Result<Data> {
         let status = command.status().await.context("cannot run cargo")?;
         ensure!(
             status.success(),
-            "shared does not compile against the migrated schema: see above"
+            "functions does not compile against the migrated schema: see above"
         );
     }
     let data = read(folder.path())?;

@@ -4,6 +4,7 @@
 //! leaves nothing behind. The public answer says only whether the service works; the report for operators says why.
 //! Both are had within [`BUDGET`], whatever the database does.
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -14,8 +15,8 @@ use sqlx::FromRow;
 
 use crate::db::receipt::sweep_all;
 use crate::db::{self, Deadline, Kind, Pool};
-use crate::http::Error;
-use crate::http::run::Function;
+use crate::http::{Error, Function, Request, Response};
+use crate::service::Service;
 
 /// The whole check, connecting included; the contract gives 3 s for the answer.
 const BUDGET: Duration = Duration::from_millis(2_500);
@@ -192,13 +193,30 @@ async fn examine(pool: Result<&Pool, Error>, deadline: Deadline, sweep: Sweep) -
     }
 }
 
+impl Service {
+    /// Runs the health function until Lambda ends the environment: `route` answers anyone with [`Public`], uncached; any
+    /// event that is not an HTTP request is a schedule's, and gets the full [`Report`].
+    pub fn run_health(&'static self, route: &'static str) -> ExitCode {
+        self.run_with_schedule(route, answer, scheduled)
+    }
+}
+
+async fn answer(request: Request) -> Result<Response, Error> {
+    let report = look(request.pool(), request.deadline()).await.public();
+    let response = match report.status {
+        Status::Ok | Status::Degraded => Response::ok(&report),
+        Status::Down => Response::unavailable(&report),
+    };
+    Ok(response.with_header("cache-control", "no-store"))
+}
+
 /// Looks on behalf of the schedule: metrics and one log line for operators; the report is the invocation's result.
 ///
 /// # Errors
 /// None: a database that is down is a report too.
 pub async fn scheduled(function: &'static Function, deadline: Deadline) -> Result<serde_json::Value, Error> {
     let report = examine(function.pool(), deadline, Sweep::Yes).await;
-    emit_metrics(&report, &function.config.lambda.function_name);
+    emit_metrics(&report, function);
     let value = serde_json::to_value(&report).unwrap_or_default();
     match report.status {
         Status::Ok => tracing::info!(report = %value, "health"),
@@ -209,33 +227,32 @@ pub async fn scheduled(function: &'static Function, deadline: Deadline) -> Resul
 }
 
 async fn server(db: &mut db::Session) -> Result<Server, sqlx::Error> {
-    sqlx::query_as!(
-        Server,
-        r#"SELECT current_setting('server_version') AS "server_version!",
-            (SELECT sum(pg_stat_get_db_numbackends(oid)) FROM pg_database)::int8 AS "connections_used!",
+    sqlx::query_as(
+        "SELECT current_setting('server_version') AS server_version,
+            (SELECT sum(pg_stat_get_db_numbackends(oid)) FROM pg_database)::int8 AS connections_used,
             current_setting('superuser_reserved_connections')::int8
-                + coalesce(current_setting('reserved_connections', true), '0')::int8 AS "connections_reserved!",
-            current_setting('max_connections')::int8 AS "connections_max!",
-            pg_is_in_recovery() AS "in_recovery!",
-            pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS "read_only!",
+                + coalesce(current_setting('reserved_connections', true), '0')::int8 AS connections_reserved,
+            current_setting('max_connections')::int8 AS connections_max,
+            pg_is_in_recovery() AS in_recovery,
+            pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS read_only,
             coalesce((SELECT extract(epoch FROM max(now() - xact_start))::int8 FROM pg_stat_activity
-                WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()), 0) AS "oldest_transaction_seconds!""#
+                WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()), 0) AS oldest_transaction_seconds",
     )
     .fetch_one(db)
     .await
 }
 
-/// Writes the report's figures to standard output in CloudWatch's embedded metric format, as metrics of the namespace
-/// `Seer`. Their dimension is the function's name, by which two deployments in one account are told apart.
+/// Writes the report's figures to standard output in CloudWatch's embedded metric format, as metrics of the service's
+/// namespace. Their dimension is the function's name, by which two deployments in one account are told apart.
 ///
 /// Histograms, of one value each, because the collector repeats a gauge's last value at every flush: in an outage that
 /// would be what was true before it. What is not recorded this time is not written.
-fn emit_metrics(report: &Report, function_name: &str) {
+fn emit_metrics(report: &Report, function: &Function) {
     static COLLECTOR: std::sync::OnceLock<Option<&'static Collector>> = std::sync::OnceLock::new();
     let collector = COLLECTOR.get_or_init(|| {
-        let builder = Builder::new().cloudwatch_namespace("Seer");
+        let builder = Builder::new().cloudwatch_namespace(function.service.metrics_namespace);
         builder
-            .with_dimension("FunctionName", function_name.to_owned())
+            .with_dimension("FunctionName", function.config.lambda.function_name.clone())
             .init()
             .ok()
     });

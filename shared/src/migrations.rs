@@ -1,4 +1,4 @@
-//! The function that brings the schema up to date: `cargo seer migrate` for a database that only functions reach.
+//! The function that brings the schema up to date: for a database that only functions reach.
 //!
 //! Deploying invokes it; it serves no route and is never invoked by a client. It connects once, as the owner of the tables,
 //! and holds no pool. Its answer, and its error, are for the operator: complete, and without secrets.
@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::db::Deadline;
 use crate::db::migrate::migrate;
 use crate::db::roles::{Granted, grant};
+use crate::service::Service;
 use crate::telemetry;
 
 /// What an invocation did.
@@ -26,8 +27,14 @@ struct Done {
     roles: Vec<Granted>,
 }
 
-/// Runs the function until Lambda ends the environment. The event's content does not matter.
-pub fn run() -> ExitCode {
+impl Service {
+    /// Runs the function that migrates until Lambda ends the environment. The event's content does not matter.
+    pub fn run_migrations(&'static self) -> ExitCode {
+        run(self)
+    }
+}
+
+fn run(service: &'static Service) -> ExitCode {
     let config = Config::from_env();
     telemetry::init(*config.log_level.as_ref().unwrap_or(&Level::INFO));
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -38,9 +45,9 @@ pub fn run() -> ExitCode {
         }
     };
     let config = &config;
-    let service = service_fn(async |event: LambdaEvent<Value>| {
+    let invocations = service_fn(async |event: LambdaEvent<Value>| {
         let deadline = Deadline::of_invocation(event.context.deadline);
-        let done = match timeout(deadline.left(), work(config)).await {
+        let done = match timeout(deadline.left(), work(service, config)).await {
             Ok(done) => done,
             Err(_) => {
                 Err("the function's timeout came first: what was not committed is rolled back; run it again".into())
@@ -51,7 +58,7 @@ pub fn run() -> ExitCode {
         }
         done
     });
-    match runtime.block_on(Runtime::new(service).run()) {
+    match runtime.block_on(Runtime::new(invocations).run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("the Lambda runtime ended: {error}");
@@ -60,11 +67,11 @@ pub fn run() -> ExitCode {
     }
 }
 
-async fn work(config: &Config) -> Result<Done, Error> {
+async fn work(service: &Service, config: &Config) -> Result<Done, Error> {
     let roles = config.roles.clone()?;
     let database = config.database.clone()?;
-    let applied = migrate(&database.url).await?;
-    let roles = grant(&database.url, &roles).await?;
+    let applied = migrate(&database.url, service).await?;
+    let roles = grant(&database.url, service, &roles).await?;
     tracing::info!(applied = applied.len(), roles = roles.len(), "migrated");
     Ok(Done { applied, roles })
 }

@@ -1,7 +1,7 @@
 //! The process's one pool, and a handle on it for code that is given neither a request nor a pool.
 //!
 //! Routes get their connections from `Request::read` and `Request::write`, which know the deadline and try again. The
-//! handle stands where code had a pool of its own: `cargo seer use-shared-pool` puts it there. `docs/USE_SHARED_POOL.md`
+//! handle stands where code had a pool of its own. `docs/USE_SHARED_POOL.md`
 //! says what it promises. May not: connect, or
 //! wait. Relies on `config` for the variables.
 

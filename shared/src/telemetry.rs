@@ -8,6 +8,9 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+/// Crates, by the beginning of their names, whose warnings are worth a line and whose other lines are not.
+const QUIET: [&str; 8] = ["aws_", "h2", "hyper", "lambda_", "metrics", "rustls", "tokio", "tower"];
+
 /// Starts logging at `level`. A second call does nothing.
 pub fn init(level: Level) {
     let lines = tracing_subscriber::fmt::layer()
@@ -17,10 +20,7 @@ pub fn init(level: Level) {
         .with_current_span(true)
         .with_span_list(false)
         .with_ansi(false);
-    // The runtime's and the driver's warnings are worth a line, their chatter is not.
-    let targets = Targets::new()
-        .with_default(LevelFilter::WARN)
-        .with_target("sqlx", LevelFilter::OFF)
-        .with_target("shared", level);
+    let mut targets = Targets::new().with_default(level).with_target("sqlx", LevelFilter::OFF);
+    targets.extend(QUIET.map(|crates| (crates, level.min(Level::WARN))));
     let _ = tracing_subscriber::registry().with(lines).with(targets).try_init();
 }

@@ -99,6 +99,7 @@ impl<'de> Deserialize<'de> for Id {
 
 /// Makes enumerations text wherever they are read: what serde derives would take `{"completed": null}` as well. Each
 /// derives its two traits with `remote = "Self"`, which leaves implementing them to this.
+#[macro_export]
 macro_rules! names {
     ($($name:ty),+) => {$(
         impl serde::Serialize for $name {
@@ -115,10 +116,10 @@ macro_rules! names {
         }
     )+};
 }
-pub(crate) use names;
 
 /// Says in JSON Schema what a type's `Deserialize` checks, for `openapi.json`: from the empty schema.
 #[cfg(feature = "openapi")]
+#[macro_export]
 macro_rules! schema {
     ($name:ty $(, <const $max:ident>)?, |$schema:ident| $body:expr) => {
         const _: () = {
@@ -143,17 +144,14 @@ macro_rules! schema {
     };
 }
 #[cfg(feature = "openapi")]
-pub(crate) use schema;
-
-#[cfg(feature = "openapi")]
-schema!(Text<MAX>, <const MAX>, |schema| {
+crate::schema!(Text<MAX>, <const MAX>, |schema| {
     let text = schema.schema_type(Type::String).min_length(Some(1)).max_length(Some(MAX));
     // Something but space, and no NUL.
     text.pattern(Some(r"^[^\u0000]*[^\s\u0000][^\u0000]*$"))
 });
 
 #[cfg(feature = "openapi")]
-schema!(HttpUrl, |schema| {
+crate::schema!(HttpUrl, |schema| {
     let text = schema
         .schema_type(Type::String)
         .format(Some(SchemaFormat::Custom("uri".to_owned())));

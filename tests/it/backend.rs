@@ -68,7 +68,9 @@ pub async fn connect(url: &str) -> PgConnection {
 
 /// Brings the schema of a database up to date.
 pub async fn migrated(url: &str) {
-    migrate(&DatabaseUrl::parse(url).unwrap()).await.unwrap();
+    migrate(&DatabaseUrl::parse(url).unwrap(), &::functions::SERVICE)
+        .await
+        .unwrap();
 }
 
 /// A database that nobody else uses.

@@ -57,7 +57,7 @@ async fn it_applies_what_is_pending_and_grants_the_roles_what_they_need_and_no_m
     let lambda = migrations_run(&url, &ROLES);
 
     let first = migrated(&lambda).await;
-    let every = shared::db::migrate::MIGRATIONS.iter().count();
+    let every = shared::db::migrate::migrations(&functions::SERVICE).iter().count();
     assert_eq!(first["applied"].as_array().unwrap().len(), every, "{first}");
     let roles = &first["roles"];
     assert_eq!(

@@ -98,11 +98,9 @@ fn each_says_the_same_method_and_path() {
             doc.starts_with(&format!("//! `{route}`")),
             "{name}.rs begins with {doc:?} and serves {route}"
         );
-        let call = |main: &str| format!("{main}(\"{route}\",").replace(' ', "");
+        let call = |main: &str| format!("SERVICE.{main}(\"{route}\"").replace(' ', "");
         let source = source.split_whitespace().collect::<String>();
-        let runs = ["run", "run_with_schedule"]
-            .iter()
-            .any(|main| source.contains(&call(main)));
+        let runs = ["run", "run_health"].iter().any(|main| source.contains(&call(main)));
         assert!(runs, "{name}.rs does not run {route}");
 
         let event = events
@@ -149,7 +147,7 @@ fn each_is_an_operation_of_the_document_for_clients() {
     let found = differences(
         &routes().into_keys().collect(),
         &operations.keys().cloned().collect(),
-        |name| format!("{name}: describe it in shared/src/openapi, then run cargo seer openapi --write"),
+        |name| format!("{name}: describe it in functions/src/openapi, then run cargo seer openapi --write"),
         |name| format!("{name}: openapi.json has it, the router of Cargo.toml has not"),
     );
     assert!(found.is_empty(), "{found:#?}");

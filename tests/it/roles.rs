@@ -77,7 +77,7 @@ async fn every_function_works_with_the_application_role() {
     let lambda = Lambda::start(functions(&application), Options::default()).unwrap();
     for (name, event) in files("tests/events", "json") {
         // What the event before has deleted is there again.
-        seed(&target, SEED).await.unwrap();
+        seed(&target, &functions::SERVICE, SEED).await.unwrap();
         let function = name.trim_end_matches("-scheduled");
         let invocation = invoke(&lambda, function, event.into_bytes()).await;
         if name == function {

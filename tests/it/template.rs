@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use functions::config::WebhookSecret;
 use local::template::{Function, Template, Values};
 use serde_json::{Value, json};
 use shared::config::{Config, Login, VARIABLES};
@@ -171,7 +172,8 @@ impl Project {
             let given = text.is_u64() || text.as_str().is_some_and(|text| text.parse::<u64>().is_ok());
             expect(&format!("whether it has a {number}"), &json!(given), json!(true));
         }
-        let unknown = variables.iter().filter(|name| !VARIABLES.contains(name));
+        let known = [VARIABLES, functions::config::VARIABLES].concat();
+        let unknown = variables.iter().filter(|name| !known.contains(name));
         found.extend(unknown.map(|name| format!("shared::config knows no variable {name}")));
         found
     }
@@ -302,7 +304,8 @@ fn every_function_understands_its_variables_whichever_database_it_is() {
                 .database
                 .unwrap_or_else(|error| panic!("{id} with {parameters:?}: {error}"));
             assert!(config.roles.is_ok(), "{id}");
-            assert_eq!(config.webhook_secret.is_ok(), id == "MeetingsWebhook", "{id}");
+            let webhook = WebhookSecret::parse(variables.get("WEBHOOK_SECRET").cloned());
+            assert_eq!(webhook.is_ok(), id == "MeetingsWebhook", "{id}");
             let proxied = parameters.contains(&("UseRdsProxy", "true")) && id != "MigrationsRun";
             assert_eq!(database.url.is_pooled(), proxied, "{id}");
             let secret = matches!(database.url.login(), Login::Secret(_));

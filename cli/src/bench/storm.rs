@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow};
+use functions::meetings;
 use local::postgres::{Cluster, Settings};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use shared::config::{Config, DatabaseConfig, LambdaEnvironment};
 use shared::db::{Deadline, Pool};
 use shared::http::{Caller, Error};
-use shared::meetings;
 use sqlx::{Connection as _, Executor as _};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
@@ -107,7 +107,7 @@ pub(super) async fn run(checkout: &Checkout, quick: bool, out: &Path) -> Result<
         ..Settings::default()
     };
     let cluster = Cluster::throwaway(settings).await?;
-    let password = prepare(&cluster, &checkout.root).await?;
+    let password = prepare(&cluster).await?;
     let url = format!(
         "postgres://{ROLE}:{password}@127.0.0.1:{}/seer?sslmode=disable",
         cluster.port()
@@ -119,8 +119,8 @@ pub(super) async fn run(checkout: &Checkout, quick: bool, out: &Path) -> Result<
         .into_iter()
         .take(if quick { 2 } else { ENVIRONMENTS.len() })
     {
-        // At most a connection and a companion each.
-        if files.is_some_and(|files| files < u64::from(environments) * 2 + 200) {
+        // A connection each, and room for the companions of those that wait long.
+        if files.is_some_and(|files| files < u64::from(environments) * 3 / 2 + 200) {
             eprintln!("{environments} environments are left out: this process may open {files:?} files only");
             continue;
         }

@@ -88,7 +88,7 @@ fn require_same_statement(root: &Path) -> Result<()> {
     let words = |sql: &str| sql.split_whitespace().collect::<Vec<_>>().join(" ");
     let path = root.join("tests/peers/rust/src/floor/read.sql");
     let floor = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let folder = root.join("shared/.sqlx");
+    let folder = root.join("functions/.sqlx");
     for file in std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let recorded: Recorded = serde_json::from_str(&std::fs::read_to_string(file?.path())?)?;
         // The driver's own names for the columns' types.

@@ -82,7 +82,7 @@ impl Testbed {
             ..Settings::default()
         };
         let cluster = Cluster::throwaway(settings).await?;
-        let password = prepare(&cluster, &checkout.root).await?;
+        let password = prepare(&cluster).await?;
         let server = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.port()));
         let proxy = Proxy::start(server).await?;
         proxy.set_delay(DELAY, Duration::ZERO);
@@ -141,10 +141,9 @@ fn event(root: &Path, name: &str) -> Result<Value> {
 }
 
 /// Brings the schema, the seed and the role into a new cluster. Returns the role's password.
-pub(super) async fn prepare(cluster: &Cluster, root: &Path) -> Result<String> {
+pub(super) async fn prepare(cluster: &Cluster) -> Result<String> {
     let mut direct = connect(&cluster.url()).await?;
-    let migrations = sqlx::migrate::Migrator::new(root.join("shared/migrations")).await?;
-    migrations
+    shared::db::migrate::migrations(&functions::SERVICE)
         .run_direct(None, &mut direct, false)
         .await
         .context("the migrations do not apply")?;

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeSet;
 
+use functions::SERVICE;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shared::db::migrate::MIGRATIONS;
+use shared::db::migrate;
 
 use super::cause::quoted;
 use super::report::{Fact, Level, Report};
@@ -41,7 +42,7 @@ pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut
                 report,
                 "migrations",
                 "none applied",
-                json!({ "applied": 0, "pending": MIGRATIONS.iter().count() }),
+                json!({ "applied": 0, "pending": migrate::migrations(&SERVICE).iter().count() }),
             );
             return report.find(
                 Level::Fail,
@@ -117,18 +118,19 @@ async fn migrations(
         }
     };
     let applied: BTreeSet<i64> = rows.iter().filter(|row| row.success).map(|row| row.version).collect();
+    let ours = migrate::migrations(&SERVICE);
     let name = |migration: &sqlx::migrate::Migration| format!("{:04} {}", migration.version, migration.description);
-    let pending: Vec<String> = MIGRATIONS
+    let pending: Vec<String> = ours
         .iter()
         .filter(|migration| !applied.contains(&migration.version))
         .map(name)
         .collect();
-    let known: BTreeSet<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
+    let known: BTreeSet<i64> = ours.iter().map(|migration| migration.version).collect();
     let newer: Vec<String> = applied
         .difference(&known)
         .map(|version| format!("{version:04}"))
         .collect();
-    let changed: Vec<String> = MIGRATIONS
+    let changed: Vec<String> = ours
         .iter()
         .filter(|migration| {
             let hex: String = migration.checksum.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -174,7 +176,10 @@ async fn migrations(
             "changed-migrations",
             format!("changed after they were applied: {}", changed.join(", ")),
             "What the database has is not what the file says, and cargo seer migrate refuses to go on.",
-            vec!["git log shared/migrations   # undo the change, and write a new migration".to_owned()],
+            vec![
+                "git log functions/migrations shared/migrations   # undo the change, and write a new migration"
+                    .to_owned(),
+            ],
         );
     }
     Some(applied)
@@ -347,7 +352,7 @@ struct Expected {
 /// Every index that the migrations make by name and do not drop again.
 fn expected() -> Vec<Expected> {
     let mut expected: Vec<Expected> = Vec::new();
-    for migration in MIGRATIONS.iter() {
+    for migration in migrate::migrations(&SERVICE).iter() {
         let lines = migration.sql.as_str().lines();
         let code: Vec<&str> = lines.map(|line| line.split("--").next().unwrap_or_default()).collect();
         for statement in code.join(" ").split(';') {

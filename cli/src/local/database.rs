@@ -39,7 +39,7 @@ impl Database {
         let url = DatabaseUrl::parse(&database.url)?;
         if own || arguments.migrate {
             let step = Step::begin("migrations");
-            let applied = migrate(&url)
+            let applied = migrate(&url, &functions::SERVICE)
                 .await
                 .with_context(|| if own { HINT } else { "cannot migrate" })?;
             step.done(&match applied.len() {
@@ -49,7 +49,7 @@ impl Database {
         }
         if database.seeded {
             let step = Step::begin("seed");
-            seed(&url, SEED)
+            seed(&url, &functions::SERVICE, SEED)
                 .await
                 .with_context(|| if own { HINT } else { "cannot seed" })?;
             step.done("an admin, a team member, meetings and tasks");

@@ -3,18 +3,8 @@
 
 use std::process::ExitCode;
 
-use shared::health::{self, Status};
-use shared::http::{Error, Request, Response, run_with_schedule};
+use functions::SERVICE;
 
 fn main() -> ExitCode {
-    run_with_schedule("GET /api/health", handle, health::scheduled)
-}
-
-async fn handle(request: Request) -> Result<Response, Error> {
-    let report = health::look(request.pool(), request.deadline()).await.public();
-    let response = match report.status {
-        Status::Ok | Status::Degraded => Response::ok(&report),
-        Status::Down => Response::unavailable(&report),
-    };
-    Ok(response.with_header("cache-control", "no-store"))
+    SERVICE.run_health("GET /api/health")
 }

@@ -3,12 +3,12 @@
 
 use std::process::ExitCode;
 
-use shared::example_event;
-use shared::http::{Error, Request, Response, run};
-use shared::meetings::{self, Changes};
+use functions::meetings::{self, Changes};
+use functions::{SERVICE, example_event};
+use shared::http::{Error, Request, Response};
 
 fn main() -> ExitCode {
-    run("PUT /api/meetings/{id}", example_event!(), handle)
+    SERVICE.run("PUT /api/meetings/{id}", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {

@@ -3,12 +3,12 @@
 
 use std::process::ExitCode;
 
-use shared::example_event;
-use shared::http::{Error, Request, Response, run};
-use shared::meetings::webhook::{self, Delivery, Receipt};
+use functions::meetings::webhook::{self, Delivery, Receipt};
+use functions::{SERVICE, example_event};
+use shared::http::{Error, Request, Response};
 
 fn main() -> ExitCode {
-    run("POST /api/meetings/webhook", example_event!(), handle)
+    SERVICE.run("POST /api/meetings/webhook", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {

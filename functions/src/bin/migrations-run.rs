@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    shared::migrations::run()
+    functions::SERVICE.run_migrations()
 }

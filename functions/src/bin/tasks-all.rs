@@ -3,12 +3,12 @@
 
 use std::process::ExitCode;
 
-use shared::example_event;
-use shared::http::{Error, Request, Response, run};
-use shared::tasks::all::{self, Filter};
+use functions::tasks::all::{self, Filter};
+use functions::{SERVICE, example_event};
+use shared::http::{Error, Request, Response};
 
 fn main() -> ExitCode {
-    run("GET /api/meetings/tasks/all", example_event!(), handle)
+    SERVICE.run("GET /api/meetings/tasks/all", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {

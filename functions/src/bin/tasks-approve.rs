@@ -3,12 +3,12 @@
 
 use std::process::ExitCode;
 
-use shared::example_event;
-use shared::http::{Error, Request, Response, run};
-use shared::tasks;
+use functions::tasks;
+use functions::{SERVICE, example_event};
+use shared::http::{Error, Request, Response};
 
 fn main() -> ExitCode {
-    run(
+    SERVICE.run(
         "PATCH /api/meetings/{id}/tasks/{taskId}/approve",
         example_event!(),
         handle,

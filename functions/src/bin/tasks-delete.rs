@@ -3,12 +3,12 @@
 
 use std::process::ExitCode;
 
-use shared::example_event;
-use shared::http::{Error, Request, Response, run};
-use shared::tasks;
+use functions::tasks;
+use functions::{SERVICE, example_event};
+use shared::http::{Error, Request, Response};
 
 fn main() -> ExitCode {
-    run("DELETE /api/meetings/{id}/tasks/{taskId}", example_event!(), handle)
+    SERVICE.run("DELETE /api/meetings/{id}/tasks/{taskId}", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {

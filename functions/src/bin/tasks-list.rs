@@ -3,12 +3,12 @@
 
 use std::process::ExitCode;
 
-use shared::example_event;
-use shared::http::{Error, Request, Response, run};
-use shared::tasks::{self, Place};
+use functions::tasks::{self, Place};
+use functions::{SERVICE, example_event};
+use shared::http::{Error, Request, Response};
 
 fn main() -> ExitCode {
-    run("GET /api/meetings/{id}/tasks", example_event!(), handle)
+    SERVICE.run("GET /api/meetings/{id}/tasks", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {

@@ -3,12 +3,12 @@
 
 use std::process::ExitCode;
 
-use shared::example_event;
-use shared::http::{Error, Request, Response, run};
-use shared::tasks::{self, Changes};
+use functions::tasks::{self, Changes};
+use functions::{SERVICE, example_event};
+use shared::http::{Error, Request, Response};
 
 fn main() -> ExitCode {
-    run("PATCH /api/meetings/{id}/tasks/{taskId}", example_event!(), handle)
+    SERVICE.run("PATCH /api/meetings/{id}/tasks/{taskId}", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {

@@ -3,12 +3,12 @@
 
 use std::process::ExitCode;
 
-use shared::example_event;
-use shared::http::{Error, Request, Response, run};
-use shared::users::{self, NoFields, Registered, Registration};
+use functions::users::{self, NoFields, Registered, Registration};
+use functions::{SERVICE, example_event};
+use shared::http::{Error, Request, Response};
 
 fn main() -> ExitCode {
-    run("POST /api/users/register", example_event!(), handle)
+    SERVICE.run("POST /api/users/register", example_event!(), handle)
 }
 
 async fn handle(request: Request) -> Result<Response, Error> {

@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::{Instant, sleep};
 
 use super::surroundings::Surroundings;
 use crate::gateway::Routes;
 use crate::lambda::{Function, Lambda, Options};
+use crate::migrations;
 use crate::postgres::{Cluster, Pooler, Replication, Settings};
 use crate::proxy::{Blackhole, Door, Proxy};
 
@@ -97,7 +97,7 @@ impl Default for Stage {
 /// Which binaries play, and where the workspace is.
 #[derive(Clone, Debug)]
 pub struct Ground {
-    /// The workspace: its manifest has the routes, `shared/migrations` the schema.
+    /// The workspace: its manifest has the routes, `functions/migrations` and `shared/migrations` the schema.
     pub root: PathBuf,
     /// The folder of the functions' binaries.
     pub binaries: PathBuf,
@@ -330,7 +330,7 @@ impl Scene {
 /// The schema, and the role with what it may do.
 async fn prepare(cluster: &Cluster, root: &Path, password: &str) -> Result<()> {
     let mut direct = connect(cluster).await?;
-    let migrations = Migrator::new(root.join("shared/migrations")).await?;
+    let migrations = migrations(root).await?;
     migrations
         .run_direct(None, &mut direct, false)
         .await

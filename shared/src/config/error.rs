@@ -17,7 +17,8 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn new(variable: &'static str, problem: impl Into<String>) -> Self {
+    /// A problem of a variable.
+    pub fn new(variable: &'static str, problem: impl Into<String>) -> Self {
         Self {
             variable,
             parameter: None,

@@ -1,4 +1,4 @@
-//! The configuration: every environment variable Seer reads, each read once, here and nowhere else.
+//! The configuration: every environment variable the engine reads, each read once, here and nowhere else.
 //!
 //! | variable | unit | default | set too high | set too low |
 //! |---|---|---|---|---|
@@ -7,7 +7,6 @@
 //! | `DATABASE_IAM_AUTH` | `true`, `false`: log in to RDS with a token instead of a password, see below | `false` | – | – |
 //! | `MAX_RETRY_ATTEMPTS` | attempts in all at one read or transaction, 1–100 (1 = never retry) | 5 | work that cannot succeed is tried until the deadline, and a struggling database gets that load again | one lost connection or serialization failure reaches a client |
 //! | `RETRY_DELAY_MS` | milliseconds, 1–10,000: the base of the back-off (full jitter, doubling, capped) | 50 | the deadline passes while waiting | a fleet retries in step and keeps the database down |
-//! | `WEBHOOK_SECRET` | `whsec_` and base64, or base64 alone | none; only `meetings-webhook` needs it | – | a short secret can be guessed, and with it a webhook forged |
 //! | `APPLICATION_ROLE`, `MONITORING_ROLE` | lower-case names of roles; only `migrations-run` reads them, and makes them | none | – | – |
 //! | `LOG_LEVEL` | `trace`, `debug`, `info`, `warn`, `error` | `AWS_LAMBDA_LOG_LEVEL`, else `info` | (`trace`) logs cost more than the function | (`error`) retries and slow connects go unseen |
 //!
@@ -30,7 +29,7 @@
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
-//! | `AWS_LAMBDA_FUNCTION_NAME` | part of `application_name`, so `pg_stat_activity` says whose a session is | `seer` |
+//! | `AWS_LAMBDA_FUNCTION_NAME` | part of `application_name`, so `pg_stat_activity` says whose a session is | `local` |
 //! | `AWS_LAMBDA_FUNCTION_VERSION` | the same | `$LATEST` |
 //! | `AWS_LAMBDA_MAX_CONCURRENCY` | requests one environment serves at once (Managed Instances): the pool's size without `connection_limit` | 1 |
 //! | `AWS_LAMBDA_INITIALIZATION_TYPE` | `provisioned-concurrency` where INIT runs long before the first request: on a crowded server its connection is closed then | – |
@@ -48,12 +47,8 @@ pub mod database_url;
 mod error;
 mod login;
 
-use std::fmt;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tracing::Level;
 
 pub use database_url::DatabaseUrl;
@@ -65,7 +60,6 @@ const DATABASE_SECRET_ARN: &str = "DATABASE_SECRET_ARN";
 const DATABASE_IAM_AUTH: &str = "DATABASE_IAM_AUTH";
 const MAX_RETRY_ATTEMPTS: &str = "MAX_RETRY_ATTEMPTS";
 const RETRY_DELAY_MS: &str = "RETRY_DELAY_MS";
-const WEBHOOK_SECRET: &str = "WEBHOOK_SECRET";
 const APPLICATION_ROLE: &str = "APPLICATION_ROLE";
 const MONITORING_ROLE: &str = "MONITORING_ROLE";
 const LOG_LEVEL: &str = "LOG_LEVEL";
@@ -78,7 +72,7 @@ const AWS_LAMBDA_FUNCTION_VERSION: &str = "AWS_LAMBDA_FUNCTION_VERSION";
 const AWS_LAMBDA_MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 const AWS_LAMBDA_INITIALIZATION_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
 
-/// Every variable that a function's configuration may set: a deployment that sets another has a typing error in it.
+/// Every variable of the engine that a function's configuration may set; the product has its own.
 /// `RUST_BACKTRACE` and what else the platform reads is not of them, nor is what Lambda itself sets.
 pub const VARIABLES: &[&str] = &[
     DATABASE_URL,
@@ -86,13 +80,23 @@ pub const VARIABLES: &[&str] = &[
     DATABASE_IAM_AUTH,
     MAX_RETRY_ATTEMPTS,
     RETRY_DELAY_MS,
-    WEBHOOK_SECRET,
     APPLICATION_ROLE,
     MONITORING_ROLE,
     LOG_LEVEL,
     AWS_ENDPOINT_URL,
     AWS_ENDPOINT_URL_SECRETS_MANAGER,
 ];
+
+/// Reads one variable of the product: trimmed, and `None` if it is unset or empty.
+#[must_use]
+pub fn variable(name: &str) -> Option<String> {
+    #[allow(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+    usable(std::env::var(name).ok())
+}
+
+fn usable(value: Option<String>) -> Option<String> {
+    value.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
 
 /// What the driver reads from the environment and its builder cannot unset.
 const READ_BY_THE_DRIVER: [&str; 3] = ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"];
@@ -105,8 +109,6 @@ const NAME_BYTES: usize = 63;
 pub struct Config {
     /// How to reach PostgreSQL, and how often to try.
     pub database: Result<DatabaseConfig, ConfigError>,
-    /// The secret that webhooks are signed with; unset is an error too, which only `meetings-webhook` looks at.
-    pub webhook_secret: Result<WebhookSecret, ConfigError>,
     /// The roles that `migrations-run` makes.
     pub roles: Result<Roles, ConfigError>,
     /// The least severe level that is logged.
@@ -156,10 +158,6 @@ pub struct LambdaEnvironment {
     pub provisioned: bool,
 }
 
-/// The key of the webhooks' signature, decoded.
-#[derive(Clone, PartialEq, Eq)]
-pub struct WebhookSecret(Vec<u8>);
-
 impl Config {
     /// Reads the process's environment. Never fails: what is wrong is in the part it spoils.
     #[must_use]
@@ -170,19 +168,14 @@ impl Config {
 
     /// As [`Config::from_env`], from any source of variables.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        let value = |name| {
-            lookup(name)
-                .map(|text| text.trim().to_owned())
-                .filter(|text| !text.is_empty())
-        };
+        let value = |name| usable(lookup(name));
         let driver_variable = READ_BY_THE_DRIVER.into_iter().find(|name| lookup(name).is_some());
         Self {
             database: database(value, driver_variable),
-            webhook_secret: webhook_secret(value(WEBHOOK_SECRET)),
             roles: roles(value),
             log_level: log_level(value),
             lambda: LambdaEnvironment {
-                function_name: value(AWS_LAMBDA_FUNCTION_NAME).unwrap_or_else(|| "seer".to_owned()),
+                function_name: value(AWS_LAMBDA_FUNCTION_NAME).unwrap_or_else(|| "local".to_owned()),
                 function_version: value(AWS_LAMBDA_FUNCTION_VERSION).unwrap_or_else(|| "$LATEST".to_owned()),
                 // What is not a number counts as 1 for the Lambda runtime too, and both must agree.
                 max_concurrency: value(AWS_LAMBDA_MAX_CONCURRENCY)
@@ -202,20 +195,6 @@ impl LambdaEnvironment {
         let room = NAME_BYTES.saturating_sub(self.function_version.len() + 1);
         let name = &self.function_name[..self.function_name.floor_char_boundary(room)];
         format!("{name}:{}", self.function_version)
-    }
-}
-
-impl WebhookSecret {
-    /// The key's bytes.
-    #[must_use]
-    pub fn key(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for WebhookSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WebhookSecret(redacted)")
     }
 }
 
@@ -261,30 +240,6 @@ fn whole_number(text: &str, least: u32, most: u32) -> Option<u32> {
     text.parse()
         .ok()
         .filter(|number| digits && (least..=most).contains(number))
-}
-
-fn webhook_secret(value: Option<String>) -> Result<WebhookSecret, ConfigError> {
-    const BASE64: GeneralPurpose = GeneralPurpose::new(
-        &alphabet::STANDARD,
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-    );
-    let text = value.ok_or_else(|| {
-        ConfigError::new(
-            WEBHOOK_SECRET,
-            "is not set; set it to the signing secret that the recording service shows",
-        )
-    })?;
-    let key = BASE64
-        .decode(text.strip_prefix("whsec_").unwrap_or(&text))
-        .unwrap_or_default();
-    // An empty key would verify anyone's signature.
-    if key.is_empty() {
-        return Err(ConfigError::new(
-            WEBHOOK_SECRET,
-            "must be base64, with or without whsec_ in front",
-        ));
-    }
-    Ok(WebhookSecret(key))
 }
 
 fn roles(value: impl Fn(&'static str) -> Option<String>) -> Result<Roles, ConfigError> {

@@ -34,7 +34,7 @@ fn database_url_alone_is_enough() {
     );
     assert_eq!(config.log_level, Ok(Level::INFO));
     assert_eq!(config.lambda.max_concurrency, 1);
-    assert_eq!(config.lambda.application_name(), "seer:$LATEST");
+    assert_eq!(config.lambda.application_name(), "local:$LATEST");
 }
 
 #[test]
@@ -94,26 +94,6 @@ fn numbers_are_honoured_at_their_bounds() {
         base_delay: Duration::from_millis(1),
     };
     assert_eq!(config.database.unwrap().retry, expected);
-}
-
-#[test]
-fn the_webhook_secret_is_read_in_every_form_and_never_shown() {
-    for text in [
-        "whsec_c2VjcmV0IGtleQ==",
-        "c2VjcmV0IGtleQ==",
-        "whsec_c2VjcmV0IGtleQ",
-        " c2VjcmV0IGtleQ==\n",
-    ] {
-        let config = config(&[("WEBHOOK_SECRET", text)]);
-        assert_eq!(config.webhook_secret.as_ref().unwrap().key(), b"secret key");
-        let shown = format!("{config:?}");
-        assert!(!shown.contains("c2Vj") && !shown.contains("115"), "{shown}");
-    }
-    for text in ["", "whsec_", "not*base64"] {
-        let error = config(&[("WEBHOOK_SECRET", text)]).webhook_secret.unwrap_err();
-        assert_eq!(error.variable(), "WEBHOOK_SECRET");
-        assert!(!error.to_string().contains("not*base64"));
-    }
 }
 
 #[test]

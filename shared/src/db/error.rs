@@ -133,7 +133,7 @@ impl Kind {
                 "see what the server says, and its log; 42501 wants GRANT CONNECT on the database to this role, 42704 \
                  PostgreSQL 14 or newer"
             }
-            Self::Query => "compare the schema with the migrations: `cargo seer migrate`",
+            Self::Query => "compare the schema with the migrations of this build",
         }
     }
 }

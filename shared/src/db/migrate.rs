@@ -1,11 +1,12 @@
-//! The schema: forward-only SQL in `shared/migrations`, applied by `cargo seer migrate` or `migrations-run`, never at a cold start.
+//! The schema: the engine's migrations, then the product's, forward-only SQL that is never applied at a cold start.
 //!
-//! Everything pending is applied in one transaction, under a lock that ends with it: whole or not at all, safe to run
+//! The engine's first is number 0, before any of a product's. Everything pending is applied in one transaction, under a lock that ends with it: whole or not at all, safe to run
 //! twice and twice at once, through a transaction pooler too. So a migration holds nothing that PostgreSQL keeps out of
 //! transactions; an index that must be built `CONCURRENTLY` is built by hand first, and the migration says `IF NOT
 //! EXISTS`.
 //!
-//! May not: run inside a function that serves a route. Relies on `connect` for the connection and on sqlx for what was applied already.
+//! May not: run inside a function that serves a route. Relies on `connect` for the connection and on sqlx for what was
+//! applied already.
 
 use std::time::Duration;
 
@@ -17,9 +18,7 @@ use super::connect::{self, Purpose, Target, Unfinished};
 use super::deadline::Deadline;
 use super::error::{Error, Kind, Phase};
 use crate::config::{DatabaseUrl, RetryConfig};
-
-/// Every migration, compiled in.
-pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+use crate::service::Service;
 
 /// How long a server that refuses, starts or does not answer is tried.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -30,9 +29,6 @@ const OTHER_RUN: &str = "10min";
 /// How long a statement waits for a lock on a table. All who want that table queue up behind it, and a function gives
 /// up after 26 s.
 const TABLE_LOCK: &str = "10s";
-
-/// Names the lock among the advisory locks of the database. The digits spell "seer".
-const LOCK: i64 = 0x7365_6572;
 
 /// Why the database is as it was before, or in one case may not be.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +66,13 @@ fn explain(error: &MigrateError) -> String {
     format!("{error}; nothing was applied")
 }
 
+/// The engine's migrations and those of the service, in the order in which they are applied.
+pub fn migrations(service: &Service) -> Migrator {
+    let engine = sqlx::migrate!("./migrations");
+    let product = service.migrations.map(Migrator::iter).unwrap_or_default();
+    Migrator::with_migrations(engine.iter().chain(product).cloned().collect())
+}
+
 /// Brings the schema up to date and returns the names of the migrations this run applied. Creates the URL's `schema` if
 /// it is not there. Connecting is bounded by ten seconds, each wait for a lock too; the statements take what they take.
 ///
@@ -77,12 +80,12 @@ fn explain(error: &MigrateError) -> String {
 ///
 /// # Errors
 /// See [`Failure`]; but for [`Failure::Unknown`], nothing is applied then.
-pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, Failure> {
-    let mut connection = open(url).await?;
+pub async fn migrate(url: &DatabaseUrl, service: &Service) -> Result<Vec<String>, Failure> {
+    let mut connection = open(url, service).await?;
     let mut transaction = connection.begin().await?;
-    alone(&mut transaction, url).await?;
+    alone(&mut transaction, url, service).await?;
     let before = applied(&mut transaction).await?;
-    let mut migrations = sqlx::migrate!("./migrations");
+    let mut migrations = migrations(service);
     // Ours holds already, and ends with the transaction: a pooler would keep sqlx's.
     migrations.set_locking(false);
     migrations
@@ -105,22 +108,22 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, Failure> {
 ///
 /// # Errors
 /// See [`Failure`]; but for [`Failure::Unknown`], nothing is applied then.
-pub async fn seed(url: &DatabaseUrl, script: &'static str) -> Result<(), Failure> {
-    let mut connection = open(url).await?;
+pub async fn seed(url: &DatabaseUrl, service: &Service, script: &'static str) -> Result<(), Failure> {
+    let mut connection = open(url, service).await?;
     let mut transaction = connection.begin().await?;
-    alone(&mut transaction, url).await?;
+    alone(&mut transaction, url, service).await?;
     sqlx::raw_sql(script).execute(&mut *transaction).await?;
     commit(transaction).await?;
     let _ = connection.close().await;
     Ok(())
 }
 
-pub(super) async fn open(url: &DatabaseUrl) -> Result<PgConnection, Failure> {
+pub(super) async fn open(url: &DatabaseUrl, service: &Service) -> Result<PgConnection, Failure> {
     let retry = RetryConfig {
         max_attempts: 1, // Of statements, which are not tried again here.
         base_delay: Duration::from_millis(50),
     };
-    let target = Target::new(url, "seer migrate");
+    let target = Target::new(url, &format!("{} migrate", service.name));
     let (deadline, unfinished) = (Deadline::after(CONNECT), Unfinished::default());
     let live = connect::connect_with_retry(&target, Purpose::Write, &retry, deadline, &unfinished).await;
     Ok(live.map_err(Failure::Connect)?.session.connection)
@@ -138,11 +141,12 @@ pub(super) async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(),
 }
 
 /// Takes the lock, lifts the limits of a function's session, and sees to the schema: for this transaction only.
-async fn alone(transaction: &mut PgConnection, url: &DatabaseUrl) -> Result<(), Failure> {
+async fn alone(transaction: &mut PgConnection, url: &DatabaseUrl, service: &Service) -> Result<(), Failure> {
+    let lock = service.migration_lock();
     let begin = format!(
         "DEALLOCATE ALL; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; \
          SELECT set_config('transaction_timeout', '0', true) \
-         WHERE current_setting('server_version_num')::int4 >= 170000; SET LOCAL lock_timeout = '{OTHER_RUN}'; SELECT pg_advisory_xact_lock({LOCK}); \
+         WHERE current_setting('server_version_num')::int4 >= 170000; SET LOCAL lock_timeout = '{OTHER_RUN}'; SELECT pg_advisory_xact_lock({lock}); \
          SET LOCAL lock_timeout = '{TABLE_LOCK}'"
     );
     if let Err(cause) = sqlx::raw_sql(sqlx::AssertSqlSafe(begin))
@@ -178,15 +182,4 @@ async fn applied(connection: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error>
     sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
         .fetch_all(connection)
         .await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_migration_needs_to_run_outside_a_transaction() {
-        let outside: Vec<_> = MIGRATIONS.iter().filter(|migration| migration.no_tx).collect();
-        assert!(outside.is_empty(), "all are applied in one: {outside:?}");
-    }
 }

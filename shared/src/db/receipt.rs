@@ -158,7 +158,7 @@ impl IdempotencyKey {
 /// A change that an explicit transaction made, for its receipt.
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
-    /// The kind of the changed resource, such as `meeting`: letters only.
+    /// The kind of the changed resource, such as `order`: letters only.
     pub kind: &'static str,
     /// Its id.
     pub id: Uuid,

@@ -12,6 +12,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::migrate::{Failure, commit, open};
 use crate::config::{DatabaseUrl, Roles};
+use crate::service::Service;
 
 /// Logging in with a token of AWS's instead of a password; only RDS has it.
 const IAM: &str = "rds_iam";
@@ -39,12 +40,12 @@ pub struct Granted {
 ///
 /// # Errors
 /// See [`Failure`]; but for [`Failure::Unknown`], nothing is changed then.
-pub async fn grant(url: &DatabaseUrl, roles: &Roles) -> Result<Vec<Granted>, Failure> {
+pub async fn grant(url: &DatabaseUrl, service: &Service, roles: &Roles) -> Result<Vec<Granted>, Failure> {
     let mut granted = Vec::new();
     if roles.application.is_none() && roles.monitoring.is_none() {
         return Ok(granted);
     }
-    let mut connection = open(url).await?;
+    let mut connection = open(url, service).await?;
     let mut transaction = connection.begin().await?;
     if let Some(name) = &roles.application {
         let role = role(&mut transaction, name, &[IAM]).await?;

@@ -191,7 +191,7 @@ mod tests {
         One,
     }
 
-    crate::text::names!(Kind);
+    crate::names!(Kind);
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]

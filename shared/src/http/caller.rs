@@ -10,7 +10,7 @@ const LONGEST: usize = 255;
 /// The caller, as the token's issuer knows them; whether they have a user row is the database's to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The token's `sub`: the user row's `clerk_id`.
+    /// The token's `sub`.
     pub sub: String,
     /// The `email` claim, in lower case.
     pub email: Option<String>,

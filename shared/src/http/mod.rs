@@ -2,7 +2,8 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`mod@run`] | `main` of every function: INIT, the event loop, shutdown, snapshots |
+//! | [`mod@run`] | `main` of every function: INIT, the event loop, snapshots |
+//! | [`function`] | the state of an execution environment, and its end by SIGTERM |
 //! | [`request`] | what a handler asks of its request, and its way to the database |
 //! | [`response`] | what a handler answers |
 //! | [`problem`] | every error a client can see, and the only status codes there are for them |
@@ -10,10 +11,11 @@
 //! | [`page`] | lists by keyset cursor |
 //! | [`caller`] | who is asking, from the token's claims |
 //!
-//! May not: hold SQL or decide anything about a meeting. Relies on the gateway to have verified the token.
+//! May not: hold SQL, or know any resource of a product. Relies on the gateway to have verified the token.
 
 pub mod body;
 pub mod caller;
+pub mod function;
 pub mod page;
 pub mod problem;
 pub mod request;
@@ -21,10 +23,10 @@ pub mod response;
 pub mod run;
 
 pub use caller::Caller;
+pub use function::Function;
 pub use problem::Error;
 pub use request::{IfMatch, Request};
 pub use response::Response;
-pub use run::{run, run_with_schedule};
 
 /// Why a unit of work stopped: `?` turns both a database error and an [`Error`] into it.
 pub type Abort = crate::db::Abort<Error>;

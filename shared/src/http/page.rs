@@ -9,14 +9,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
 /// What the items of a page may take of an answer, in bytes: Lambda takes 6,291,556 in all.
-pub(crate) const ANSWER_LIMIT: usize = 6_000_000;
+pub const ANSWER_LIMIT: usize = 6_000_000;
 
 /// How many items a page holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(u8);
 
 #[cfg(feature = "openapi")]
-crate::text::schema!(Limit, |schema| {
+crate::schema!(Limit, |schema| {
     let bounds = schema.schema_type(Type::Integer).minimum(Some(1)).maximum(Some(100));
     bounds.default(Some(50.into()))
 });
@@ -54,7 +54,7 @@ impl<'de> Deserialize<'de> for Limit {
 /// Where a page ended: the sort key of its last item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The list's time: a meeting's date, a task's creation. Microseconds, as PostgreSQL keeps it.
+    /// The list's time, such as an order's date. Microseconds, as PostgreSQL keeps it.
     pub at: DateTime<Utc>,
     /// The tie breaker.
     pub id: Uuid,

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::response::Response;
 use crate::config::ConfigError;
 use crate::db::{self, Kind, Phase};
+use crate::service::Service;
 
 /// A field of the request that broke a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -156,7 +157,7 @@ impl Error {
         Self::Forbidden(detail)
     }
 
-    /// 404 for `what`: a word such as "meeting".
+    /// 404 for `what`: a word such as "order".
     pub fn not_found(what: &'static str) -> Self {
         Self::NotFound(what)
     }
@@ -177,7 +178,7 @@ impl Error {
         Self::Invalid(vec![FieldError { field, rule }])
     }
 
-    fn face(&self) -> Face<'_> {
+    fn face(&self, service: &Service) -> Face<'_> {
         use StatusCode as S;
         match self {
             Self::Malformed(detail) => Face::new(S::BAD_REQUEST, "malformed", "Malformed request", detail),
@@ -188,7 +189,7 @@ impl Error {
                 S::UNAUTHORIZED,
                 "not-registered",
                 "Not registered",
-                "The token is valid, but its subject is not a user yet: POST /api/users/register first.",
+                service.unknown_caller,
             )
             .challenge(),
             Self::Forbidden(detail) => Face::new(S::FORBIDDEN, "forbidden", "Not allowed", *detail),
@@ -234,7 +235,7 @@ impl Error {
                 "Idempotency-Key reused",
                 "This Idempotency-Key was used for a different request: make a new key for a new request.",
             ),
-            Self::Replayed(error) => error.face(),
+            Self::Replayed(error) => error.face(service),
             Self::Database(error) => database_face(error),
             Self::Misconfigured(_) => Face::misconfigured(),
             Self::Internal(_) => Face::internal(),
@@ -242,13 +243,13 @@ impl Error {
     }
 
     /// The response for a client.
-    pub fn into_response(self, request_id: &str) -> Response {
-        let face = self.face();
+    pub fn into_response(self, service: &Service, request_id: &str) -> Response {
+        let face = self.face(service);
         let problem = ProblemDetails::from_status_code(face.status)
             .with_title(face.title)
             .with_detail(face.detail)
             .with_extensions(Extensions {
-                r#type: format!("urn:seer:problem:{}", face.kind),
+                r#type: format!("urn:{}:problem:{}", service.name, face.kind),
                 request_id,
                 errors: face.errors,
             });
@@ -396,7 +397,7 @@ mod tests {
     #[test]
     fn retry_after_is_spread_over_its_range() {
         let header = |kind, id: &str| {
-            let response = Error::from(db::Error::bare(kind, Phase::Connect)).into_response(id);
+            let response = Error::from(db::Error::bare(kind, Phase::Connect)).into_response(&Service::new("notes"), id);
             let event = serde_json::to_value(response.into_event()).unwrap();
             event["headers"]["retry-after"].as_str().unwrap().to_owned()
         };
@@ -412,8 +413,11 @@ mod tests {
     fn a_client_that_waited_for_a_connection_of_ours_is_not_told_that_the_database_is_silent() {
         let detail = |phase| {
             let error = Error::from(db::Error::bare(Kind::Timeout, phase));
-            assert_eq!(error.face().status, StatusCode::SERVICE_UNAVAILABLE);
-            error.face().detail
+            assert_eq!(
+                error.face(&Service::new("notes")).status,
+                StatusCode::SERVICE_UNAVAILABLE
+            );
+            error.face(&Service::new("notes")).detail
         };
         assert!(detail(Phase::Connect).contains("does not answer"));
         let busy = detail(Phase::Acquire);

@@ -10,12 +10,12 @@ use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::Abort;
 use super::body;
 use super::caller::Caller;
+use super::function::Function;
 use super::problem::Error;
 use super::response::Response;
-use super::{Abort, run::Function};
-use crate::config::WebhookSecret;
 use crate::db::{Deadline, IdempotencyKey, Pool, Receipt, Session, WriteAttempt, Written};
 use crate::text::Id;
 
@@ -23,10 +23,10 @@ use crate::text::Id;
 const LARGEST_BODY: usize = 1024 * 1024;
 
 /// The longest idempotency key, in characters.
-pub(crate) const LONGEST_KEY: usize = 255;
+pub const LONGEST_KEY: usize = 255;
 
 /// What is said of a header that holds no idempotency key.
-pub(crate) const KEY_RULE: &str = "must be 1 to 255 visible ASCII characters";
+pub const KEY_RULE: &str = "must be 1 to 255 visible ASCII characters";
 
 /// One request.
 #[derive(Debug)]
@@ -182,18 +182,6 @@ impl Request {
             }
         }
         Ok(IfMatch::Versions(versions))
-    }
-
-    /// The key that webhooks are signed with.
-    ///
-    /// # Errors
-    /// 500 when the operator has set none.
-    pub fn webhook_secret(&self) -> Result<&'static WebhookSecret, Error> {
-        self.function
-            .config
-            .webhook_secret
-            .as_ref()
-            .map_err(|error| Error::from(error.clone()))
     }
 
     /// Runs a read; see [`Pool::read`].

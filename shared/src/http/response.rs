@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::page;
 use super::problem::Error;
+use crate::service::Service;
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,18 +93,18 @@ impl Response {
     }
 
     /// Itself, or a problem in place of what Lambda would refuse.
-    pub(super) fn limited(self, request_id: &str) -> Self {
+    pub(super) fn limited(self, service: &Service, request_id: &str) -> Self {
         if self.fits() {
             return self;
         }
         let error = Error::Internal("an answer is larger than the 6 MB that Lambda takes".to_owned());
         error.log();
-        error.into_response(request_id)
+        error.into_response(service, request_id)
     }
 
     /// Status, headers and JSON body, to be described.
     #[cfg(feature = "openapi")]
-    pub(crate) fn into_parts(self) -> (u16, Vec<(String, String)>, serde_json::Value) {
+    pub fn into_parts(self) -> (u16, Vec<(String, String)>, serde_json::Value) {
         let body = self.body.and_then(|body| serde_json::from_str(&body).ok());
         (self.status, self.headers, body.unwrap_or_default())
     }

@@ -1,15 +1,14 @@
-//! `main` of every function: INIT, the event loop, shutdown, snapshots.
+//! `main` of every function: INIT, the event loop, snapshots.
 //!
 //! INIT reads the configuration, opens the first connection within a budget and goes on whatever comes of it: a function
 //! always reaches its event loop and answers. A handler's error, panic or lateness becomes a response here, never a
-//! function error, which the gateway would turn into a bare 500. Nothing runs in the background but the extension's
-//! long poll, which makes Lambda send SIGTERM.
+//! function error, which the gateway would turn into a bare 500.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -17,94 +16,56 @@ use futures_util::FutureExt as _;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{BoxFuture, LambdaEvent, SnapStartResource, service_fn};
+use lambda_runtime::Runtime;
 use lambda_runtime::tower::layer::layer_fn;
-use lambda_runtime::{Runtime, Service};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{Instrument as _, Level};
 
+use super::function::{Function, UnderWay, close_on_sigterm};
 use super::problem::Error;
 use super::request::Request;
 use super::response::{Event, Response};
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
+use crate::db::Deadline;
 use crate::db::pool::Opened;
-use crate::db::{Deadline, Pool};
-use crate::{shared_pool, telemetry};
+use crate::service::Service;
+use crate::telemetry;
 
-/// What lives as long as the execution environment.
-#[derive(Debug)]
-pub struct Function {
-    /// The environment's variables, read once.
-    pub config: Config,
-    pool: &'static Result<Pool, ConfigError>,
-    /// What INIT handles once it has a connection; without it, INIT opens none.
+impl Service {
+    /// Runs a function that serves one route, such as `"GET /orders/{id}"`, until Lambda ends the environment. INIT
+    /// handles `example`, an event of the route, for a caller that does not exist: the first real request then finds its
+    /// statement prepared and planned.
+    pub fn run<H, F>(&'static self, route: &'static str, example: &'static str, handle: H) -> ExitCode
+    where
+        H: Fn(Request) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Response, Error>> + Send + 'static,
+    {
+        let scheduled = |_, _| async { Err(Error::Malformed("This function serves HTTP requests only.".to_owned())) };
+        start(self, route, Some(example), handle, scheduled)
+    }
+
+    /// As [`run`](Self::run), for a function that a schedule invokes too: any event that is not an HTTP request goes to `scheduled`.
+    /// INIT opens no connection: what such a function looks at, it looks at afresh.
+    pub(crate) fn run_with_schedule<H, F, S, G>(&'static self, route: &'static str, handle: H, scheduled: S) -> ExitCode
+    where
+        H: Fn(Request) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Response, Error>> + Send + 'static,
+        S: Fn(&'static Function, Deadline) -> G + Clone + Send + Sync + 'static,
+        G: Future<Output = Result<Value, Error>> + Send + 'static,
+    {
+        start(self, route, None, handle, scheduled)
+    }
+}
+
+fn start<H, F, S, G>(
+    service: &'static Service,
+    route: &'static str,
     example: Option<&'static str>,
-    cold: AtomicBool,
-    /// Invocations from their event until Lambda has their answer.
-    under_way: watch::Sender<usize>,
-}
-
-impl Function {
-    fn new(config: Config, example: Option<&'static str>) -> Self {
-        Self {
-            pool: shared_pool::of(&config),
-            config,
-            example,
-            cold: AtomicBool::new(true),
-            under_way: watch::Sender::new(0),
-        }
-    }
-
-    /// The pool.
-    ///
-    /// # Errors
-    /// 500 when `DATABASE_URL` cannot be used.
-    pub fn pool(&self) -> Result<&Pool, Error> {
-        self.pool.as_ref().map_err(|error| Error::from(error.clone()))
-    }
-}
-
-/// The event of the route in `tests/events`, which has the binary's name.
-#[macro_export]
-macro_rules! example_event {
-    () => {
-        include_str!(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../tests/events/",
-            env!("CARGO_BIN_NAME"),
-            ".json"
-        ))
-    };
-}
-
-/// Runs a function that serves one route, such as `"GET /api/meetings/{id}"`, until Lambda ends the environment. INIT
-/// handles `example`, an event of the route, for a caller that does not exist: the first real request then finds its
-/// statement prepared and planned.
-pub fn run<H, F>(route: &'static str, example: &'static str, handle: H) -> ExitCode
-where
-    H: Fn(Request) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<Response, Error>> + Send + 'static,
-{
-    let scheduled = |_, _| async { Err(Error::Malformed("This function serves HTTP requests only.".to_owned())) };
-    start(route, Some(example), handle, scheduled)
-}
-
-/// As [`run`], for a function that a schedule invokes too: any event that is not an HTTP request goes to `scheduled`.
-/// INIT opens no connection: what such a function looks at, it looks at afresh.
-pub fn run_with_schedule<H, F, S, G>(route: &'static str, handle: H, scheduled: S) -> ExitCode
-where
-    H: Fn(Request) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<Response, Error>> + Send + 'static,
-    S: Fn(&'static Function, Deadline) -> G + Clone + Send + Sync + 'static,
-    G: Future<Output = Result<Value, Error>> + Send + 'static,
-{
-    start(route, None, handle, scheduled)
-}
-
-fn start<H, F, S, G>(route: &'static str, example: Option<&'static str>, handle: H, scheduled: S) -> ExitCode
+    handle: H,
+    scheduled: S,
+) -> ExitCode
 where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response, Error>> + Send + 'static,
@@ -118,7 +79,7 @@ where
     }
     let many = config.lambda.max_concurrency > 1;
     // One environment is one process: what it holds is never freed before it ends.
-    let function: &'static Function = Box::leak(Box::new(Function::new(config, example)));
+    let function: &'static Function = Box::leak(Box::new(Function::new(service, config, example)));
     let mut builder = if many {
         tokio::runtime::Builder::new_multi_thread()
     } else {
@@ -173,9 +134,9 @@ struct Counted<S> {
     function: &'static Function,
 }
 
-impl<S, E> Service<E> for Counted<S>
+impl<S, E> lambda_runtime::Service<E> for Counted<S>
 where
-    S: Service<E>,
+    S: lambda_runtime::Service<E>,
     S::Future: Send + 'static,
 {
     type Response = S::Response;
@@ -193,22 +154,6 @@ where
             let _under_way = under_way;
             answered.await
         })
-    }
-}
-
-/// One invocation in the count.
-struct UnderWay(&'static watch::Sender<usize>);
-
-impl UnderWay {
-    fn begin(count: &'static watch::Sender<usize>) -> Self {
-        count.send_modify(|count| *count += 1);
-        Self(count)
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
     }
 }
 
@@ -296,7 +241,7 @@ where
         };
         let response = response.unwrap_or_else(|error| {
             error.log();
-            error.into_response(&request_id)
+            error.into_response(function.service, &request_id)
         });
         tracing::info!(
             route,
@@ -305,7 +250,7 @@ where
             "answered"
         );
         let event = response
-            .limited(&request_id)
+            .limited(function.service, &request_id)
             .with_header("x-request-id", request_id.as_str())
             .into_event();
         Answer::Http(event)
@@ -375,49 +320,6 @@ fn message(panic: &Box<dyn Any + Send>) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("without a message")
-}
-
-/// What the answer to a registration may take, within INIT's 10 s. Not less: Lambda goes by what it has registered, and
-/// an extension that gave up waiting would never ask for an event, so that INIT would be cut and run again.
-const REGISTRATION: Duration = Duration::from_secs(8);
-
-/// How long the requests under way may take after SIGTERM. Together with closing the connections it fits into the two
-/// seconds that Lambda allows at most before SIGKILL.
-const SHUTDOWN_GRACE: Duration = Duration::from_millis(1_500);
-
-/// On SIGTERM, lets the requests under way finish, closes the connections and ends the process. Lambda sends SIGTERM only
-/// where an extension is registered, so an internal one is, for no events. An implementation of the Runtime API without
-/// extensions is fine: then there is no SIGTERM either.
-async fn close_on_sigterm(function: &'static Function) {
-    let extension = lambda_extension::Extension::new()
-        .with_events(&[])
-        .with_extension_name("seer-graceful-shutdown")
-        .register();
-    let registered = match timeout(REGISTRATION, extension).await {
-        Ok(Ok(registered)) => registered,
-        Ok(Err(_)) | Err(_) => return tracing::debug!("no extension registered: no goodbye on shutdown"),
-    };
-    // Lambda ends INIT only when the extension asks for its next event.
-    tokio::spawn(async move {
-        let _ = registered.run().await;
-    });
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return tracing::warn!("SIGTERM cannot be waited for: no goodbye on shutdown");
-    };
-    tokio::spawn(async move {
-        terminate.recv().await;
-        let mut under_way = function.under_way.subscribe();
-        if timeout(SHUTDOWN_GRACE, under_way.wait_for(|count| *count == 0))
-            .await
-            .is_err()
-        {
-            tracing::warn!("shut down with a request under way");
-        }
-        if let Ok(pool) = &function.pool {
-            pool.close_idle().await;
-        }
-        std::process::exit(0);
-    });
 }
 
 /// Keeps connections out of a snapshot, where every restored environment would share them.

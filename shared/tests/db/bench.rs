@@ -8,9 +8,12 @@ use local::proxy::{Cut, Effect, Proxy, Statements};
 use sha2::{Digest as _, Sha256};
 use shared::config::{Config, DatabaseUrl};
 use shared::db::{Abort, Deadline, Error, IdempotencyKey, Pool, Receipt, Session, WriteAttempt, Written, migrate};
-use shared::write_query_unchecked;
+use shared::{Service, write_query_unchecked};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
+
+/// A service without a schema of its own.
+pub(crate) static NOTES: Service = Service::new("notes");
 
 /// Time for work that must succeed, however slow the machine.
 pub(crate) const PLENTY: Duration = Duration::from_secs(25);
@@ -32,7 +35,7 @@ impl Bench {
     /// `parameters`: what follows the `?` of the connection string.
     pub(crate) async fn with(settings: Settings, parameters: &str) -> Self {
         let cluster = Cluster::throwaway(settings).await.unwrap();
-        migrate::migrate(&DatabaseUrl::parse(&cluster.url()).unwrap())
+        migrate::migrate(&DatabaseUrl::parse(&cluster.url()).unwrap(), &NOTES)
             .await
             .unwrap();
         let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], cluster.port())))

@@ -9,7 +9,7 @@ use shared::db::{Deadline, Error, IdempotencyKey, Kind, Written, migrate};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::bench::{Bench, PLENTY, Refusal, pool, until};
+use super::bench::{Bench, NOTES, PLENTY, Refusal, pool, until};
 
 /// From now on COMMIT of a transaction that wrote a note takes until the session is closed.
 async fn held_commits(bench: &Bench) -> PgConnection {
@@ -99,7 +99,7 @@ async fn a_receipt_that_has_expired_is_not_taken_for_that_of_a_commit_that_was_l
 async fn behind_a_pooler_too_the_receipt_is_looked_for_where_it_was_left() {
     let bench = Bench::new().await;
     let elsewhere = format!("{}?schema=elsewhere", bench.cluster.url());
-    migrate::migrate(&DatabaseUrl::parse(&elsewhere).unwrap())
+    migrate::migrate(&DatabaseUrl::parse(&elsewhere).unwrap(), &NOTES)
         .await
         .unwrap();
     let bench = Bench {

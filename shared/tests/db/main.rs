@@ -14,6 +14,5 @@ mod outage;
 mod pooler;
 mod protocol;
 mod schema;
-mod upgrade;
 mod waking;
 mod witness;

@@ -5,7 +5,7 @@ use shared::config::{DatabaseUrl, Roles};
 use shared::db::migrate::{Failure, migrate, seed};
 use shared::db::roles::grant;
 
-use super::bench::Bench;
+use super::bench::{Bench, NOTES};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_is_not_answered_is_not_called_a_failure_that_applied_nothing() {
@@ -20,22 +20,22 @@ async fn a_commit_that_is_not_answered_is_not_called_a_failure_that_applied_noth
     for (cut, applied) in [(Cut::BeforeServer, false), (Cut::BeforeAcknowledgement, true)] {
         let cut_once = || bench.proxy.cut_commits(cut, 1);
         cut_once();
-        let migrated = migrate(&url).await.unwrap_err();
+        let migrated = migrate(&url, &NOTES).await.unwrap_err();
         cut_once();
-        let seeded = seed(&url, script).await.unwrap_err();
+        let seeded = seed(&url, &NOTES, script).await.unwrap_err();
         for told in [&migrated, &seeded] {
             assert!(matches!(told, Failure::Unknown(_)), "{cut:?}: {told}");
             assert!(told.to_string().contains("run it again"), "{told}");
         }
-        let there = "SELECT count(*) FROM pg_class WHERE oid = to_regclass('elsewhere.users')";
+        let there = "SELECT count(*) FROM pg_class WHERE oid = to_regclass('elsewhere.receipts')";
         assert_eq!(bench.count(there).await == 1, applied, "{cut:?}");
         assert_eq!(bench.count("SELECT count(*) FROM notes").await == 1, applied, "{cut:?}");
     }
-    assert_eq!(migrate(&url).await.unwrap(), Vec::<String>::new());
+    assert_eq!(migrate(&url, &NOTES).await.unwrap(), Vec::<String>::new());
     bench.proxy.cut_commits(Cut::BeforeAcknowledgement, 1);
-    let granted = grant(&url, &roles).await.unwrap_err();
+    let granted = grant(&url, &NOTES, &roles).await.unwrap_err();
     assert!(matches!(granted, Failure::Unknown(_)), "{granted}");
-    assert!(!grant(&url, &roles).await.unwrap()[0].made);
+    assert!(!grant(&url, &NOTES, &roles).await.unwrap()[0].made);
     assert_eq!(bench.proxy.counts().cut, 5);
 }
 
@@ -45,6 +45,6 @@ async fn what_the_server_refuses_at_commit_was_not_applied() {
     let url = DatabaseUrl::parse(&bench.cluster.url()).unwrap();
     let script =
         "CREATE TABLE later (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED); INSERT INTO later VALUES (1), (1)";
-    let refused = seed(&url, script).await.unwrap_err();
+    let refused = seed(&url, &NOTES, script).await.unwrap_err();
     assert!(refused.to_string().ends_with("nothing was applied"), "{refused}");
 }

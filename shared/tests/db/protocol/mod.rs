@@ -26,7 +26,7 @@ use shared::db::{IdempotencyKey, migrate};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::bench::{first_bytes, until};
+use super::bench::{NOTES, first_bytes, until};
 use direct::Direct;
 use environment::{Environment, Input, Outcome};
 use oracle::{Report, Round};
@@ -207,7 +207,7 @@ async fn cluster(rounds: usize) -> Cluster {
         ..Settings::default()
     };
     let cluster = Cluster::throwaway(settings).await.unwrap();
-    migrate::migrate(&DatabaseUrl::parse(&cluster.url()).unwrap())
+    migrate::migrate(&DatabaseUrl::parse(&cluster.url()).unwrap(), &NOTES)
         .await
         .unwrap();
     let tables = format!(

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use sqlx::types::Uuid;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _, SqlSafeStr as _, ValueRef as _};
 
-/// Must be the statement of `shared::meetings::get`: `cargo seer bench` compares them.
+/// Must be the statement of `functions::meetings::get`: `cargo seer bench` compares them.
 const READ: &str = include_str!("../floor/read.sql");
-/// The statement of `shared::meetings::create`, and the receipt.
+/// The statement of `functions::meetings::create`, and the receipt.
 const WRITE: &str = include_str!("../floor/write.sql");
 
 /// What is read of an event of API Gateway, payload format 2.0.

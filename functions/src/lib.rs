@@ -1,0 +1,57 @@
+//! Seer, the product: its domain over the engine of `shared`. The routes are the binaries beside this library.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`users`], [`invitations`], [`meetings`], [`tasks`] | one statement for each operation, with its access rule and its refusals |
+//! | [`config`] | the product's own environment variables |
+//! | `openapi` | the description of the routes, with the feature `openapi` |
+//!
+//! May not: connect, retry, or read the environment elsewhere than in `config`. The schema is `functions/migrations`,
+//! and what the compiler knows of it is `functions/.sqlx`.
+
+pub mod config;
+pub mod invitations;
+pub mod meetings;
+#[cfg(feature = "openapi")]
+pub mod openapi;
+mod partial;
+pub mod tasks;
+pub mod users;
+
+use shared::Service;
+use sqlx::migrate::Migrator;
+
+/// The schema, without the engine's receipts.
+pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// What the engine is told of Seer.
+pub static SERVICE: Service = Service {
+    metrics_namespace: "Seer",
+    unknown_caller: "The token is valid, but its subject is not a user yet: POST /api/users/register first.",
+    migrations: Some(&MIGRATIONS),
+    ..Service::new("seer")
+};
+
+/// The event of the route in `tests/events`, which has the binary's name.
+#[macro_export]
+macro_rules! example_event {
+    () => {
+        include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/events/",
+            env!("CARGO_BIN_NAME"),
+            ".json"
+        ))
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_migration_runs_outside_a_transaction() {
+        let outside: Vec<_> = MIGRATIONS.iter().filter(|migration| migration.no_tx).collect();
+        assert!(outside.is_empty(), "all are applied in one: {outside:?}");
+    }
+}

@@ -1,0 +1,326 @@
+//! Updating a meeting, and the record of its changes.
+//!
+//! An update and its record are one statement. Two at once wait for each other at the meeting's row, so what a record
+//! calls previous is what the update replaced.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::fields::{BotId, Lines, LongText, MeetingType, Minutes, Platform, Status, Time, Title, Transcript};
+use super::{Meeting, known_bot, stranger};
+use crate::partial::{self, given};
+use shared::db::{Session, WriteAttempt};
+use shared::http::page::{ANSWER_LIMIT, Cursor, Limit, Page};
+use shared::http::{Abort, Caller, Error, IfMatch};
+use shared::text::{HttpUrl, Id};
+use shared::write_query;
+
+/// The fields of a meeting that a client changes: at least one. With the id of the change's record: made once, so that
+/// the update can run again.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Fields")]
+pub struct Changes {
+    id: Uuid,
+    fields: Fields,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all(deserialize = "camelCase"), deny_unknown_fields, default)]
+struct Fields {
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    title: Option<Title>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    team_member_id: Option<Id>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    date: Option<Time>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    duration: Option<Minutes>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    meeting_type: Option<MeetingType>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    platform: Option<Option<Platform>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    platform_meeting_url: Option<Option<HttpUrl>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    meeting_baas_id: Option<Option<BotId>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    recording_url: Option<Option<HttpUrl>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    transcript: Option<Option<Transcript>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    speakers: Option<Lines>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    executive_summary: Option<Option<LongText>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    wins: Option<Lines>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    areas_for_support: Option<Lines>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    key_insights: Option<Lines>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    agenda: Option<Option<LongText>>,
+}
+
+impl TryFrom<Fields> for Changes {
+    type Error = &'static str;
+
+    fn try_from(fields: Fields) -> Result<Self, Self::Error> {
+        if fields == Fields::default() {
+            return Err(partial::NOTHING);
+        }
+        Ok(Self {
+            id: Uuid::now_v7(),
+            fields,
+        })
+    }
+}
+
+/// What an update was, the weightiest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeType {
+    /// The meeting will not be held.
+    Cancelled,
+    /// It is at another time or takes longer or shorter.
+    Rescheduled,
+    /// It has another title.
+    Renamed,
+    /// Something else changed.
+    Updated,
+}
+
+/// The record of one update.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
+#[serde(rename_all(serialize = "camelCase"))]
+pub struct MeetingChange {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// What was changed.
+    pub meeting_id: Uuid,
+    /// What kind of change it was.
+    pub change_type: ChangeType,
+    /// The title before.
+    pub previous_title: String,
+    /// The date before.
+    pub previous_date: DateTime<Utc>,
+    /// The duration before, in minutes.
+    pub previous_duration: i32,
+    /// The title after.
+    pub new_title: String,
+    /// The date after.
+    pub new_date: DateTime<Utc>,
+    /// The duration after, in minutes.
+    pub new_duration: i32,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Which changes to list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Filter {
+    limit: Limit,
+    cursor: Option<Cursor>,
+}
+
+/// Changes a meeting and records it.
+///
+/// # Errors
+/// 401 for an unregistered caller, 404, 403 unless they are an admin who may change it, 412, 422 for a team member of
+/// another team, 409 for a `meetingBaasId` that another meeting has.
+pub async fn update(
+    db: &mut Session,
+    attempt: &WriteAttempt,
+    caller: &Caller,
+    id: Uuid,
+    if_match: &IfMatch,
+    changes: &Changes,
+) -> Result<Meeting, Abort> {
+    // A transcript that is not changed is named by the old row itself, so that its pages are not written again. The
+    // answer is JSON within JSON: its size is that of the row's JSON, escaped once more.
+    let row = write_query!(
+        attempt,
+        r#"caller AS (
+            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
+        ), seen AS (
+            SELECT
+                m AS old, c.role = 'admin' AND c.id IN (m.team_id, m.created_by) AS manages,
+                $9::text[] IS NULL OR m.version::text = ANY ($9) AS matches
+            FROM caller c
+            JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
+            WHERE m.id = $6
+            FOR NO KEY UPDATE OF m
+        ), wanted AS (
+            SELECT
+                n.*,
+                EXISTS (
+                    SELECT FROM users t WHERE t.id = n.team_member_id AND (s.old).team_id IN (t.id, t.admin_id)
+                ) AS on_the_team,
+                octet_length(to_json(to_jsonb(n)::text)::text) <= $10 AS fits
+            FROM seen s, jsonb_populate_record(s.old, $7) n
+            WHERE s.manages AND s.matches
+        ), updated AS (
+            UPDATE meetings m
+            SET (
+                title, team_member_id, date, duration, status, meeting_type, platform, platform_meeting_url,
+                meeting_baas_id, recording_url, transcript, speakers, executive_summary, wins, areas_for_support,
+                key_insights, agenda, version, updated_at
+            ) = ROW (
+                n.title, n.team_member_id, n.date, n.duration, n.status, n.meeting_type, n.platform,
+                n.platform_meeting_url, n.meeting_baas_id, n.recording_url,
+                CASE WHEN $7 ? 'transcript' THEN n.transcript ELSE m.transcript END,
+                n.speakers, n.executive_summary, n.wins, n.areas_for_support, n.key_insights,
+                n.agenda, m.version + 1, clock_timestamp()
+            )
+            FROM wanted n
+            WHERE m.id = n.id AND n.on_the_team AND n.fits
+            RETURNING m.*
+        ), recorded AS (
+            INSERT INTO meeting_changes (
+                id, meeting_id, change_type, previous_title, previous_date, previous_duration, new_title, new_date,
+                new_duration, created_at
+            )
+            SELECT
+                $8, u.id,
+                CASE
+                    WHEN u.status = 'cancelled' AND (s.old).status <> 'cancelled' THEN 'cancelled'
+                    WHEN (u.date, u.duration) <> ((s.old).date, (s.old).duration) THEN 'rescheduled'
+                    WHEN u.title <> (s.old).title THEN 'renamed'
+                    ELSE 'updated'
+                END,
+                (s.old).title, (s.old).date, (s.old).duration, u.title, u.date, u.duration, u.updated_at
+            FROM updated u, seen s
+        ), changed AS (
+            SELECT 'meeting' AS kind, id, version, 200 AS status FROM updated
+        )"#,
+        r#"c.id AS "caller?", s.manages AS "manages?", s.matches AS "matches?", w.on_the_team AS "on_the_team?",
+            to_jsonb(u) AS "meeting: Json<Meeting>"
+        FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN wanted w ON true
+        LEFT JOIN updated u ON true"#,
+        caller.sub,
+        id,
+        Json(&changes.fields) as _,
+        changes.id,
+        if_match.versions() as _,
+        ANSWER_LIMIT as i32,
+    )
+    .fetch_one(db)
+    .await
+    .map_err(known_bot)?;
+    attempt.check(row.receipt, row.nonce)?;
+    row.caller.ok_or_else(Error::unknown_caller)?;
+    if !row.manages.ok_or_else(|| Error::not_found("meeting"))? {
+        return Err(Error::forbidden("Only the admin of its team may change a meeting.").into());
+    }
+    if row.matches != Some(true) {
+        return Err(Error::precondition_failed().into());
+    }
+    if row.on_the_team != Some(true) {
+        return Err(stranger().into());
+    }
+    let too_large = || Error::field("body", "would make the meeting larger than the 6 MB of an answer");
+    Ok(row.meeting.ok_or_else(too_large)?.0)
+}
+
+/// A page of a meeting's changes, newest first.
+///
+/// # Errors
+/// 401 for an unregistered caller, 404.
+pub async fn list(db: &mut Session, caller: &Caller, id: Uuid, filter: &Filter) -> Result<Page<MeetingChange>, Abort> {
+    let before = filter.cursor.unwrap_or(Cursor::NEWEST);
+    // `LIMIT (SELECT $5)` hides the limit from the planner, as in the list of meetings. Of the meeting's row only ids are
+    // read, so that a meeting takes the same time whether it is absent or invisible.
+    let rows = sqlx::query!(
+        r#"
+        SELECT m.id AS "meeting?", to_jsonb(h) AS "change: Json<MeetingChange>"
+        FROM users u
+        LEFT JOIN meetings m ON m.id = $2
+            AND (u.id IN (m.created_by, m.team_member_id) OR u.role = 'admin' AND u.id = m.team_id)
+        LEFT JOIN LATERAL (
+            SELECT * FROM meeting_changes
+            WHERE meeting_id = m.id AND (created_at, id) < ($3, $4)
+            ORDER BY created_at DESC, id DESC
+            LIMIT (SELECT $5::bigint)
+        ) h ON true
+        WHERE u.clerk_id = $1
+        ORDER BY h.created_at DESC, h.id DESC
+        "#,
+        caller.sub,
+        id,
+        before.at,
+        before.id,
+        filter.limit.rows_and_one(),
+    )
+    .fetch_all(db)
+    .await?;
+    let first = rows.first().ok_or_else(Error::unknown_caller)?;
+    first.meeting.ok_or_else(|| Error::not_found("meeting"))?;
+    let changes = rows
+        .into_iter()
+        .filter_map(|row| row.change)
+        .map(|change| change.0)
+        .collect();
+    Ok(Page::of(changes, filter.limit, |last| Cursor {
+        at: last.created_at,
+        id: last.id,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(body: serde_json::Value) -> Result<Changes, String> {
+        serde_json::from_value(body).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_what_was_given_reaches_the_row() {
+        let changes = read(json!({"title": "New", "agenda": null, "wins": []})).unwrap();
+        let row = serde_json::to_value(&changes.fields).unwrap();
+        assert_eq!(row, json!({"title": "New", "agenda": null, "wins": []}));
+    }
+
+    #[test]
+    fn null_clears_only_what_may_be_empty() {
+        for field in [
+            "title",
+            "teamMemberId",
+            "date",
+            "duration",
+            "status",
+            "meetingType",
+            "speakers",
+            "keyInsights",
+        ] {
+            assert!(read(json!({field: null})).is_err(), "{field}");
+        }
+        for field in [
+            "platform",
+            "platformMeetingUrl",
+            "meetingBaasId",
+            "recordingUrl",
+            "transcript",
+            "agenda",
+        ] {
+            assert!(read(json!({field: null})).is_ok(), "{field}");
+        }
+    }
+
+    #[test]
+    fn nothing_to_change_is_said_so() {
+        assert!(read(json!({})).unwrap_err().contains("at least one"));
+        assert!(
+            read(json!({"processingStatus": "completed"}))
+                .unwrap_err()
+                .contains("unknown field")
+        );
+    }
+}

@@ -1,0 +1,284 @@
+//! The operations of [`meetings`](crate::meetings).
+
+use serde_json::{Value, json};
+
+use super::operation::Operation;
+use super::schemas::Schemas;
+use crate::meetings::webhook::{Complete, Receipt, StatusChange};
+use crate::meetings::{Draft, Meeting, MeetingChange, MeetingType, Status, Time};
+use shared::http::Error;
+use shared::text::Id;
+
+const ID: &str = "The meeting";
+const ETAG: (&str, &str) = ("ETag", "ETag");
+/// Meetings of the seed: to be changed, to be deleted, with changes, recorded.
+const PLANNED: &str = "01900000-0000-7000-8000-000000000103";
+const CANCELLED: &str = "01900000-0000-7000-8000-000000000104";
+const MOVED: &str = "01900000-0000-7000-8000-000000000101";
+const RECORDED: &str = "01900000-0000-7000-8000-000000000102";
+const MEMBER: &str = "01900000-0000-7000-8000-000000000002";
+
+pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
+    let meeting = schemas.answer::<Meeting>();
+    let page = schemas.page::<Meeting>();
+    let changes_page = schemas.page::<MeetingChange>();
+    let draft = schemas.request::<Draft>("A new meeting.");
+    schemas.describe("MeetingDraft", "Meeting");
+    schemas.defaults_to("MeetingDraft", "status", json!(Status::default()));
+    schemas.defaults_to("MeetingDraft", "meetingType", json!(MeetingType::default()));
+    for list in ["speakers", "wins", "areasForSupport", "keyInsights"] {
+        schemas.defaults_to("MeetingDraft", list, json!([]));
+    }
+    let said = "The fields of a meeting that a client changes: at least one. Null clears what may be empty.";
+    let changes = schemas.changes("MeetingChanges", "MeetingDraft", said);
+    let stranger = || Error::field("teamMemberId", "must be somebody of the meeting's team");
+    let known_bot = || Error::conflict("Another meeting has this meetingBaasId.");
+    vec![
+        Operation::new(
+            "meetings-list",
+            "GET /api/meetings",
+            "A page of the meetings the caller may see, newest date first.",
+            "it only reads, and a cursor always names the same place.",
+        )
+        .registered()
+        .paged()
+        .query::<Status>("status", "Only those that stand there.")
+        .query::<Id>("teamMemberId", "Only those with this team member.")
+        .query::<Time>("from", "The earliest date, itself included.")
+        .query::<Time>("to", "The latest date, itself included.")
+        .reads()
+        .answers(
+            200,
+            "A page",
+            &[],
+            page,
+            json!({"items": [example()], "nextCursor": null}),
+        ),
+        Operation::new(
+            "meetings-create",
+            "POST /api/meetings",
+            "Creates a meeting of the caller's team.",
+            "its id is made before the first attempt, and under an Idempotency-Key it is created once.",
+        )
+        .registered()
+        .body(
+            draft,
+            true,
+            json!({
+                "title": "Retrospective",
+                "teamMemberId": MEMBER,
+                "date": "2026-03-02T09:30:00+01:00",
+                "duration": 45,
+                "meetingType": "team_meeting",
+                "platform": "google_meet",
+                "platformMeetingUrl": "https://meet.google.com/klm-nopq-rst",
+                "agenda": "What went well, what did not",
+            }),
+        )
+        .keyed()
+        .refuses(Error::forbidden("Only an admin may create a meeting."))
+        // A replay whose meeting was deleted since.
+        .refuses(Error::not_found("meeting"))
+        .refuses(known_bot())
+        .refuses(stranger())
+        .answers(
+            201,
+            "The meeting",
+            &[("Location", "Location"), ETAG],
+            meeting.clone(),
+            example(),
+        ),
+        Operation::new(
+            "meetings-get",
+            "GET /api/meetings/{id}",
+            "One meeting the caller may see, with its ETag.",
+            "it only reads.",
+        )
+        .registered()
+        .id("id", ID, RECORDED)
+        .reads()
+        .refuses(Error::not_found("meeting"))
+        .answers(200, "The meeting", &[ETAG], meeting.clone(), example()),
+        Operation::new(
+            "meetings-update",
+            "PUT /api/meetings/{id}",
+            "Changes the fields that are given and records it; If-Match is honoured.",
+            "the change and its record are one statement, applied once under an Idempotency-Key.",
+        )
+        .registered()
+        .id("id", ID, PLANNED)
+        .conditional()
+        .body(
+            changes,
+            true,
+            json!({"title": "Sprint planning, moved", "date": "2026-03-05T13:00:00Z", "duration": 90}),
+        )
+        .keyed()
+        .refuses(Error::not_found("meeting"))
+        .refuses(Error::forbidden("Only the admin of its team may change a meeting."))
+        .refuses(known_bot())
+        .refuses(stranger())
+        .answers(200, "The meeting as it is now", &[ETAG], meeting, example()),
+        Operation::new(
+            "meetings-delete",
+            "DELETE /api/meetings/{id}",
+            "Deletes a meeting with its tasks and changes; If-Match is honoured.",
+            "a meeting that is gone is 404.",
+        )
+        .registered()
+        .id("id", ID, CANCELLED)
+        .conditional()
+        .keyed()
+        .refuses(Error::not_found("meeting"))
+        .refuses(Error::forbidden("Only the admin of its team may delete a meeting."))
+        .answers_nothing("It is gone"),
+        Operation::new(
+            "meetings-changes",
+            "GET /api/meetings/{id}/changes",
+            "A page of what was changed about a meeting, newest first.",
+            "it only reads.",
+        )
+        .registered()
+        .id("id", ID, MOVED)
+        .paged()
+        .reads()
+        .refuses(Error::not_found("meeting"))
+        .answers(
+            200,
+            "A page",
+            &[],
+            changes_page,
+            json!({"items": [change()], "nextCursor": null}),
+        ),
+        webhook(schemas),
+    ]
+}
+
+fn webhook(schemas: &mut Schemas) -> Operation {
+    let receipt = schemas.answer::<Receipt>();
+    let (complete, status_change) = (
+        schemas.request::<Complete>("What was recorded."),
+        schemas.request::<StatusChange>("Where the bot is now."),
+    );
+    let event = |event: Value, data: Value| {
+        let properties = if data.is_null() {
+            json!({"event": event})
+        } else {
+            json!({"event": event, "data": data})
+        };
+        let required: Vec<_> = properties
+            .as_object()
+            .into_iter()
+            .flat_map(|named| named.keys().cloned())
+            .collect();
+        json!({"type": "object", "properties": properties, "required": required})
+    };
+    let known = ["complete", "bot.status_change"];
+    let body = schemas.component(
+        "WebhookEvent",
+        json!({
+            "description": "What the recording service has to say. Events of other kinds are acknowledged and ignored.",
+            "oneOf": [
+                event(json!({"const": known[0]}), complete),
+                event(json!({"const": known[1]}), status_change),
+                event(json!({"type": "string", "not": {"enum": known}}), Value::Null),
+            ],
+        }),
+    );
+    Operation::new(
+        "meetings-webhook",
+        "POST /api/meetings/webhook",
+        "What the recording service reports, verified by its signature.",
+        "a delivery's id is its idempotency key, and its event never moves a meeting back.",
+    )
+    .public()
+    .header(
+        "webhook-id",
+        "The delivery, the same whenever it is sent again (Standard Webhooks; `svix-id` will do).",
+        "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",
+    )
+    .header(
+        "webhook-timestamp",
+        "When it was sent: Unix time in seconds, at most five minutes off (or `svix-timestamp`).",
+        "1767258000",
+    )
+    .header(
+        "webhook-signature",
+        "HMAC-SHA256 with the secret over id, timestamp and raw body (or `svix-signature`).",
+        "v1,57YwqnFhyVZ7mr8jC96NLyOXdWktDF0od7WjSU1Ovek=",
+    )
+    .body(
+        body,
+        true,
+        json!({
+            "event": "complete",
+            "data": {
+                "bot_id": "dev-bot-5",
+                "transcript": [
+                    {"speaker": "Avery Adams", "words": [
+                        {"start": 0.5, "end": 0.9, "word": "Welcome,"}, {"start": 0.9, "end": 1.4, "word": "everyone."},
+                    ]},
+                    {"speaker": "Gale Globex", "words": [
+                        {"start": 2.0, "end": 2.3, "word": "Thank"}, {"start": 2.3, "end": 2.5, "word": "you."},
+                    ]},
+                ],
+                "speakers": ["Avery Adams", "Gale Globex"],
+                "mp4": "https://recordings.example.com/dev-bot-5.mp4",
+            },
+        }),
+    )
+    .writes()
+    .refuses(Error::unauthorized(
+        "The webhook's signature is missing, wrong, or more than five minutes old.",
+    ))
+    .refuses(Error::not_found("meeting with this bot_id"))
+    .answers(
+        200,
+        "It is applied, or ignored",
+        &[],
+        receipt,
+        json!({"received": true}),
+    )
+}
+
+fn example() -> Value {
+    json!({
+        "id": RECORDED,
+        "title": "Weekly 1:1 with Morgan",
+        "teamMemberId": MEMBER,
+        "date": "2026-03-02T09:30:00Z",
+        "duration": 30,
+        "status": "completed",
+        "meetingType": "one_on_one",
+        "platform": "google_meet",
+        "platformMeetingUrl": "https://meet.google.com/abc-defg-hij",
+        "meetingBaasId": "dev-bot-2",
+        "processingStatus": "completed",
+        "recordingUrl": "https://recordings.example.com/dev-bot-2.mp4",
+        "transcript": "Avery Adams: How did the migration go?\nMorgan Meyer: Without a minute of downtime.",
+        "speakers": ["Avery Adams", "Morgan Meyer"],
+        "executiveSummary": "The migration went well.",
+        "wins": ["The migration had no downtime"],
+        "areasForSupport": ["Time to write documentation"],
+        "keyInsights": [],
+        "agenda": "How the migration went",
+        "createdBy": "01900000-0000-7000-8000-000000000001",
+        "createdAt": "2026-02-27T14:00:00.123456Z",
+        "updatedAt": "2026-03-02T10:05:12.654321Z",
+    })
+}
+
+fn change() -> Value {
+    json!({
+        "id": "01900000-0000-7000-8000-000000000301",
+        "meetingId": MOVED,
+        "changeType": "rescheduled",
+        "previousTitle": "Weekly 1:1 with Morgan",
+        "previousDate": "2026-03-02T08:30:00Z",
+        "previousDuration": 30,
+        "newTitle": "Weekly 1:1 with Morgan",
+        "newDate": "2026-03-02T09:30:00Z",
+        "newDuration": 30,
+        "createdAt": "2026-03-01T16:20:00.123456Z",
+    })
+}

@@ -1,0 +1,127 @@
+//! `openapi.json`: what a client may ask of this backend and what it may be answered, in OpenAPI 3.1.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`operation`] | how an operation is described, and what all have in common |
+//! | [`schemas`] | the components, from the types that bodies are read into and answers written from |
+//! | `health`, `users`, `meetings`, `tasks` | the operations |
+//!
+//! Rules come from the types, and problems from [`Error`](shared::http::Error) itself. Only with the feature `openapi`,
+//! which no function that is deployed has. May not: state a rule that a type states. Relies on the tests to hold the
+//! operations against the route files, and on `tests/openapi.py` to ask a running backend whether it is all true.
+
+mod health;
+mod meetings;
+mod operation;
+mod schemas;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod users;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use operation::Operation;
+use schemas::Schemas;
+
+/// The document.
+pub fn document() -> Value {
+    let mut schemas = Schemas::default();
+    let mut operations = health::operations(&mut schemas);
+    operations.extend(users::operations(&mut schemas));
+    operations.extend(meetings::operations(&mut schemas));
+    operations.extend(tasks::operations(&mut schemas));
+    let mut components = operation::components(&mut schemas);
+    let mut paths = paths(operations);
+    components["responses"] = shared_responses(&mut paths);
+    components["schemas"] = schemas.finish();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Seer",
+            "description": "The backend of Seer, a product for team meetings: managers hold 1:1s and team meetings, a \
+                recording service posts transcripts back, tasks come out of meetings.\n\nA meeting is visible to its \
+                creator, its team member and the admin of its team; what a caller may not see is 404. Errors are \
+                problems (RFC 9457) with a stable `type`. Every write may be sent again under an `Idempotency-Key`: it \
+                is applied once, and a replay shows the resource as it is now.",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
+        },
+        "servers": [
+            {
+                "url": "https://{host}",
+                "description": "A deployment",
+                "variables": {"host": {"default": "api.example.com", "description": "The host of its HTTP API"}},
+            },
+            {"url": "http://localhost:3001", "description": "`cargo local`"},
+        ],
+        "tags": [
+            {"name": "health", "description": "Whether the service works"},
+            {"name": "users", "description": "Who a token's subject is"},
+            {"name": "invitations", "description": "Putting somebody on the caller's team"},
+            {"name": "meetings", "description": "Meetings, their changes and their recordings"},
+            {"name": "tasks", "description": "What comes out of meetings"},
+        ],
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": components,
+    })
+}
+
+fn paths(operations: Vec<Operation>) -> BTreeMap<&'static str, Map<String, Value>> {
+    let mut paths = BTreeMap::<_, Map<String, Value>>::new();
+    for operation in operations {
+        let (method, path) = operation.place();
+        paths.entry(path).or_default().insert(method, operation.finish());
+    }
+    paths
+}
+
+/// Moves the responses that several operations have in common to the components, and gives those.
+fn shared_responses(paths: &mut BTreeMap<&'static str, Map<String, Value>>) -> Value {
+    let responses = |paths: &mut BTreeMap<_, Map<String, Value>>, act: &mut dyn FnMut(&str, &mut Value)| {
+        let operations = paths.values_mut().flat_map(|path| path.values_mut());
+        for (status, response) in operations.filter_map(|one| one["responses"].as_object_mut()).flatten() {
+            act(status, response);
+        }
+    };
+    let mut uses = BTreeMap::<String, usize>::new();
+    responses(paths, &mut |_, response| {
+        *uses.entry(response.to_string()).or_default() += 1
+    });
+    let mut named = BTreeMap::<String, String>::new();
+    let mut components = Map::new();
+    responses(paths, &mut |status, response| {
+        let text = response.to_string();
+        if uses.get(&text).is_none_or(|count| *count < 3) {
+            return;
+        }
+        let name = named.entry(text).or_insert_with(|| {
+            let title = response["description"].as_str().unwrap_or(status);
+            let words = title.split(|letter: char| !letter.is_alphanumeric());
+            let name: String = words.map(capitalised).collect();
+            let alike = components.keys().filter(|other| other.starts_with(&name)).count();
+            let name = if alike == 0 {
+                name
+            } else {
+                format!("{name}{}", alike + 1)
+            };
+            components.insert(name.clone(), response.clone());
+            name
+        });
+        *response = json!({"$ref": format!("#/components/responses/{name}")});
+    });
+    components.into()
+}
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .chain(letters)
+        .collect()
+}

@@ -1,0 +1,400 @@
+//! How an operation is described: parameters, body, answers, problems. What operations have in common is said here once.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use super::schemas::{self, Schemas};
+use shared::db::{self, Kind, Phase};
+use shared::http::Error;
+use shared::http::page::Limit;
+use shared::http::problem::FieldError;
+use shared::http::request::{KEY_RULE, LONGEST_KEY};
+use shared::text::Id;
+
+/// The `requestId` of examples.
+const REQUEST: &str = "8f3b2a10-4c5d-4e6f-9a7b-0c1d2e3f4a5b";
+
+/// What is the same wherever it is referred to: the token, headers, parameters, problems as such.
+pub(super) fn components(schemas: &mut Schemas) -> Value {
+    let field = schemas.answer::<FieldError>();
+    schemas.component(
+        "Problem",
+        json!({
+            "type": "object",
+            "description": "Why a request was not answered as asked (RFC 9457).",
+            "properties": {
+                "type": {"type": "string", "description": "Which problem it is: stable, to be matched."},
+                "title": {"type": "string", "description": "The same in words."},
+                "status": {"type": "integer", "description": "The status code."},
+                "detail": {"type": "string", "description": "What is the matter with this request."},
+                "requestId": {"type": "string", "description": "What to quote to the operators."},
+                "errors": {"type": "array", "items": field, "description": "The rules that are broken."},
+            },
+            "required": ["type", "title", "status", "detail", "requestId"],
+        }),
+    );
+    schemas.component(
+        "GatewayMessage",
+        json!({
+            "type": "object",
+            "description": "What API Gateway answers of its own, before or in place of a function.",
+            "properties": {"message": {"type": "string"}},
+            "required": ["message"],
+        }),
+    );
+    let header = |description: &str, schema: Value, required: bool| json!({"description": description, "schema": schema, "required": required});
+    json!({
+        "securitySchemes": {
+            "token": {
+                "type": "http",
+                "scheme": "bearer",
+                "bearerFormat": "JWT",
+                "description": "A token of the issuer that the HTTP API is set up with; its `sub` says who is asking.",
+            },
+        },
+        "headers": {
+            "RequestId": header("Which invocation answered: what to quote to the operators.", json!({"type": "string"}), true),
+            "ETag": header(
+                "The version of the meeting, for If-Match.",
+                json!({"type": "string", "pattern": "^\"[0-9]+\"$"}),
+                true,
+            ),
+            "Location": header("Where it can be read.", json!({"type": "string", "format": "uri-reference"}), true),
+            "IdempotencyReplayed": header(
+                "The request was applied before under the same Idempotency-Key. A replay shows the resource as it is \
+                    now, with the status of the first answer; its 403 or 404 has this header too.",
+                json!({"type": "string", "enum": ["true"]}),
+                false,
+            ),
+            "RetryAfter": header("Seconds to wait before sending it again.", json!({"type": "integer", "minimum": 1}), false),
+            "Authenticate": header("How to authenticate.", json!({"type": "string"}), true),
+            "NoStore": header("Every answer is a new look.", json!({"type": "string", "enum": ["no-store"]}), true),
+        },
+        "parameters": {
+            "IdempotencyKey": {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "Made by the client, once for each request that it may send again: for 24 hours it \
+                    is applied once under the same key. A replay shows the resource as it is now, if the caller may see \
+                    it now. Two requests under one key wait for each other.",
+                "schema": {
+                    "type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]([ -~]*[!-~])?$",
+                },
+                "example": "5c1d7f1e-create",
+            },
+            "IfMatch": {
+                "name": "If-Match",
+                "in": "header",
+                "description": "The ETag that the change is meant for, or several, or `*` for any.",
+                "schema": {"type": "string", "minLength": 1, "pattern": "^(\\*|(W/)?\"[^\",]*\"( *, *(W/)?\"[^\",]*\")*)$"},
+                "example": "*",
+            },
+            "Limit": {
+                "name": "limit",
+                "in": "query",
+                "description": "The most items on the page.",
+                "schema": schemas::of::<Limit>(),
+            },
+            "Cursor": {
+                "name": "cursor",
+                "in": "query",
+                "description": "The `nextCursor` of the page before.",
+                "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{32}$"},
+            },
+        },
+    })
+}
+
+/// One operation: a binary and its route.
+pub(super) struct Operation {
+    function: &'static str,
+    route: &'static str,
+    members: Map<String, Value>,
+    parameters: Vec<Value>,
+    responses: BTreeMap<u16, Value>,
+    problems: Vec<Error>,
+    token: bool,
+}
+
+impl Operation {
+    /// An operation for callers with a token. `summary` and `again`, why it may be repeated, are the two lines of the
+    /// route file's documentation.
+    pub(super) fn new(function: &'static str, route: &'static str, summary: &str, again: &str) -> Self {
+        let resource = function.split('-').next().unwrap_or_default();
+        let mut members = Map::new();
+        members.insert("operationId".to_owned(), function.into());
+        members.insert("tags".to_owned(), json!([resource]));
+        members.insert("summary".to_owned(), summary.into());
+        members.insert("description".to_owned(), format!("Safe to repeat: {again}").into());
+        Self {
+            function,
+            route,
+            members,
+            parameters: Vec::new(),
+            responses: BTreeMap::new(),
+            problems: vec![Error::Internal(String::new())],
+            token: true,
+        }
+    }
+
+    /// For anyone.
+    pub(super) fn public(mut self) -> Self {
+        self.members.insert("security".to_owned(), json!([]));
+        self.token = false;
+        self
+    }
+
+    /// For callers who are registered.
+    pub(super) fn registered(self) -> Self {
+        self.refuses(Error::unknown_caller())
+    }
+
+    /// With an id in the path.
+    pub(super) fn id(mut self, name: &str, description: &str, example: &str) -> Self {
+        self.parameters.push(json!({
+            "name": name,
+            "in": "path",
+            "required": true,
+            "description": description,
+            "schema": schemas::of::<Id>(),
+            "example": example,
+        }));
+        self.refuses(Error::field(name, Id::RULE))
+    }
+
+    /// With a parameter of the query string.
+    pub(super) fn query<T: ToSchema>(mut self, name: &str, description: &str) -> Self {
+        self.parameters
+            .push(json!({"name": name, "in": "query", "description": description, "schema": schemas::of::<T>()}));
+        self
+    }
+
+    /// With a page's `cursor`.
+    pub(super) fn cursor(mut self) -> Self {
+        self.parameters.push(json!({"$ref": "#/components/parameters/Cursor"}));
+        self.refuses(Error::field("cursor", "must be a nextCursor as it was received"))
+    }
+
+    /// With a page's `limit` and `cursor`.
+    pub(super) fn paged(mut self) -> Self {
+        self.parameters.push(json!({"$ref": "#/components/parameters/Limit"}));
+        self.cursor()
+    }
+
+    /// With a header that must be there.
+    pub(super) fn header(mut self, name: &str, description: &str, example: &str) -> Self {
+        self.parameters.push(json!({
+            "name": name,
+            "in": "header",
+            "required": true,
+            "description": description,
+            "schema": {"type": "string", "minLength": 1},
+            "example": example,
+        }));
+        self
+    }
+
+    /// With a JSON body.
+    pub(super) fn body(mut self, schema: Value, required: bool, example: Value) -> Self {
+        let body = json!({
+            "required": required,
+            "content": {"application/json": {"schema": schema, "example": example}},
+        });
+        self.members.insert("requestBody".to_owned(), body);
+        self.refuses(Error::Malformed(
+            "The body is not valid JSON: line 1, column 2.".to_owned(),
+        ))
+        .refuses(Error::TooLarge)
+        .refuses(Error::UnsupportedMediaType)
+        .refuses(Error::field("body", "must be a JSON object"))
+    }
+
+    /// Asks the database.
+    pub(super) fn reads(self) -> Self {
+        self.refuses(db::Error::bare(Kind::Refused, Phase::Connect).into())
+    }
+
+    /// Changes something, once under whatever makes the request one.
+    pub(super) fn writes(self) -> Self {
+        self.reads()
+            .refuses(db::Error::bare(Kind::CommitUnknown, Phase::Commit).into())
+            .refuses(Error::KeyReused)
+    }
+
+    /// Changes something, once under an Idempotency-Key.
+    pub(super) fn keyed(mut self) -> Self {
+        self.parameters
+            .push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));
+        self.writes().refuses(Error::field("Idempotency-Key", KEY_RULE))
+    }
+
+    /// Only while the meeting is as the client knows it.
+    pub(super) fn conditional(mut self) -> Self {
+        self.parameters.push(json!({"$ref": "#/components/parameters/IfMatch"}));
+        self.refuses(Error::precondition_failed())
+    }
+
+    /// A problem that it may answer, as it looks.
+    pub(super) fn refuses(mut self, error: Error) -> Self {
+        self.problems.push(error);
+        self
+    }
+
+    /// An answer with a JSON body, and its headers from the components.
+    pub(super) fn answers(
+        self,
+        status: u16,
+        description: &str,
+        headers: &[(&str, &str)],
+        schema: Value,
+        example: Value,
+    ) -> Self {
+        let content = json!({"application/json": {"schema": schema, "example": example}});
+        self.answers_with(status, description, headers, Some(content))
+    }
+
+    /// 204.
+    pub(super) fn answers_nothing(self, description: &str) -> Self {
+        self.answers_with(204, description, &[], None)
+    }
+
+    fn answers_with(
+        mut self,
+        status: u16,
+        description: &str,
+        headers: &[(&str, &str)],
+        content: Option<Value>,
+    ) -> Self {
+        let mut response = json!({"description": description, "headers": self::headers(headers)});
+        if let Some(content) = content {
+            response["content"] = content;
+        }
+        self.responses.insert(status, response);
+        self
+    }
+
+    /// Its method in lower case and its path.
+    pub(super) fn place(&self) -> (String, &'static str) {
+        let (method, path) = self.route.split_once(' ').unwrap_or(("", self.route));
+        (method.to_ascii_lowercase(), path)
+    }
+
+    /// As OpenAPI has it.
+    pub(super) fn finish(mut self) -> Value {
+        if self.token {
+            let detail = "This needs a bearer token with a sub claim in the Authorization header.";
+            self.problems.push(Error::unauthorized(detail));
+        }
+        for error in self.problems {
+            refuse(&mut self.responses, error, self.token);
+        }
+        let keyed = self
+            .parameters
+            .iter()
+            .any(|one| one["$ref"] == "#/components/parameters/IdempotencyKey");
+        if keyed || self.function == "meetings-webhook" {
+            // A replay may meet that the caller may not see the resource any more, or that it is gone.
+            let replayed = |status: &u16| *status < 300 || [403, 404].contains(status);
+            for (_, response) in self.responses.iter_mut().filter(|(status, _)| replayed(status)) {
+                response["headers"]["Idempotency-Replayed"] =
+                    json!({"$ref": "#/components/headers/IdempotencyReplayed"});
+            }
+        }
+        // What the gateway answers when more is asked than it or the account lets through.
+        self.responses.entry(429).or_insert_with(|| {
+            let schema = json!({"$ref": "#/components/schemas/GatewayMessage"});
+            let content = json!({"schema": schema, "example": {"message": "Too Many Requests"}});
+            json!({"description": "Too many requests", "content": {"application/json": content}})
+        });
+        let responses: BTreeMap<_, _> = self
+            .responses
+            .into_iter()
+            .map(|(status, one)| (status.to_string(), one))
+            .collect();
+        if !self.parameters.is_empty() {
+            self.members.insert("parameters".to_owned(), self.parameters.into());
+        }
+        self.members.insert("responses".to_owned(), json!(responses));
+        self.members.into()
+    }
+}
+
+/// References to headers of the components.
+fn headers(named: &[(&str, &str)]) -> Map<String, Value> {
+    let every = [("X-Request-Id", "RequestId")];
+    let all = every.iter().chain(named);
+    all.map(|(name, component)| {
+        let reference = json!({"$ref": format!("#/components/headers/{component}")});
+        ((*name).to_owned(), reference)
+    })
+    .collect()
+}
+
+/// Adds a problem to the responses of its status: from the answer that the error becomes.
+fn refuse(responses: &mut BTreeMap<u16, Value>, error: Error, token: bool) {
+    let (status, sent, problem) = error.into_response(&crate::SERVICE, REQUEST).into_parts();
+    let response = responses
+        .entry(status)
+        .or_insert_with(|| json!({"description": problem["title"], "headers": headers(&[])}));
+    let title = problem["title"].as_str().unwrap_or_default();
+    let said = response["description"].as_str().unwrap_or_default();
+    if !said.split(", or ").any(|part| part == title) {
+        response["description"] = format!("{said}, or {title}").into();
+    }
+    for (name, component) in [("retry-after", "RetryAfter"), ("www-authenticate", "Authenticate")] {
+        if sent.iter().any(|(sent, _)| sent == name) {
+            let canonical = if name == "retry-after" {
+                "Retry-After"
+            } else {
+                "WWW-Authenticate"
+            };
+            response["headers"][canonical] = json!({"$ref": format!("#/components/headers/{component}")});
+        }
+    }
+    let content = &mut response["content"]["application/problem+json"];
+    if content.is_null() {
+        *content = json!({
+            "schema": {
+                "allOf": [
+                    {"$ref": "#/components/schemas/Problem"},
+                    {"properties": {"status": {"const": status}, "type": {"enum": []}}},
+                ],
+            },
+            "examples": {},
+        });
+    }
+    if let Some(types) = content["schema"]["allOf"][1]["properties"]["type"]["enum"].as_array_mut()
+        && !types.contains(&problem["type"])
+    {
+        types.push(problem["type"].clone());
+    }
+    let kind = problem["type"]
+        .as_str()
+        .and_then(|kind| kind.rsplit(':').next())
+        .unwrap_or_default();
+    if let Some(examples) = content["examples"].as_object_mut() {
+        let again = examples.keys().filter(|name| name.starts_with(kind)).count();
+        let name = if again == 0 {
+            kind.to_owned()
+        } else {
+            format!("{kind}-{}", again + 1)
+        };
+        examples.insert(name, json!({"value": problem}));
+    }
+    // The gateway's own: a token it does not accept, a body larger than it passes on, a function that did not answer.
+    let message = match status {
+        401 if token => "Unauthorized",
+        413 => "Request Entity Too Large",
+        500 => "Internal Server Error",
+        503 => "Service Unavailable",
+        _ => return,
+    };
+    let schema = json!({"$ref": "#/components/schemas/GatewayMessage"});
+    response["content"]["application/json"] = json!({"schema": schema, "example": {"message": message}});
+    // The gateway's answer has no function's id.
+    if let Some(headers) = response["headers"].as_object_mut() {
+        headers.remove("X-Request-Id");
+    }
+}

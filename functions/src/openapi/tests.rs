@@ -1,0 +1,190 @@
+//! Whether the document says what the types check and what the code answers. Whether a running backend does what it says
+//! is for `tests/openapi.py`.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::document;
+use crate::{invitations, meetings, tasks};
+
+/// The sources of all sentences that clients are told.
+const SOURCES: [&str; 9] = [
+    include_str!("../../../shared/src/http/caller.rs"),
+    include_str!("../../../shared/src/http/problem.rs"),
+    include_str!("../invitations.rs"),
+    include_str!("../lib.rs"),
+    include_str!("../meetings/changes.rs"),
+    include_str!("../meetings/mod.rs"),
+    include_str!("../meetings/webhook.rs"),
+    include_str!("../tasks/all.rs"),
+    include_str!("../tasks/mod.rs"),
+];
+
+/// A schema of the document, where there is a reference to one.
+fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    let choices = schema["oneOf"].as_array().into_iter().flatten();
+    let other = choices.into_iter().find(|choice| choice["type"] != "null");
+    let schema = other.unwrap_or(schema);
+    match schema["$ref"].as_str() {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
+        None => schema,
+    }
+}
+
+fn nullable(schema: &Value) -> bool {
+    let null = json!({"type": "null"});
+    let types = schema["type"].as_array().into_iter().flatten();
+    let choices = schema["oneOf"].as_array().into_iter().flatten();
+    types.into_iter().any(|kind| kind == "null") || choices.into_iter().any(|choice| *choice == null)
+}
+
+/// Values at the bounds of a schema that it takes, and values beyond them.
+fn values(schema: &Value) -> (Vec<Value>, Vec<Value>) {
+    let number = |name: &str| schema[name].as_u64();
+    let (mut good, mut bad) = (Vec::new(), vec![json!({}), json!(true)]);
+    if let Some(names) = schema["enum"].as_array() {
+        good.extend(names.iter().cloned());
+        bad.extend([json!("nonsense"), json!(""), json!({names[0].as_str().unwrap(): null})]);
+    } else if let (Some(least), Some(most)) = (number("minimum"), number("maximum")) {
+        good.extend([json!(least), json!(most), json!(most as f64)]);
+        bad.extend([json!(least - 1), json!(most + 1), json!(least as f64 + 0.5), json!("1")]);
+    } else if let Some(most) = number("maxItems") {
+        let most = usize::try_from(most).unwrap();
+        good.extend([json!([]), json!(vec!["x"; most])]);
+        bad.extend([json!(vec!["x"; most + 1]), json!([""]), json!([7]), json!("x")]);
+    } else if schema["format"] == "uuid" {
+        good.push(json!("01900000-0000-7000-8000-000000000002"));
+        bad.extend([json!("01900000000070008000000000000002"), json!(7)]);
+    } else if schema["format"] == "date-time" {
+        good.extend([json!("1970-01-01T00:00:00Z"), json!("9999-12-31T23:59:59Z")]);
+        bad.extend([json!("1969-12-31T23:59:59Z"), json!("2026-03-02"), json!(7)]);
+    } else if schema["format"] == "uri" {
+        good.extend([json!("https://example.com/?a=b"), json!("HTTP://example.com")]);
+        bad.extend([json!("ftp://example.com"), json!("example.com"), json!("")]);
+    } else if let (Some(1), Some(most)) = (number("minLength"), number("maxLength")) {
+        let most = usize::try_from(most).unwrap();
+        good.extend([json!("x"), json!("\u{1f389}".repeat(most))]);
+        bad.extend([
+            json!("x".repeat(most + 1)),
+            json!(""),
+            json!("  "),
+            json!("a\0"),
+            json!(7),
+        ]);
+    }
+    (good, bad)
+}
+
+/// Compares what `operation` says of its body with what `T` reads.
+fn agrees<T: DeserializeOwned>(document: &Value, operation: &str) {
+    let content = document
+        .pointer(&format!("{operation}/requestBody/content/application~1json"))
+        .unwrap();
+    let schema = resolved(document, &content["schema"]);
+    let reads = |body: Value| serde_json::from_value::<T>(body).is_ok();
+    let with = |name: &str, value: &Value| {
+        let mut body = content["example"].clone();
+        body[name] = value.clone();
+        body
+    };
+    assert!(reads(content["example"].clone()), "{operation}: the example");
+    assert_eq!(schema["additionalProperties"], false);
+    assert!(
+        !reads(with("nonsense", &json!(1))),
+        "{operation}: a field that is not described"
+    );
+    assert!(!reads(json!({})), "{operation}: nothing");
+    for (name, field) in schema["properties"].as_object().unwrap() {
+        assert_eq!(
+            reads(with(name, &Value::Null)),
+            nullable(field),
+            "{operation}: null as {name}"
+        );
+        let required = schema["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|one| one == name);
+        let mut without = content["example"].clone();
+        without.as_object_mut().unwrap().remove(name);
+        if without != json!({}) {
+            assert_eq!(!reads(without), required, "{operation}: without {name}");
+        }
+        let (good, bad) = values(resolved(document, field));
+        for value in good {
+            assert!(reads(with(name, &value)), "{operation}: {name} should take {value:.80}");
+        }
+        for value in bad {
+            assert!(
+                !reads(with(name, &value)),
+                "{operation}: {name} should not take {value:.80}"
+            );
+        }
+    }
+}
+
+#[test]
+fn bodies_are_described_as_they_are_read() {
+    let document = document();
+    agrees::<invitations::Draft>(&document, "/paths/~1api~1users~1invite/post");
+    agrees::<meetings::Draft>(&document, "/paths/~1api~1meetings/post");
+    agrees::<meetings::Changes>(&document, "/paths/~1api~1meetings~1{id}/put");
+    agrees::<tasks::Draft>(&document, "/paths/~1api~1meetings~1{id}~1tasks/post");
+    agrees::<tasks::Changes>(&document, "/paths/~1api~1meetings~1{id}~1tasks~1{taskId}/patch");
+}
+
+#[test]
+fn what_clients_are_told_is_what_the_code_says() {
+    let mut told = Vec::new();
+    let mut left = vec![document()];
+    while let Some(node) = left.pop() {
+        if let Some(detail) = node["detail"].as_str() {
+            told.push((node["type"].clone(), detail.to_owned()));
+        }
+        match node {
+            Value::Object(members) => left.extend(members.into_iter().map(|(_, inner)| inner)),
+            Value::Array(items) => left.extend(items),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let by_hand = ["unauthorized", "forbidden", "conflict"].map(|kind| json!(format!("urn:seer:problem:{kind}")));
+    told.retain(|(kind, _)| by_hand.contains(kind));
+    assert!(told.len() > 10, "{told:?}");
+    for (_, detail) in told {
+        let said = SOURCES.iter().any(|source| source.contains(&format!("\"{detail}\"")));
+        assert!(said, "no code says {detail:?}");
+    }
+}
+
+#[test]
+fn references_lead_somewhere() {
+    let document = document();
+    let text = document.to_string();
+    let references: Vec<_> = text
+        .split("\"$ref\":\"#")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    assert!(references.len() > 100);
+    for reference in references {
+        assert!(document.pointer(reference).is_some(), "{reference}");
+    }
+}
+
+/// A body too large for the gateway, or for Lambda, never reaches the function, whose answer is a problem.
+#[test]
+fn a_body_too_large_is_refused_by_the_function_or_by_the_gateway() {
+    let document = document();
+    let paths = document["paths"].as_object().unwrap().values();
+    let operations = paths.flat_map(|methods| methods.as_object().unwrap().values());
+    let mut with_body = 0;
+    for operation in operations.filter(|operation| !operation["requestBody"].is_null()) {
+        with_body += 1;
+        let response = resolved(&document, &operation["responses"]["413"]);
+        let kinds: Vec<_> = response["content"].as_object().unwrap().keys().collect();
+        let id = &operation["operationId"];
+        assert_eq!(kinds, ["application/json", "application/problem+json"], "{id}");
+        assert!(response["headers"]["X-Request-Id"].is_null(), "{id}");
+    }
+    assert_eq!(with_body, 7);
+}

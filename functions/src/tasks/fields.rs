@@ -1,0 +1,174 @@
+//! What a client may write about a task: each field's rule is in its type.
+//!
+//! May not: know of the database beyond the names of its columns, which drafts and changes are serialized with.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::partial::{self, given};
+use shared::text::{Id, Text};
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TaskStatus))]
+#[serde(rename_all = "snake_case", remote = "Self")]
+pub enum Status {
+    /// To be done.
+    #[default]
+    Incomplete,
+    /// Done.
+    Complete,
+    /// Proposed; to be approved or deleted.
+    Suggested,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 3] = [Self::Incomplete, Self::Complete, Self::Suggested];
+
+    /// As it is stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Incomplete => "incomplete",
+            Self::Complete => "complete",
+            Self::Suggested => "suggested",
+        }
+    }
+}
+
+/// Who should do a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", remote = "Self")]
+pub enum Assignee {
+    /// The one who leads the team.
+    Manager,
+    /// The one the meeting was held with.
+    TeamMember,
+}
+
+shared::names!(Status, Assignee);
+
+type LongText = Text<5000>;
+
+/// A new task, with the id it gets: made once, so that the create can run again. Read from a request's field names,
+/// written with the table's column names.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TaskDraft, rename_all = "camelCase"))]
+#[serde(rename_all(deserialize = "camelCase"), deny_unknown_fields)]
+pub struct Draft {
+    /// The task's id: UUIDv7, never a client's.
+    #[serde(skip_deserializing, default = "Uuid::now_v7")]
+    pub id: Uuid,
+    text: LongText,
+    #[serde(default)]
+    status: Status,
+    assigned_to: Option<Id>,
+    reasoning: Option<LongText>,
+    related_area_for_support: Option<LongText>,
+    suggested_assignee: Option<Assignee>,
+}
+
+/// The fields of a task that a client changes: at least one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(try_from = "Fields")]
+pub struct Changes(Fields);
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all(deserialize = "camelCase"), deny_unknown_fields, default)]
+struct Fields {
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    text: Option<LongText>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    assigned_to: Option<Option<Id>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    reasoning: Option<Option<LongText>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    related_area_for_support: Option<Option<LongText>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    suggested_assignee: Option<Option<Assignee>>,
+}
+
+impl Changes {
+    /// Whether the status is all that changes.
+    pub(super) fn only_status(&self) -> bool {
+        self.0
+            == Fields {
+                status: self.0.status,
+                ..Fields::default()
+            }
+    }
+}
+
+impl TryFrom<Fields> for Changes {
+    type Error = &'static str;
+
+    fn try_from(fields: Fields) -> Result<Self, Self::Error> {
+        if fields == Fields::default() {
+            return Err(partial::NOTHING);
+        }
+        Ok(Self(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read(body: Value) -> Result<Changes, String> {
+        serde_json::from_value(body).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_what_was_given_reaches_the_row() {
+        let changes = read(json!({"status": "complete", "assignedTo": null})).unwrap();
+        assert_eq!(
+            serde_json::to_value(&changes).unwrap(),
+            json!({"status": "complete", "assigned_to": null})
+        );
+    }
+
+    #[test]
+    fn a_change_of_more_than_the_status_is_told_apart() {
+        assert!(read(json!({"status": "complete"})).unwrap().only_status());
+        assert!(
+            !read(json!({"status": "complete", "assignedTo": null}))
+                .unwrap()
+                .only_status()
+        );
+        assert!(!read(json!({"text": "x"})).unwrap().only_status());
+    }
+
+    #[test]
+    fn what_a_task_cannot_be_without_is_not_cleared() {
+        assert!(read(json!({"text": null})).is_err());
+        assert!(read(json!({"status": null})).is_err());
+        assert!(read(json!({"status": {"complete": null}})).is_err());
+        assert!(read(json!({"suggestedAssignee": {"manager": null}})).is_err());
+        assert!(read(json!({})).unwrap_err().contains("at least one"));
+        assert!(
+            read(json!({"completedAt": "2026-01-01T00:00:00Z"}))
+                .unwrap_err()
+                .contains("unknown field")
+        );
+    }
+
+    #[test]
+    fn a_draft_has_the_columns_names_and_the_contracts_defaults() {
+        let draft: Draft = serde_json::from_value(json!({"text": "x", "suggestedAssignee": "team_member"})).unwrap();
+        let row = serde_json::to_value(&draft).unwrap();
+        assert_eq!(row["status"], "incomplete");
+        assert_eq!(row["suggested_assignee"], "team_member");
+        assert!(serde_json::from_value::<Draft>(json!({"id": draft.id, "text": "x"})).is_err());
+    }
+
+    #[test]
+    fn every_status_is_stored_as_clients_write_it() {
+        for status in [Status::Incomplete, Status::Complete, Status::Suggested] {
+            assert_eq!(serde_json::to_value(status).unwrap(), status.name());
+        }
+    }
+}

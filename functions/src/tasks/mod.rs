@@ -1,0 +1,341 @@
+//! Tasks that come out of a meeting.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`fields`] | what a client may write, with each field's rule |
+//! | [`all`] | the tasks of a whole team |
+//!
+//! Who sees the meeting sees its tasks. Its creator and its team's admin manage them; its team member may say that one
+//! is done, or not. Each operation is one statement, as in [`meetings`](crate::meetings). A task under another meeting's
+//! id is absent. May not: approve a suggestion for anybody who does not manage the meeting.
+
+pub mod all;
+pub mod fields;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+pub use fields::{Assignee, Changes, Draft, Status};
+
+use shared::db::{Session, WriteAttempt};
+use shared::http::page::{Cursor, Page};
+use shared::http::{Abort, Caller, Error};
+use shared::write_query;
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
+#[serde(rename_all(serialize = "camelCase"))]
+pub struct Task {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// What is to be done.
+    pub text: String,
+    /// Where it stands.
+    pub status: Status,
+    /// Who does it; somebody of the meeting's team.
+    pub assigned_to: Option<Uuid>,
+    /// Why it was suggested.
+    pub reasoning: Option<String>,
+    /// The area for support it serves.
+    pub related_area_for_support: Option<String>,
+    /// Who should do it.
+    pub suggested_assignee: Option<Assignee>,
+    /// The meeting it came out of.
+    pub meeting_id: Uuid,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When it was done; set and cleared with the status.
+    pub completed_at: Option<DateTime<Utc>>,
+}
+
+/// The most tasks on a page; few meetings have as many.
+const ROWS: usize = 1_000;
+
+/// Where in a meeting's tasks to begin.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    cursor: Option<Cursor>,
+}
+
+/// A meeting's tasks, oldest first: all of them, unless there are more than fit an answer.
+///
+/// # Errors
+/// 401 for an unregistered caller, 404.
+pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid, place: &Place) -> Result<Page<Task>, Abort> {
+    let after = place.cursor.unwrap_or(Cursor::OLDEST);
+    let rows = sqlx::query!(
+        r#"
+        SELECT m.id AS "meeting?", to_jsonb(t) AS "task: Json<Task>"
+        FROM users u
+        LEFT JOIN meetings m ON m.id = $2
+            AND (u.id IN (m.created_by, m.team_member_id) OR u.role = 'admin' AND u.id = m.team_id)
+        LEFT JOIN tasks t ON t.meeting_id = m.id AND (t.created_at, t.id) > ($3, $4)
+        WHERE u.clerk_id = $1
+        ORDER BY t.created_at, t.id
+        LIMIT $5
+        "#,
+        caller.sub,
+        meeting,
+        after.at,
+        after.id,
+        ROWS as i64 + 1,
+    )
+    .fetch_all(db)
+    .await?;
+    let first = rows.first().ok_or_else(Error::unknown_caller)?;
+    first.meeting.ok_or_else(|| Error::not_found("meeting"))?;
+    let items = rows.into_iter().filter_map(|row| row.task).map(|task| task.0).collect();
+    Ok(Page::at_most(items, ROWS, |last: &Task| Cursor {
+        at: last.created_at,
+        id: last.id,
+    }))
+}
+
+/// One task of a meeting.
+///
+/// # Errors
+/// 401 for an unregistered caller, 404.
+pub async fn get(db: &mut Session, caller: &Caller, meeting: Uuid, id: Uuid) -> Result<Task, Abort> {
+    let task = sqlx::query_scalar!(
+        r#"
+        SELECT to_jsonb(t) AS "task: Json<Task>"
+        FROM users u
+        LEFT JOIN meetings m ON m.id = $2
+            AND (u.id IN (m.created_by, m.team_member_id) OR u.role = 'admin' AND u.id = m.team_id)
+        LEFT JOIN tasks t ON t.meeting_id = m.id AND t.id = $3
+        WHERE u.clerk_id = $1
+        "#,
+        caller.sub,
+        meeting,
+        id,
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or_else(Error::unknown_caller)?;
+    Ok(task.ok_or_else(|| Error::not_found("task"))?.0)
+}
+
+/// Adds a task to a meeting.
+///
+/// # Errors
+/// 401 for an unregistered caller, 404, 403 unless they manage the meeting, 422 for an assignee of another team.
+pub async fn create(
+    db: &mut Session,
+    attempt: &WriteAttempt,
+    caller: &Caller,
+    meeting: Uuid,
+    draft: &Draft,
+) -> Result<Task, Abort> {
+    // The meeting's row is held, so that it is not deleted before its task is there.
+    let row = write_query!(
+        attempt,
+        r#"caller AS (
+            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
+        ), seen AS (
+            SELECT m.id, m.team_id, c.id = m.created_by OR c.role = 'admin' AND c.id = m.team_id AS manages
+            FROM caller c
+            JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
+            WHERE m.id = $6
+            FOR KEY SHARE OF m
+        ), created AS (
+            INSERT INTO tasks (
+                id, meeting_id, team_id, text, status, assigned_to, reasoning, related_area_for_support,
+                suggested_assignee, completed_at
+            )
+            SELECT
+                n.id, s.id, s.team_id, n.text, n.status, n.assigned_to, n.reasoning, n.related_area_for_support,
+                n.suggested_assignee, CASE WHEN n.status = 'complete' THEN now() END
+            FROM seen s, jsonb_populate_record(NULL::tasks, $7) n
+            WHERE s.manages AND (n.assigned_to IS NULL OR EXISTS (
+                SELECT FROM users a WHERE a.id = n.assigned_to AND s.team_id IN (a.id, a.admin_id)
+            ))
+            RETURNING *
+        ), changed AS (
+            SELECT 'task' AS kind, id, NULL::integer AS version, 201 AS status FROM created
+        )"#,
+        r#"c.id AS "caller?", s.manages AS "manages?", to_jsonb(t) AS "task: Json<Task>"
+        FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN created t ON true"#,
+        caller.sub,
+        meeting,
+        Json(draft) as _,
+    )
+    .fetch_one(db)
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    row.caller.ok_or_else(Error::unknown_caller)?;
+    match row.manages {
+        None => Err(Error::not_found("meeting").into()),
+        Some(false) => Err(Error::forbidden("Only the meeting's creator and its team's admin may add tasks.").into()),
+        Some(true) => Ok(row.task.ok_or_else(stranger)?.0),
+    }
+}
+
+/// Changes a task.
+///
+/// # Errors
+/// 401 for an unregistered caller, 404, 403 for more than the caller may change, 422 for an assignee of another team.
+pub async fn update(
+    db: &mut Session,
+    attempt: &WriteAttempt,
+    caller: &Caller,
+    meeting: Uuid,
+    id: Uuid,
+    changes: &Changes,
+) -> Result<Task, Abort> {
+    let row = write_query!(
+        attempt,
+        r#"caller AS (
+            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
+        ), seen AS (
+            SELECT t AS old, c.id = m.created_by OR c.role = 'admin' AND c.id = m.team_id AS manages
+            FROM caller c
+            JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
+            JOIN tasks t ON t.meeting_id = m.id
+            WHERE m.id = $6 AND t.id = $7
+            FOR NO KEY UPDATE OF t
+        ), wanted AS (
+            SELECT
+                n.*,
+                s.manages OR $9 AND 'suggested' NOT IN (n.status, (s.old).status) AS allowed,
+                n.assigned_to IS NULL OR EXISTS (
+                    SELECT FROM users a WHERE a.id = n.assigned_to AND (s.old).team_id IN (a.id, a.admin_id)
+                ) AS assignable
+            FROM seen s, jsonb_populate_record(s.old, $8) n
+        ), updated AS (
+            UPDATE tasks t
+            SET text = w.text, status = w.status, assigned_to = w.assigned_to, reasoning = w.reasoning,
+                related_area_for_support = w.related_area_for_support, suggested_assignee = w.suggested_assignee,
+                completed_at = CASE WHEN w.status = 'complete' THEN coalesce(t.completed_at, clock_timestamp()) END,
+                updated_at = clock_timestamp()
+            FROM wanted w
+            WHERE t.id = w.id AND w.allowed AND w.assignable
+            RETURNING t.*
+        ), changed AS (
+            SELECT 'task' AS kind, id, NULL::integer AS version, 200 AS status FROM updated
+        )"#,
+        r#"c.id AS "caller?", w.allowed AS "allowed?", to_jsonb(t) AS "task: Json<Task>"
+        FROM known LEFT JOIN caller c ON true LEFT JOIN wanted w ON true LEFT JOIN updated t ON true"#,
+        caller.sub,
+        meeting,
+        id,
+        Json(changes) as _,
+        changes.only_status(),
+    )
+    .fetch_one(db)
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    row.caller.ok_or_else(Error::unknown_caller)?;
+    match row.allowed {
+        None => Err(Error::not_found("task").into()),
+        Some(false) => {
+            Err(Error::forbidden("The team member may only change a task between incomplete and complete.").into())
+        }
+        Some(true) => Ok(row.task.ok_or_else(stranger)?.0),
+    }
+}
+
+/// Makes a suggested task one to be done.
+///
+/// # Errors
+/// 401 for an unregistered caller, 404, 403 unless they manage the meeting, 409 for a task that is not suggested.
+pub async fn approve(
+    db: &mut Session,
+    attempt: &WriteAttempt,
+    caller: &Caller,
+    meeting: Uuid,
+    id: Uuid,
+) -> Result<Task, Abort> {
+    let row = write_query!(
+        attempt,
+        r#"caller AS (
+            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
+        ), seen AS (
+            SELECT t.id, t.status, c.id = m.created_by OR c.role = 'admin' AND c.id = m.team_id AS manages
+            FROM caller c
+            JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
+            JOIN tasks t ON t.meeting_id = m.id
+            WHERE m.id = $6 AND t.id = $7
+            FOR NO KEY UPDATE OF t
+        ), approved AS (
+            UPDATE tasks t SET status = 'incomplete', updated_at = clock_timestamp()
+            FROM seen s
+            WHERE t.id = s.id AND s.manages AND s.status = 'suggested'
+            RETURNING t.*
+        ), changed AS (
+            SELECT 'task' AS kind, id, NULL::integer AS version, 200 AS status FROM approved
+        )"#,
+        r#"c.id AS "caller?", s.manages AS "manages?", to_jsonb(t) AS "task: Json<Task>"
+        FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN approved t ON true"#,
+        caller.sub,
+        meeting,
+        id,
+    )
+    .fetch_one(db)
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    row.caller.ok_or_else(Error::unknown_caller)?;
+    match row.manages {
+        None => Err(Error::not_found("task").into()),
+        Some(false) => {
+            Err(Error::forbidden("Only the meeting's creator and its team's admin may approve tasks.").into())
+        }
+        Some(true) => Ok(row
+            .task
+            .ok_or_else(|| Error::conflict("Only a suggested task can be approved."))?
+            .0),
+    }
+}
+
+/// Deletes a task.
+///
+/// # Errors
+/// 401 for an unregistered caller, 404, 403 unless they manage the meeting.
+pub async fn delete(
+    db: &mut Session,
+    attempt: &WriteAttempt,
+    caller: &Caller,
+    meeting: Uuid,
+    id: Uuid,
+) -> Result<(), Abort> {
+    let row = write_query!(
+        attempt,
+        r#"caller AS (
+            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
+        ), seen AS (
+            SELECT t.id, c.id = m.created_by OR c.role = 'admin' AND c.id = m.team_id AS manages
+            FROM caller c
+            JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
+            JOIN tasks t ON t.meeting_id = m.id
+            WHERE m.id = $6 AND t.id = $7
+            FOR UPDATE OF t
+        ), deleted AS (
+            DELETE FROM tasks t USING seen s WHERE t.id = s.id AND s.manages RETURNING t.id
+        ), changed AS (
+            SELECT 'task' AS kind, id, NULL::integer AS version, 204 AS status FROM deleted
+        )"#,
+        r#"c.id AS "caller?", s.manages AS "manages?"
+        FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true"#,
+        caller.sub,
+        meeting,
+        id,
+    )
+    .fetch_one(db)
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    row.caller.ok_or_else(Error::unknown_caller)?;
+    match row.manages {
+        None => Err(Error::not_found("task").into()),
+        Some(false) => {
+            Err(Error::forbidden("Only the meeting's creator and its team's admin may delete tasks.").into())
+        }
+        Some(true) => Ok(()),
+    }
+}
+
+fn stranger() -> Error {
+    Error::field("assignedTo", "must be somebody of the meeting's team, or null")
+}

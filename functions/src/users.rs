@@ -1,0 +1,205 @@
+//! Users: who a token's subject is, and whose team they are on.
+//!
+//! May not: believe anything about a caller but the verified claims. Relies on `users.clerk_id` being unique: however
+//! often and at once somebody registers, there is one row.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use shared::db::{Session, WriteAttempt};
+use shared::http::{Abort, Caller, Error};
+use shared::write_query;
+
+/// What a user may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Leads a team.
+    Admin,
+    /// Is on an admin's team.
+    User,
+}
+
+/// A user.
+///
+/// Here and in the other resources a row comes as one jsonb value: it can be absent as a whole, and a column that a
+/// migration adds does not change a prepared statement's result type (0A000).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
+#[serde(rename_all(serialize = "camelCase"))]
+pub struct User {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// As the token said at registration, in lower case.
+    pub email: String,
+    /// As the token said at registration, else the address's local part.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+    /// The token's `sub`.
+    pub clerk_id: String,
+    /// The admin whose team they are on.
+    pub admin_id: Option<Uuid>,
+    /// When they registered.
+    pub created_at: DateTime<Utc>,
+    /// When the row last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The body of a registration: nothing, everything is in the token.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NoFields {}
+
+/// A registration, with the id the user gets should they be new: made once, so that it can be tried again.
+#[derive(Debug)]
+pub struct Registration {
+    id: Uuid,
+    sub: String,
+    email: String,
+    name: String,
+    email_verified: bool,
+}
+
+/// What a registration came to.
+#[derive(Debug)]
+pub enum Registered {
+    /// The user is new.
+    Now(User),
+    /// They were registered before.
+    Before(User),
+}
+
+impl Registration {
+    /// From the caller's claims.
+    ///
+    /// # Errors
+    /// 422 naming the claim `email` when the token has none.
+    pub fn of(caller: &Caller) -> Result<Self, Error> {
+        let Caller {
+            sub,
+            email,
+            name,
+            email_verified,
+        } = caller.clone();
+        let rule = "must be a claim of the token, of at most 255 characters";
+        let email = email.ok_or_else(|| Error::field("email", rule))?;
+        let local_part = email
+            .split('@')
+            .next()
+            .filter(|part| !part.is_empty())
+            .unwrap_or(&email);
+        let name = name.unwrap_or_else(|| local_part.to_owned());
+        Ok(Self {
+            id: Uuid::now_v7(),
+            sub,
+            email,
+            name,
+            email_verified,
+        })
+    }
+}
+
+/// Creates the caller's row, or finds it. A verified address with a pending invitation joins the inviting admin's team
+/// and uses the invitation up; anybody else becomes an admin.
+///
+/// # Errors
+/// The database's only.
+pub async fn register(
+    db: &mut Session,
+    attempt: &WriteAttempt,
+    registration: &Registration,
+) -> Result<Registered, Abort> {
+    // Two at once: the invitation's row lock makes the second wait and then pass it by; the unique clerk_id makes it
+    // wait and then take the first one's row, which DO UPDATE returns where DO NOTHING would return none.
+    let row = write_query!(
+        attempt,
+        r#"existing AS (
+            SELECT * FROM users WHERE clerk_id = $6
+        ), newcomer AS (
+            SELECT FROM known WHERE clear AND NOT EXISTS (SELECT FROM existing)
+        ), invitation AS (
+            SELECT id, admin_id FROM invitations
+            WHERE $9 AND email = lower($7) AND status = 'pending' AND EXISTS (SELECT FROM newcomer)
+            ORDER BY created_at DESC, id DESC
+            LIMIT 1
+            FOR UPDATE
+        ), registered AS (
+            INSERT INTO users (id, clerk_id, email, name, role, admin_id)
+            SELECT $5, $6, $7, $8, CASE WHEN i.id IS NULL THEN 'admin' ELSE 'user' END, i.admin_id
+            FROM newcomer LEFT JOIN invitation i ON true
+            ON CONFLICT (clerk_id) DO UPDATE SET clerk_id = excluded.clerk_id
+            RETURNING *
+        ), accepted AS (
+            UPDATE invitations
+            SET status = 'accepted', accepted_by = r.id, updated_at = now()
+            FROM invitation i, registered r
+            WHERE invitations.id = i.id AND r.id = $5
+        ), changed AS (
+            SELECT 'user' AS kind, id, NULL::integer AS version, 201 AS status FROM registered WHERE id = $5
+        )"#,
+        r#"to_jsonb(u) AS "user?: Json<User>"
+        FROM known LEFT JOIN (SELECT * FROM existing UNION ALL SELECT * FROM registered) u ON true"#,
+        registration.id,
+        registration.sub,
+        registration.email,
+        registration.name,
+        registration.email_verified,
+    )
+    .fetch_one(db)
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    let user = row.user.ok_or(sqlx::Error::RowNotFound)?.0;
+    Ok(if user.id == registration.id {
+        Registered::Now(user)
+    } else {
+        Registered::Before(user)
+    })
+}
+
+/// The caller's own row.
+///
+/// # Errors
+/// 401 for somebody who has not registered.
+pub async fn me(db: &mut Session, caller: &Caller) -> Result<User, Abort> {
+    let user = sqlx::query_scalar!(
+        r#"SELECT to_jsonb(u) AS "user!: Json<User>" FROM users u WHERE clerk_id = $1"#,
+        caller.sub,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(user.ok_or_else(Error::unknown_caller)?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registration(email: Option<&str>, name: Option<&str>) -> Result<Registration, Error> {
+        Registration::of(&Caller {
+            sub: "sub".to_owned(),
+            email: email.map(str::to_owned),
+            name: name.map(str::to_owned),
+            email_verified: true,
+        })
+    }
+
+    #[test]
+    fn without_a_name_the_address_names_the_user() {
+        assert_eq!(registration(Some("ada@example.com"), Some("Ada")).unwrap().name, "Ada");
+        assert_eq!(registration(Some("ada@example.com"), None).unwrap().name, "ada");
+        assert_eq!(registration(Some("@example.com"), None).unwrap().name, "@example.com");
+    }
+
+    #[test]
+    fn a_token_without_an_address_cannot_register() {
+        let Err(Error::Invalid(errors)) = registration(None, Some("Ada")) else {
+            panic!("accepted")
+        };
+        assert_eq!(errors[0].field, "email");
+    }
+}
