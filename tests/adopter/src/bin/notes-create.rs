@@ -1,0 +1,21 @@
+use shared::http::{Error, Request, Response};
+use sqlx::types::Uuid;
+
+fn main() -> std::process::ExitCode {
+    notes::SERVICE.run("POST /notes", include_str!("../../events/notes-create.json"), create)
+}
+
+async fn create(request: Request) -> Result<Response, Error> {
+    let note: (Uuid, String) = (Uuid::now_v7(), request.json()?);
+    let insert = async |db: &mut shared::db::Session, attempt: &shared::db::WriteAttempt, (id, text): &(Uuid, String)| {
+        let write = shared::write_query_unchecked!(
+            attempt,
+            "made AS (INSERT INTO notes SELECT $5, $6 FROM known WHERE clear RETURNING id),
+            changed AS (SELECT 'note' AS kind, id, NULL::int AS version, 201 AS status FROM made)",
+            "1 FROM known"
+        );
+        attempt.check_row(&write.bind(id).bind(text).fetch_one(db).await?)?;
+        Ok(*id)
+    };
+    request.write(note, insert, async |_, receipt, _| Ok(receipt.id), |id| Response::created(&id)).await
+}

@@ -1,0 +1,113 @@
+//! The engine as a stranger uses it: `tests/adopter`, a package outside the workspace, is built and put through faults.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use local::lambda::{Function, Lambda, Options, Outcome};
+use local::postgres::{Cluster, Settings};
+use local::proxy::{Cut, Effect, Proxy, Statements};
+use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
+
+const CREATE: &str = "notes-create";
+const GET: &str = "notes-get";
+
+fn package() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/adopter")
+}
+
+/// Builds the package into a folder of its own: its dependencies have other features than the workspace's.
+fn build() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adopter");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--locked"]).current_dir(package());
+    assert!(cargo.arg("--target-dir").arg(&target).status().unwrap().success());
+    target.join("debug")
+}
+
+fn event(name: &str) -> Value {
+    let text = std::fs::read_to_string(package().join(format!("events/{name}.json"))).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+async fn invoked(lambda: &Lambda, function: &str, event: Value) -> Value {
+    let invocation = lambda.invoke(function, event).await.unwrap();
+    let Outcome::Success(payload) = &invocation.outcome else {
+        panic!("{function}: {:?}", invocation.outcome)
+    };
+    serde_json::from_slice(payload).unwrap()
+}
+
+async fn answered(lambda: &Lambda, function: &str, event: Value) -> (i64, Value) {
+    let answer = invoked(lambda, function, event).await;
+    let body = answer["body"].as_str().unwrap_or("null");
+    (
+        answer["statusCode"].as_i64().unwrap(),
+        serde_json::from_str(body).unwrap(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_package_survives_faults_and_writes_once() {
+    let binaries = tokio::task::spawn_blocking(build).await.unwrap();
+    let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+    let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], cluster.port())))
+        .await
+        .unwrap();
+    let url = format!("{}?sslmode=disable", proxy.url(&cluster.url()));
+    let function = |name: &str| Function {
+        env: vec![("DATABASE_URL".to_owned(), url.clone())],
+        ..Function::new(name, binaries.join(name))
+    };
+    let lambda = Lambda::start(["migrate", CREATE, GET, "health"].map(function), Options::default()).unwrap();
+    let done = invoked(&lambda, "migrate", json!({})).await;
+    assert_eq!(done["applied"], json!(["0000 receipts", "0001 notes"]));
+
+    let (status, id) = answered(&lambda, CREATE, event(CREATE)).await;
+    assert_eq!(status, 201);
+    let mut get = event(GET);
+    get["pathParameters"]["id"] = id.clone();
+    assert_eq!(
+        answered(&lambda, GET, get.clone()).await,
+        (200, json!("Remember the milk"))
+    );
+
+    // A path that acknowledges and delivers nothing; then the end of every session.
+    proxy.hang();
+    assert_eq!(answered(&lambda, GET, get.clone()).await.0, 200);
+    let mut direct = connect(&cluster.url()).await;
+    let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name LIKE 'notes-%'";
+    sqlx::raw_sql(end).execute(&mut direct).await.unwrap();
+    assert_eq!(answered(&lambda, GET, get).await.0, 200);
+
+    // The reply is lost, and the client sends the request again under its key.
+    proxy.order(
+        Statements::Containing("known AS ("),
+        [Effect::Cut(Cut::BeforeAcknowledgement)],
+    );
+    let mut create = event(CREATE);
+    create["headers"]["idempotency-key"] = json!("once");
+    let (first, again) = (
+        answered(&lambda, CREATE, create.clone()).await,
+        answered(&lambda, CREATE, create).await,
+    );
+    assert_eq!(first.0, 201);
+    assert_eq!(first, again);
+    let notes: i64 = sqlx::query_scalar("SELECT count(*) FROM notes")
+        .fetch_one(&mut direct)
+        .await
+        .unwrap();
+    assert_eq!(notes, 2);
+
+    let mut health = event(GET);
+    health["routeKey"] = json!("GET /health");
+    assert_eq!(answered(&lambda, "health", health).await.0, 200);
+}
+
+#[expect(clippy::disallowed_methods, reason = "past the pool is the point")]
+async fn connect(url: &str) -> PgConnection {
+    PgConnection::connect(url).await.unwrap()
+}
