@@ -23,8 +23,11 @@ fn package() -> PathBuf {
 fn build() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adopter");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--locked"]).current_dir(package());
-    assert!(cargo.arg("--target-dir").arg(&target).status().unwrap().success());
+    cargo
+        .args(["build", "--quiet", "--locked", "--target-dir"])
+        .arg(&target)
+        .current_dir(package());
+    assert!(cargo.status().unwrap().success());
     target.join("debug")
 }
 

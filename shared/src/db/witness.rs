@@ -249,11 +249,13 @@ impl Pool {
 
     /// Opens a witness and returns it if the session is dead; the session is ended then.
     async fn ask(&self, identity: SessionIdentity, watch: Watch, deadline: Deadline) -> Option<Connection> {
+        // A path that carries bytes while the witness connects is not dead.
+        let transferred = watch.socket.and_then(SocketHandle::transferred);
         // Without a retry, and unknown to the circuit: it is not this request's connection yet.
         let mut witness = connect::connect_beside(&self.target, watch.server, deadline)
             .await
             .ok()?;
-        let asked = timeout(deadline.left(), is_dead(&mut witness, identity, watch)).await;
+        let asked = timeout(deadline.left(), is_dead(&mut witness, identity, watch, transferred)).await;
         if let Ok(Ok(true)) = asked {
             return Some(witness);
         }
@@ -262,9 +264,12 @@ impl Pool {
     }
 }
 
-async fn is_dead(witness: &mut Connection, identity: SessionIdentity, watch: Watch) -> Result<bool, sqlx::Error> {
-    let transferred = || watch.socket.and_then(SocketHandle::transferred);
-    let before = transferred();
+async fn is_dead(
+    witness: &mut Connection,
+    identity: SessionIdentity,
+    watch: Watch,
+    transferred: Option<u64>,
+) -> Result<bool, sqlx::Error> {
     let first = look(witness, identity).await?;
     match first {
         Sight::Gone => return Ok(true),
@@ -272,7 +277,7 @@ async fn is_dead(witness: &mut Connection, identity: SessionIdentity, watch: Wat
         Sight::Waiting(_) => {}
     }
     sleep(LOOK_AGAIN.max(watch.round_trip * 4)).await;
-    if transferred() != before {
+    if watch.socket.and_then(SocketHandle::transferred) != transferred {
         // The server waits for the rest of a request, or for the client to read: a slow path is not a dead one.
         return Ok(false);
     }
