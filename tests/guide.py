@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Runs docs/POSTGRES_SETUP.md: its commands for Debian, from top to bottom, on a server that has nothing yet.
+"""Runs the PostgreSQL guide on a server that has nothing yet: the commands for Debian in all chapters of
+docs/POSTGRES_SETUP.md, in the order of that index.
 
-First it compares: every problem type, kind of failure, health state, log line and parameter of DATABASE_URL that the
-code has must have its entry in the guide, and no entry may be about what is no more. This needs nothing but Python.
+First it compares: every problem type, kind of failure, health state, log line and parameter of DATABASE_URL in the code
+must have an entry in the guide, and the guide no other. Every link between the project's pages, and every page that a
+source file names, must lead to a page and a heading. This needs nothing but Python.
 
-Then it runs, in one shell of root's: `sh` blocks as they are, `sql` blocks through psql as `postgres`, on the database
-`seer` once there is one. In `console` blocks, what follows `$ ` must print the lines below it, where … stands for any
+Then it runs all chapters in one root shell: `sh` blocks as they are, `sql` blocks through psql as `postgres`, on the
+database `seer` once it exists. In `console` blocks, a command after `$ ` must print the lines below it; … matches any
 text. Other blocks are for other systems.
 
 The server is this machine's own Debian under an overlay: its packages, none of its clusters, files that vanish
@@ -114,8 +116,22 @@ def log_lines() -> set[str]:
     return found
 
 
+def chapters(index: str) -> list[tuple[str, str]]:
+    """Name and text of each chapter, in the order of the index."""
+    listed = re.findall(r"\]\((postgres/[\w-]+\.md)\)", section(index, "Chapters"))
+    there = {str(path.relative_to(GUIDE.parent)) for path in (GUIDE.parent / "postgres").glob("*.md")}
+    if sorted(listed) != sorted(there):
+        raise Wrong("the index and docs/postgres differ: %s" % sorted(set(listed) ^ there))
+    return [(name, (GUIDE.parent / name).read_text()) for name in listed]
+
+
+def unfenced(text: str) -> str:
+    """A page without its blocks of code, in which `#` begins a comment instead of a heading."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
 def section(text: str, title: str) -> str:
-    """What stands under a heading, up to the next one of its rank or a higher one."""
+    """The text under a heading, up to the next heading of the same or a higher rank."""
     found = re.search(r"^(#+) %s\n(.*?)(?=^#{1,6} |\Z)" % re.escape(title), text, re.DOTALL | re.MULTILINE)
     if not found:
         raise Wrong("the guide has no heading %r" % title)
@@ -132,55 +148,80 @@ def entries(text: str, title: str) -> set[str]:
     return set(headings or re.findall(r"^\| `([^`]+)` \|", part, re.MULTILINE))
 
 
-def compare(text: str) -> None:
-    """Holds the guide's tables against the code."""
+def compare(index: str) -> None:
+    """Compares the guide's tables with the code, and follows every link."""
+    text = "\n".join(unfenced(chapter) for _, chapter in chapters(index))
     wanted = (
-        ("What a client gets", "problem type", problem_types()),
-        ("What the log or health says", "kind", kinds()),
-        ("What health says besides", "health state", health_states()),
-        ("Other log lines", "log line", log_lines()),
-        ("Each parameter", "parameter of DATABASE_URL", parameters()),
+        (("Problem responses",), "problem type", problem_types()),
+        (("Connection errors", "Statement errors"), "kind", kinds()),
+        (("Health states",), "health state", health_states()),
+        (("Log lines",), "log line", log_lines()),
+        (("Each parameter",), "parameter of DATABASE_URL", parameters()),
     )
-    for title, what, names in wanted:
-        there = entries(text, title)
+    for titles, what, names in wanted:
+        there = set().union(*(entries(text, title) for title in titles))
+        title = " and ".join(titles)
         if names - there:
             raise Wrong("%r has no entry for the %s %s" % (title, what, ", ".join(sorted(names - there))))
         if there - names:
             raise Wrong("%r has an entry for %s, which is no %s" % (title, ", ".join(sorted(there - names)), what))
         print("%s: an entry for each of %d" % (title, len(names)))
-    links(text)
+    links()
 
 
-def links(text: str) -> None:
-    """Every link inside the guide leads to a heading."""
-    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-    anchors: list[str] = []
-    for heading in re.findall(r"^#+ (.*)$", prose, re.MULTILINE):
-        anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-        # The second of a name gets a number.
-        anchors.append(anchor if anchor not in anchors else "%s-%d" % (anchor, anchors.count(anchor)))
-    lost = {link for link in re.findall(r"\]\(#([^)]+)\)", prose)} - set(anchors)
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page: its headings, named as GitHub names them, and each `<a id>`."""
+    prose = unfenced(page.read_text())
+    found = set(re.findall(r'<a\s+id="([^"]+)">', prose))
+    headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    names = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    for at, anchor in enumerate(names):
+        # GitHub numbers the second heading of a name.
+        earlier = names[:at].count(anchor)
+        found.add("%s-%d" % (anchor, earlier) if earlier else anchor)
+    return found
+
+
+def links() -> None:
+    """Every link of a page, and every page that a source file names, leads to a file and to one of its anchors."""
+    named = []
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        named += [(page, page.parent, link) for link in re.findall(r"\]\(([^)\s]+)\)", unfenced(page.read_text()))]
+    for folder in ("cli", "functions", "local", "shared", "tests"):
+        for path in (ROOT / folder).rglob("*.rs"):
+            named += [(path, ROOT, link) for link in re.findall(r"\bdocs/[\w/-]+\.md(?:#[\w-]+)?", path.read_text())]
+    named = [(source, folder, link) for source, folder, link in named if "://" not in link]
+    lost = []
+    for source, folder, link in named:
+        file, _, anchor = link.partition("#")
+        target = (folder / file).resolve() if file else source
+        if not target.exists() or anchor and anchor not in anchors(target):
+            lost.append("%s: %s" % (source.relative_to(ROOT), link))
     if lost:
-        raise Wrong("links to headings that are not there: %s" % ", ".join(sorted(lost)))
+        raise Wrong("links that lead nowhere:\n%s" % "\n".join(lost))
+    print("%d links lead to a page and a heading" % len(named))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The guide as one script
 
 
-def script(text: str, outputs: Path) -> tuple[str, list[tuple[int, str, str, Path]]]:
-    """The guide's blocks as a bash script, and what its console steps should print: line, command, text, file."""
-    lines = ["set -euo pipefail", "trap 'echo \"failed in the block at line $at of the guide\" >&2' ERR"]
+def script(guide: list[tuple[str, str]], outputs: Path) -> tuple[str, list[tuple[str, str, str, Path]]]:
+    """The guide's blocks as a bash script, and the expected outputs: place in the guide, command, text, file."""
+    lines = ["set -euo pipefail", "trap 'echo \"failed in the block at $at\" >&2' ERR"]
     expected = []
-    for found in re.finditer(r"^```(sh|sql|console)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
-        at = text.count("\n", 0, found.start()) + 1
-        language, block = found.groups()
-        heading = shlex.quote("line %d (%s)\n%s" % (at, language, block))
-        lines += ["at=%d" % at, "printf '\\n--- %%d s: %%s\\n' \"$SECONDS\" %s" % heading]
+    blocks = [
+        ("%s:%d" % (name, text.count("\n", 0, found.start()) + 1), *found.groups())
+        for name, text in guide
+        for found in re.finditer(r"^```(sh|sql|console)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    ]
+    for at, language, block in blocks:
+        heading = shlex.quote("%s (%s)\n%s" % (at, language, block))
+        lines += ["at=%s" % at, "printf '\\n--- %%d s: %%s\\n' \"$SECONDS\" %s" % heading]
         if language == "sh":
             lines.append(block)
         elif language == "sql":
-            end = "end of the block at line %d" % at
+            end = "end of the block at %s" % at
             lines += ["psql_as_postgres <<'%s'\n%s%s" % (end, block, end)]
         else:
             for command, output in steps(block):
@@ -312,7 +353,7 @@ def inside(folder: Path) -> None:
     enter(folder)
     archive()
     outputs = Path(tempfile.mkdtemp())
-    body, expected = script(GUIDE.read_text(), outputs)
+    body, expected = script(chapters(GUIDE.read_text()), outputs)
     out = os.open("/proc/self/ns/net", os.O_RDONLY)
     own_network()
     # Nothing of this machine's set-up may decide what the guide does.
@@ -330,7 +371,7 @@ def inside(folder: Path) -> None:
         printed = file.read_text() if file.exists() else None
         if printed is not None and not fits(printed, output):
             said = (at, command.strip(), printed.strip(), output.strip())
-            differ.append("the command at line %d\n%s\nprinted\n%s\nand the guide says\n%s" % said)
+            differ.append("the command at %s\n%s\nprinted\n%s\nand the guide says\n%s" % said)
     if differ:
         raise Wrong("\n\n".join(differ))
     if done.returncode != 0:

@@ -1,4 +1,4 @@
-//! The roles of `docs/POSTGRES_SETUP.md`, made by its own SQL: each may do what it is for, and no more.
+//! The roles of `docs/postgres/roles.md`, created by its own SQL: each can do its work, and no more.
 
 use std::fs;
 
@@ -17,13 +17,11 @@ const SEED: &str = include_str!("../../cli/src/seed.sql");
 /// SQLSTATE of insufficient_privilege.
 const NOT_ALLOWED: &str = "42501";
 
-/// The statements of the section about roles: those for the server, then those for the database. Blocks with commands
-/// of psql's own are left out: passwords, and what needs a superuser and not these roles.
+/// The statements of the chapter about roles: those for the server, then those for the database. Blocks with commands
+/// of psql are left out: they set passwords, or need a superuser and do not concern these roles.
 fn guide() -> [Vec<String>; 2] {
-    let text = fs::read_to_string(workspace().join("docs/POSTGRES_SETUP.md")).unwrap();
-    let (_, section) = text.split_once("\n## Database and roles\n").unwrap();
-    let (section, _) = section.split_once("\n## ").unwrap();
-    let blocks = section.split("\n```sql\n").skip(1);
+    let chapter = fs::read_to_string(workspace().join("docs/postgres/roles.md")).unwrap();
+    let blocks = chapter.split("\n```sql\n").skip(1);
     let blocks = blocks.map(|block| block.split_once("\n```").unwrap().0);
     let plain = blocks.filter(|block| !block.contains('\\'));
     let statements = |block: &str| block.split(";\n").map(str::to_owned).collect();
