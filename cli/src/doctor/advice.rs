@@ -87,7 +87,7 @@ pub(super) fn recommend(url: &DatabaseUrl, wire: &Wire, server: &Server, report:
             Level::Advice,
             "superuser",
             format!("{} is a superuser", server.role),
-            "Functions need far less, and what may do everything can lose everything: docs/POSTGRES_SETUP.md.",
+            "Functions need far less, and what may do everything can lose everything: docs/postgres/roles.md.",
             Vec::new(),
         );
     }

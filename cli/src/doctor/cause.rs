@@ -121,7 +121,7 @@ pub(super) fn url(problem: &str, given: bool) -> Cause {
     cause(
         "url",
         problem,
-        "A mistake in it; nothing was tried. docs/POSTGRES_SETUP.md#each-parameter has the rules.",
+        "A mistake in it; nothing was tried. docs/postgres/connection-string.md#each-parameter has the rules.",
         [next],
     )
 }

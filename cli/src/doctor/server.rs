@@ -203,7 +203,7 @@ fn support(server: &Server, report: &mut Report) {
             "unsupported",
             format!("PostgreSQL {} is no longer supported", server.major()),
             "Its security holes and its data-corrupting defects stay.",
-            vec!["upgrade to a supported major version: docs/POSTGRES_SETUP.md".to_owned()],
+            vec!["upgrade to a supported major version: docs/postgres/maintenance.md".to_owned()],
         );
     }
 }

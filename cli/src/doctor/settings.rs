@@ -1,6 +1,6 @@
 //! The server's settings against what a fleet of functions needs.
 //!
-//! The list is the one of docs/POSTGRES_SETUP.md. What depends on this server (its slots, its memory, its roles) is in
+//! The list is that of docs/postgres/settings.md. What depends on this server (its slots, its memory, its roles) is in
 //! `sizing`; how a setting is changed where it runs, in `line`. May not change anything itself.
 
 mod access;

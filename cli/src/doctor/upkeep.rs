@@ -169,7 +169,7 @@ async fn database(session: &mut Session, server: &Server, report: &mut Report) {
             "checksums",
             format!("{} data pages failed their checksum", found.corrupt.unwrap_or_default()),
             "The disk or the memory damages data. Stop writing to it, and restore from a backup.",
-            vec!["restore a backup onto other hardware: docs/POSTGRES_SETUP.md".to_owned()],
+            vec!["restore a backup onto other hardware: docs/postgres/backups.md".to_owned()],
         );
     }
 }

@@ -1,8 +1,8 @@
 //! The catalogue: every fault the product promises something about, as a scenario, in two sizes.
 //!
-//! The small size is for `cargo test`: each fault once, a few requests, short outages. The full one is what
-//! `docs/RELIABILITY.md` reports. Both assert the same of every answer and every row; figures in seconds are only
-//! compared in the full size.
+//! The small size is for `cargo test`: each fault once, a few requests, short outages. The figures of the
+//! full size are in `docs/reliability/faults.md`. Both assert the same of every answer and every row; figures in
+//! seconds are only compared in the full size.
 
 mod commits;
 mod crowds;

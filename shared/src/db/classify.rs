@@ -1,8 +1,8 @@
 //! The retry table: what a failure means for the work it hit.
 //!
-//! Pure: phase × SQLSTATE × whether the work may run twice → verdict. `docs/RELIABILITY.md` prints this table. It may
-//! not wait, log or touch a connection. Codes: PostgreSQL manual, appendix A. Names for everything PostgreSQL can send
-//! are not needed; a code the table does not list is permanent, because the server answered and meant it.
+//! Pure: phase × SQLSTATE × whether the work may run twice → verdict; `docs/reliability/retries.md` has this table. It
+//! may not wait, log or touch a connection. Codes: PostgreSQL manual, appendix A. Names for everything PostgreSQL can
+//! send are not needed; a code the table does not list is permanent, because the server answered and meant it.
 
 mod refusal;
 

@@ -21,8 +21,8 @@
 //! | [`migrate`] | the schema |
 //! | [`roles`] | who the functions log in as |
 //!
-//! May not: know of HTTP, read the environment, or run anything in the background. `docs/RELIABILITY.md` has the retry
-//! table and the time budget in prose.
+//! May not: know of HTTP, read the environment, or run anything in the background. `docs/RELIABILITY.md` explains the
+//! retry table and the time budget.
 
 pub mod by_hand;
 pub mod circuit;

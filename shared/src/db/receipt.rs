@@ -5,8 +5,8 @@
 //! waits for it on the key's index (it is still running), or applies the change itself; a statement that arrives after
 //! that fails on the key, and everything it did is undone. Only before a request is refused while a statement of its
 //! own may still arrive is a *tombstone* put under the key, which keeps that statement out. Whoever meets the tombstone
-//! later names its nonce and is let in, so an environment that dies blocks no other. `docs/RELIABILITY.md` has the
-//! protocol with its cases.
+//! later names its nonce and is let in, so an environment that dies blocks no other. `docs/reliability/writes.md`
+//! has the protocol with its cases.
 //!
 //! Invariants: a receipt holds no content of a request or an answer; a write that changed nothing leaves none.
 //! Depends on: the table `receipts`. The statements here go over the simple protocol, because it needs no preparation;

@@ -1,8 +1,8 @@
 //! The roles that functions log in as: made, and given what they need and nothing more.
 //!
 //! For databases where a token stands in for the password (RDS): the roles have none, so nobody else can log in as them.
-//! Elsewhere roles are the operator's, see docs/POSTGRES_SETUP.md. Safe to run again: after each migration it grants what
-//! the new tables need.
+//! Elsewhere roles are the operator's, see docs/postgres/roles.md. Safe to run again: after each migration it
+//! grants what the new tables need.
 //!
 //! May not: run inside a route's function. Relies on `migrate` for the connection, whose role must be allowed to make
 //! roles and must own the tables.

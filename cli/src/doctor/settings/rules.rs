@@ -1,4 +1,4 @@
-//! The recommendations that hold for every server: the list of docs/POSTGRES_SETUP.md.
+//! The recommendations for every server: the list of docs/postgres/settings.md.
 
 use crate::doctor::report::Level;
 

@@ -133,7 +133,7 @@ async fn certificate(session: &mut Session, report: &mut Report) {
         )
         .await;
     let comes_first = "ssl_cert_file and ssl_key_file come first, or the server does not start again: \
-                       docs/POSTGRES_SETUP.md, TLS";
+                       docs/postgres/tls.md";
     if let Err(Blind::Hidden) = files {
         setting.lines = vec![format!("ALTER SYSTEM SET ssl = on;   -- {comes_first}")];
     } else if !files.is_ok_and(|files| files.there) {
