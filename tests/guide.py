@@ -10,10 +10,10 @@ Then it runs all chapters in one root shell: `sh` blocks as they are, `sql` bloc
 database `seer` once it exists. In `console` blocks, a command after `$ ` must print the lines below it; … matches any
 text. Other blocks are for other systems.
 
-The server is this machine's own Debian under an overlay: its packages, none of its clusters, files that vanish
-afterwards, and processes and a network of its own, so that neither a PostgreSQL that runs here nor its ports are
-touched. Only apt-get is let out, to Debian's archive. Needs root on Debian or Ubuntu and the right to make namespaces;
-else it says that it is skipped, and why.
+The server is this machine's own Debian under an overlay: with its packages and none of its clusters. Files are deleted
+afterwards, and processes and network are separate, so that no PostgreSQL of this machine and none of its ports are
+touched. Only apt-get has access to the network, for Debian's archive. Needs root on Debian or Ubuntu and the right to
+create namespaces; otherwise it prints that it is skipped, and why.
 """
 
 import ctypes
@@ -36,13 +36,13 @@ from readme import Wrong, fits, steps
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "docs/POSTGRES_SETUP.md"
 
-# What the guide calls its server. A real one has a DNS record; here the name leads to this machine.
+# The server's name in the guide. A real one has a DNS record; here the name resolves to this machine.
 SERVER = "db.example.com"
 
-# The whole guide, on a machine that is busy with other things.
+# For the whole guide, on a machine with other work.
 ENDS_WITHIN = 15 * 60
 
-# What a server that has nothing yet has not.
+# Folders that a new server does not have.
 CLUSTERS = ("/etc/postgresql", "/var/lib/postgresql", "/var/log/postgresql", "/var/backups/seer", "/etc/seer")
 
 # linux/sched.h, linux/sockios.h, linux/if.h.
@@ -51,11 +51,11 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 
 
 class Unable(Exception):
-    """This machine is not one that the guide can be run on."""
+    """The guide cannot be run on this machine."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What the code has, against what the guide has entries for
+# Comparison of the code with the guide's entries
 
 
 def between(path: str, beginning: str, end: str) -> str:
@@ -64,12 +64,12 @@ def between(path: str, beginning: str, end: str) -> str:
     at = text.find(beginning)
     stop = text.find(end, at)
     if at < 0 or stop < 0:
-        raise Wrong("%s has no longer %r to %r: bring this comparison up to date" % (path, beginning, end))
+        raise Wrong("%s no longer contains %r to %r: update this comparison" % (path, beginning, end))
     return text[at:stop]
 
 
 def kinds() -> set[str]:
-    """The names of `db::Kind`, as log lines and health reports have them."""
+    """The names of `db::Kind`, as in log lines and health reports."""
     names = between("shared/src/db/error.rs", "impl Kind", "pub fn advice")
     variants = re.findall(r"^    (\w+),$", between("shared/src/db/error.rs", "pub enum Kind", "\n}"), re.MULTILINE)
     found = dict(re.findall(r'Self::(\w+) => "([a-z-]+)"', names))
@@ -88,7 +88,7 @@ def problem_types() -> set[str]:
 
 
 def health_states() -> set[str]:
-    """What a health report can say besides a kind's name, and the three words of `status`."""
+    """The states of a health report that are not kinds, and the three words of `status`."""
     text = (ROOT / "shared/src/health.rs").read_text()
     own = set(re.findall(r'\(Status::\w+, "([a-z-]+)"\)', text))
     status = re.findall(r"^    (\w+),$", between("shared/src/health.rs", "pub enum Status", "\n}"), re.MULTILINE)
@@ -231,7 +231,7 @@ def script(guide: list[tuple[str, str]], outputs: Path) -> tuple[str, list[tuple
     return "\n".join(lines) + "\n", expected
 
 
-# What the script finds besides a fresh server.
+# Functions that the script can use on the new server.
 PROLOGUE = r"""
 psql_as_postgres() {
     local database=postgres
@@ -267,15 +267,15 @@ def why_not() -> str | None:
 
 
 def build() -> None:
-    """What the guide's cargo commands would build, with the network and the caches of this machine."""
-    # The same selection as `cargo local` makes, or its dependencies would be built again.
+    """Builds the binaries of the guide's cargo commands, with the network and the caches of this machine."""
+    # The same selection as that of `cargo local`; otherwise its dependencies would be built again.
     command = ["cargo", "build", "--quiet", "--package", "cli", "--bin", "seer", "--package", "functions"]
     with open(ROOT / "Cargo.toml", "rb") as manifest:
         router = tomllib.load(manifest)["workspace"]["metadata"]["lambda"]["watch"]["router"]
     for name in sorted({entry["function"] for route in router.values() for entry in route}):
         command += ["--bin", name]
     subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=True)
-    # Without a network cargo finds only what is downloaded, also of what this build does not need.
+    # Without a network cargo needs all packages downloaded, also those that this build does not use.
     subprocess.run(["cargo", "fetch", "--quiet", "--locked"], cwd=ROOT, stdin=subprocess.DEVNULL, check=True)
 
 
@@ -292,10 +292,10 @@ def bind(path: Path, root: Path) -> None:
 
 
 def enter(folder: Path) -> None:
-    """Makes this process one of a server that has nothing yet, in mount and process namespaces of its own."""
+    """Turns this process into one of a new server, in separate mount and process namespaces."""
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     names = {name: Path("/etc", name).read_text() for name in ("resolv.conf", "hosts")}
-    # Not on the disk: where this runs in a container, the disk is an overlay already.
+    # Not on the disk, because in a container the disk is an overlay already.
     mount("tmpfs", folder)
     layers = {name: folder / name for name in ("upper", "work", "root")}
     for layer in layers.values():
@@ -305,11 +305,11 @@ def enter(folder: Path) -> None:
     mount("proc", root / "proc")
     bind(Path("/dev"), root)
     bind(Path("/sys"), root)
-    # What runs here, systemd too, is not there.
+    # Without the processes of this machine, systemd included.
     mount("tmpfs", root / "run")
     mount("tmpfs", root / "tmp", "-o", "mode=1777")
     bind(ROOT, root)
-    # Cargo and Python, where they are not on the same disk.
+    # Cargo and Python, if they are on another disk.
     homes = (os.environ.get("CARGO_HOME", "~/.cargo"), os.environ.get("RUSTUP_HOME", "~/.rustup"), sys.prefix)
     for home in (Path(home).expanduser() for home in homes):
         if home.exists() and home.stat().st_dev != Path("/").stat().st_dev:
@@ -323,13 +323,13 @@ def enter(folder: Path) -> None:
         Path("/etc", name).write_text(content)
     with open("/etc/hosts", "a") as hosts:
         hosts.write("127.0.0.1 %s\n" % SERVER)
-    # apt-get runs in the machine's network, so what it installs must not be started by it.
+    # apt-get runs in the machine's network, so it must not start the servers it installs.
     Path("/usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
     Path("/usr/sbin/policy-rc.d").chmod(0o755)
 
 
 def own_network() -> None:
-    """A network with nothing but a loopback interface."""
+    """Creates a network with only a loopback interface."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET) != 0:
         raise Unable("no network namespace: %s" % os.strerror(ctypes.get_errno()))
@@ -339,7 +339,7 @@ def own_network() -> None:
 
 
 def archive() -> None:
-    """Debian's archive is within reach, or what the guide installs is there already."""
+    """Checks that Debian's archive is reachable, or that the guide's packages are installed already."""
     command = ["apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any"]
     if subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0:
         return
@@ -349,14 +349,14 @@ def archive() -> None:
 
 
 def inside(folder: Path) -> None:
-    """In namespaces of its own: makes the server and runs the guide on it."""
+    """Creates the server in separate namespaces and runs the guide on it."""
     enter(folder)
     archive()
     outputs = Path(tempfile.mkdtemp())
     body, expected = script(chapters(GUIDE.read_text()), outputs)
     out = os.open("/proc/self/ns/net", os.O_RDONLY)
     own_network()
-    # Nothing of this machine's set-up may decide what the guide does.
+    # This machine's settings must not influence the guide.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_"))}
     environment |= {"CARGO_NET_OFFLINE": "true", "LC_ALL": "C.UTF-8"}
     bash = ["bash", "-c", PROLOGUE % out + body]
@@ -370,8 +370,8 @@ def inside(folder: Path) -> None:
     for at, command, output, file in expected:
         printed = file.read_text() if file.exists() else None
         if printed is not None and not fits(printed, output):
-            said = (at, command.strip(), printed.strip(), output.strip())
-            differ.append("the command at %s\n%s\nprinted\n%s\nand the guide says\n%s" % said)
+            parts = (at, command.strip(), printed.strip(), output.strip())
+            differ.append("the command at %s\n%s\nprinted\n%s\nand the guide says\n%s" % parts)
     if differ:
         raise Wrong("\n\n".join(differ))
     if done.returncode != 0:
@@ -380,7 +380,7 @@ def inside(folder: Path) -> None:
 
 
 def main() -> None:
-    # In order with what the commands print.
+    # In order with the commands' output.
     sys.stdout.reconfigure(line_buffering=True)
     if sys.argv[1:2] == ["--inside"]:
         return inside(Path(sys.argv[2]))
@@ -390,7 +390,7 @@ def main() -> None:
     build()
     since = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        # bash is the first process of its namespace, because that one must reap what servers leave behind.
+        # bash is the first process of its namespace, because that one must reap the servers' orphans.
         again = shlex.join([sys.executable, __file__, "--inside", folder])
         namespaces = ["unshare", "--mount", "--ipc", "--pid", "--fork", "--kill-child"]
         done = subprocess.run([*namespaces, "bash", "-c", again + "; exit $?"], stdin=subprocess.DEVNULL)
