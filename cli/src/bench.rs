@@ -1,9 +1,9 @@
-//! `cargo seer bench`: measures the functions' release binaries beside a floor and the designs of `tests/peers`.
+//! `cargo seer bench`: measures the functions' release binaries, a floor and the designs of `tests/peers`.
 //!
-//! Invariants: every design runs in turn, one invocation each, so that noise of the machine hits all of them; every
-//! ratio is over the floor of the same run; nothing is asserted, because times depend on the machine.
-//! Depends on: `local` for PostgreSQL, the execution environments and the delaying proxy.
-//! A debug build of this program hands over to a release build of itself, as `faults` does.
+//! Invariants: the designs take turns, one invocation each, so that noise of the machine affects all of them equally;
+//! every ratio is relative to the floor of the same run; nothing is asserted, because times depend on the machine.
+//! Depends on: `local` for PostgreSQL, the execution environments and the delaying proxy. A debug build of this program
+//! re-executes itself as a release build, as `faults` does.
 
 mod chart;
 mod machine;
@@ -43,10 +43,10 @@ pub(crate) struct Arguments {
     out: Option<PathBuf>,
 }
 
-/// Measures, prints tables in Markdown, and writes `bench.json` and `bench.svg`, or `storm.json`.
+/// Measures, prints Markdown tables, and writes `bench.json` and `bench.svg`, or `storm.json`.
 ///
 /// # Errors
-/// A build that fails, a floor or a function of ours that does not answer, or a file that cannot be written.
+/// Fails if a build fails, the floor or one of the project's functions does not answer, or a file cannot be written.
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let checkout = Checkout::here().await?;
     let mut stop = Stop::listen()?;
@@ -97,7 +97,7 @@ async fn compare(checkout: &Checkout, quick: bool, out: &Path) -> Result<()> {
     write(out, "bench.svg", &chart)
 }
 
-/// Writes a file of results and prints its path.
+/// Writes a result file and prints its path.
 fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
     let path = folder.join(name);
     std::fs::write(&path, format!("{}\n", text.trim_end()))

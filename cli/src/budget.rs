@@ -1,7 +1,8 @@
-//! `cargo seer budget`: whether the connections that the functions of `template.yaml` may open fit into the database.
+//! `cargo seer budget`: checks whether the connections that the functions of `template.yaml` may open fit into the
+//! database.
 //!
-//! Asks the database that DATABASE_URL names for its limit, where it is set; else the template says what limit there will
-//! be. Prints a table, and exits with 1 when it does not fit, after saying which number to change to what.
+//! If DATABASE_URL is set, asks that database for its limit; otherwise computes the limit from the template. Prints a
+//! table. If the sum does not fit, says which number to change to what, and exits with 1.
 
 mod advice;
 mod limit;
@@ -19,9 +20,9 @@ use crate::checkout::Checkout;
 use limit::Limit;
 use need::Need;
 
-/// Concurrent executions that an account has in a region by default; a new account may have fewer.
+/// Concurrent executions that an account has in a region by default; a new account can have fewer.
 const QUOTA: u64 = 1_000;
-/// Those of them that Lambda lets nobody reserve.
+/// Concurrent executions that Lambda keeps unreserved in every account.
 const UNRESERVED: u64 = 100;
 
 /// Adds up the connections that the functions of template.yaml may open, and whether the database has them
@@ -40,10 +41,11 @@ fn parameter(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// The connections that the functions of the checkout's template.yaml may open at a server with `max` of them.
+/// Returns the connections that the functions of the checkout's template.yaml may open at a server with `max`
+/// connections.
 ///
 /// # Errors
-/// No checkout here, or a template that cannot be read.
+/// Fails if there is no checkout, or the template cannot be read.
 pub(crate) async fn of_the_fleet(max: u64) -> Result<u64> {
     let template = Template::read(&Checkout::here().await?.root.join("template.yaml"))?;
     let values = Values::new(&template, &BTreeMap::new())?;
@@ -59,7 +61,8 @@ pub(crate) async fn of_the_fleet(max: u64) -> Result<u64> {
 /// Prints the sum.
 ///
 /// # Errors
-/// A template or a parameter that cannot be read, a database that does not answer, a sum that does not fit: one line.
+/// Fails with one line if the template or a parameter cannot be read, the database does not answer, or the sum does not
+/// fit.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let path = match arguments.template {
         Some(path) => path,
@@ -131,12 +134,12 @@ fn print(need: &Need, limit: &Limit) {
     }
 }
 
-/// A whole number of the template, which may be text.
+/// Returns a whole number of the template, which may be written as text.
 fn number(value: &serde_json::Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
 
-/// A parameter that must be a number.
+/// Returns a parameter that must be a number.
 fn parameter_of(values: &Values, name: &str) -> Result<f64> {
     let text = values
         .parameter(name)

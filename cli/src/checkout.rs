@@ -1,6 +1,6 @@
-//! The checkout the command runs in, and cargo in it.
+//! The checkout the command runs in, and how to run cargo in it.
 //!
-//! Asks cargo, so that every way to say where the target folder is counts. May not write anything.
+//! Invariants: asks cargo, so that every way to configure the target folder counts; writes nothing.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -13,15 +13,15 @@ use tokio::process::Command;
 pub(crate) struct Checkout {
     /// The folder of the workspace manifest.
     pub(crate) root: PathBuf,
-    /// Where cargo builds.
+    /// Cargo's target folder.
     pub(crate) target: PathBuf,
 }
 
 impl Checkout {
-    /// The checkout around the working directory.
+    /// Finds the checkout around the working directory.
     ///
     /// # Errors
-    /// No cargo, or no workspace; one line that says which.
+    /// Fails with one line if there is no cargo or no workspace.
     pub(crate) async fn here() -> Result<Self> {
         let asked = cargo()
             .args(["metadata", "--no-deps", "--format-version=1"])
@@ -55,8 +55,8 @@ impl Checkout {
     }
 }
 
-/// Cargo as the user's shell would run it. What `cargo run` has set for this process is left out: build scripts that
-/// look at it would run again, and everything after them.
+/// Returns cargo as the user's shell would run it. Variables that `cargo run` set for this process are removed:
+/// otherwise build scripts that read them would run again, and everything that depends on them.
 pub(crate) fn cargo() -> Command {
     #[expect(
         clippy::disallowed_methods,

@@ -1,9 +1,9 @@
-//! `cargo seer faults`: plays the fault catalogue against the functions' release binaries and reports what came of it.
+//! `cargo seer faults`: plays the fault catalogue against the functions' release binaries and reports the results.
 //!
-//! Everything is thrown away after, except the report in the target folder: in order after Ctrl-C or SIGTERM, with a
-//! report on what was played until then. Needs nothing but what `cargo local` needs.
-//! A debug build of this program hands over to a release build of itself: what measures runs on the same processors as
-//! what is measured.
+//! Everything except the report in the target folder is deleted afterwards; Ctrl-C or SIGTERM ends the run in order,
+//! with a report of the scenarios played so far. Depends on: the same programs as `cargo local`. A debug build of this
+//! program re-executes itself as a release build, because the measuring program shares the processors with the measured
+//! ones.
 
 pub(crate) mod peers;
 
@@ -21,7 +21,7 @@ use crate::checkout::{Checkout, cargo};
 use crate::group::Group;
 use crate::stop::Stop;
 
-/// What a shell expects of a command that Ctrl-C has ended.
+/// The exit code that a shell expects of a command that Ctrl-C has ended.
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Plays the fault catalogue and reports what clients saw and what the database holds.
@@ -29,31 +29,31 @@ pub(crate) const INTERRUPTED: u8 = 130;
 /// It builds itself and all functions with optimisation first: some 10 to 20 minutes the first time.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Only the scenarios whose name contains this; may be given several times
+    /// Play only the scenarios whose name contains this; can be given several times
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// What chance begins from: the same seed asks the same
+    /// The random seed: the same seed sends the same requests
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Play the read faults against the designs of tests/peers, too, and nothing else
+    /// Play only the read faults, and against the designs of tests/peers too
     #[arg(long)]
     peers: bool,
 }
 
-/// What was played.
+/// The results so far.
 #[derive(Default)]
 struct Reported {
-    /// A scenario's name, and what came of it or why it was not played.
+    /// Each scenario's name, and its result or the reason why it was not played.
     lines: Vec<(String, Result<Played, String>)>,
-    /// Scenarios of ours that should have been played and could not be.
+    /// Scenarios of this project's functions that should have been played and could not be.
     failed: usize,
 }
 
-/// Why there is nothing to report of a scenario.
+/// Why a scenario has no result.
 enum NotPlayed {
-    /// Something that this machine does not have.
+    /// A program that this machine does not have.
     Missing(&'static str),
-    /// The scene could not be set, or a fault not be brought about.
+    /// The setup failed, or a fault could not be injected.
     Failed(anyhow::Error),
 }
 
@@ -66,10 +66,10 @@ impl From<NotPlayed> for String {
     }
 }
 
-/// Plays what was asked for.
+/// Plays the requested scenarios.
 ///
 /// # Errors
-/// A name that no scenario has, a scenario that could not be played, or an answer or a row that breaks a promise.
+/// Fails if no scenario has the name, a scenario could not be played, or an answer or a row violates a guarantee.
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let scenarios = chosen(&arguments)?;
     let checkout = Checkout::here().await?;
@@ -107,7 +107,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     kept.map(|()| ExitCode::SUCCESS)
 }
 
-/// Replaces this process by the release build of itself, with the same arguments. Returns only when that fails.
+/// Replaces this process with the release build of itself, with the same arguments. Returns only if that fails.
 pub(crate) fn rerun_released(checkout: &Checkout) -> anyhow::Error {
     let released = checkout.target.join("release/seer");
     let error = std::process::Command::new(&released)
@@ -116,13 +116,13 @@ pub(crate) fn rerun_released(checkout: &Checkout) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("cannot run {}", released.display()))
 }
 
-/// How it ends after Ctrl-C or SIGTERM.
+/// Returns the exit code after Ctrl-C or SIGTERM.
 fn interrupted(what: &str) -> ExitCode {
     eprintln!("interrupted: {what}");
     ExitCode::from(INTERRUPTED)
 }
 
-/// The scenarios that were asked for.
+/// Returns the requested scenarios.
 fn chosen(arguments: &Arguments) -> Result<Vec<Scenario>> {
     let mut all = if arguments.peers {
         for_peers()
@@ -143,8 +143,8 @@ fn chosen(arguments: &Arguments) -> Result<Vec<Scenario>> {
     Ok(all)
 }
 
-/// Plays one scenario after the other, then the same against other designs where their checkout is given. One that
-/// cannot be played does not keep the others from it.
+/// Plays one scenario after the other, then the same ones against other designs if a checkout of them is given. A
+/// scenario that cannot be played does not prevent the others.
 async fn play_all(
     scenarios: &[Scenario],
     ours: &Ground,
@@ -166,12 +166,12 @@ async fn play_all(
     }
 }
 
-/// Plays one scenario with a line of progress.
+/// Plays one scenario with a progress line.
 async fn one(scenario: &Scenario, ground: &Ground, seed: u64, label: String) -> Result<Played, NotPlayed> {
     if let Some(why) = missing(&scenario.stage) {
         return Err(NotPlayed::Missing(why));
     }
-    // A template without a mistake in it.
+    // The template is a constant without mistakes.
     let style = ProgressStyle::with_template("{spinner} {prefix}  {msg}  {elapsed}");
     let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
     let bar = ProgressBar::new_spinner().with_style(style).with_prefix(label);
@@ -204,7 +204,7 @@ async fn play_peers(
                         path: Some(path.clone()),
                         ..ours.clone()
                     };
-                    // A design without connections between invocations has none that a fault could strike.
+                    // A design that keeps no connection between invocations has none that a fault could affect.
                     one(scenario, &ground, seed, name.clone()).await.map_err(String::from)
                 }
                 Err(why) => Err(format!("{why:#}")),
@@ -241,8 +241,8 @@ fn write_page(path: &Path, html: &str) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Builds as for a deployment: those are the figures that count. Says whether it was let: asked to stop, it stops cargo
-/// and its compilers.
+/// Builds for release, as for a deployment, because those are the figures that count. Returns whether it finished: if
+/// asked to stop, it stops cargo and its compilers.
 pub(crate) async fn build(checkout: &Checkout, what: &[&str], stop: &mut Stop) -> Result<bool> {
     let mut command = cargo();
     command

@@ -1,7 +1,7 @@
-//! `cargo local`: Seer's backend on this machine, from real function binaries and a real PostgreSQL.
+//! `cargo local`: runs Seer's backend on this machine, from real function binaries and a real PostgreSQL.
 //!
-//! Nothing is written outside the target folder and PostgreSQL's cache folder, and nothing runs on when it ends: in
-//! order after Ctrl-C or SIGTERM, and through the guards of the library `local` when it is killed.
+//! Invariants: writes nothing outside the target folder and PostgreSQL's cache folder, and leaves no process behind:
+//! after Ctrl-C or SIGTERM it shuts down in order, and if it is killed, the guards of the library `local` clean up.
 
 mod build;
 mod database;
@@ -23,25 +23,25 @@ use database::Database;
 use front::Front;
 use step::Step;
 
-/// Signs the webhooks of a developer who has set no secret. Known to everyone: nothing but this machine may trust it.
+/// Signs the webhooks if the developer has set no secret. It is public: nothing but this machine may trust it.
 const WEBHOOK_SECRET: &str = "whsec_c2VlcidzIGRldmVsb3BtZW50IHdlYmhvb2sgc2VjcmV0";
 
-/// What a developer may set for the functions too; `shared::config` has their meaning.
+/// Variables that a developer can set for the functions too; `shared::config` defines their meaning.
 const HANDED_ON: [&str; 3] = ["LOG_LEVEL", "MAX_RETRY_ATTEMPTS", "RETRY_DELAY_MS"];
 
-/// The admin of the seed.
+/// The admin of the seed data.
 const ADMIN: (&str, &str, &str) = ("dev-admin", "admin@example.com", "Avery Adams");
 
 /// Runs the whole backend at http://localhost:3001.
 ///
-/// The database is a PostgreSQL of this checkout's own, whose data stays until --reset; with DATABASE_URL set it is
-/// that one, neither migrated nor seeded unless asked.
+/// The database is a PostgreSQL of this checkout, whose data stays until --reset. If DATABASE_URL is set, that database
+/// is used, and neither migrated nor seeded unless requested.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The port to serve at
     #[arg(long, default_value_t = 3001, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
-    /// Throw the data of earlier runs away first
+    /// Delete the data of earlier runs first
     #[arg(long)]
     reset: bool,
     /// Migrate the database of DATABASE_URL
@@ -55,10 +55,10 @@ pub(crate) struct Arguments {
 /// Runs until it is asked to stop.
 ///
 /// # Errors
-/// One line: a port taken, no PostgreSQL to be had, a build that fails.
+/// Fails with one line: a port in use, no PostgreSQL available, a build that fails.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let mut stop = Stop::listen()?;
-    // Dropping the start stops whatever it has begun.
+    // Dropping the start stops everything that it has begun.
     let started = tokio::select! {
         started = start(&arguments) => Some(started?),
         () = stop.asked() => None,
@@ -111,7 +111,7 @@ async fn start(arguments: &Arguments) -> Result<(Front, Database)> {
     Ok((front, database))
 }
 
-/// A variable of the functions, where the developer has set it; an empty one is not set.
+/// Returns a variable for the functions if the developer has set it; an empty one counts as not set.
 fn variable(name: &str) -> Option<String> {
     #[expect(
         clippy::disallowed_methods,
@@ -134,7 +134,7 @@ fn welcome(port: u16, routes: &Routes, token: &str, seeded: bool, own_secret: bo
     text.push_str(&format!(
         "\nA token for {sub}, good for 12 hours:\n\n{token}\n\nTry it:\n\n"
     ));
-    // Someone without a row has to register before anything else.
+    // A user without a row has to register before anything else.
     let request = if seeded {
         "/api/meetings"
     } else {

@@ -1,8 +1,8 @@
-//! `cargo seer`: what an operator or a developer does with Seer from a shell.
+//! `cargo seer`: the commands with which operators and developers use Seer from a shell.
 //!
-//! Each command is a module of its own, and what it prints is for people. May not: hold anything a function needs at
-//! run time. An error is one line, `error: …`, and exit code 1; wrong arguments are clap's, and exit code 2.
-//! `doctor` and `use-shared-pool` have exit codes of their own; `faults` ends with 130 when it is interrupted.
+//! Each command is a module, and its output is for people. Invariants: contains nothing that a function needs at run
+//! time. An error is one line, `error: …`, and exit code 1; wrong arguments are clap's, and exit code 2. `doctor` and
+//! `use-shared-pool` have their own exit codes; `faults` ends with 130 if it is interrupted.
 
 mod bench;
 mod budget;
@@ -56,7 +56,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Says what is wrong with the arguments. A connection string in the wrong place is not repeated: it holds a password.
+/// Reports wrong arguments. A misplaced connection string is not repeated, because it contains a password.
 fn refuse(error: &clap::Error) -> ! {
     let secret = |text: &&str| text.contains("://") || text.contains('@');
     let mut said = error.to_string();
@@ -77,17 +77,17 @@ fn refuse(error: &clap::Error) -> ! {
 
 async fn run(command: Command) -> Result<ExitCode> {
     match command {
-        // Its exit code says that it was interrupted, too.
+        // Its exit code also tells whether it was interrupted.
         Command::Bench(arguments) => return bench::run(arguments).await,
         Command::Budget(arguments) => budget::run(arguments).await?,
         Command::Doctor(arguments) => doctor::run(arguments).await?,
-        // Its exit code says that it was interrupted, too.
+        // Its exit code also tells whether it was interrupted.
         Command::Faults(arguments) => return faults::run(arguments).await,
         Command::Local(arguments) => local::run(arguments).await?,
         Command::Migrate => migrate::run().await?,
         Command::Openapi(arguments) => openapi::run(&arguments).await?,
         Command::Token(arguments) => token::run(&arguments).await?,
-        // Its exit code says more than success or failure.
+        // Its exit code tells more than success or failure.
         Command::UseSharedPool(arguments) => return Ok(use_shared_pool::run(&arguments).await),
     }
     Ok(ExitCode::SUCCESS)

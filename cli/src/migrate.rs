@@ -1,13 +1,14 @@
-//! `cargo seer migrate`: brings the schema of the database that `DATABASE_URL` names up to date.
+//! `cargo seer migrate`: applies pending migrations to the database that `DATABASE_URL` names.
 
 use anyhow::{Context as _, Result};
 use shared::config::Config;
 use shared::db::migrate::migrate;
 
-/// Applies what is pending and prints each migration it applied.
+/// Applies pending migrations and prints each of them.
 ///
 /// # Errors
-/// A malformed `DATABASE_URL`, a database that cannot be reached within ten seconds, a migration that fails: one line.
+/// Fails with one line: a malformed `DATABASE_URL`, a database that cannot be reached within ten seconds, a migration
+/// that fails.
 pub(crate) async fn run() -> Result<()> {
     let url = Config::from_env().database?.url;
     let applied = migrate(&url, &functions::SERVICE).await.context("cannot migrate")?;

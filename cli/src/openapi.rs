@@ -1,13 +1,13 @@
-//! `cargo seer openapi`: the description of the routes for clients, from the types the functions are made of.
+//! `cargo seer openapi`: describes the routes for clients, from the types of the functions.
 //!
-//! Relies on `functions::openapi` for all that is in it. May write nothing but `openapi.json`.
+//! Depends on: `functions::openapi` for the whole content. Invariants: writes nothing but `openapi.json`.
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::checkout::Checkout;
 
-/// Prints openapi.json as the code has it.
+/// Prints openapi.json as the code defines it.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Write it to openapi.json at the root of the checkout
@@ -18,10 +18,10 @@ pub(crate) struct Arguments {
     check: bool,
 }
 
-/// Prints, writes or compares.
+/// Prints, writes or compares the document.
 ///
 /// # Errors
-/// No checkout here; a file that cannot be written, or with --check is not what the code says: one line.
+/// Fails with one line if there is no checkout, the file cannot be written, or with --check differs from the code.
 pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     let document = serde_json::to_string_pretty(&functions::openapi::document())? + "\n";
     if !arguments.write && !arguments.check {
@@ -31,7 +31,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     let file = Checkout::here().await?.root.join("openapi.json");
     let shown = file.display();
     if arguments.write {
-        // One that is not there or cannot be read is written anew.
+        // A missing or unreadable file is written again.
         if std::fs::read_to_string(&file).is_ok_and(|text| text == document) {
             println!("nothing to do: openapi.json is what the code says");
         } else {

@@ -1,9 +1,9 @@
-//! `cargo queries`: brings `functions/.sqlx`, what the compiler knows of the schema without a database, up to date with
-//! the migrations and the queries; `cargo queries --check` compares and changes nothing.
+//! `cargo queries`: updates `functions/.sqlx`, the compiler's offline data about the schema, from the migrations and
+//! the queries; `cargo queries --check` compares and changes nothing.
 //!
-//! A binary of its own, built without `functions`: it has to run while `functions` does not compile because that very
-//! data is stale or missing. It compiles `functions` against a throwaway PostgreSQL with the migrations applied, in a target folder
-//! of its own, where the macros write down what the server told them.
+//! A separate binary, built without `functions`: it has to run while `functions` does not compile because exactly that
+//! data is stale or missing. It compiles `functions` against a throwaway PostgreSQL with the migrations applied, in a
+//! separate target folder, where the macros write the server's descriptions.
 
 mod checkout;
 
@@ -19,7 +19,7 @@ use local::postgres::{Cluster, Settings};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
-/// Brings the committed query data in functions/.sqlx up to date with the migrations and the queries.
+/// Updates the committed query data in functions/.sqlx from the migrations and the queries.
 #[derive(Parser)]
 #[command(bin_name = "cargo queries")]
 struct Arguments {
@@ -39,7 +39,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// What is in the files, by their names.
+/// The contents of the files, by name.
 type Data = BTreeMap<String, String>;
 
 async fn run(arguments: &Arguments) -> Result<()> {
@@ -97,12 +97,12 @@ async fn migrate(url: &str, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the server says about each query of `functions`.
+/// Returns the server's description of each query of `functions`.
 async fn describe(checkout: &Checkout, cluster: &Cluster) -> Result<Data> {
     let target = checkout.target.join("queries");
     fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
     let folder = tempfile::tempdir_in(&target).context("cannot make a folder for the query data")?;
-    // The macros run only when the crate is compiled. What it depends on stays.
+    // The macros run only when the crate is compiled; its dependencies are kept.
     for arguments in [
         ["clean", "--quiet", "--package", "functions", "--lib"],
         ["check", "--quiet", "--package", "functions", "--lib"],
@@ -157,12 +157,12 @@ fn write(path: &Path, text: Option<&String>) -> Result<()> {
     fs::write(path, text).with_context(failed)
 }
 
-/// The content, however it is laid out. A damaged file equals no other, and is written again.
+/// Parses the content, so that its layout does not matter. A damaged file equals no other, and is written again.
 fn parsed(text: Option<&String>) -> Option<Value> {
     text.map(|text| serde_json::from_str(text).unwrap_or_default())
 }
 
-/// The beginning of the query, to know it by.
+/// Returns the beginning of the query, to identify it.
 fn opening(text: Option<&String>) -> String {
     let data = parsed(text).unwrap_or_default();
     let sql = data.get("query").and_then(Value::as_str).unwrap_or_default();

@@ -1,20 +1,20 @@
-//! Being asked to stop, so that a command can take down what it has put up.
+//! Requests to stop, so that a command can clean up what it has started.
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The ways to be asked to stop: Ctrl-C and SIGTERM. A terminal that is closed ends the process at once, unless
-/// `nohup` was to prevent that.
+/// Listens for the requests to stop: Ctrl-C and SIGTERM. A closed terminal ends the process at once, unless `nohup`
+/// prevents that.
 pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Stop {
-    /// From now on none of them ends the process by itself.
+    /// Starts listening; from now on neither signal ends the process by itself.
     ///
     /// # Errors
-    /// The system does not let signals be listened for.
+    /// Fails if the system does not allow listening for signals.
     pub(crate) fn listen() -> Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         Ok(Self {
@@ -23,7 +23,7 @@ impl Stop {
         })
     }
 
-    /// Waits for the first of them. Cancel safe.
+    /// Waits for the first request to stop. Cancel safe.
     pub(crate) async fn asked(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -1,6 +1,6 @@
-//! `cargo seer token`: a development token that `cargo local` accepts.
+//! `cargo seer token`: creates a development token that `cargo local` accepts.
 //!
-//! Relies on the key in the target folder, which `cargo local` verifies with. No other gateway knows it.
+//! Depends on: the key in the target folder, which `cargo local` verifies with. No other gateway accepts it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,24 +12,24 @@ use local::gateway::DevelopmentKey;
 
 use crate::checkout::Checkout;
 
-/// How long a token is good for: a day's work.
+/// The lifetime of a token: a day's work.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// Prints a token for `cargo local`, good for 12 hours.
+/// Prints a token for `cargo local`, valid for 12 hours.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Who it is for: a user's clerkId
+    /// The user's clerkId
     #[arg(long, value_parser = NonEmpty::new())]
     sub: String,
-    /// Their email address, claimed as verified
+    /// The user's email address, claimed as verified
     #[arg(long, value_parser = NonEmpty::new())]
     email: String,
-    /// Their name
+    /// The user's name
     #[arg(long, value_parser = NonEmpty::new())]
     name: String,
 }
 
-/// Where the key of a checkout is.
+/// Returns the path of a checkout's key.
 pub(crate) fn key(checkout: &Checkout) -> PathBuf {
     checkout.target.join("local/key")
 }
@@ -37,7 +37,7 @@ pub(crate) fn key(checkout: &Checkout) -> PathBuf {
 /// Prints the token and nothing else.
 ///
 /// # Errors
-/// No checkout here, or a key file that cannot be read or made.
+/// Fails if there is no checkout, or the key file cannot be read or created.
 pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     let key = DevelopmentKey::load_or_create(&key(&Checkout::here().await?))?;
     println!(

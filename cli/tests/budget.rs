@@ -1,4 +1,4 @@
-//! `cargo seer budget` as its user meets it: the real binary on the real template, and on a real PostgreSQL's limit.
+//! Tests `cargo seer budget` as users run it: the real binary with the real template and a real PostgreSQL's limit.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
@@ -39,7 +39,7 @@ fn fits(output: &Output) -> String {
     said
 }
 
-/// The one line of an error.
+/// Returns the one line of an error.
 fn does_not_fit(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8(output.stderr.clone()).unwrap();
@@ -47,7 +47,7 @@ fn does_not_fit(output: &Output) -> String {
     said
 }
 
-/// The changes of parameters that the line names.
+/// Returns the parameter changes that the line names.
 fn advised(error: &str) -> Vec<String> {
     let words = error.split([' ', ',']).filter(|word| word.contains('='));
     words.map(str::trim).map(str::to_owned).collect()
@@ -56,7 +56,7 @@ fn advised(error: &str) -> Vec<String> {
 #[tokio::test]
 async fn the_default_parameters_fit() {
     let said = fits(&budget(&template(), &[], None).await);
-    // 16 routes of 8, again for the overlap; 3 looks of health; one migration.
+    // 16 routes of 8, twice for the overlap; 3 health checks; one migration.
     for expected in [
         "needed  260\n",
         "usable  818, Aurora of 0.5 to 4",
@@ -90,15 +90,15 @@ async fn on_managed_instances_environments_and_what_each_may_hold_count() {
     let patch = template().with_file_name("docs").join("managed-instances.patch");
     let mut apply = Command::new("git");
     apply.args(["apply"]).arg(patch).current_dir(folder.path());
-    // Whatever is around the folder, it is no checkout.
+    // The folder is not a checkout.
     apply
         .env("GIT_CEILING_DIRECTORIES", folder.path().parent().unwrap())
         .env_remove("GIT_DIR");
     assert!(apply.status().await.unwrap().success());
     let said = fits(&budget(&patched, &[], None).await);
-    // 16 routes of 4 environments with 4 connections, again for the overlap; health and the migration as before.
+    // 16 routes of 4 environments with 4 connections, twice for the overlap; health and the migration as before.
     assert!(said.contains("needed  516\n"), "{said}");
-    // Without connection_limit an environment may hold as many as it serves requests.
+    // Without connection_limit an environment can hold as many connections as it serves requests.
     let text = fs::read_to_string(&patched).unwrap();
     fs::write(&patched, text.replace("connection_limit=4&", "")).unwrap();
     let error = does_not_fit(&budget(&patched, &[], None).await);
@@ -131,12 +131,12 @@ async fn a_thousand_of_each_on_a_hundred_do_not_fit_until_the_advice_is_followed
         let error = does_not_fit(&output);
         assert!(error.contains("32004 connections do not fit into 97"), "{error}");
         assert!(error.contains("max_connections to at least 32007 (now 100)"), "{error}");
-        // What Lambda would reserve, and what it keeps.
+        // The reservations, and the concurrency that Lambda keeps unreserved.
         assert!(said.contains("to 16104 at least"), "{said}");
         let advised = advised(&error);
         assert_eq!(advised, ["ReservedConcurrency=2"], "{error}");
         fits(&budget(&template(), &["Database=existing", &advised[0]], asked).await);
-        // It is the most that fits.
+        // It is the largest value that fits.
         does_not_fit(&budget(&template(), &["Database=existing", "ReservedConcurrency=3"], asked).await);
     }
 }
@@ -158,7 +158,7 @@ async fn of_a_server_that_was_asked_no_advice_is_about_the_cluster_of_the_templa
         error.contains("raise that server's max_connections to at least 263 (now 100)"),
         "{error}"
     );
-    // What the server says, without the line of its own source where it says it.
+    // The server's message is shown, without the line of its own source.
     let wrong = cluster.url().replace(cluster.password(), "not-the-password");
     let error = does_not_fit(&budget(&template(), &[], Some(&wrong)).await);
     assert!(
@@ -281,7 +281,7 @@ async fn what_each_environment_may_hold_is_a_number_to_change_too() {
     let told = |limit: &str| given(limit).collect::<Vec<_>>();
     let five = told("5");
     let five: Vec<_> = five.iter().map(String::as_str).collect();
-    // 16 routes of 2 with 5 each, again for the overlap; health's and the migration's.
+    // 16 routes of 2 with 5 each, twice for the overlap; those of health and of the migration.
     let error = does_not_fit(&budget(&template(), &five, None).await);
     assert!(error.contains("340 connections do not fit into 97"), "{error}");
     assert!(
@@ -290,7 +290,7 @@ async fn what_each_environment_may_hold_is_a_number_to_change_too() {
     );
     let one = told("1");
     fits(&budget(&template(), &one.iter().map(String::as_str).collect::<Vec<_>>(), None).await);
-    // Where it is 1 already, nothing is said of it.
+    // If the parameter is 1 already, the advice does not mention it.
     let error = does_not_fit(&budget(&template(), &["Database=existing"], None).await);
     assert!(!error.contains("connection_limit"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! The command as its user meets it: the real binary, a real PostgreSQL, what it prints and how it ends.
+//! Tests the commands as users run them: the real binary, a real PostgreSQL, the output and the exit code.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 const SEER: &str = env!("CARGO_BIN_EXE_seer");
 
-/// How long what should happen at once is waited for.
+/// The timeout for events that should happen at once.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn seer(arguments: &[&str]) -> Command {
@@ -32,7 +32,7 @@ fn printed(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The one line of a failure.
+/// Returns the one line of a failure.
 fn error(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8(output.stderr.clone()).unwrap();
@@ -84,7 +84,7 @@ async fn a_server_that_is_not_up_yet_is_waited_for() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
     let url = cluster.url();
     cluster.stop(Shutdown::Fast).await.unwrap();
-    // Refused at least until the server is started, which takes longer than a connect.
+    // Connections are refused at least until the server has started, which takes longer than a connect.
     let (output, started) = tokio::join!(migrate(&url), cluster.start());
     started.unwrap();
     assert!(printed(&output).starts_with("applied"));
@@ -157,7 +157,7 @@ async fn a_scenario_that_does_not_exist_is_said_with_those_that_do() {
     );
 }
 
-/// Cargo is a script here, which starts a compiler that does not end by itself: a real build may be up to date.
+/// Cargo is a script here that starts a compiler which never ends by itself, because a real build may be up to date.
 #[tokio::test]
 async fn a_build_ends_with_the_command_that_began_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -184,7 +184,7 @@ async fn a_build_ends_with_the_command_that_began_it() {
         tokio::time::timeout(PATIENCE, begun).await.unwrap();
         let id = Pid::from_raw(faults.id().unwrap().cast_signed()).unwrap();
         kill_process(id, signal).unwrap();
-        // Its standard error ends when the compiler, which has it as well, is gone too.
+        // Its standard error ends when the compiler, which shares it, has ended too.
         let ended = tokio::time::timeout(PATIENCE, faults.wait_with_output());
         let output = ended.await.expect("the compiler runs on").unwrap();
         assert_eq!(output.status.code(), Some(130), "{output:?}");

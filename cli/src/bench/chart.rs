@@ -1,4 +1,4 @@
-//! The chart of a run as SVG: a panel for each measure, a bar for each subject, readable in light and dark.
+//! Draws the chart of a run as SVG: one panel per measure, one bar per subject, readable in light and dark mode.
 
 use std::fmt::Write as _;
 
@@ -9,15 +9,15 @@ const WIDTH: f64 = 980.0;
 const MARGIN: f64 = 24.0;
 const COLUMNS: usize = 2;
 const GAP: f64 = 36.0;
-/// The names of the subjects stand in this width.
+/// Width of the column that holds the subjects' names.
 const NAMES: f64 = 172.0;
-/// The values stand behind the bars in this width.
+/// Width of the column that holds the values.
 const VALUES: f64 = 96.0;
 const BAR: f64 = 15.0;
 const ROW: f64 = 23.0;
 const HEAD: f64 = 62.0;
 
-/// The measures that tell designs apart, in the order of the panels.
+/// The measures that distinguish the designs, in the order of the panels.
 const PANELS: [(Measure, &str); 6] = [
     (Measure::ReadFresh, "Warm read, used just before"),
     (Measure::ReadIdle, "Warm read, idle for over 1 s"),
@@ -50,7 +50,7 @@ const STYLE: &str = "
   }
 ";
 
-/// The chart.
+/// Returns the chart as SVG.
 pub(super) fn svg(report: &Report) -> String {
     let panels: Vec<_> = PANELS
         .iter()
@@ -86,7 +86,7 @@ fn summaries(report: &Report, measure: Measure) -> Vec<&Summary> {
         .collect()
 }
 
-/// A title, the bars, and the axis below them. Bars are medians, whiskers reach to the 95th percentile.
+/// Draws a title, the bars, and the axis below them. Bars are medians; whiskers extend to the 95th percentile.
 fn panel(to: &mut String, title: &str, bars: &[&Summary], (left, top): (f64, f64), width: f64) {
     let plot = width - NAMES - VALUES;
     let from = left + NAMES;
@@ -142,7 +142,7 @@ fn panel(to: &mut String, title: &str, bars: &[&Summary], (left, top): (f64, f64
     }
 }
 
-/// The distance of the ticks: 1, 2 or 5 times a power of ten, four to eight of them.
+/// Returns the distance between ticks: 1, 2 or 5 times a power of ten, so that there are four to eight of them.
 fn step(longest: f64) -> f64 {
     let power = 10_f64.powf((longest.max(0.001) / 4.0).log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|times| times * power);

@@ -1,4 +1,4 @@
-//! The machine, commit and day of a run: enough to read its figures, and no host name.
+//! The machine, commit and date of a run: enough to interpret its figures, and no host name.
 
 use anyhow::{Context as _, Result};
 use local::postgres::Cluster;
@@ -13,20 +13,20 @@ use crate::checkout::Checkout;
 pub(super) struct Machine {
     /// `git describe --always --dirty`.
     pub(super) commit: String,
-    /// The day in UTC, as YYYY-MM-DD.
+    /// The date in UTC, as YYYY-MM-DD.
     pub(super) date: String,
     pub(super) cpu: String,
     pub(super) cores: usize,
-    /// The load average of the minute before: above 0.5 a core, other work ran beside the measurement.
+    /// The load average of the preceding minute: above 0.5 per core, other work ran during the measurement.
     pub(super) load_before: f64,
     pub(super) postgres: String,
 }
 
 impl Machine {
-    /// Looks at this machine.
+    /// Reads the circumstances from this machine.
     ///
     /// # Errors
-    /// No git, or a server that does not answer.
+    /// Fails if git is missing or the server does not answer.
     pub(super) async fn here(checkout: &Checkout, cluster: &Cluster) -> Result<Self> {
         let described = Command::new("git")
             .args(["describe", "--always", "--dirty", "--exclude=*"])
@@ -58,7 +58,7 @@ impl Machine {
         })
     }
 
-    /// One line for people.
+    /// Formats the circumstances as one line.
     pub(super) fn line(&self) -> String {
         format!(
             "commit {}, {}, {} with {} cores, PostgreSQL {}, load average before {:.1}",

@@ -1,4 +1,4 @@
-//! The rounds: one invocation of each subject in turn, each round beginning with the next subject.
+//! Runs the rounds: in each round every subject is invoked once, and each round starts with the next subject.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use tokio::time::sleep;
 use super::subject::{Role, Subject};
 use super::testbed::{CONCURRENCY, Operation, Setup, Testbed, name};
 
-/// Longer than our pool trusts a connection without checking it.
+/// Longer than the pool reuses a connection without a ping.
 const IDLE: Duration = Duration::from_millis(1_100);
 
-/// Invocations before anything is measured: PostgreSQL settles on a plan after five.
+/// Invocations before measuring starts: PostgreSQL settles on a plan after five executions.
 const WARM_UP: usize = 12;
 
 /// The measures, in the order of the report.
@@ -85,10 +85,10 @@ impl Measure {
     }
 }
 
-/// The values measured of each subject, by its place in the list; in the measure's unit.
+/// The samples of each subject, keyed by measure and position in the list, in the measure's unit.
 pub(super) type Samples = BTreeMap<(Measure, usize), Vec<f64>>;
 
-/// How many rounds each measure gets.
+/// The number of rounds for each measure.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rounds {
     fresh: usize,
@@ -124,10 +124,10 @@ impl Rounds {
     }
 }
 
-/// Measures everything. A peer that does not answer is left out of that measure, and `left_out` says why.
+/// Measures everything. A peer that does not answer is left out of that measure, and `left_out` records the reason.
 ///
 /// # Errors
-/// Fails if the floor or one of our functions does not answer.
+/// Fails if the floor or one of the project's functions does not answer.
 pub(super) async fn all(
     testbed: &Testbed,
     subjects: &[Subject],
@@ -198,7 +198,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Invokes each subject once, beginning with another one each time.
+    /// Invokes each subject once, starting with the next subject each time.
     async fn round(&mut self, measure: Measure, operation: Operation, setup: Setup, round: usize) -> Result<()> {
         for place in 0..self.subjects.len() {
             let place = (place + round) % self.subjects.len();
@@ -216,7 +216,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// One invocation, timed as the setup asks for it.
+    /// Performs one invocation, timed as the setup requires.
     async fn once(&self, subject: &Subject, operation: Operation, setup: Setup) -> Result<Duration> {
         let lambda = &self.testbed.lambda;
         let (function, event) = (name(subject, operation, setup), self.event(operation));
@@ -229,7 +229,7 @@ impl Run<'_> {
                 took
             }
             Setup::Tls => {
-                // From before the process starts.
+                // The time includes starting the process.
                 let since = Instant::now();
                 let invocation = lambda.invoke_cold(&function, event).await?;
                 let took = since.elapsed();
@@ -239,7 +239,7 @@ impl Run<'_> {
         }
     }
 
-    /// The event of a request; each write has a key of its own, as a client should send.
+    /// Builds the event of a request; each write has its own idempotency key, as a client should send.
     fn event(&self, operation: Operation) -> Payload {
         match operation {
             Operation::Read => Payload::from(&self.testbed.read),
@@ -255,7 +255,7 @@ impl Run<'_> {
                 .prepare(&name(subject, Operation::Read, Setup::Wide))
                 .await?;
         }
-        // The first slice warms up what serves sixteen at once.
+        // The first slice is a warm-up for environments that serve sixteen requests at once.
         for slice in 0..=rounds.slices {
             for place in places.clone() {
                 let Some(subject) = self.subjects.get(place) else {
@@ -277,7 +277,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Reads a second of one environment under `callers` that each send the next request when the last is answered.
+    /// Measures reads per second of one environment with `callers` that each send the next request after the answer.
     async fn rate(&self, subject: &Subject, setup: Setup, callers: u32, slice: Duration) -> Result<f64> {
         let function = name(subject, Operation::Read, setup);
         let since = Instant::now();
@@ -293,7 +293,7 @@ impl Run<'_> {
         Ok(f64::from(reads) / since.elapsed().as_secs_f64())
     }
 
-    /// The memory of each subject's warm environment.
+    /// Records the memory of each subject's warm environment.
     fn memory(&mut self) -> Result<()> {
         for (place, subject) in self.subjects.iter().enumerate() {
             let environments = self
@@ -307,7 +307,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The size of each native program; a script has none.
+    /// Records the size of each native program; scripts have none.
     fn sizes(&mut self) -> Result<()> {
         for (place, subject) in self.subjects.iter().enumerate() {
             let is_script = subject.read.extension().is_some_and(|extension| extension == "mjs");
@@ -350,10 +350,10 @@ async fn calls(lambda: Arc<Lambda>, function: String, event: Payload, end: Insta
     Ok(made)
 }
 
-/// What the invocation took.
+/// Returns how long the invocation took.
 ///
 /// # Errors
-/// Any answer but one of status 2xx.
+/// Fails for any status other than 2xx.
 fn answered(invocation: &Invocation) -> Result<Duration> {
     let status = match &invocation.outcome {
         Outcome::Success(answer) => serde_json::from_slice::<Value>(answer)?["statusCode"].as_u64(),

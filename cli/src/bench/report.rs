@@ -1,4 +1,4 @@
-//! Medians, spread and ratios, as JSON and as tables in Markdown.
+//! Computes medians, spread and ratios, and formats them as JSON and as Markdown tables.
 
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
@@ -8,13 +8,13 @@ use super::machine::Machine;
 use super::measure::{Measure, Samples};
 use super::subject::{Role, Subject};
 
-/// A whole run.
+/// The result of a whole run.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) machine: Machine,
-    /// Whether it had a tenth of the rounds.
+    /// Whether the run had a tenth of the rounds.
     quick: bool,
-    /// The floor, ours, and the peers that could be built.
+    /// The floor, the project's functions, and the peers that could be built.
     pub(super) subjects: Vec<String>,
     pub(super) results: Vec<Summary>,
     /// Subjects and measures that are missing, with the reason.
@@ -32,7 +32,7 @@ pub(super) struct Summary {
     pub(super) samples: usize,
     pub(super) median: f64,
     pub(super) p95: f64,
-    /// The median over the floor's; none where the floor was not measured.
+    /// The median divided by the floor's; `None` if the floor was not measured.
     pub(super) over_floor: Option<f64>,
     #[serde(skip)]
     pub(super) key: (Measure, usize),
@@ -74,12 +74,12 @@ impl Report {
         }
     }
 
-    /// One measure of the subject at a place of the list.
+    /// Returns one measure of the subject at the given position of the list.
     pub(super) fn of(&self, measure: Measure, place: usize) -> Option<&Summary> {
         self.results.iter().find(|result| result.key == (measure, place))
     }
 
-    /// The measures that were taken, in order.
+    /// Returns the measures that were taken, in order.
     fn measures(&self) -> Vec<Measure> {
         let mut measures: Vec<_> = self.results.iter().map(|result| result.key.0).collect();
         measures.dedup();
@@ -91,7 +91,7 @@ impl Report {
         roles.filter(move |(_, found)| **found == role).map(|(place, _)| place)
     }
 
-    /// Two tables: ours beside the floor, and the peers.
+    /// Formats two tables: the project's functions beside the floor, and the peers.
     pub(super) fn markdown(&self) -> String {
         let (floor, ours) = (self.places(Role::Floor).next(), self.places(Role::Ours).next());
         let mut beside = table(
@@ -134,7 +134,7 @@ impl Report {
     }
 }
 
-/// A table that Markdown and a terminal show alike.
+/// Builds a table that looks the same in Markdown and in a terminal.
 pub(super) fn table(header: Vec<String>) -> Table {
     let mut table = Table::new();
     table
@@ -151,7 +151,7 @@ fn cell(summary: Option<&Summary>, text: impl Fn(&Summary) -> String) -> String 
     summary.map_or_else(|| "–".to_owned(), text)
 }
 
-/// A value with its unit, to three digits or so.
+/// Formats a value with its unit, to about three digits.
 pub(super) fn value(summary: &Summary, value: f64) -> String {
     let digits = match value {
         value if value >= 100.0 => 0,
@@ -171,7 +171,7 @@ pub(super) fn ratio(summary: &Summary) -> String {
         .map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"))
 }
 
-/// The nearest-rank percentile; zero without values.
+/// Returns the nearest-rank percentile; zero if there are no values.
 pub(super) fn percentile(values: &[f64], percent: usize) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,7 +1,8 @@
-//! Ten thousand environments: the functions' own pool, one for each environment, all in this process, on a server with
-//! 100 slots. All arrive within ten seconds, connect as INIT does, read once and stay.
+//! Simulates ten thousand environments: the functions' own pool, one per environment, all in this process, against a
+//! server with 100 slots. All arrive within ten seconds, connect as INIT does, read once and stay.
 //!
-//! Clients and server share the processors, which they do not in production: the share of the clients is reported.
+//! Clients and server share the processors, unlike in production, so the clients' share of the processor time is
+//! reported.
 
 use std::io::{Write as _, stdout};
 use std::path::Path;
@@ -26,28 +27,28 @@ use super::testbed::{ROLE, connect, prepare};
 use super::write;
 use crate::checkout::Checkout;
 
-/// How many environments arrive.
+/// Numbers of environments that arrive.
 const ENVIRONMENTS: [u32; 3] = [100, 1_000, 10_000];
 
-/// What an ordinary role may take.
+/// Slots that ordinary roles can use.
 const SLOTS: u16 = 100;
 
-/// The superuser's, by PostgreSQL's default.
+/// `superuser_reserved_connections`, PostgreSQL's default.
 const RESERVED: u16 = 3;
 
-/// The time in which all arrive.
+/// The period within which all environments arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// The functions' timeout in `template.yaml`.
 const TIMEOUT: Duration = Duration::from_secs(26);
 
-/// How long the rate of log-ins is measured.
+/// How long the log-in rate is measured.
 const RATE: Duration = Duration::from_secs(4);
 
-/// The server writes its log in time for this.
+/// Time for the server to write its log.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// The clock ticks of `/proc`, a second: 100 on every Linux.
+/// The clock ticks of `/proc` per second: 100 on every Linux.
 const TICKS: f64 = 100.0;
 
 #[derive(Serialize)]
@@ -60,17 +61,17 @@ struct Report {
 /// What the server can do on this machine, measured before the bursts.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Limit {
-    /// From connecting to being disconnected with one read between, median of connections one after another.
+    /// The time from connecting to disconnecting with one read in between: the median of sequential connections.
     held_ms: f64,
-    /// Slots ÷ time held: reads a second if log-ins cost no processor.
+    /// Slots divided by the time held: reads per second if log-ins cost no processor time.
     slots_a_second: f64,
-    /// Log-ins a second with four clients at once.
+    /// Log-ins per second with four concurrent clients.
     log_ins_a_second: f64,
-    /// Processor time that a log-in costs the client alone.
+    /// Processor time that a log-in costs on the client alone.
     client_ms: f64,
 }
 
-/// One burst.
+/// The result of one burst.
 #[derive(Debug, Default, Serialize)]
 struct Burst {
     environments: u32,
@@ -79,17 +80,17 @@ struct Burst {
     connections: usize,
     /// Log-ins that succeeded.
     log_ins: usize,
-    /// Log-ins begun and not finished: the client gave up first.
+    /// Log-ins that were started and not finished, because the client gave up first.
     cut: usize,
-    /// Log-ins, cut ones included, that no answer came of.
+    /// Log-ins, including cut ones, that led to no answer.
     wasted: usize,
     /// Connections refused before the log-in because no slot was free.
     refused: usize,
     median_s: f64,
     slowest_s: f64,
-    /// From the first arrival to the last answer.
+    /// Seconds from the first arrival to the last answer.
     lasted_s: f64,
-    /// Of the processors' time in that span, what this process took.
+    /// This process's share of the processor time in that period.
     client_share: f64,
     /// The most common error, if any.
     error: Option<String>,
@@ -98,7 +99,8 @@ struct Burst {
 /// Measures the server's limit and the bursts, prints a table and writes `storm.json`.
 ///
 /// # Errors
-/// No server, or a file that cannot be written. A burst that is not answered is a result.
+/// Fails if the server cannot be started or a file cannot be written. A burst without answers is a result, not an
+/// error.
 pub(super) async fn run(checkout: &Checkout, quick: bool, out: &Path) -> Result<()> {
     let files = raise_open_files();
     let settings = Settings {
@@ -119,7 +121,7 @@ pub(super) async fn run(checkout: &Checkout, quick: bool, out: &Path) -> Result<
         .into_iter()
         .take(if quick { 2 } else { ENVIRONMENTS.len() })
     {
-        // A connection each, and room for the companions of those that wait long.
+        // One connection per environment, and room for the second connections of those that wait long.
         if files.is_some_and(|files| files < u64::from(environments) * 3 / 2 + 200) {
             eprintln!("{environments} environments are left out: this process may open {files:?} files only");
             continue;
@@ -142,7 +144,7 @@ async fn burst(cluster: &Cluster, url: &str, environments: u32) -> Result<Burst>
     let (since, worked) = (Instant::now(), processor_seconds());
     let mut running = JoinSet::new();
     for place in 0..environments {
-        // Evenly over the ten seconds: as many in each as in any other.
+        // Arrivals are evenly distributed over the ten seconds.
         let arrival = since + ARRIVAL * place / environments;
         let (config, lambda) = (Arc::clone(&config), Arc::clone(&lambda));
         running.spawn(async move {
@@ -150,7 +152,7 @@ async fn burst(cluster: &Cluster, url: &str, environments: u32) -> Result<Burst>
             environment(Pool::new(&config, &lambda)).await
         });
     }
-    // The environments stay: their pools live until the last has its answer.
+    // The environments stay: their pools live until the last one has its answer.
     let (mut pools, mut waits, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     let mut last = since;
     while let Some(ended) = running.join_next().await {
@@ -195,7 +197,7 @@ async fn burst(cluster: &Cluster, url: &str, environments: u32) -> Result<Burst>
     })
 }
 
-/// One environment: INIT, which goes on without a database, and one invocation.
+/// Simulates one environment: INIT, which continues without a database, and one invocation.
 async fn environment(pool: Pool) -> (Pool, Answered) {
     let since = Instant::now();
     let _ = pool.connect_during_init(Deadline::after(Duration::from_secs(3))).await;
@@ -209,7 +211,7 @@ async fn environment(pool: Pool) -> (Pool, Answered) {
     (pool, answered)
 }
 
-/// A meeting of the seed.
+/// A meeting of the seed data.
 const MEETING: sqlx::types::Uuid = sqlx::types::Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0102);
 
 fn caller() -> Caller {
@@ -221,7 +223,7 @@ fn caller() -> Caller {
     }
 }
 
-/// The configuration that a function reads from its environment.
+/// Builds the configuration that a function would read from its environment.
 fn configuration(url: &str) -> Result<(DatabaseConfig, LambdaEnvironment)> {
     let config = Config::from_lookup(|name| match name {
         "DATABASE_URL" => Some(url.to_owned()),
@@ -232,7 +234,7 @@ fn configuration(url: &str) -> Result<(DatabaseConfig, LambdaEnvironment)> {
     Ok((database, config.lambda))
 }
 
-/// Measures what the server can do with plain connections.
+/// Measures with plain connections what the server can do.
 async fn limit(url: &str) -> Result<Limit> {
     eprintln!("the server's limit");
     let mut held = Vec::new();
@@ -332,7 +334,7 @@ fn log(cluster: &Cluster) -> Result<String> {
     std::fs::read_to_string(cluster.log()).context("cannot read the server's log")
 }
 
-/// Processor time of this process so far, in user and system mode.
+/// Returns the processor time of this process so far, in user and system mode.
 fn processor_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The fields after the name, which is in parentheses: utime and stime are the 12th and 13th.
@@ -345,7 +347,8 @@ fn processor_seconds() -> f64 {
     ticks / TICKS
 }
 
-/// Lifts the soft limit of open files to the hard one. Returns how many this process may open; `None` means any number.
+/// Raises the soft limit of open files to the hard limit. Returns how many files this process can open; `None` means
+/// any number.
 fn raise_open_files() -> Option<u64> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let limit = Rlimit {

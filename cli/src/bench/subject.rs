@@ -1,4 +1,4 @@
-//! The programs that are measured: the floor, our functions, and the peers of `tests/peers`.
+//! The programs that are measured: the floor, the project's functions, and the peers of `tests/peers`.
 
 use std::path::{Path, PathBuf};
 
@@ -8,19 +8,19 @@ use serde::Deserialize;
 use crate::checkout::Checkout;
 use crate::faults::peers;
 
-/// Our function that reads.
+/// The project's function that reads.
 pub(super) const READ: &str = "meetings-get";
-/// Our function that writes.
+/// The project's function that writes.
 pub(super) const WRITE: &str = "meetings-create";
 
-/// The part a subject has in the comparison.
+/// A subject's role in the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// What every figure is divided by.
+    /// The program that every figure is divided by.
     Floor,
     /// This project.
     Ours,
-    /// A design people use today; it reads `SELECT 1`.
+    /// A design that people use today; it reads `SELECT 1`.
     Peer,
 }
 
@@ -30,16 +30,17 @@ pub(super) struct Subject {
     pub(super) name: String,
     pub(super) role: Role,
     pub(super) read: PathBuf,
-    /// Peers have none.
+    /// The binary that writes; peers have none.
     pub(super) write: Option<PathBuf>,
     /// `PATH` of the process, for programs that need an interpreter.
     pub(super) path: String,
 }
 
-/// Every program that could be built, the floor first and ours second, and why the others are left out.
+/// Returns every program that could be built, the floor first and the project's functions second, and why the others
+/// are left out.
 ///
 /// # Errors
-/// The floor does not build, or does not run the statement of our route any more.
+/// Fails if the floor does not build, or no longer runs the same statement as the route.
 pub(super) async fn all(checkout: &Checkout) -> Result<(Vec<Subject>, Vec<String>)> {
     #[expect(clippy::disallowed_methods, reason = "where programs are, not Seer's configuration")]
     let path = std::env::var("PATH").unwrap_or_default();
@@ -79,7 +80,7 @@ pub(super) async fn all(checkout: &Checkout) -> Result<(Vec<Subject>, Vec<String
     Ok((subjects, left_out))
 }
 
-/// Fails unless one of our routes still has the statement that the floor reads with.
+/// Fails unless one of the project's routes still has the statement that the floor reads with.
 fn require_same_statement(root: &Path) -> Result<()> {
     #[derive(Deserialize)]
     struct Recorded {

@@ -1,4 +1,5 @@
-//! What the programs run on: a throwaway PostgreSQL with the seed, a proxy that delays, and the execution environments.
+//! The environment of the programs: a throwaway PostgreSQL with seed data, a delaying proxy, and the execution
+//! environments.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -15,22 +16,22 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use super::subject::Subject;
 use crate::checkout::Checkout;
 
-/// The role of the programs: an ordinary one, as in production.
+/// The programs' role: an ordinary one, as in production.
 pub(super) const ROLE: &str = "bench";
 
-/// What the proxy delays everything by, in each direction.
+/// The proxy's delay in each direction.
 pub(super) const DELAY: Duration = Duration::from_millis(1);
 
-/// Requests that an environment serves at once where several are measured.
+/// Concurrent requests per environment, where several are measured.
 pub(super) const CONCURRENCY: u32 = 16;
 
-/// Enough that no program meets a full server.
+/// Enough that no program sees a full server.
 const SLOTS: u16 = 300;
 
-/// Nothing measured here may end by it.
+/// Long enough that no measurement ends by it.
 const TIMEOUT: Duration = Duration::from_secs(26);
 
-/// How a program reaches PostgreSQL, and how many requests its environment serves at once.
+/// How a program reaches PostgreSQL, and how many concurrent requests its environment serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Setup {
     /// Over loopback, without TLS.
@@ -43,7 +44,7 @@ pub(super) enum Setup {
     OnceFar,
     /// Over loopback, with TLS and a verified certificate.
     Tls,
-    /// As `Near`, with sixteen requests at once.
+    /// As `Near`, with sixteen concurrent requests.
     Wide,
 }
 
@@ -60,7 +61,7 @@ pub(super) enum Operation {
     Write,
 }
 
-/// Everything that runs. Dropping it ends all of it.
+/// Everything that runs for the measurement. Dropping it stops all of it.
 pub(super) struct Testbed {
     // Dropped first: nothing may use the server when it stops.
     pub(super) lambda: Arc<Lambda>,
@@ -71,10 +72,10 @@ pub(super) struct Testbed {
 }
 
 impl Testbed {
-    /// Starts the server, the proxy and the service; no environment yet.
+    /// Starts the server, the proxy and the service, but no environment yet.
     ///
     /// # Errors
-    /// What could not be started.
+    /// Fails if one of them cannot be started, and names it.
     pub(super) async fn start(checkout: &Checkout, subjects: &[Subject]) -> Result<Self> {
         let settings = Settings {
             max_connections: SLOTS,
@@ -129,7 +130,7 @@ impl Testbed {
     }
 }
 
-/// The name of a function of the service.
+/// Returns the name of a function of the service.
 pub(super) fn name(subject: &Subject, operation: Operation, setup: Setup) -> String {
     format!("{}-{operation:?}-{setup:?}", subject.name)
 }
@@ -140,7 +141,7 @@ fn event(root: &Path, name: &str) -> Result<Value> {
     serde_json::from_str(&text).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Brings the schema, the seed and the role into a new cluster. Returns the role's password.
+/// Creates the schema, the seed data and the role in a new cluster. Returns the role's password.
 pub(super) async fn prepare(cluster: &Cluster) -> Result<String> {
     let mut direct = connect(&cluster.url()).await?;
     shared::db::migrate::migrations(&functions::SERVICE)
@@ -148,20 +149,20 @@ pub(super) async fn prepare(cluster: &Cluster) -> Result<String> {
         .await
         .context("the migrations do not apply")?;
     sqlx::raw_sql(include_str!("../seed.sql")).execute(&mut direct).await?;
-    // For this machine and these minutes only.
+    // The password is valid only on this machine and for this run.
     let password = cluster.password().to_owned();
     let role = format!(
         "CREATE ROLE {ROLE} LOGIN PASSWORD '{password}'; \
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {ROLE}"
     );
     sqlx::raw_sql(AssertSqlSafe(role)).execute(&mut direct).await?;
-    // Statistics of the seed, so that plans do not change while a run goes on.
+    // Statistics of the seed data, so that plans do not change during a run.
     sqlx::raw_sql("VACUUM ANALYZE").execute(&mut direct).await?;
     direct.close().await?;
     Ok(password)
 }
 
-/// A plain connection, past everything that is measured.
+/// A plain connection, separate from everything that is measured.
 #[expect(
     clippy::disallowed_methods,
     reason = "beside the functions and their pool, to a cluster of this process"

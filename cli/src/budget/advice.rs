@@ -1,4 +1,5 @@
-//! Which number to change to what, when the sum does not fit. Each piece alone is enough: that is tried here first.
+//! Says which number to change to what if the sum does not fit. Each suggestion is sufficient on its own; this is
+//! verified here first.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use local::template::{Template, Values};
 use super::limit::{AURORA, Limit};
 use super::need::Need;
 
-/// What would do, each on its own, the mildest first.
+/// Returns the sufficient changes, the mildest first.
 pub(super) fn what_to_change(
     template: &Template,
     given: &BTreeMap<String, String>,
@@ -16,7 +17,7 @@ pub(super) fn what_to_change(
 ) -> Result<Vec<String>> {
     let values = Values::new(template, given)?;
     let mut advice = Vec::new();
-    // The second takes the first's place on Managed Instances.
+    // The second parameter replaces the first on Managed Instances.
     for name in ["ReservedConcurrency", "MaxEnvironments"] {
         let Some(now) = values.parameter(name).and_then(|text| text.parse().ok()) else {
             continue;
@@ -33,7 +34,7 @@ pub(super) fn what_to_change(
     }
     let need = need.sessions(limit);
     if limit.asked {
-        // A server that is there: what the template would make is beside the point.
+        // The server exists already, so what the template would create is irrelevant.
         advice.push(format!(
             "raise that server's max_connections to at least {} (now {})",
             need.saturating_add(limit.reserved),
@@ -70,8 +71,8 @@ pub(super) fn what_to_change(
     Ok(advice)
 }
 
-/// The highest value of a parameter, below `now`, with which the sum fits. More environments never need fewer connections,
-/// so it can be halved towards.
+/// Returns the highest value of a parameter, below `now`, with which the sum fits. More environments never need fewer
+/// connections, so a binary search works.
 fn most_that_fits(
     template: &Template,
     given: &BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! What the database has: asked from it, or what the template will make.
+//! The database's connection limit: read from the database, or computed from the template.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use shared::health;
 
 use super::{number, parameter_of};
 
-/// The default `max_connections` of Aurora PostgreSQL Serverless v2 by its maximum capacity, as AWS documents it; between
-/// two, the lower counts.
+/// The default `max_connections` of Aurora PostgreSQL Serverless v2 by its maximum capacity, as AWS documents it;
+/// between two entries the lower one counts.
 pub(super) const AURORA: [(f64, u64); 5] = [(1.0, 189), (4.0, 823), (8.0, 1_669), (16.0, 3_360), (32.0, 5_000)];
 
-/// With a minimum capacity below 1, Aurora's default is never above this.
+/// With a minimum capacity below 1, Aurora's default never exceeds this.
 pub(super) const AURORA_BELOW_ONE: u64 = 2_000;
 
 /// `superuser_reserved_connections` and `rds.rds_superuser_reserved_connections`, by default.
@@ -23,31 +23,31 @@ const AURORA_RESERVED: u64 = 3 + 2;
 /// PostgreSQL's own defaults.
 const DEFAULT: (u64, u64) = (100, 3);
 
-/// How long the database is asked.
+/// The timeout for asking the database.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Connections that a server has.
+/// The connections that a server has.
 pub(super) struct Limit {
     /// `max_connections`.
     pub(super) max: u64,
-    /// Those of them that ordinary roles may not take.
+    /// Connections that ordinary roles cannot use.
     pub(super) reserved: u64,
-    /// Whether a server said so, and not the template.
+    /// Whether the limit was read from a server rather than the template.
     pub(super) asked: bool,
-    /// Where the numbers are from.
+    /// Where the numbers come from.
     pub(super) source: String,
 }
 
 impl Limit {
-    /// Those that functions may take.
+    /// Returns the connections that functions can use.
     pub(super) fn usable(&self) -> u64 {
         self.max.saturating_sub(self.reserved)
     }
 
-    /// Asks the database that DATABASE_URL names; `None` if it names none.
+    /// Asks the database that DATABASE_URL names; returns `None` if it is not set.
     ///
     /// # Errors
-    /// A malformed DATABASE_URL, a database that does not answer.
+    /// Fails if DATABASE_URL is malformed or the database does not answer.
     pub(super) async fn asked() -> Result<Option<Self>> {
         #[expect(clippy::disallowed_methods, reason = "whether it is set; shared::config reads it")]
         if std::env::var_os("DATABASE_URL").is_none_or(|url| url.is_empty()) {
@@ -74,10 +74,11 @@ impl Limit {
         }))
     }
 
-    /// What the template makes: a cluster's default for its capacity, or a database that nothing is known of.
+    /// Computes the limit from the template: the cluster's default for its capacity, or the defaults of an unknown
+    /// database.
     ///
     /// # Errors
-    /// A capacity that is no number, or below Aurora's least, or a least capacity above the most.
+    /// Fails if a capacity is not a number or below Aurora's minimum, or if the minimum exceeds the maximum.
     pub(super) fn deployed(template: &Template, values: &Values) -> Result<Self> {
         if !values.condition("Aurora") {
             let (max, reserved) = DEFAULT;
@@ -118,13 +119,13 @@ impl Limit {
     }
 }
 
-/// Aurora's `max_connections` for a range of capacity.
+/// Returns Aurora's `max_connections` for a capacity range.
 pub(super) fn aurora(least: f64, most: f64) -> Option<u64> {
     let (_, max) = AURORA.into_iter().rfind(|(capacity, _)| *capacity <= most)?;
     Some(if least < 1.0 { max.min(AURORA_BELOW_ONE) } else { max })
 }
 
-/// Says so where AWS documents no default for a capacity, and the next lower one counts.
+/// Returns a note if AWS documents no default for a capacity, so that the next lower one counts.
 fn between(most: f64) -> String {
     let lower = AURORA.into_iter().rfind(|(capacity, _)| *capacity <= most);
     match lower {

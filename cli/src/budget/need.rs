@@ -1,7 +1,8 @@
-//! What the functions of a template may open: environments × connections of each.
+//! Computes the connections that the functions of a template may open: environments × connections of each.
 //!
-//! Relies on a function's limit being in the template: `ReservedConcurrentExecutions`, or on Managed Instances
-//! `FunctionScalingConfig`. A function without one is an error, because it has no bound but the account's.
+//! Depends on: each function's limit in the template, which is `ReservedConcurrentExecutions`, or
+//! `FunctionScalingConfig` on Managed Instances. A function without one is an error, because only the account limits
+//! it.
 
 use std::num::NonZeroU64;
 
@@ -12,14 +13,14 @@ use serde_json::Value;
 use super::limit::Limit;
 use super::number;
 
-/// Functions that hold a connection only while they work: their environments of before have none.
+/// Functions that hold a connection only while they work: their previous environments hold none.
 const OPENS_ANEW: [&str; 2] = ["health", "migrations-run"];
 
-/// All functions.
+/// The connections of all functions.
 pub(super) struct Need {
-    /// One a function.
+    /// One row per function.
     pub(super) rows: Vec<Row>,
-    /// The percentage of `max_connections` that RDS Proxy takes, where it stands in between.
+    /// The percentage of `max_connections` that RDS Proxy uses, if the functions connect through it.
     pub(super) proxy: Option<u64>,
 }
 
@@ -28,18 +29,18 @@ pub(super) struct Need {
 pub(super) struct Row {
     /// Its binary's name.
     pub(super) function: String,
-    /// Execution environments there may be.
+    /// The maximum number of execution environments.
     pub(super) environments: u64,
-    /// Connections one of them may hold.
+    /// The maximum number of connections per environment.
     pub(super) pool: u64,
-    /// Concurrent executions that Lambda keeps for it; on Managed Instances none.
+    /// Reserved concurrency; on Managed Instances none.
     pub(super) reserved: u64,
-    /// Whether they go through the proxy.
+    /// Whether the function connects through the proxy.
     pooled: bool,
 }
 
 impl Row {
-    /// All that its environments may hold.
+    /// Returns the maximum number of connections of all its environments.
     pub(super) fn connections(&self) -> u64 {
         self.environments.saturating_mul(self.pool)
     }
@@ -54,10 +55,10 @@ impl Row {
 }
 
 impl Need {
-    /// The need of a template's functions.
+    /// Computes the connections of a template's functions.
     ///
     /// # Errors
-    /// No function, or one without a bound, named.
+    /// Fails if there is no function, or a function has no limit; the error names it.
     pub(super) fn of(template: &Template, values: &Values) -> Result<Self> {
         let functions = template.functions();
         ensure!(!functions.is_empty(), "the template has no function");
@@ -69,12 +70,12 @@ impl Need {
         })
     }
 
-    /// The most that one environment of any function may hold.
+    /// Returns the most connections that one environment of any function may hold.
     pub(super) fn pool(&self) -> u64 {
         self.rows.iter().map(|row| row.pool).max().unwrap_or_default()
     }
 
-    /// The same functions, of whose environments none holds more than `pool`.
+    /// Returns the same functions with at most `pool` connections per environment.
     pub(super) fn with_pool(&self, pool: u64) -> Self {
         let rows = self.rows.iter().map(|row| Row {
             pool: row.pool.min(pool),
@@ -86,22 +87,23 @@ impl Need {
         }
     }
 
-    /// Concurrent executions that Lambda keeps for all of them.
+    /// Returns the reserved concurrency of all functions.
     pub(super) fn reserved(&self) -> u64 {
         sum(self.rows.iter().map(|row| row.reserved))
     }
 
-    /// What a deploy adds: the environments of before.
+    /// Returns the additional connections during a deploy: those of the previous environments.
     pub(super) fn overlap(&self) -> u64 {
         sum(self.rows.iter().map(Row::overlap))
     }
 
-    /// All connections, of a deploy too.
+    /// Returns all connections, including those of a deploy.
     pub(super) fn connections(&self) -> u64 {
         sum(self.rows.iter().map(Row::connections)).saturating_add(self.overlap())
     }
 
-    /// Those of them that reach the database: behind a proxy no more than its share, whatever the clients open.
+    /// Returns the connections that reach the database: behind a proxy at most its share, however many the clients
+    /// open.
     pub(super) fn sessions(&self, limit: &Limit) -> u64 {
         let Some(percent) = self.proxy else {
             return self.connections();
@@ -151,7 +153,7 @@ fn row(values: &Values, function: &Function) -> Result<Row> {
     })
 }
 
-/// The whole number that a function's property is, if it is there.
+/// Returns a function's property as a whole number, if it is there.
 fn whole(id: &str, properties: &Value, name: &str) -> Result<Option<u64>> {
     let value = &properties[name];
     if let Some(parameter) = value["Ref"].as_str() {

@@ -1,6 +1,6 @@
-//! Who is connected, what they are in the middle of, and who waits for whom.
+//! Examines sessions, transactions and locks: which roles are connected, what runs, and which sessions block others.
 //!
-//! What this role may not see is said as such. May not print a statement's literals.
+//! Invariants: reports what this role is not allowed to see; never prints a statement's literals.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use super::server::{Server, span};
 use super::session::Session;
 use super::statements::without_literals;
 
-/// After this long without use the pool opens a new connection rather than trust the old one (`shared::db::pool`): a
-/// session idle for longer is of no use to anyone.
+/// After this long without use the pool opens a new connection instead of reusing the old one (`shared::db::pool`), so
+/// no function uses a session that is idle for longer.
 const MAX_IDLE_SECONDS: u32 = 5 * 60;
-/// Who holds the connections.
+/// Lists the roles and applications that hold the connections.
 pub(super) const WHO: &str =
     "SELECT count(*), usename, application_name, state FROM pg_stat_activity GROUP BY 2, 3, 4 ORDER BY 1 DESC;";
-/// What functions call themselves unless the URL says otherwise: function and version.
+/// The application name of functions unless the URL sets another: function and version.
 const A_FUNCTION: &str = r"~ ':([0-9]+|\$LATEST)$'";
 /// A transaction open for longer than any request may take.
 const OLD_TRANSACTION_SECONDS: f64 = 60.0;
@@ -31,8 +31,8 @@ pub(super) async fn examine(session: &mut Session, place: &Place, server: &Serve
     locks(session, server, report).await;
 }
 
-/// Whether a session is one of the functions' that none of them uses again, as SQL. A server may be shared: those of
-/// other databases and other applications are not ours to judge, nor to end.
+/// Returns the SQL condition for sessions that functions have abandoned. A server can be shared, so sessions of other
+/// databases and applications are neither judged nor terminated.
 fn is_left_behind(place: &Place) -> String {
     let name = match &place.application {
         Some(name) => format!("= {}", literal(name)),
@@ -45,7 +45,7 @@ fn is_left_behind(place: &Place) -> String {
     )
 }
 
-/// Ends them.
+/// Returns the statement that terminates them.
 pub(super) fn terminate(place: &Place) -> String {
     format!(
         "SELECT count(pg_terminate_backend(pid)) AS ended FROM pg_stat_activity WHERE {} AND pid <> pg_backend_pid();",
@@ -129,13 +129,13 @@ struct Most {
     sessions: i64,
 }
 
-/// Who has most of the slots. Any role sees whose sessions there are and what they call themselves.
+/// The roles and applications with the most sessions. Any role may see the role and application name of all sessions.
 const MOST: &str = "SELECT usename AS role, count(*) AS sessions, \
     coalesce(mode() WITHIN GROUP (ORDER BY nullif(split_part(application_name, ':', 1), '')), '(unnamed)') AS name \
     FROM pg_stat_activity WHERE usename IS NOT NULL AND datname IS NOT NULL AND pid <> pg_backend_pid() \
     AND coalesce(backend_type, 'client backend') = 'client backend' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 1";
 
-/// Whether there are slots left, and if not, who has them. `left`: sessions that functions left behind.
+/// Reports free slots, and which sessions use them if few are left. `left`: sessions that functions abandoned.
 async fn slots(session: &mut Session, place: &Place, server: &Server, left: i64, report: &mut Report) {
     let (used, usable) = (server.used, server.usable());
     if used * 5 <= usable * 4 {
@@ -344,7 +344,7 @@ struct Holder {
     name: Option<String>,
 }
 
-/// Those whom the others wait for and who wait for nobody, by their application's names.
+/// Returns the application names of sessions that block others and are not blocked themselves.
 async fn holders(session: &mut Session, waiting: &[Waiting]) -> Vec<(i64, String)> {
     let waits = |pid: &i64| waiting.iter().any(|waiter| waiter.pid == *pid);
     let mut pids: Vec<i64> = waiting

@@ -1,7 +1,7 @@
-//! The connection string for this database and this fleet, built from what was found.
+//! Builds the connection string for this database and this fleet from the findings.
 //!
-//! May not show the password or a value that the given URL's parameters have: where one is to be kept, its name stands
-//! for it in capitals.
+//! Invariants: never shows the password or a value of the given URL's parameters; a placeholder in capitals replaces
+//! each value that should be kept.
 
 use shared::config::DatabaseUrl;
 
@@ -9,7 +9,7 @@ use super::report::{Level, Report};
 use super::server::Server;
 use super::wire::Wire;
 
-/// Writes the recommended URL into the report, and what is wrong with the given one.
+/// Writes the recommended URL, and the given URL's problems, into the report.
 pub(super) fn recommend(url: &DatabaseUrl, wire: &Wire, server: &Server, report: &mut Report) {
     let mut parameters: Vec<String> = Vec::new();
     let mut notes: Vec<String> = Vec::new();
@@ -93,7 +93,7 @@ pub(super) fn recommend(url: &DatabaseUrl, wire: &Wire, server: &Server, report:
     }
 }
 
-/// As it has to be written in a URL.
+/// Percent-encodes the text for a URL.
 fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.~".contains(&byte);
     text.bytes()

@@ -1,7 +1,7 @@
-//! What it means when a step on the way to the database fails, and the next command to run.
+//! Explains why a step on the way to the database fails, and gives the next command to run.
 //!
-//! What is refused at the log-in is in `login` and `pooler`. What is printed of the server's own words is for the
-//! operator. May not hold a password, nor any parameter's value.
+//! Rejected log-ins are in `login` and `pooler`. The server's own messages are printed for the operator. Invariants:
+//! never contains a password or a parameter's value.
 
 use shared::config::DatabaseUrl;
 use shared::db::Error;
@@ -29,7 +29,7 @@ impl From<Cause> for Finding {
     }
 }
 
-/// Where one wanted to go, in words and as arguments of a command.
+/// The target of the connection, in words and as command-line arguments.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) endpoint: String,
@@ -37,7 +37,7 @@ pub(super) struct Place {
     pub(super) port: u16,
     pub(super) user: String,
     pub(super) database: String,
-    /// What the URL lets sessions call themselves.
+    /// The application name that the URL sets for sessions.
     pub(super) application: Option<String>,
 }
 
@@ -70,7 +70,7 @@ impl Place {
     }
 }
 
-/// A word of a shell's command line.
+/// Quotes a word for a shell.
 pub(super) fn shell(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:[]".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
@@ -80,7 +80,7 @@ pub(super) fn shell(word: &str) -> String {
     }
 }
 
-/// An identifier in SQL.
+/// Quotes an SQL identifier.
 pub(super) fn quoted(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     if name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(plain) {
@@ -90,7 +90,7 @@ pub(super) fn quoted(name: &str) -> String {
     }
 }
 
-/// A text in SQL.
+/// Quotes an SQL string literal.
 pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
@@ -109,7 +109,7 @@ pub(super) fn cause<const N: usize>(
     }
 }
 
-/// The variable, or `--url` where it is `given`, cannot be used; `problem` names no value.
+/// The variable, or `--url` if `given`, is not usable; `problem` contains no value.
 pub(super) fn url(problem: &str, given: bool) -> Cause {
     let example = "'postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full'";
     let (problem, next) = if given {
@@ -126,7 +126,7 @@ pub(super) fn url(problem: &str, given: bool) -> Cause {
     )
 }
 
-/// Nothing to log in with.
+/// There is no credential to log in with.
 pub(super) fn credential(error: &Error) -> Cause {
     let said = error
         .cause
@@ -163,12 +163,12 @@ pub(super) fn resolver(place: &Place, seconds: f64) -> Cause {
     )
 }
 
-/// No TCP connection: refused, unreachable.
+/// The TCP connection failed: refused or unreachable.
 pub(super) fn tcp(place: &Place, error: &std::io::Error) -> Cause {
     let Place {
         endpoint, host, port, ..
     } = place;
-    // The reset may be quicker than the look at the socket.
+    // The reset can arrive before the check of the socket.
     if error.kind() == std::io::ErrorKind::ConnectionReset {
         return closed(place, "connect", error);
     }
@@ -192,7 +192,7 @@ pub(super) fn tcp(place: &Place, error: &std::io::Error) -> Cause {
     )
 }
 
-/// Packets to the server vanish.
+/// Packets to the server are dropped.
 pub(super) fn blackholed(place: &Place, seconds: f64) -> Cause {
     let Place {
         endpoint, host, port, ..
@@ -209,7 +209,7 @@ pub(super) fn blackholed(place: &Place, seconds: f64) -> Cause {
     )
 }
 
-/// TCP is accepted, and then nothing comes.
+/// TCP is accepted, and then nothing arrives.
 pub(super) fn silent(place: &Place, waited_for: &str, seconds: f64) -> Cause {
     cause(
         "silent",
@@ -225,7 +225,7 @@ pub(super) fn silent(place: &Place, waited_for: &str, seconds: f64) -> Cause {
     )
 }
 
-/// The server answers, and lets nobody in.
+/// The server responds, but does not finish the log-in.
 pub(super) fn slow(place: &Place, seconds: f64) -> Cause {
     cause(
         "slow",
@@ -257,7 +257,7 @@ pub(super) fn closed(place: &Place, during: &str, error: &std::io::Error) -> Cau
     )
 }
 
-/// What listens there speaks something else.
+/// The listening program uses another protocol.
 pub(super) fn stranger(place: &Place) -> Cause {
     cause(
         "not-postgresql",
@@ -270,7 +270,7 @@ pub(super) fn stranger(place: &Place) -> Cause {
     )
 }
 
-/// TLS is asked for and not offered.
+/// TLS is required but not offered.
 pub(super) fn no_tls(place: &Place) -> Cause {
     cause(
         "tls-not-offered",
@@ -280,7 +280,7 @@ pub(super) fn no_tls(place: &Place) -> Cause {
     )
 }
 
-/// The handshake failed, or the certificate is not what sslmode asks for.
+/// The handshake failed, or the certificate does not satisfy sslmode.
 pub(super) fn tls(place: &Place, problem: &str) -> Cause {
     cause(
         "tls",
@@ -293,7 +293,7 @@ pub(super) fn tls(place: &Place, problem: &str) -> Cause {
     )
 }
 
-/// An error in the server's own words, or the driver's, on one line.
+/// Returns the server's or the driver's error message on one line.
 pub(super) fn words(error: &sqlx::Error) -> String {
     let words = match error.as_database_error() {
         Some(said) => said.message().to_owned(),
@@ -302,7 +302,7 @@ pub(super) fn words(error: &sqlx::Error) -> String {
     one_line(&words)
 }
 
-/// Without what would break the line, or steer a terminal.
+/// Removes characters that would break the line or control a terminal.
 pub(super) fn one_line(text: &str) -> String {
     let blank = |letter: char| if letter.is_control() { ' ' } else { letter };
     text.chars().map(blank).collect()

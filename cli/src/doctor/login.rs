@@ -1,6 +1,6 @@
-//! Why a log-in fails: what the server says in refusing it, and what that usually means.
+//! Explains why a log-in fails: the server's error and its usual cause.
 //!
-//! Goes by SQLSTATE and by the name of the server's routine that refused, which no `lc_messages` translates.
+//! Uses SQLSTATE and the name of the server's routine that raised the error, which `lc_messages` does not translate.
 
 use shared::db::classify::kind_of;
 use shared::db::error::{Kind, Phase};
@@ -10,7 +10,7 @@ use super::activity::{WHO, terminate};
 use super::cause::{Cause, Place, cause, closed, literal, quoted, words};
 use super::pooler;
 
-/// The server wants to know who it is in a way that the driver has no answer to.
+/// The server requires an authentication method that the driver does not support.
 pub(super) fn method(place: &Place) -> Cause {
     cause(
         "auth-method",
@@ -30,7 +30,7 @@ pub(super) fn method(place: &Place) -> Cause {
     )
 }
 
-/// Logging in failed, as the driver reports it.
+/// The log-in failed with an error from the driver.
 pub(super) fn refused(place: &Place, error: &sqlx::Error) -> Cause {
     let Place {
         endpoint,
@@ -56,7 +56,7 @@ pub(super) fn refused(place: &Place, error: &sqlx::Error) -> Cause {
     };
     let (code, routine) = (said.code(), said.routine().unwrap_or_default());
     let words = format!("{} (SQLSTATE {code})", words(error));
-    // PgBouncer's words, and RDS Proxy's code.
+    // PgBouncer's message, and RDS Proxy's code.
     if said.message().contains("unsupported startup parameter") || code == "0A000" {
         return pooler::unmentioned(&words);
     }
@@ -133,7 +133,7 @@ pub(super) fn refused(place: &Place, error: &sqlx::Error) -> Cause {
     }
 }
 
-/// The password is not the role's, as far as the server tells.
+/// The password is not the role's, according to the server.
 pub(super) fn password(place: &Place, said: &str) -> Cause {
     let Place { user, .. } = place;
     let role = quoted(user);

@@ -1,10 +1,10 @@
-//! `cargo seer doctor`: examines a database as the functions would meet it, and says what to do.
+//! `cargo seer doctor`: examines a database as the functions would use it, and says what to do.
 //!
-//! First the way there, step by step; then what the server is doing, how it is set up, and the schema. The first line
-//! is the verdict with its cause, the exit code says the same: 0 healthy, 1 warnings, 2 failing, 3 cannot connect.
-//! May not: write anything to the database, take longer than [`WHOLE`], or print a password or a parameter's value (the
-//! word of sslmode is no secret).
-//! Relies on `shared` for the meaning of DATABASE_URL, of failures, and for a function's own way to connect.
+//! First the connection, step by step; then the server's activity, its settings, and the schema. The first line is the
+//! verdict with its cause, and the exit code repeats it: 0 healthy, 1 warnings, 2 failing, 3 cannot connect.
+//! Invariants: writes nothing to the database, never takes longer than [`WHOLE`], and never prints a password or a
+//! parameter's value (the value of sslmode is no secret). Depends on: `shared` for the meaning of DATABASE_URL, of
+//! failures, and for how a function connects.
 
 mod activity;
 mod advice;
@@ -37,13 +37,13 @@ use tokio::time::timeout;
 use report::{Level, Report};
 use session::Session;
 
-/// The longest one examination takes, whatever the server does.
+/// Upper bound on the duration of one examination, in any state of the server.
 const WHOLE: Duration = Duration::from_millis(8_500);
-/// The longest that the fleet's budget is looked for.
+/// Upper bound on the time for computing the fleet's budget.
 const TEMPLATE: Duration = Duration::from_secs(1);
-/// The budget where no template says another: what PostgreSQL's default of 100 serves without taking turns.
+/// The budget if no template gives another: the connections that PostgreSQL's default of 100 serves without queueing.
 const BUDGET: i64 = 80;
-/// Between two looks of `--watch`.
+/// The interval of `--watch`.
 const EVERY: Duration = Duration::from_secs(3);
 
 /// Examines the database that DATABASE_URL names, and says what is wrong and what to do
@@ -51,20 +51,20 @@ const EVERY: Duration = Duration::from_secs(3);
 /// Exit code: 0 healthy, 1 warnings, 2 failing, 3 cannot connect.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Another database than DATABASE_URL's; others on this machine can see it among the processes
+    /// Another database than DATABASE_URL's; other users of this machine can see it in the process list
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// A secret of Secrets Manager that says who logs in, and where unless --url does; asked with the AWS_… credentials
-    /// of the environment
+    /// A Secrets Manager secret with the user, the password and, unless --url is given, the address; read with the
+    /// AWS_… credentials of the environment
     #[arg(long, value_name = "ARN")]
     secret_arn: Option<String>,
-    /// One JSON object instead of a page; with --watch, one a line
+    /// Print one JSON object instead of a page; with --watch, one per line
     #[arg(long)]
     json: bool,
-    /// Looks again every three seconds, until Ctrl-C
+    /// Look again every three seconds, until Ctrl-C
     #[arg(long)]
     watch: bool,
-    /// Connections that the whole fleet may hold at once [default: what `cargo seer budget` adds up, else 80]
+    /// Connections that the whole fleet may hold at once [default: the sum of `cargo seer budget`, else 80]
     #[arg(long, value_name = "CONNECTIONS", value_parser = clap::value_parser!(u16).range(1..))]
     budget: Option<u16>,
 }
@@ -72,13 +72,13 @@ pub(crate) struct Arguments {
 /// Prints the report and ends the process with its exit code.
 ///
 /// # Errors
-/// None today: whatever goes wrong is in the report.
+/// Never fails today: every problem is in the report.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let mut fleet = Fleet(arguments.budget.map(i64::from));
     let report = examine(&arguments, &mut fleet).await;
     let mut code = report.verdict().exit_code();
     if show(&report, &arguments) && arguments.watch {
-        // One listener for all looks: a new one would not hear of a Ctrl-C that came before it.
+        // One listener for all examinations: a new one would miss an earlier Ctrl-C.
         let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
         loop {
             let next = async {
@@ -95,11 +95,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
             }
         }
     }
-    // Not by returning: a resolver that hangs would keep its thread, and with it the process.
+    // Exits instead of returning: a resolver that hangs would keep its thread, and with it the process, alive.
     std::process::exit(code.into())
 }
 
-/// Whether anybody reads it.
+/// Prints the report; returns whether standard output is still open.
 fn show(report: &Report, arguments: &Arguments) -> bool {
     let text = if arguments.json {
         let json = report.json();
@@ -119,7 +119,8 @@ fn show(report: &Report, arguments: &Arguments) -> bool {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
-/// The database that is asked for, by the rules of the environment: what the command line says wins, alone.
+/// Returns the requested database, by the rules of the environment; the command line takes precedence over the
+/// variables.
 fn asked(arguments: &Arguments) -> Result<DatabaseUrl, ConfigError> {
     let alone = arguments.url.is_some() || arguments.secret_arn.is_some();
     #[expect(
@@ -163,7 +164,7 @@ async fn examine(arguments: &Arguments, fleet: &mut Fleet) -> Report {
     report
 }
 
-/// What the fleet may hold, once it is known.
+/// The connections that the fleet may hold, once known.
 struct Fleet(Option<i64>);
 
 impl Fleet {
@@ -172,14 +173,14 @@ impl Fleet {
             return known;
         }
         let max = u64::try_from(server.max).unwrap_or_default();
-        // Outside a checkout there is no template, and cargo may take its time.
+        // Outside a checkout there is no template, and cargo can take long.
         let sum = timeout(TEMPLATE.min(deadline.left()), crate::budget::of_the_fleet(max)).await;
         let sum = sum.ok().and_then(Result::ok).and_then(|sum| i64::try_from(sum).ok());
         *self.0.insert(sum.unwrap_or(BUDGET))
     }
 }
 
-/// Says so when not everything could be asked; first, for what else was found may come of it.
+/// Reports an incomplete examination first, because it may explain the other findings.
 fn unfinished(session: &Session, deadline: Deadline, report: &mut Report) {
     if session.is_lost() {
         report.find(

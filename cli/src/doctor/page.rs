@@ -1,6 +1,7 @@
-//! The report as a person reads it at three in the morning: the verdict first, then what to do, then what was seen.
+//! Lays out the report for a person under pressure: the verdict first, then what to do, then the observations.
 //!
-//! Commands are never wrapped or cut, so that they can be copied. Colours only underline what the words say.
+//! Commands are never wrapped or cut, so that they can be copied. Colours only emphasize and carry no information of
+//! their own.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +10,17 @@ use console::{Style, Term};
 
 use super::report::{Compared, Fact, Finding, Level, Outcome, Report, Setting, Step, Verdict};
 
-/// Where no terminal says how wide it is.
+/// The width if there is no terminal.
 const WIDTH: u16 = 120;
 const NARROW: u16 = 60;
 
-/// The width to lay out for.
+/// Returns the width to lay out for.
 pub(super) fn width() -> u16 {
     let terminal = Term::stdout().size_checked().map(|(_, columns)| columns);
     terminal.unwrap_or(WIDTH).clamp(NARROW, WIDTH)
 }
 
-/// The whole report.
+/// Renders the whole report.
 pub(super) fn render(report: &Report, width: u16) -> String {
     let mut page = Page {
         lines: Vec::new(),
@@ -158,7 +159,7 @@ impl Page {
             let body = line.trim_start();
             let indent = &line[..line.len() - body.len()];
             let first = body.split(' ').next().unwrap_or_default();
-            // A mark stands in the first column; a wrapped line begins further right.
+            // The mark is in the first column; continuation lines are indented further.
             let painted = paint(first).filter(|_| indent.len() == 1);
             let rest = &body[first.len()..];
             self.lines.push(match painted {
@@ -258,7 +259,7 @@ impl Page {
     fn changes(&mut self, differing: &[&Setting], note: &str) {
         let sql = |line: &&&String| ["ALTER ", "CREATE ", "-- "].iter().any(|start| line.starts_with(start));
         let lines: Vec<&String> = differing.iter().flat_map(|setting| &setting.lines).collect();
-        // A parameter group's lines first, in their own form; what else there is, is SQL.
+        // A parameter group's lines come first, in their own form; all other lines are SQL.
         let (group, psql): (Vec<&String>, Vec<&String>) = lines.iter().partition(|line| !sql(line));
         let mut paste = |how: &str, lines: &[&str]| {
             if !lines.is_empty() {
@@ -286,7 +287,7 @@ impl Page {
         }
     }
 
-    /// What does not differ, as far as can be told.
+    /// Lists the areas without a difference, as far as they could be examined.
     fn rest(&mut self, report: &Report) {
         let of = |compared| {
             report
@@ -326,7 +327,7 @@ impl Page {
     }
 }
 
-/// How many settings differ at each level, where there is more than one: the verdict counts them so.
+/// Counts the differing settings per level if there is more than one level, as the verdict counts them.
 fn by_level(report: &Report) -> String {
     let counts: Vec<String> = [Level::Fail, Level::Warn, Level::Advice]
         .into_iter()
@@ -346,7 +347,7 @@ fn by_level(report: &Report) -> String {
     }
 }
 
-/// A name of the JSON report as words.
+/// Turns a name of the JSON report into words.
 fn words(id: &str) -> String {
     id.chars().fold(String::new(), |mut words, letter| {
         if letter.is_uppercase() {
@@ -357,7 +358,7 @@ fn words(id: &str) -> String {
     })
 }
 
-/// The text, or its beginning where it is longer than `width`.
+/// Returns the text, cut if it is longer than `width`.
 fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
@@ -366,7 +367,7 @@ fn cut(text: &str, width: usize) -> String {
     format!("{start}…")
 }
 
-/// Lines no longer than `width`, broken between words.
+/// Wraps the text between words into lines no longer than `width`.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {

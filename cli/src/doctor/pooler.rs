@@ -1,13 +1,14 @@
-//! What goes wrong at a pooler in between, PgBouncer or RDS Proxy.
+//! Explains failures at a pooler between client and server: PgBouncer or RDS Proxy.
 //!
-//! PgBouncer refuses everything with SQLSTATE 08P01, and only its words say why; nothing translates them.
+//! PgBouncer reports every failure with SQLSTATE 08P01, and only its message tells the cause; the message is never
+//! translated.
 
 use super::cause::{Cause, Place, cause};
 use super::login::{no_database, password};
 
 const SHOW: &str = "psql -p PORT -U ADMIN pgbouncer -c 'SHOW POOLS'   # at the pooler: cl_waiting, sv_active, maxwait";
 
-/// A pooler is in between that DATABASE_URL does not mention.
+/// There is a pooler that DATABASE_URL does not mention.
 pub(super) fn unmentioned(words: &str) -> Cause {
     cause(
         "pooler",
@@ -17,7 +18,7 @@ pub(super) fn unmentioned(words: &str) -> Cause {
     )
 }
 
-/// The pooler refuses the log-in, for a reason that is known from its words.
+/// The pooler rejects the log-in, for a reason that its message identifies.
 pub(super) fn refused(place: &Place, words: &str) -> Option<Cause> {
     let says = |some: &[&str]| some.iter().any(|part| words.contains(part));
     if says(&[
@@ -47,7 +48,7 @@ pub(super) fn refused(place: &Place, words: &str) -> Option<Cause> {
     None
 }
 
-/// The pooler lets clients in, and has no server's connection for them.
+/// The pooler accepts clients but has no server connection for them.
 pub(super) fn waiting(place: &Place, seconds: f64) -> Cause {
     cause(
         "pool-busy",

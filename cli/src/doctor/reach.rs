@@ -1,8 +1,8 @@
-//! The way to the database, step by step: parameters, DNS, TCP, TLS, authentication, first query, a function's own way.
+//! Connects to the database step by step: parameters, DNS, TCP, TLS, authentication, first query, a function's own way.
 //!
-//! Stops at the first step that fails. The steps up to authentication go over a socket of this module's, because the
-//! driver tells of none of them; from there on the driver does what it does for functions. May not wait past the
-//! deadline in any step, send a password itself, or print one.
+//! Stops at the first step that fails. The steps up to authentication use a socket of this module, because the driver
+//! does not report them individually; the remaining steps use the driver as functions do. Invariants: no step waits
+//! past the deadline, sends a password itself, or prints one.
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,12 +30,12 @@ use super::session::{Blind, Session};
 use super::startup::{self, APPLICATION, Method};
 use super::wire::{Stream, Wire, judge, mode_name, secure};
 
-/// Half of it is for the answer of Secrets Manager.
+/// Half of it is for the response of Secrets Manager.
 const CREDENTIAL: Duration = Duration::from_secs(6);
 const DNS: Duration = Duration::from_secs(3);
-/// As `connect_timeout` is without a word: a lost SYN is sent again after one second.
+/// The same as the default `connect_timeout`: a lost SYN is retransmitted after one second.
 const TCP: Duration = Duration::from_secs(3);
-/// More than a function waits, so that a slow log-in is told from one that hangs.
+/// Longer than a function waits, to distinguish a slow log-in from one that hangs.
 const LOG_IN: Duration = Duration::from_secs(4);
 
 const STEPS: [&str; 7] = [
@@ -48,16 +48,16 @@ const STEPS: [&str; 7] = [
     "as a function",
 ];
 
-/// A session, and what the way to it was like.
+/// A session, and the properties of the connection to it.
 #[derive(Debug)]
 pub(super) struct Reached {
-    /// With what the credential says in it.
+    /// The URL, including the user and password of the credential.
     pub(super) url: Arc<DatabaseUrl>,
     pub(super) session: Session,
     pub(super) wire: Wire,
 }
 
-/// Goes the way. None when it ends early; the report then has the cause.
+/// Takes all steps. Returns `None` if one fails; the report then has the cause.
 pub(super) async fn reach(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Option<Reached> {
     report.target = url.target();
     let failed = match go(url, deadline, report).await {
@@ -245,8 +245,8 @@ async fn resolve(place: &Place, deadline: Deadline, report: &mut Report) -> Resu
     }
 }
 
-/// Knocks at every address at once, so that a dead one among live ones is seen. The first, in the resolver's order,
-/// that lets us in is used further on.
+/// Connects to every address concurrently, so that a dead one among reachable ones is detected. The first one, in the
+/// resolver's order, that accepts is used for the next steps.
 async fn tcp(
     place: &Place,
     addresses: Vec<SocketAddr>,
@@ -306,7 +306,7 @@ async fn tcp(
     Err(begun.fail(report, words, cause))
 }
 
-/// The error as the system names it, without its number.
+/// Returns the system's error message without its number.
 fn plain(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::ConnectionRefused {
         return "refused".to_owned();
@@ -339,7 +339,7 @@ async fn ask_method(place: &Place, stream: &mut Box<dyn Stream>, deadline: Deadl
     let asked = startup::method(stream.as_mut(), &place.user, &place.database);
     match timeout(LOG_IN.min(deadline.left()), asked).await {
         Ok(Ok(method)) => Ok(method),
-        // It may have had a reason, which logging in brings to light.
+        // The server may have closed it for a reason, which the log-in reveals.
         Ok(Err(_)) => Ok(Method::Unasked),
         Err(_) => Err(cause::silent(
             place,
@@ -349,8 +349,8 @@ async fn ask_method(place: &Place, stream: &mut Box<dyn Stream>, deadline: Deadl
     }
 }
 
-/// The driver's own log-in, with none of the limits that a function's session asks for: what is looked at are the
-/// server's.
+/// Logs in with the driver, without the limits that a function's session sets, so that the server's own limits can be
+/// examined.
 async fn log_in(url: &DatabaseUrl, place: &Place, begun: &Begun, deadline: Deadline) -> Result<PgConnection, Cause> {
     let options = url.connect_options(APPLICATION);
     #[expect(
@@ -365,7 +365,7 @@ async fn log_in(url: &DatabaseUrl, place: &Place, begun: &Begun, deadline: Deadl
     }
 }
 
-/// Once more, exactly as a function connects: a pooler may refuse what a function asks for.
+/// Connects again exactly as a function does, because a pooler can reject parameters that a function sets.
 async fn as_a_function(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) {
     let begun = Begun::of(report);
     let target = Target::new(url, APPLICATION);

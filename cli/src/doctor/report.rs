@@ -1,6 +1,6 @@
-//! What was found, for a person and for a machine alike: steps, findings, facts, settings, and the verdict over them.
+//! The findings, for people and for machines: steps, findings, facts, settings, and the verdict.
 //!
-//! May not: ask the server anything, or hold a secret: everything in here is printed.
+//! Invariants: sends no query to the server, and holds no secret, because everything in here is printed.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use serde_json::{Map, Value, json};
 
 use super::cause::one_line;
 
-/// How bad something is; the worst first.
+/// The severity of a finding; the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Level {
     /// Functions fail now, or acknowledged writes can be lost.
     Fail,
-    /// It will hurt, under load or on a bad day.
+    /// Functions will fail under load or in an outage.
     Warn,
-    /// It would be better otherwise; the exit code does not count it.
+    /// An improvement; the exit code does not count it.
     Advice,
 }
 
-/// What came of a step on the way to the database.
+/// The outcome of a step on the way to the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Outcome {
-    /// It worked.
+    /// It succeeded.
     Ok,
-    /// It did not, and the steps after it were not tried.
+    /// It failed, and the following steps were not tried.
     Failed,
     /// The URL does not ask for it.
     Skipped,
@@ -40,7 +40,7 @@ pub(super) enum Outcome {
 pub(super) struct Step {
     pub(super) step: &'static str,
     pub(super) outcome: Outcome,
-    /// What it took, where it was tried.
+    /// How long the step took, if it was tried.
     #[serde(rename = "ms", serialize_with = "milliseconds")]
     pub(super) took: Option<Duration>,
     pub(super) detail: String,
@@ -51,7 +51,7 @@ fn milliseconds<S: serde::Serializer>(took: &Option<Duration>, to: S) -> Result<
         .serialize(to)
 }
 
-/// Something to do.
+/// A problem that requires action.
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
     pub(super) level: Level,
@@ -63,7 +63,7 @@ pub(super) struct Finding {
     pub(super) run: Vec<String>,
 }
 
-/// Something to know.
+/// An observation.
 #[derive(Debug)]
 pub(super) struct Fact {
     pub(super) id: &'static str,
@@ -73,17 +73,17 @@ pub(super) struct Fact {
     pub(super) data: Value,
 }
 
-/// How a setting compares to what a fleet of functions needs.
+/// The result of comparing a setting with the recommendation for a fleet of functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Compared {
     /// As recommended.
     Fine,
-    /// Otherwise.
+    /// Not as recommended.
     Differs,
-    /// This role may not see it.
+    /// This role is not allowed to see it.
     NotVisible,
-    /// This server, or its provider, leaves no choice.
+    /// This server, or its provider, does not allow changing it.
     NotSettable,
 }
 
@@ -96,16 +96,16 @@ pub(super) struct Setting {
     pub(super) value: Option<String>,
     pub(super) recommended: String,
     pub(super) why: &'static str,
-    /// What changes it, to be run or pasted as it stands.
+    /// Lines that change it, ready to run or paste.
     pub(super) lines: Vec<String>,
     /// Whether the change waits for a restart of the server.
     pub(super) restart: bool,
 }
 
-/// Everything found.
+/// Everything that was found.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    /// `host:port/database as role`; empty while the URL is not understood.
+    /// `host:port/database as role`; empty until the URL is parsed.
     pub(super) target: String,
     /// Why there is no connection.
     pub(super) unreachable: Option<Finding>,
@@ -113,16 +113,16 @@ pub(super) struct Report {
     pub(super) findings: Vec<Finding>,
     pub(super) state: Vec<Fact>,
     pub(super) settings: Vec<Setting>,
-    /// What is true of how settings are changed here.
+    /// How settings are changed on this provider.
     pub(super) settings_note: String,
     pub(super) schema: Vec<Fact>,
     /// The recommended connection string, without the password.
     pub(super) url: Option<String>,
-    /// What is worth knowing about it, one line each.
+    /// Notes about it, one line each.
     pub(super) url_notes: Vec<String>,
 }
 
-/// What the whole comes to.
+/// The overall result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Verdict {
@@ -143,7 +143,7 @@ impl Verdict {
         }
     }
 
-    /// The first word of the report.
+    /// Returns the first word of the report.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Healthy => "HEALTHY",
@@ -155,7 +155,7 @@ impl Verdict {
 }
 
 impl Report {
-    /// Adds something to do.
+    /// Adds a problem that requires action.
     pub(super) fn find(
         &mut self,
         level: Level,
@@ -183,14 +183,14 @@ impl Report {
         });
     }
 
-    /// What differs from the recommendation.
+    /// Returns the settings that differ from the recommendation.
     pub(super) fn differing(&self) -> impl Iterator<Item = &Setting> {
         self.settings
             .iter()
             .filter(|setting| setting.compared == Compared::Differs)
     }
 
-    /// How many findings and settings there are of `level`.
+    /// Counts the findings and settings of `level`.
     pub(super) fn count(&self, level: Level) -> usize {
         let findings = self.findings.iter().filter(|finding| finding.level == level).count();
         findings + self.differing().filter(|setting| setting.level == level).count()
@@ -208,7 +208,7 @@ impl Report {
         }
     }
 
-    /// The verdict's cause: what a person needs to know when they read nothing else.
+    /// Returns the verdict's cause: the one line that a person must read.
     pub(super) fn cause(&self) -> String {
         if let Some(unreachable) = &self.unreachable {
             return unreachable.what.clone();
@@ -250,7 +250,7 @@ impl Report {
         }
     }
 
-    /// The first line of the report.
+    /// Returns the first line of the report.
     pub(super) fn first_line(&self) -> String {
         let word = self.verdict().word();
         one_line(&if self.target.is_empty() {
@@ -260,7 +260,7 @@ impl Report {
         })
     }
 
-    /// The report for machines.
+    /// Returns the report as JSON.
     pub(super) fn json(&self) -> Value {
         let facts = |facts: &[Fact]| -> Map<String, Value> {
             facts

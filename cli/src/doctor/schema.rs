@@ -1,6 +1,6 @@
-//! The schema: which migrations are applied, and the indexes the tables should have.
+//! Examines the schema: which migrations are applied, and which indexes exist.
 //!
-//! What should be there is read from the migrations themselves. May not: migrate.
+//! Invariants: derives the expected schema from the migrations themselves; never migrates.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use super::report::{Fact, Level, Report};
 use super::server::{Server, bytes, span};
 use super::session::{Blind, Session};
 
-/// Statistics younger than this do not say that an index is of no use.
+/// Statistics younger than this do not prove that an index is unused.
 const SETTLED_SECONDS: f64 = 7.0 * 86_400.0;
 
 #[derive(Deserialize)]
@@ -25,7 +25,7 @@ struct Place {
     readable: bool,
 }
 
-/// Examines the schema that the URL leads to.
+/// Examines the schema that the URL refers to.
 pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut Report) {
     let found = session
         .rows::<Place>(
@@ -89,7 +89,7 @@ struct Applied {
     success: bool,
 }
 
-/// The versions that are applied, where they can be seen.
+/// Returns the applied versions, if this role may see them.
 async fn migrations(
     session: &mut Session,
     server: &Server,
@@ -283,7 +283,7 @@ async fn indexes(session: &mut Session, place: &Place, applied: Option<&BTreeSet
     add(report, "indexes", text, data);
 }
 
-/// Unused indexes that no migration makes: those that one makes are not an operator's to drop.
+/// Reports unused indexes that no migration creates: an operator should not drop those that a migration creates.
 fn strangers(unused: &[&Index], schema: &str, report: &mut Report) {
     let ours: Vec<String> = expected().into_iter().map(|index| index.name).collect();
     for index in unused.iter().filter(|index| !ours.contains(&index.name)) {
@@ -341,7 +341,7 @@ async fn foreign_keys(session: &mut Session, place: &Place, report: &mut Report)
     }
 }
 
-/// An index that a migration makes.
+/// An index that a migration creates.
 #[derive(Debug)]
 struct Expected {
     version: i64,
@@ -349,7 +349,7 @@ struct Expected {
     statement: String,
 }
 
-/// Every index that the migrations make by name and do not drop again.
+/// Returns every index that the migrations create by name and do not drop later.
 fn expected() -> Vec<Expected> {
     let mut expected: Vec<Expected> = Vec::new();
     for migration in migrate::migrations(&SERVICE).iter() {

@@ -1,4 +1,4 @@
-//! What the server is: version, role in replication, who runs it, and what this role may see of it.
+//! Identifies the server: version, replication role, provider, and what this role is allowed to see.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -17,11 +17,11 @@ const SUPPORTED_UNTIL: [(i32, &str); 6] = [
     (18, "2030-11-14"),
 ];
 
-/// Who runs the server, which decides how its settings are changed.
+/// The provider of the server, which decides how its settings are changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Provider {
-    /// Somebody with a shell on it.
+    /// An operator with a shell on it.
     #[serde(rename = "self")]
     SelfManaged,
     Aurora,
@@ -46,7 +46,7 @@ impl Provider {
     }
 }
 
-/// What one statement tells of a server, to any role.
+/// The properties of a server that any role can read with one statement.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Server {
     pub(super) version: String,
@@ -58,18 +58,18 @@ pub(super) struct Server {
     pub(super) role: String,
     pub(super) database: String,
     pub(super) superuser: bool,
-    /// Sees other roles' sessions and statements.
+    /// Whether the role sees other roles' sessions and statements.
     pub(super) sees_activity: bool,
-    /// Sees every setting.
+    /// Whether the role sees every setting.
     pub(super) sees_settings: bool,
     pub(super) max: i64,
     pub(super) superuser_reserved: i64,
     pub(super) reserved: i64,
-    /// Slots taken, this session not counted.
+    /// Slots in use, not counting this session.
     pub(super) used: i64,
-    /// The role's own limit; below zero there is none.
+    /// The role's own limit; negative if there is none.
     pub(super) role_limit: i64,
-    /// Slots that the role has taken, this session not counted.
+    /// Slots that the role uses, not counting this session.
     pub(super) role_used: i64,
     pub(super) provider: Provider,
 }
@@ -97,17 +97,17 @@ const SERVER: &str = "\
             WHEN to_regrole('supabase_admin') IS NOT NULL THEN 'supabase' ELSE 'self' END AS provider";
 
 impl Server {
-    /// Slots that ordinary roles may take.
+    /// Returns the slots that ordinary roles can use.
     pub(super) fn usable(&self) -> i64 {
         (self.max - self.superuser_reserved - self.reserved).max(1)
     }
 
-    /// Whether the role may be the one that functions log in as: not a superuser, nor one that watches the others.
+    /// Returns whether the role may be the functions' role: neither a superuser nor a monitoring role.
     pub(super) fn is_application(&self) -> bool {
         !self.superuser && !self.sees_activity
     }
 
-    /// What lets this role see other roles' sessions.
+    /// Returns the statement that lets this role see other roles' sessions.
     pub(super) fn grant(&self) -> String {
         format!("GRANT pg_monitor TO {};", quoted(&self.role))
     }
@@ -130,11 +130,11 @@ struct Follower {
     behind: Option<i64>,
 }
 
-/// Asks what the server is. None when even that has no answer; the report then says why.
+/// Queries the properties of the server. Returns `None` if even that fails; the report then says why.
 pub(super) async fn examine(session: &mut Session, report: &mut Report) -> Option<Server> {
     let server: Server = match session.one(SERVER).await {
         Ok(server) => server,
-        // Whoever asked says so, at the end.
+        // The caller reports it at the end.
         Err(Blind::Lost) => return None,
         Err(blind) => {
             report.find(
@@ -269,7 +269,7 @@ async fn replication(session: &mut Session, server: &Server, report: &mut Report
     }
 }
 
-/// A length of time for a person.
+/// Formats a duration for people.
 pub(super) fn span(seconds: f64) -> String {
     let whole = seconds.max(0.0).round();
     let (days, hours, minutes) = (
@@ -290,7 +290,7 @@ pub(super) fn span(seconds: f64) -> String {
     }
 }
 
-/// A size for a person.
+/// Formats a size for people.
 pub(super) fn bytes(size: i64) -> String {
     let units = [(1_i64 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB")];
     units

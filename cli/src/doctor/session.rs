@@ -1,8 +1,8 @@
-//! The session the server is examined on: questions with a bound each, and answers or the reason why there is none.
+//! The session that examines the server: queries with a timeout each, and results or the reason for their absence.
 //!
-//! Every question is one message of the simple protocol and a transaction of its own, read-only and with limits of its
-//! own: so it works through a transaction pooler, leaves nothing behind, and one that fails does not spoil the next.
-//! May not: write, or wait past the deadline.
+//! Every query is one message of the simple protocol and its own read-only transaction with its own limits, so that it
+//! works through a transaction pooler, leaves nothing behind, and does not affect the next one if it fails. Invariants:
+//! never writes, never waits past the deadline.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use tokio::time::timeout;
 
 use super::report::{Fact, Report};
 
-/// How long the server may work at one question.
+/// `statement_timeout` of each query.
 const STATEMENT_MS: u32 = 1_500;
-/// How long one answer is waited for; the server gives up first, unless it hangs.
+/// The client's timeout of each query; the server's timeout precedes it, unless the server hangs.
 const ANSWER: Duration = Duration::from_millis(2_500);
 const GOODBYE: Duration = Duration::from_millis(200);
 
-/// A connection for questions.
+/// A connection for queries.
 #[derive(Debug)]
 pub(super) struct Session {
     connection: PgConnection,
@@ -30,18 +30,18 @@ pub(super) struct Session {
     lost: bool,
 }
 
-/// Why a question has no answer.
+/// Why a query has no result.
 #[derive(Clone, Debug)]
 pub(super) enum Blind {
-    /// The role may not see it.
+    /// The role is not allowed to see it.
     Hidden,
-    /// This server has no such thing.
+    /// This server has no such object.
     Absent,
-    /// The server did not finish in time, or something locks it.
+    /// The server did not finish in time, or a lock blocks the query.
     Late,
-    /// The connection is gone, or the time for the whole examination is.
+    /// The connection is lost, or the time of the whole examination has run out.
     Lost,
-    /// The server refused, with its code.
+    /// The server returned an error, with this code.
     Failed(String),
 }
 
@@ -62,7 +62,7 @@ impl Session {
         }
     }
 
-    /// The rows of a SELECT, each as its columns' names say.
+    /// Returns the rows of a SELECT, deserialized by column name.
     pub(super) async fn rows<T: DeserializeOwned>(&mut self, select: &str) -> Result<Vec<T>, Blind> {
         let bound = self.deadline.left().min(ANSWER);
         if self.lost || bound.is_zero() {
@@ -74,7 +74,7 @@ impl Session {
             Ok(Ok(rows)) => rows,
             Ok(Err(error)) => return Err(self.blind(&error)),
             Err(_) => {
-                // With less than the usual time left it may only have been slow.
+                // With a shortened timeout it may only have been slow.
                 self.lost = bound == ANSWER;
                 self.deadline = Deadline::after(Duration::ZERO);
                 return Err(Blind::Lost);
@@ -90,13 +90,13 @@ impl Session {
             .collect()
     }
 
-    /// The only row of a SELECT.
+    /// Returns the only row of a SELECT.
     pub(super) async fn one<T: DeserializeOwned>(&mut self, select: &str) -> Result<T, Blind> {
         let row = self.rows(select).await?.into_iter().next();
         row.ok_or(Blind::Absent)
     }
 
-    /// Whether the server no longer answers.
+    /// Returns whether the server no longer responds.
     pub(super) fn is_lost(&self) -> bool {
         self.lost
     }
@@ -109,7 +109,7 @@ impl Session {
         let code = database.code().unwrap_or_default();
         match code.as_ref() {
             "42501" => Blind::Hidden,
-            // No such table, function, column; not implemented; not loaded.
+            // No such table, function or column; not implemented; not loaded.
             "42P01" | "42883" | "42703" | "0A000" | "55000" => Blind::Absent,
             "57014" | "55P03" => Blind::Late,
             "57P01" | "57P02" | "57P03" => {
@@ -120,14 +120,14 @@ impl Session {
         }
     }
 
-    /// Says goodbye, so that the slot is free at once.
+    /// Sends Terminate, so that the slot is free at once.
     pub(super) async fn close(self) {
         let _ = timeout(GOODBYE, self.connection.close()).await;
     }
 }
 
 impl Blind {
-    /// For a person; `grant` is what would let the role see it.
+    /// Describes the reason for people; `grant` is the statement that would let the role see it.
     pub(super) fn text(&self, grant: &str) -> String {
         match self {
             Self::Hidden => format!("not visible to this role: {grant}"),
@@ -138,7 +138,7 @@ impl Blind {
         }
     }
 
-    /// For a machine.
+    /// Describes the reason as JSON.
     pub(super) fn data(&self, grant: &str) -> Value {
         match self {
             Self::Hidden => json!({ "notVisible": grant }),
@@ -146,7 +146,7 @@ impl Blind {
         }
     }
 
-    /// As a fact.
+    /// Describes the reason as a fact.
     pub(super) fn fact(&self, id: &'static str, grant: &str) -> Fact {
         Fact {
             id,
@@ -158,7 +158,7 @@ impl Blind {
 }
 
 impl Report {
-    /// Adds the fact that `id` could not be found out.
+    /// Adds the fact that `id` could not be determined.
     pub(super) fn blind(&mut self, id: &'static str, blind: &Blind, grant: &str) {
         self.state.push(blind.fact(id, grant));
     }

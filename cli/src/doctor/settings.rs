@@ -1,7 +1,7 @@
-//! The server's settings against what a fleet of functions needs.
+//! Compares the server's settings with the requirements of a fleet of functions.
 //!
-//! The list is that of docs/postgres/settings.md. What depends on this server (its slots, its memory, its roles) is in
-//! `sizing`; how a setting is changed where it runs, in `line`. May not change anything itself.
+//! The list is that of docs/postgres/settings.md. Values that depend on this server (its slots, memory and roles) are in
+//! `sizing`; `line` knows how each provider changes a setting. Invariants: changes nothing.
 
 mod access;
 mod amount;
@@ -28,11 +28,11 @@ pub(super) struct Row {
     context: String,
     source: String,
     pending_restart: bool,
-    /// As SHOW shows it.
+    /// As SHOW prints it.
     shown: String,
 }
 
-/// What else `sizing` looks at.
+/// The other settings that `sizing` reads.
 const SIZED: [&str; 8] = [
     "max_connections",
     "superuser_reserved_connections",
@@ -44,13 +44,13 @@ const SIZED: [&str; 8] = [
     "ssl_library",
 ];
 
-/// What makes a setting's line.
+/// The information that a setting's line is built from.
 pub(super) struct Surroundings<'a> {
     server: &'a Server,
     rows: BTreeMap<String, Row>,
 }
 
-/// Compares every setting. `budget`: connections the whole fleet may hold.
+/// Compares every setting. `budget`: connections that the whole fleet may hold.
 pub(super) async fn examine(session: &mut Session, server: &Server, budget: i64, report: &mut Report) {
     let names: Vec<String> = RULES
         .iter()
@@ -58,7 +58,7 @@ pub(super) async fn examine(session: &mut Session, server: &Server, budget: i64,
         .chain(SIZED)
         .map(|name| format!("'{name}'"))
         .collect();
-    // This session has a statement_timeout of its own; what it was given at its start is the role's.
+    // This session sets its own statement_timeout; the value at its start is the role's.
     let rows = session
         .rows::<Row>(&format!(
             "SELECT name, CASE name WHEN 'statement_timeout' THEN reset_val ELSE setting END AS setting, unit, context, \
@@ -81,7 +81,7 @@ pub(super) async fn examine(session: &mut Session, server: &Server, budget: i64,
         .extend(RULES.iter().filter_map(|rule| around.compare(rule)));
     sizing::examine(session, &around, budget, report).await;
     access::examine(session, report).await;
-    // The first is the verdict's when nothing else is wrong.
+    // The first one determines the verdict if nothing else is wrong.
     let slots = |setting: &Setting| setting.name == "max_connections";
     report.settings.sort_by_key(|setting| (setting.level, !slots(setting)));
     pending(&around, report);
@@ -93,13 +93,13 @@ impl Surroundings<'_> {
         self.rows.get(name)
     }
 
-    /// None where the provider sees to it.
+    /// Returns `None` if the provider is responsible for the setting.
     fn compare(&self, rule: &Rule) -> Option<Setting> {
         if rule.scope == Scope::SelfManaged && self.server.provider != Provider::SelfManaged {
             return None;
         }
         let row = self.row(rule.name);
-        // A build without TLS: something in front of it may speak it instead.
+        // A server built without TLS: a proxy in front of it may provide TLS instead.
         if rule.name == "ssl"
             && self
                 .row("ssl_library")
@@ -119,7 +119,7 @@ impl Surroundings<'_> {
         Some(setting)
     }
 
-    /// A setting that differs, or cannot be seen or set; with the line that changes it.
+    /// Describes a setting that differs, or that this role cannot see or set, with the line that changes it.
     fn setting(&self, name: &'static str, value: &str, level: Level, why: &'static str) -> Setting {
         let row = self.row(name);
         let changed = row.and_then(|row| line::change(self.server, row, value));

@@ -1,6 +1,6 @@
-//! How the server asks for the password: the first message it sends after a start-up message.
+//! Detects how the server asks for the password: from its first response to a start-up message.
 //!
-//! The driver does not tell. Nothing secret is sent: the connection is dropped at the server's question.
+//! The driver does not expose it. No secret is sent: the connection is dropped at the server's request for one.
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
@@ -10,25 +10,25 @@ const PROTOCOL: i32 = 196_608;
 /// The name doctor's sessions have in pg_stat_activity.
 pub(super) const APPLICATION: &str = "seer doctor";
 
-/// How the server wants to know who it is.
+/// The authentication method that the server requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
-    /// It asks for nothing: trust, or the certificate was enough.
+    /// None: trust, or the certificate was sufficient.
     Nothing,
-    /// The password as it is: a directory, PAM, an IAM token.
+    /// The password in clear text: a directory, PAM, an IAM token.
     ClearText,
-    /// A salted MD5 hash, which PostgreSQL will drop.
+    /// A salted MD5 hash, which PostgreSQL is going to remove.
     Md5,
     /// SCRAM-SHA-256.
     Scram,
-    /// Kerberos or another one that the driver does not speak.
+    /// Kerberos, or another method that the driver does not support.
     Other,
-    /// It refused before it asked; logging in says why.
+    /// The server rejected the connection first; the log-in shows why.
     Unasked,
 }
 
 impl Method {
-    /// In pg_hba.conf's words.
+    /// Returns the method's name in pg_hba.conf.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Nothing => "no password asked for (trust)",
@@ -41,10 +41,10 @@ impl Method {
     }
 }
 
-/// Says who wants in, and reads what the server asks for.
+/// Sends a start-up message and reads which authentication the server requires.
 ///
 /// # Errors
-/// The socket's.
+/// Fails if the socket does.
 pub(super) async fn method(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin + ?Sized),
     user: &str,

@@ -1,6 +1,6 @@
-//! The slowest statements, and how any statement may be shown.
+//! Lists the slowest statements, and defines how any statement may be shown.
 //!
-//! May not print a statement's literals: they are data, and in `ALTER ROLE … PASSWORD` a secret.
+//! Invariants: never prints a statement's literals, because they are data, and in `ALTER ROLE … PASSWORD` a secret.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -21,7 +21,7 @@ struct Statement {
     mean: f64,
 }
 
-/// Lists the statements that take the longest, where pg_stat_statements counts them.
+/// Lists the slowest statements, if pg_stat_statements is loaded.
 pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut Report) {
     let installed = session
         .rows::<Installed>(
@@ -93,7 +93,7 @@ pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut
     });
 }
 
-/// A statement on one line, up to its first literal: what follows may be data, or a password.
+/// Returns a statement on one line, up to its first literal: the rest may be data or a password.
 pub(super) fn without_literals(query: &str) -> String {
     let one_line = query.split_whitespace().collect::<Vec<_>>().join(" ");
     let parameter = |at: usize| one_line[at + 1..].starts_with(|next: char| next.is_ascii_digit());

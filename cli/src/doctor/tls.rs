@@ -1,8 +1,8 @@
-//! TLS as the server offers it: protocol, certificate, and whether `verify-full` would accept it.
+//! Examines the TLS that the server offers: protocol, certificate, and whether `verify-full` would accept it.
 //!
-//! The handshake goes through whatever the certificate is, so that a bad one can be described; what `sslmode` asks for
-//! is decided after it. Nothing is sent over this connection that a stranger may not read. Relies on rustls for every
-//! check and on the same roots as the driver: the public ones, and beside them RDS's or `sslrootcert`.
+//! The handshake accepts any certificate, so that a bad one can be described; `sslmode` is applied afterwards. Nothing
+//! secret is sent over this connection. Depends on: rustls for every check, and the same roots as the driver: the
+//! public ones, and in addition RDS's or `sslrootcert`.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,40 +21,40 @@ use tokio_rustls::rustls::{
 };
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-/// Asks for TLS before anything else is said (PostgreSQL's protocol, SSLRequest).
+/// Requests TLS before any other message (PostgreSQL's protocol, SSLRequest).
 const REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-/// What the server answers to the request for TLS.
+/// The server's response to the request for TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Offer {
-    /// TLS begins.
+    /// TLS starts.
     Yes,
-    /// It has none.
+    /// TLS is not available.
     No,
-    /// It does not speak PostgreSQL's protocol.
+    /// The peer does not use PostgreSQL's protocol.
     Strange,
 }
 
-/// What was learned of the server's TLS.
+/// The properties of the server's TLS.
 #[derive(Clone, Debug)]
 pub(super) struct Tls {
-    /// Such as `TLSv1.3`.
+    /// For example `TLSv1.3`.
     pub(super) protocol: String,
     pub(super) issuer: String,
-    /// Days until it expires, negative since it has.
+    /// Days until it expires; negative if it has expired.
     pub(super) days_left: i64,
-    /// The day it expires.
+    /// The date of expiry.
     pub(super) expires: String,
-    /// What `verify-ca` would find wrong.
+    /// The error that `verify-ca` would report.
     pub(super) chain: Result<(), String>,
-    /// What `verify-full` would find wrong.
+    /// The error that `verify-full` would report.
     pub(super) full: Result<(), String>,
 }
 
-/// Asks whether TLS is to be had.
+/// Asks whether the server offers TLS.
 ///
 /// # Errors
-/// The socket's.
+/// Fails if the socket does.
 pub(super) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io::Result<Offer> {
     stream.write_all(&REQUEST).await?;
     stream.flush().await?;
@@ -66,10 +66,10 @@ pub(super) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> s
     })
 }
 
-/// Shakes hands and looks at the certificate.
+/// Performs the handshake and examines the certificate.
 ///
 /// # Errors
-/// One line that says what is wrong: no common protocol, a broken handshake, an unreadable `sslrootcert`.
+/// Fails with one line: no common protocol, a failed handshake, or an unreadable `sslrootcert`.
 pub(super) async fn shake<S>(stream: S, host: &str, root: Option<&Path>) -> Result<(TlsStream<S>, Tls), String>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -109,7 +109,7 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
-    // As the driver does it: the file instead of RDS's authorities.
+    // Like the driver: the file replaces RDS's authorities.
     let Some(file) = file else {
         for certificate in CertificateDer::pem_slice_iter(RDS_ROOTS.as_bytes()).flatten() {
             let _ = roots.add(certificate);
@@ -194,7 +194,7 @@ fn explain(error: &TlsError, names: &[String], expires: &str) -> String {
     format!("the certificate is not accepted: {error}")
 }
 
-/// Lets every certificate pass, and keeps it with what the real check says.
+/// Accepts every certificate, and stores it with the result of the real verification.
 #[derive(Debug)]
 struct Witness {
     verifier: Arc<WebPkiServerVerifier>,

@@ -1,4 +1,4 @@
-//! How well the data is kept: wraparound, dead rows, the cache, checksums, WAL that nobody reads.
+//! Examines the maintenance of the data: wraparound, dead rows, the cache, checksums, WAL retained by unused slots.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use super::report::{Level, Report};
 use super::server::{Server, bytes};
 use super::session::Session;
 
-/// Of 2³¹, where the server stops: it begins to vacuum at 200 million by itself, so far above that it cannot.
+/// Of 2³¹, where the server stops. Autovacuum starts at 200 million, so a value this high means that it is blocked.
 const OLD_XID: i64 = 500_000_000;
 const VERY_OLD_XID: i64 = 1_500_000_000;
-/// Dead rows that are worth a word, and their share of the live ones.
+/// The number of dead rows that is worth reporting, and their ratio to live rows.
 const DEAD: i64 = 10_000;
 const DEAD_SHARE: f64 = 0.2;
-/// WAL that a slot nobody reads may keep.
+/// The WAL that an unused slot may retain.
 const RETAINED: i64 = 1 << 30;
-/// Below this, blocks read say nothing about the cache.
+/// Below this number of blocks read, the hit rate tells nothing about the cache.
 const BLOCKS: i64 = 100_000;
 
-/// Examines what vacuum, the cache and the disk have to do.
+/// Examines vacuum, the cache and the disk.
 pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut Report) {
     wraparound(session, report).await;
     tables(session, report).await;

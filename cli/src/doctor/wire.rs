@@ -1,6 +1,6 @@
-//! What carries the conversation: TLS or none, and what is to be said of it.
+//! Examines the transport: TLS or none, and its problems.
 //!
-//! May not refuse what `sslmode` accepts; what that leaves open is a finding.
+//! Invariants: rejects nothing that `sslmode` accepts; an insecure but accepted transport is a finding.
 
 use std::time::Duration;
 
@@ -21,21 +21,21 @@ const TLS: Duration = Duration::from_secs(3);
 /// A certificate that expires within this many days is a warning.
 const RENEW_DAYS: i64 = 21;
 
-/// What was learned on the way.
+/// The properties of the connection.
 #[derive(Clone, Debug)]
 pub(super) struct Wire {
-    /// None over a Unix socket, or where there is none to be had.
+    /// `None` over a Unix socket, or if the server offers no TLS.
     pub(super) tls: Option<Tls>,
     pub(super) mode: PgSslMode,
-    /// The server is this machine: nobody is in between.
+    /// The server is this machine, so there is no network in between.
     pub(super) local: bool,
 }
 
-/// Bytes, over whatever.
+/// A byte stream over any transport.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// Asks for TLS where the URL does, and looks at it.
+/// Requests TLS if the URL does, and examines it.
 pub(super) async fn secure(
     url: &DatabaseUrl,
     place: &Place,
@@ -104,7 +104,7 @@ pub(super) async fn secure(
     Ok((Box::new(stream), Some(found)))
 }
 
-/// What is to be said of a way that works.
+/// Reports the problems of a connection that works.
 pub(super) fn judge(url: &DatabaseUrl, wire: &Wire, method: Method, report: &mut Report) {
     if let Some(tls) = &wire.tls
         && tls.days_left < RENEW_DAYS
@@ -170,7 +170,7 @@ pub(super) fn judge(url: &DatabaseUrl, wire: &Wire, method: Method, report: &mut
     );
 }
 
-/// As DATABASE_URL has it.
+/// Returns the mode's name in DATABASE_URL.
 pub(super) fn mode_name(mode: PgSslMode) -> &'static str {
     match mode {
         PgSslMode::Disable => "sslmode=disable",

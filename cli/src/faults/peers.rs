@@ -1,6 +1,6 @@
-//! The designs that people use today, as `tests/peers/peers.toml` lists them: built, to be played like ours.
+//! The designs that people use today, as `tests/peers/peers.toml` lists them: built, to be played like this project's.
 //!
-//! One whose programs are not installed, or that does not build, is left out and says so.
+//! A design whose programs are not installed, or that does not build, is left out with a message.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -27,23 +27,23 @@ struct File {
     floor: Peer,
 }
 
-/// Where the list and the designs are.
+/// Returns the folder of the list and the designs.
 fn folder(checkout: &Checkout) -> PathBuf {
     checkout.root.join("tests/peers")
 }
 
-/// Every design of the list.
+/// Returns every design of the list.
 ///
 /// # Errors
-/// No list, or one that cannot be read.
+/// Fails if the list is missing or cannot be read.
 pub(crate) fn listed(checkout: &Checkout) -> Result<Vec<Peer>> {
     Ok(file(checkout)?.peer)
 }
 
-/// The floor of `cargo seer bench`, which is no design.
+/// Returns the floor of `cargo seer bench`, which is not a design.
 ///
 /// # Errors
-/// No list, or one that cannot be read.
+/// Fails if the list is missing or cannot be read.
 pub(crate) fn floor(checkout: &Checkout) -> Result<Peer> {
     Ok(file(checkout)?.floor)
 }
@@ -55,10 +55,10 @@ fn file(checkout: &Checkout) -> Result<File> {
 }
 
 impl Peer {
-    /// Builds the design and gives its program.
+    /// Builds the design and returns its program.
     ///
     /// # Errors
-    /// What is not installed, or the command that fails.
+    /// Fails with the missing program, or with the command that failed.
     pub(crate) async fn build(&self, checkout: &Checkout, path: &str) -> Result<PathBuf> {
         let is_there = |program: &String| std::env::split_paths(path).any(|folder| folder.join(program).is_file());
         if let Some(program) = self.needs.iter().find(|program| !is_there(program)) {

@@ -1,7 +1,7 @@
 //! Builds the functions, as `cargo build` would, and finds their binaries.
 //!
-//! Cargo's messages are shown only when the build fails. Relies on cargo's JSON messages for where the binaries are,
-//! so that every way to set the target folder counts.
+//! Cargo's messages are shown only if the build fails. Depends on: cargo's JSON messages for the paths of the binaries,
+//! so that every way to configure the target folder counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Write as _, stderr};
@@ -14,18 +14,18 @@ use serde_json::Value;
 use crate::checkout::cargo;
 use crate::group::Group;
 
-/// The binary of each function, by the function's name.
+/// The path of each function's binary, by the function's name.
 pub(crate) type Binaries = BTreeMap<String, PathBuf>;
 
 /// Builds these functions. Dropping the future stops cargo and its compilers.
 ///
 /// # Errors
-/// A build that fails, after its messages were shown.
+/// Fails if the build fails, after showing its messages.
 pub(crate) async fn build(functions: &BTreeSet<&str>) -> Result<Binaries> {
     let mut command = cargo();
     command
-        // Together with this very program, which is built already: alone, the functions would have every dependency
-        // compiled again with other features.
+        // Together with this program, which is built already: alone, the functions would have every dependency compiled
+        // again with other features.
         .args([
             "build",
             "--quiet",
@@ -58,7 +58,7 @@ pub(crate) async fn build(functions: &BTreeSet<&str>) -> Result<Binaries> {
         .collect())
 }
 
-/// The name and the path in a message about a binary.
+/// Returns the name and the path from a message about a binary.
 fn binary(message: &str) -> Option<(String, PathBuf)> {
     let message: Value = serde_json::from_str(message).ok()?;
     let path = message.get("executable")?.as_str()?;

@@ -1,6 +1,6 @@
-//! The database of `cargo local`: a cluster of this checkout's own, or the one that `DATABASE_URL` names.
+//! The database of `cargo local`: a cluster of this checkout, or the one that `DATABASE_URL` names.
 //!
-//! The first is migrated and seeded always, the second only when asked, and never thrown away.
+//! The first is always migrated and seeded; the second only if requested, and it is never deleted.
 
 use std::path::Path;
 
@@ -12,24 +12,25 @@ use shared::db::migrate::{migrate, seed};
 use super::Arguments;
 use super::step::Step;
 
-/// An admin, a team member, meetings and tasks; safe to run again.
+/// An admin, a team member, meetings and tasks; idempotent.
 const SEED: &str = include_str!("../seed.sql");
 
-/// A database that can be used.
+/// A database that is ready to use.
 pub(crate) struct Database {
-    /// What the functions get as `DATABASE_URL`.
+    /// The functions' `DATABASE_URL`.
     pub(crate) url: String,
-    /// Whether the people of the seed are in it.
+    /// Whether it contains the users of the seed data.
     pub(crate) seeded: bool,
     cluster: Option<Cluster>,
 }
 
 impl Database {
-    /// Starts or finds the database. `given` is `DATABASE_URL`, `folder` the place of the checkout's own cluster.
-    /// Dropping the future, or what it gives, stops the cluster.
+    /// Starts or finds the database. `given` is `DATABASE_URL`, `folder` the location of the checkout's own cluster.
+    /// Dropping the future, or its result, stops the cluster.
     ///
     /// # Errors
-    /// One line: no PostgreSQL to be had, a folder in use, a malformed `DATABASE_URL`, a migration that fails.
+    /// Fails with one line: no PostgreSQL available, a folder in use, a malformed `DATABASE_URL`, a migration that
+    /// fails.
     pub(crate) async fn ready(arguments: &Arguments, given: Option<String>, folder: &Path) -> Result<Self> {
         let database = match given {
             Some(url) => given_one(arguments, url)?,
@@ -57,10 +58,10 @@ impl Database {
         Ok(database)
     }
 
-    /// Stops the checkout's own cluster, after a checkpoint; another database is left alone.
+    /// Stops the checkout's own cluster, after a checkpoint; another database is not touched.
     ///
     /// # Errors
-    /// One that does not stop within a minute.
+    /// Fails if it does not stop within a minute.
     pub(crate) async fn stop(self) -> Result<()> {
         match self.cluster {
             Some(cluster) => cluster.stop(Shutdown::Fast).await,
@@ -69,7 +70,7 @@ impl Database {
     }
 }
 
-/// What to do about data that this build cannot use.
+/// The hint for data that this build cannot use.
 const HINT: &str = "cannot use the data of earlier runs (`cargo local --reset` throws it away)";
 
 fn given_one(arguments: &Arguments, url: String) -> Result<Database> {

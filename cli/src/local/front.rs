@@ -1,4 +1,4 @@
-//! The functions in service: their environments, the gateway before them, and what the developer is told about both.
+//! The running backend: the functions' environments, the gateway in front of them, and the messages about both.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -14,13 +14,13 @@ use shared::db::deadline::FUNCTION_TIMEOUT;
 use super::build::Binaries;
 use super::log;
 
-/// The functions that API Gateway asks no token for: one is for anyone, the other verifies a signature itself.
+/// The functions for which API Gateway requires no token: one is public, the other verifies a signature itself.
 const PUBLIC: [&str; 2] = ["health", "meetings-webhook"];
 
-/// The addresses of localhost, as far as this machine has them.
+/// Returns the addresses of localhost that this machine has.
 ///
 /// # Errors
-/// A port that is taken, or that this user may not listen on.
+/// Fails if the port is in use, or this user is not allowed to listen on it.
 pub(crate) fn addresses(port: u16) -> Result<Vec<SocketAddr>> {
     let mut addresses = Vec::new();
     for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)] {
@@ -30,7 +30,7 @@ pub(crate) fn addresses(port: u16) -> Result<Vec<SocketAddr>> {
             Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
                 "port {port} is taken: stop what listens on {address} (another `cargo local`?), or choose a port with --port"
             ),
-            // A machine without IPv6 is fine.
+            // A machine without IPv6 is acceptable.
             Err(_) if ip.is_ipv6() => {}
             Err(error) => bail!("cannot listen on {address}: {error}"),
         }
@@ -38,7 +38,7 @@ pub(crate) fn addresses(port: u16) -> Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
-/// The backend, up and serving. Dropping it ends it at once.
+/// The running backend. Dropping it stops it at once.
 pub(crate) struct Front {
     gateways: Vec<Gateway>,
     lambda: Arc<Lambda>,
@@ -48,7 +48,7 @@ impl Front {
     /// Serves `routes` at `addresses`, each function with `variables` as its environment.
     ///
     /// # Errors
-    /// A port taken meanwhile, a key file that cannot be read.
+    /// Fails if the port has been taken meanwhile, or the key file cannot be read.
     pub(crate) async fn open(
         addresses: Vec<SocketAddr>,
         routes: &Routes,
@@ -88,7 +88,7 @@ impl Front {
         Ok(front)
     }
 
-    /// Finishes the requests in flight, for five seconds at most, and shuts every environment down.
+    /// Finishes the requests in flight, for at most five seconds, and shuts every environment down.
     pub(crate) async fn close(self) {
         for gateway in self.gateways {
             gateway.stop().await;

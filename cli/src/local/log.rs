@@ -1,22 +1,23 @@
-//! A function's log as a developer reads it: one line each, the function's name before it, JSON taken apart.
+//! Formats a function's log for developers: one line per entry, prefixed with the function's name, with the JSON
+//! unpacked.
 
 use std::io::{Write as _, stderr};
 
 use serde_json::{Map, Value};
 
-/// Shows a line on standard error.
+/// Prints a line on standard error.
 pub(crate) fn show(function: &str, line: &str) {
     let shown = serde_json::from_str(line).map_or_else(|_| line.to_owned(), |fields| readable(&fields));
-    // A terminal that has gone is no reason to stop.
+    // A closed terminal is no reason to stop.
     let _ = writeln!(stderr(), "{function} | {shown}");
 }
 
-/// Shows a request that no function saw.
+/// Prints a request that reached no function.
 pub(crate) fn refused(method: &str, path: &str, status: u16) {
     let _ = writeln!(stderr(), "gateway | {status} {method} {path}");
 }
 
-/// Time of day, level and message, then everything else as `name=value`, the span's own name left out.
+/// Formats time of day, level and message, then all other fields as `name=value`, without the span's own name.
 fn readable(fields: &Map<String, Value>) -> String {
     let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
     let time = text("timestamp").get(11..23).unwrap_or_default();

@@ -1,9 +1,9 @@
-//! A step of the start as the developer sees it: what is being done, what came of it, how long it took.
+//! Shows a step of the start to the developer: what is being done, its outcome, and how long it took.
 
 use std::io::{Write as _, stdout};
 use std::time::Instant;
 
-/// A step under way: one line, finished by [`Step::done`]. Dropped before that, the line ends where it is.
+/// A step in progress: one line, finished by [`Step::done`]. If it is dropped before, the line ends where it is.
 #[derive(Debug)]
 pub(crate) struct Step {
     since: Instant,
@@ -11,9 +11,9 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// Says what begins. Nothing else may be printed before the step ends.
+    /// Prints what begins. Nothing else may be printed before the step ends.
     pub(crate) fn begin(what: &str) -> Self {
-        // A terminal that has gone is no reason to stop.
+        // A closed terminal is no reason to stop.
         let _ = write!(stdout(), "{what} … ").and_then(|()| stdout().flush());
         Self {
             since: Instant::now(),
@@ -21,7 +21,7 @@ impl Step {
         }
     }
 
-    /// Says what came of it.
+    /// Prints the outcome.
     pub(crate) fn done(mut self, outcome: &str) {
         self.open = false;
         let _ = writeln!(stdout(), "{outcome} ({:.1} s)", self.since.elapsed().as_secs_f64());

@@ -1,6 +1,6 @@
-//! What the expressions of a function carry: a pool, a connection, a transaction, or none of these.
+//! Determines whether the expressions of a function carry a pool, a connection, a transaction, or none of these.
 //!
-//! By name, as the inventory: what a variable carries anywhere in its function, it carries everywhere.
+//! Works by name, like the inventory: a variable's kind holds everywhere in its function.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use syn::{Expr, Member, Pat, Type};
 use super::inventory::{Inventory, kind_in};
 use super::names::{Absolute, Kind, Names, segments};
 
-/// Methods that hand on what they are called on, or what is within.
+/// Methods that return their receiver, or the value inside it.
 const PASSING: [&str; 27] = [
     "as_deref",
     "as_mut",
@@ -41,7 +41,7 @@ const PASSING: [&str; 27] = [
     "write",
 ];
 
-/// Functions that wrap what they are given.
+/// Functions that wrap their argument.
 pub(super) const WRAPPERS: [&str; 18] = [
     "AddExtensionLayer",
     "Arc",
@@ -63,33 +63,33 @@ pub(super) const WRAPPERS: [&str; 18] = [
     "from_ref",
 ];
 
-/// What the variables of a function carry.
+/// The kinds of a function's variables.
 #[derive(Default, Clone)]
 pub(super) struct Variables {
     /// Kinds, by name.
     pub(super) kinds: HashMap<String, Kind>,
-    /// What variables are made from.
+    /// The expressions that variables are initialized with.
     pub(super) values: HashMap<String, Expr>,
-    /// Names that are also those of something without a kind.
+    /// Names that also belong to a variable without a kind.
     plain: HashSet<String>,
 }
 
-/// Tells what expressions carry, in one function of one module.
+/// Determines the kinds of expressions in one function of one module.
 pub(super) struct Carriers<'a> {
     /// The unit's declarations.
     pub(super) inventory: &'a Inventory,
-    /// What names mean.
+    /// Resolves names.
     pub(super) names: &'a Names,
     /// The module.
     pub(super) at: Absolute,
-    /// The type that `self` is, and its kind.
+    /// The type of `self`, and its kind.
     pub(super) own: Option<(String, Option<Kind>)>,
     /// The function's variables.
     pub(super) variables: Variables,
 }
 
 impl Carriers<'_> {
-    /// Takes in a function's parameters and the variables of its body.
+    /// Records a function's parameters and the variables of its body.
     pub(super) fn enter(&mut self, signature: &syn::Signature, body: &syn::Block) {
         self.variables = Variables::default();
         for input in &signature.inputs {
@@ -102,7 +102,7 @@ impl Carriers<'_> {
                 self.plain(&input.pat);
             }
         }
-        // Twice, for what is made from a variable that is declared further down in another branch.
+        // Two passes, because a variable can depend on one that is declared further down in another branch.
         let parameters = self.variables.plain.clone();
         for _ in 0..2 {
             self.variables.plain.clone_from(&parameters);
@@ -151,7 +151,7 @@ impl Carriers<'_> {
         }
     }
 
-    /// Whether the name by which an expression is known to carry something may be another thing's here.
+    /// Returns whether the name through which an expression carries something may refer to something else here.
     pub(super) fn doubtful(&self, value: &Expr) -> bool {
         match value {
             Expr::Path(path) => {
@@ -181,7 +181,8 @@ impl Carriers<'_> {
         }
     }
 
-    /// The kind of a field of `self`, where its struct is known; within, none if it is something else.
+    /// Returns the kind of a field of `self` if its struct is known; the inner value is `None` if the field has no
+    /// kind.
     fn own_field(&self, field: &syn::ExprField) -> Option<Option<Kind>> {
         let (Expr::Path(base), Member::Named(name)) = (&*field.base, &field.member) else {
             return None;
@@ -190,7 +191,7 @@ impl Carriers<'_> {
         self.inventory.structs.get(&(own.clone(), name.to_string())).copied()
     }
 
-    /// `AppState { pool, .. }`: the field says what the variable is.
+    /// `AppState { pool, .. }`: the field determines the variable's kind.
     fn destructure(&mut self, pat: &Pat) {
         struct Fields<'a, 'b>(&'a Inventory, &'b mut HashMap<String, Kind>);
         impl<'ast> Visit<'ast> for Fields<'_, '_> {
@@ -208,14 +209,14 @@ impl Carriers<'_> {
         Fields(self.inventory, &mut self.variables.kinds).visit_pat(pat);
     }
 
-    /// The static that a path names.
+    /// Returns the static that a path names.
     pub(super) fn holder(&self, path: &syn::Path) -> Option<Absolute> {
         let meant = self.names.resolve(&self.at, &segments(path));
         let known = self.inventory.statics.contains_key(&meant) || self.inventory.others.contains_key(&meant);
         known.then_some(meant)
     }
 
-    /// What an expression's value carries.
+    /// Returns the kind of an expression's value.
     pub(super) fn carried(&self, value: &Expr) -> Option<Kind> {
         match value {
             Expr::Path(path) => self.of_path(&path.path),
@@ -304,7 +305,7 @@ impl Carriers<'_> {
         self.inventory.returns.get(&method).copied().filter(|_| on.is_none())
     }
 
-    /// What `Type::function(…)` makes, for the types this command knows.
+    /// Returns the kind that `Type::function(…)` creates, for the types this command knows.
     fn opened(&self, path: &syn::Path, of: Option<&syn::QSelf>) -> Option<Kind> {
         let (kind, method) = owner(self.names, &self.at, path, of)?;
         match (kind, method.as_str()) {
@@ -316,7 +317,7 @@ impl Carriers<'_> {
     }
 }
 
-/// The kind and the function of a path like `PgPool::connect` or `<PgConnection as Connection>::connect`.
+/// Returns the kind and the function of a path like `PgPool::connect` or `<PgConnection as Connection>::connect`.
 pub(super) fn owner(names: &Names, at: &Absolute, path: &syn::Path, of: Option<&syn::QSelf>) -> Option<(Kind, String)> {
     let method = path.segments.last()?.ident.to_string();
     if let Some(of) = of {
@@ -374,7 +375,7 @@ impl<'ast> Visit<'ast> for Bindings<'ast> {
     fn visit_expr_assign(&mut self, _: &'ast syn::ExprAssign) {}
 }
 
-/// The variables that a pattern binds; not those of `Err(…)`.
+/// Collects the variables that a pattern binds; not those of `Err(…)`.
 struct Idents(Vec<String>);
 
 impl<'ast> Visit<'ast> for Idents {

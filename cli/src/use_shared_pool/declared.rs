@@ -1,6 +1,6 @@
-//! The modules that a file declares, and where they are: beside it, below it, or where `path` and `include!` say.
+//! Finds the modules that a file declares, and their paths: beside it, below it, or where `path` and `include!` point.
 //!
-//! Reads no module itself.
+//! Invariants: reads no module itself.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -10,19 +10,19 @@ use syn::{Item, Lit, Meta};
 
 use super::tree::{File, whole};
 
-/// A module that a file declares, or a file that it takes in with `include!`.
+/// A module that a file declares, or a file that it includes with `include!`.
 pub(super) struct Submodule {
-    /// Where it is declared, 1-based.
+    /// The line of the declaration, 1-based.
     pub(super) line: usize,
-    /// Where its file may be.
+    /// The paths where its file may be.
     pub(super) places: Vec<PathBuf>,
-    /// Its path below the file's own.
+    /// Its module path relative to the file's own.
     pub(super) inner: Vec<String>,
-    /// Whether it is no module.
+    /// Whether it is included rather than a module.
     pub(super) included: bool,
 }
 
-/// What a file declares that is elsewhere.
+/// Returns the modules and includes of a file that are in other files.
 pub(super) fn submodules(file: &File, is_root: bool) -> Vec<Submodule> {
     fn walk(items: &[Item], folder: &Path, beside: &Path, above: &[String], found: &mut Vec<Submodule>) {
         for item in items {
@@ -81,7 +81,7 @@ pub(super) fn submodules(file: &File, is_root: bool) -> Vec<Submodule> {
     found
 }
 
-/// Without `..`, as the files that were found are.
+/// Returns the path without `..`, like the paths of the files that were found.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
@@ -94,15 +94,15 @@ fn plain(path: &Path) -> PathBuf {
     plain
 }
 
-/// Whether a file that was left out may carry a pool. It is not Rust that this command reads, so its words must do; they
-/// only keep it from changing anything.
+/// Returns whether a file that was left out may carry a pool. The command cannot parse it, so it searches its text; the
+/// result only prevents changes.
 pub(super) fn may_have_a_pool(path: &Path) -> bool {
     let text = fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     ["sqlx", "Pool", "Pg"].iter().any(|word| text.contains(word))
 }
 
-/// Where a `path` attribute says that a module is, also one under a condition.
+/// Returns the path in a `path` attribute, also in one under a condition.
 fn path_attribute(attribute: &syn::Attribute) -> Option<String> {
     fn value(meta: &Meta) -> Option<String> {
         let Meta::NameValue(pair) = meta else { return None };

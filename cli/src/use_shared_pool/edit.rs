@@ -1,6 +1,6 @@
-//! Replacing pieces of a text at byte positions, so that everything else stays as it was.
+//! Replaces pieces of a text at byte positions and keeps everything else.
 //!
-//! Knows nothing of Rust. What is written goes to a file beside the old one first and takes its place whole.
+//! Invariants: knows nothing of Rust; writes to a temporary file beside the old one and replaces it atomically.
 
 use std::fs;
 use std::io::Write as _;
@@ -13,13 +13,13 @@ use tempfile::NamedTempFile;
 /// One replacement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Edit {
-    /// What is replaced, in bytes of the old text; empty for an insertion.
+    /// The replaced range, in bytes of the old text; empty for an insertion.
     pub(super) range: Range<usize>,
-    /// What stands there afterwards.
+    /// The new text.
     pub(super) with: String,
 }
 
-/// The text after `edits`. One that lies within another is left out: the outer one replaces it.
+/// Returns the text after `edits`. An edit that lies within another is left out: the outer one replaces it.
 pub(super) fn apply(text: &str, edits: &[Edit]) -> String {
     let mut edits: Vec<&Edit> = edits.iter().collect();
     edits.sort_by_key(|edit| (edit.range.start, std::cmp::Reverse(edit.range.end)));
@@ -36,7 +36,7 @@ pub(super) fn apply(text: &str, edits: &[Edit]) -> String {
     result
 }
 
-/// Removes what is at `range`, and its lines if nothing else is on them.
+/// Removes the text at `range`, and its lines if they contain nothing else.
 pub(super) fn remove(text: &str, range: Range<usize>) -> Edit {
     let before = text[..range.start].rfind('\n').map_or(0, |newline| newline + 1);
     let after = text[range.end..]
@@ -46,7 +46,7 @@ pub(super) fn remove(text: &str, range: Range<usize>) -> Edit {
     let mut whole = range.clone();
     if blank(&text[before..range.start]) && blank(&text[range.end..after]) {
         whole = before..after;
-        // Of the empty lines around it, those before it stay.
+        // Of the empty lines around it, the ones before it stay.
         let previous = text[..before].trim_end_matches([' ', '\t', '\r']).ends_with("\n\n") || before == 0;
         let rest = &text[after..];
         let next = rest.find('\n').map_or(rest.len(), |newline| newline + 1);
@@ -60,17 +60,17 @@ pub(super) fn remove(text: &str, range: Range<usize>) -> Edit {
     }
 }
 
-/// A text that is ready to take a file's place.
+/// A file's new text, ready to replace the old one.
 pub(super) struct Ready {
     new: NamedTempFile,
     place: PathBuf,
 }
 
-/// Writes a text beside the file whose place it is to take, with its permissions. A link stays one: what changes is the
-/// file that it leads to.
+/// Writes a text beside the file that it will replace, with the file's permissions. A symbolic link stays: the file
+/// that it points to changes.
 ///
 /// # Errors
-/// Whatever keeps the folder from being written to.
+/// Fails if the folder cannot be written to.
 pub(super) fn prepare(path: &Path, text: &str) -> Result<Ready> {
     let store = || -> Result<Ready> {
         let place = fs::canonicalize(path)?;
@@ -83,10 +83,10 @@ pub(super) fn prepare(path: &Path, text: &str) -> Result<Ready> {
 }
 
 impl Ready {
-    /// Puts it in place in one step: there is never half of it.
+    /// Replaces the file in one atomic step.
     ///
     /// # Errors
-    /// The file may not be replaced; it is as it was then.
+    /// Fails if the file cannot be replaced; it is then unchanged.
     pub(super) fn put(self) -> Result<()> {
         let Self { new, place } = self;
         let put = new.persist(&place).map_err(|error| error.error);

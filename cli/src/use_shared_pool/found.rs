@@ -1,4 +1,4 @@
-//! What is found in a file: edits, places, reasons.
+//! The results for a file: edits, positions, reasons.
 
 use std::collections::BTreeSet;
 
@@ -6,21 +6,21 @@ use super::edit::Edit;
 use super::names::Absolute;
 use super::tree::File;
 
-/// What `shared` has for sqlx's types.
+/// The types of `shared` that replace sqlx's types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Target {
-    /// For a pool.
+    /// Replaces a pool.
     SharedPool,
-    /// For a transaction.
+    /// Replaces a transaction.
     Transaction,
-    /// For a connection that is owned.
+    /// Replaces an owned connection.
     Held,
-    /// For a connection that is borrowed.
+    /// Replaces a borrowed connection.
     Session,
 }
 
 impl Target {
-    /// Its name.
+    /// Returns its name.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::SharedPool => "SharedPool",
@@ -30,7 +30,7 @@ impl Target {
         }
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::SharedPool => "shared::SharedPool",
@@ -41,35 +41,35 @@ impl Target {
     }
 }
 
-/// A line about a place in a file.
+/// A message about a position in a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Remark {
-    /// 1-based.
+    /// The line, 1-based.
     pub(super) line: usize,
-    /// What there is to say.
+    /// The message.
     pub(super) text: String,
 }
 
-/// What was found in one file.
+/// The results for one file.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// What to change; import lines apart.
+    /// The edits, except those of imports.
     pub(super) edits: Vec<Edit>,
     /// Names that modules need to import.
     pub(super) needs: BTreeSet<(Absolute, Target)>,
-    /// Where connections are opened that can be moved.
+    /// Positions where connections are opened that can be moved.
     pub(super) sites: Vec<Remark>,
-    /// What keeps the unit from being moved.
+    /// Reasons why the unit cannot be moved.
     pub(super) blockers: Vec<Remark>,
-    /// What is left as it is, and keeps nothing else from being moved.
+    /// Code that stays as it is and does not prevent other moves.
     pub(super) left: Vec<Remark>,
-    /// What the move changes that the code does not show.
+    /// Effects of the move that are not visible in the code.
     pub(super) notes: Vec<Remark>,
-    /// Names that say which database is connected to, other than DATABASE_URL, and where.
+    /// Names that choose a database other than DATABASE_URL's, and their lines.
     pub(super) databases: Vec<(String, usize)>,
 }
 
-/// Adds what is in the way of files that change together, and is seen in no single one of them.
+/// Adds the blockers of files that change together, which are visible in no single one of them.
 pub(super) fn together(all: &mut [(&File, Found)]) {
     let databases: BTreeSet<String> = all
         .iter()

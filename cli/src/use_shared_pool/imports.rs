@@ -1,6 +1,6 @@
-//! The import lines of a file: out with sqlx's pool, in with the shared one.
+//! Edits the imports of a file: removes sqlx's pool, adds the shared one.
 //!
-//! Only `use` items are touched, and of these only the ones that name what moves.
+//! Invariants: touches only `use` items, and only those that name a moved type.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -18,7 +18,7 @@ use super::tree::File;
 /// Longer lines are broken, as rustfmt does by default.
 const WIDTH: usize = 100;
 
-/// The edits of a file's imports. `needs` are the names that its modules use from now on.
+/// Returns the edits of a file's imports. `needs` are the names that its modules use after the move.
 pub(super) fn edits(
     names: &Names,
     inventory: &Inventory,
@@ -40,7 +40,7 @@ pub(super) fn edits(
     importer.edits
 }
 
-/// How the crate is called where a module of the target has its name.
+/// Returns the crate's path, which differs if a module of the target has the crate's name.
 fn crate_name(names: &Names, file: &File) -> &'static str {
     let root = module(file.target, &[]);
     let meant = names.resolve(&root, &["shared".to_owned(), "SharedPool".to_owned()]);
@@ -51,7 +51,7 @@ fn crate_name(names: &Names, file: &File) -> &'static str {
     }
 }
 
-/// Whether a module imports anything by which its imports of the shared pool are placed.
+/// Returns whether a module has an import next to which imports of the shared pool can be placed.
 pub(super) fn anchored(names: &Names, inventory: &Inventory, file: &File, path: &[String]) -> bool {
     let mut items = &file.ast.items[..];
     for inner in path.get(file.module.len()..).unwrap_or_default() {
@@ -73,17 +73,17 @@ pub(super) fn anchored(names: &Names, inventory: &Inventory, file: &File, path: 
     })
 }
 
-/// Whether a file imports anything that goes.
+/// Returns whether a file has an import that is removed.
 pub(super) fn concerned(names: &Names, inventory: &Inventory, file: &File) -> bool {
     !edits(names, inventory, file, &BTreeSet::new()).is_empty()
 }
 
-/// What an imported path has to do with the move.
+/// How an imported path relates to the move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Matter {
-    /// It goes, for these.
+    /// It is removed, and these replace it.
     Goes(&'static [Target]),
-    /// It may stay; imports of the shared pool can stand beside it.
+    /// It can stay; imports of the shared pool can be placed beside it.
     Anchor,
 }
 
@@ -117,9 +117,9 @@ struct Importer<'a> {
     file: &'a File,
     needs: &'a BTreeSet<(Absolute, Target)>,
     module: Vec<String>,
-    /// How many function bodies are around.
+    /// The nesting depth of function bodies.
     depth: usize,
-    /// What is imported by now, in this module or function.
+    /// The targets imported so far, in this module or function.
     done: BTreeSet<Target>,
     shared: &'static str,
     edits: Vec<Edit>,
@@ -140,7 +140,7 @@ impl Importer<'_> {
                 Some(Matter::Goes(targets)) => {
                     matter = true;
                     going.push(place);
-                    // What other modules take from here by a glob is needed there.
+                    // Names that other modules import from here by a glob are needed there.
                     let always = targets.len() == 1;
                     new.extend(targets.iter().filter(|target| always || self.needed(**target)));
                 }
@@ -172,7 +172,7 @@ impl Importer<'_> {
         let indent = &text[line..whole.start];
         let indent = &indent[..indent.len() - indent.trim_start().len()];
         let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
-        // Attributes, visibility and `use` are the same for what comes.
+        // Attributes, visibility and `use` are the same for the new import.
         let head = text[whole.start..tree.start].trim_end_matches("::").to_owned();
         let mut lines: Vec<String> = Vec::new();
         let within = new.iter().filter(|target| **target != Target::SharedPool);
@@ -237,7 +237,7 @@ impl<'ast> Visit<'ast> for Importer<'_> {
     }
 }
 
-/// A use tree as text, without the leaves at `going`; none if nothing is left.
+/// Returns a use tree as text, without the leaves at `going`; `None` if nothing is left.
 pub(super) fn without(tree: &UseTree, going: &[usize]) -> Option<String> {
     fn walk(tree: &UseTree, going: &[usize], place: &mut usize) -> Option<String> {
         let mut leaf = |text: String| {
@@ -262,7 +262,7 @@ pub(super) fn without(tree: &UseTree, going: &[usize]) -> Option<String> {
     walk(tree, going, &mut 0)
 }
 
-/// An import of several lines.
+/// Formats an import on several lines.
 fn broken(head: &str, tree: &str, indent: &str, newline: &str) -> String {
     let Some((path, group)) = tree.split_once('{') else {
         return format!("{head}{tree};");

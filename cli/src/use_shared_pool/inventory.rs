@@ -1,7 +1,7 @@
-//! What of a unit's own code carries a pool or a connection: fields, functions, statics.
+//! Lists the fields, functions and statics of a unit's own code that carry a pool or a connection.
 //!
-//! By name, not by inferred type: a name counts everywhere in its unit, so that two things of one name are taken for the
-//! same. That may only make this command more careful: what it changes by a name it asks `plain` about.
+//! Works by name, not by inferred type: a name counts everywhere in its unit, so two items of one name are treated as
+//! the same. That can only make this command more careful, because it checks `plain` before it changes code by name.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,39 +12,39 @@ use super::macros;
 use super::names::{Absolute, Kind, Names, module, segments};
 use super::tree::File;
 
-/// Containers that hold a pool which is made at first use.
+/// Containers that initialize a pool at first use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cell {
     /// `LazyLock`, `Lazy`, `lazy_static!`: dereferences to the pool.
     Lazy,
     /// `std::sync::OnceLock`, `once_cell`'s `OnceCell`.
     Once,
-    /// Tokio's `OnceCell`, whose initialiser is awaited.
+    /// Tokio's `OnceCell`, whose initializer is awaited.
     AsyncOnce,
 }
 
-/// What a unit's files declare.
+/// The declarations of a unit's files.
 #[derive(Debug, Default)]
 pub(super) struct Inventory {
     /// Kinds of fields, by name; of tuple structs, by `Struct.0`.
     pub(super) fields: HashMap<String, Kind>,
-    /// Kinds of what functions and methods return, by name.
+    /// Kinds of the return types of functions and methods, by name.
     pub(super) returns: HashMap<String, Kind>,
-    /// Kinds of the named fields of each struct; none where a field is something else.
+    /// Kinds of the named fields of each struct; `None` if a field has no kind.
     pub(super) structs: HashMap<(String, String), Option<Kind>>,
-    /// Names of fields and functions that are also those of something else than a pool.
+    /// Names of fields and functions that also belong to items without a pool.
     pub(super) plain: HashSet<String>,
-    /// Names of functions, methods, tuple structs and variants: what a pool may be given to.
+    /// Names of functions, methods, tuple structs and variants that can receive a pool.
     pub(super) defined: HashSet<String>,
-    /// Statics that hold nothing but a pool.
+    /// Statics that hold only a pool.
     pub(super) statics: HashMap<Absolute, Cell>,
-    /// Other statics with a pool somewhere within.
+    /// Other statics that contain a pool.
     pub(super) others: HashMap<Absolute, Kind>,
     /// Names of migrators.
     pub(super) migrators: HashSet<String>,
 }
 
-/// The first kind that a type mentions.
+/// Returns the first kind that a type mentions.
 pub(super) fn kind_in(names: &Names, at: &Absolute, of: &Type) -> Option<Kind> {
     struct Mentions<'a>(&'a Names, &'a Absolute, Option<Kind>);
     impl<'ast> Visit<'ast> for Mentions<'_> {
@@ -61,7 +61,7 @@ pub(super) fn kind_in(names: &Names, at: &Absolute, of: &Type) -> Option<Kind> {
 }
 
 impl Inventory {
-    /// Takes in a file's declarations.
+    /// Records a file's declarations.
     pub(super) fn read(&mut self, names: &Names, file: &File) {
         let mut reader = Reader {
             inventory: self,
@@ -116,7 +116,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The cell that a type is, if a pool is all it holds.
+    /// Returns the cell that a type is, if it holds only a pool.
     fn cell(&self, of: &Type) -> Option<Cell> {
         let Type::Path(of) = of else { return None };
         let last = of.path.segments.last()?;
@@ -158,7 +158,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
             let kind = self.kind(&field.ty);
             if let Some(name) = &field.ident {
                 let key = (item.ident.to_string(), name.to_string());
-                // Of two structs of one name, the one with the pool counts.
+                // If two structs share a name, the one with the pool counts.
                 let known = self.inventory.structs.entry(key).or_insert(kind);
                 *known = known.or(kind);
                 if kind.is_none() {

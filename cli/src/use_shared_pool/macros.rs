@@ -1,6 +1,6 @@
-//! Macros whose insides can be read as Rust: lists of expressions, and `lazy_static!`.
+//! Parses macros whose contents can be read as Rust: lists of expressions, and `lazy_static!`.
 //!
-//! Whatever else a macro holds stays unread, and is never changed.
+//! Invariants: the contents of all other macros are not parsed and never changed.
 
 use syn::parse::{ParseStream, Parser as _};
 use syn::punctuated::Punctuated;
@@ -12,13 +12,13 @@ pub(super) struct Lazy {
     pub(super) name: Ident,
     /// Its type.
     pub(super) of: Type,
-    /// What it is made from.
+    /// Its initializer.
     pub(super) value: Expr,
     /// From its first attribute or word to its semicolon, in bytes of the parsed text.
     pub(super) range: std::ops::Range<usize>,
 }
 
-/// The statics of a `lazy_static!`; none for any other macro.
+/// Returns the statics of a `lazy_static!`; none for any other macro.
 pub(super) fn lazy_statics(mac: &Macro) -> Vec<Lazy> {
     if mac.path.segments.last().is_none_or(|last| last.ident != "lazy_static") {
         return Vec::new();
@@ -49,7 +49,7 @@ pub(super) fn lazy_statics(mac: &Macro) -> Vec<Lazy> {
     parse.parse2(mac.tokens.clone()).unwrap_or_default()
 }
 
-/// The arguments of a macro that takes expressions, as `join!` and `assert_eq!` do.
+/// Returns the arguments of a macro that takes expressions, for example `join!` and `assert_eq!`.
 pub(super) fn expressions(mac: &Macro) -> Option<Vec<Expr>> {
     let all = Punctuated::<Expr, Token![,]>::parse_terminated.parse2(mac.tokens.clone());
     all.ok().map(|all| all.into_iter().collect())

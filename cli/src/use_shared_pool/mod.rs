@@ -1,21 +1,21 @@
 //! `cargo seer use-shared-pool`: moves code that opens its own PostgreSQL connections to the pool of `shared`.
 //!
-//! | file | holds |
+//! | file | purpose |
 //! |---|---|
-//! | [`tree`], [`declared`] | which files there are, where their modules are, and which change together |
+//! | [`tree`], [`declared`] | the files, their modules, and which of them change together |
 //! | [`package`] | `Cargo.toml` |
-//! | [`names`] | what a name stands for |
-//! | [`macros`] | macros whose insides can be read |
-//! | [`inventory`], [`carriers`] | what carries a pool: fields, functions, statics; variables and expressions |
-//! | [`statics`] | which statics can go |
-//! | [`sites`], [`source`] | where connections are opened, and to which database |
-//! | [`moves`], [`found`] | what is replaced, and what stands in the way |
-//! | [`imports`], [`tidy`] | import lines; what is left without a use |
+//! | [`names`] | name resolution |
+//! | [`macros`] | macros whose contents can be parsed |
+//! | [`inventory`], [`carriers`] | fields, functions, statics; variables and expressions that carry a pool |
+//! | [`statics`] | statics that can be removed |
+//! | [`sites`], [`source`] | code that opens connections, and the database it uses |
+//! | [`moves`], [`found`] | replacements, and reasons against a move |
+//! | [`imports`], [`tidy`] | imports; code that is left unused |
 //! | [`edit`] | replacing pieces of a text |
 //!
-//! Works on syntax trees, and changes the text at their positions, so that comments and formatting stay. May not run
-//! cargo on the code, connect anywhere, or change a file whose unit cannot be moved as a whole. `docs/USE_SHARED_POOL.md`
-//! says what is moved to what.
+//! Works on syntax trees, and changes the text at their positions, so that comments and formatting stay. Invariants:
+//! never runs cargo on the code, never connects anywhere, and never changes a file whose unit cannot be moved as a
+//! whole. `docs/USE_SHARED_POOL.md` lists the replacements.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "the syntax of Rust, of which this command knows a part"
@@ -53,14 +53,14 @@ use tree::{File, Tree};
 
 /// Moves Rust code that opens its own PostgreSQL connections to the shared pool.
 ///
-/// Without --write nothing is changed: a diff is printed, and the exit code is 1 if there is something to move. What is
-/// found and not moved is listed with the reason. Exit codes: 0 nothing to do or done, 1 something to move, 2 an error,
-/// such as a file that cannot be parsed.
+/// Without --write nothing is changed: a diff is printed, and the exit code is 1 if there is something to move. Code
+/// that cannot be moved is listed with the reason. Exit codes: 0 nothing to do or done, 1 something to move, 2 an
+/// error, such as a file that cannot be parsed.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Files and folders to look through [default: the working directory]
     paths: Vec<PathBuf>,
-    /// Print what would change; this is what happens anyway
+    /// Print what would change; this is the default
     #[arg(long, conflicts_with = "write")]
     check: bool,
     /// Change the files
@@ -68,23 +68,23 @@ pub(crate) struct Arguments {
     write: bool,
 }
 
-/// A file and what it is to become.
+/// A file with its old and new text.
 struct Change {
     path: PathBuf,
     before: String,
     after: String,
 }
 
-/// What came of looking through everything.
+/// The results of examining all files.
 #[derive(Default)]
 struct Report {
     changes: Vec<Change>,
-    /// Lines for the reader, by file and line.
+    /// Messages for the reader, by file and line.
     remarks: BTreeSet<(PathBuf, usize, String)>,
     errors: Vec<String>,
 }
 
-/// Looks through the paths, prints what is found, and changes it if asked to.
+/// Examines the paths, prints the results, and changes the files if requested.
 pub(crate) async fn run(arguments: &Arguments) -> ExitCode {
     let here = [PathBuf::from(".")];
     let paths = if arguments.paths.is_empty() {
@@ -116,7 +116,7 @@ async fn moved(paths: &[PathBuf]) -> Result<Report> {
         let package = &tree.packages[package];
         let needed = match package.dependency(only_tests, None) {
             Ok(needed) => needed,
-            // Only then is the place of `shared` looked for.
+            // Only then is the path of `shared` looked up.
             Err(_) => match Checkout::here().await {
                 Ok(checkout) => package.dependency(only_tests, Some(&checkout.root))?,
                 Err(error) => {
@@ -137,7 +137,7 @@ async fn moved(paths: &[PathBuf]) -> Result<Report> {
     Ok(report)
 }
 
-/// Looks through files that change together.
+/// Examines files that change together.
 fn unit(tree: &Tree, files: &[&File], report: &mut Report, packages: &mut BTreeMap<usize, bool>) {
     let mut inventory = Inventory::default();
     files.iter().for_each(|file| inventory.read(&tree.names, file));
@@ -218,7 +218,7 @@ fn rewritten(tree: &Tree, inventory: &Inventory, file: &File, found: Found) -> R
     Ok(format!("{head}{}", tidy::tidy(&file.ast, body)?))
 }
 
-/// Prints what was found and does what was asked for.
+/// Prints the results and writes the changes if requested.
 fn finish(report: Report, write: bool) -> ExitCode {
     let Report {
         changes,
@@ -244,7 +244,7 @@ fn finish(report: Report, write: bool) -> ExitCode {
         (1, false) => "1 file to move: `--write` does it\n".to_owned(),
         (many, false) => format!("{many} files to move: `--write` does it\n"),
     };
-    // Whoever reads only the first lines closes the pipe, which is no failure.
+    // A reader that closes the pipe early, for example `head`, is no failure.
     if let Err(error) = print(std::io::stdout().lock(), &out) {
         errors.push(format!("cannot print: {error}"));
     }
@@ -252,7 +252,7 @@ fn finish(report: Report, write: bool) -> ExitCode {
         said.push_str(&format!("error: {error}\n"));
     }
     said.push_str(&summary);
-    // Where errors cannot be printed there is nowhere to say so.
+    // If errors cannot be printed, there is no other way to report them.
     let _ = print(std::io::stderr().lock(), &said);
     if !errors.is_empty() {
         ExitCode::from(2)
@@ -270,8 +270,7 @@ fn print(mut to: impl std::io::Write, text: &str) -> std::io::Result<()> {
     }
 }
 
-/// Changes the files, and says which. All are made ready first: where one folder cannot be written to, nothing is
-/// changed.
+/// Changes the files, and lists them. All are prepared first: if one folder cannot be written to, nothing is changed.
 fn written(changes: &[Change], errors: &mut Vec<String>) -> String {
     let mut ready = Vec::new();
     for change in changes {
@@ -302,7 +301,7 @@ fn difference(change: &Change) -> String {
     diff.unified_diff().header(&old, &new).to_string()
 }
 
-/// A path as it is seen from the working directory.
+/// Returns a path relative to the working directory.
 fn shown(path: &Path) -> PathBuf {
     let here = std::env::current_dir().ok();
     let below = here.and_then(|here| path.strip_prefix(here).map(Path::to_path_buf).ok());

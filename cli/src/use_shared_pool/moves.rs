@@ -1,7 +1,7 @@
-//! The move of one file: what is replaced, what stands in the way, what the reader should know.
+//! Moves one file: collects the replacements, the blockers, and the notes for the reader.
 //!
-//! Nothing is changed here; edits are collected. What stands in the way of a file's own pool or connection stands in the
-//! way of its whole unit.
+//! Invariants: changes nothing, only collects edits. A blocker of a file's own pool or connection blocks its whole
+//! unit.
 
 mod openings;
 mod walk;
@@ -22,7 +22,7 @@ use super::names::{Kind, Names, is_sqlx, module, segments};
 use super::sites::{Origin, line, peel};
 use super::tree::File;
 
-/// Looks through a file of a unit.
+/// Examines a file of a unit.
 pub(super) fn look(names: &Names, inventory: &Inventory, unfit: Option<&str>, file: &File) -> Found {
     let mut mover = Mover {
         file,
@@ -46,7 +46,7 @@ pub(super) fn look(names: &Names, inventory: &Inventory, unfit: Option<&str>, fi
     mover.found
 }
 
-/// An attribute that says: this connection is meant to be.
+/// Returns whether an attribute marks a connection as intended.
 fn keeps(attribute: &Attribute) -> bool {
     let level = attribute.path().is_ident("allow") || attribute.path().is_ident("expect");
     let syn::Meta::List(list) = &attribute.meta else {
@@ -62,11 +62,11 @@ struct Mover<'a> {
     first_line: usize,
     carriers: Carriers<'a>,
     module: Vec<String>,
-    /// How many attributes around say that connections are meant to be.
+    /// The number of enclosing attributes that mark connections as intended.
     kept: usize,
-    /// How many closures and async blocks of the function are around.
+    /// The number of enclosing closures and async blocks of the function.
     nested: usize,
-    /// Whether a transaction or a connection is held at this point of the function.
+    /// Whether the function owns a transaction or a connection at this point.
     open: bool,
     found: Found,
 }
@@ -108,7 +108,7 @@ impl Mover<'_> {
         }
     }
 
-    /// How `target` is written here, where `path` stood; imported if `path` was a name of this module.
+    /// Returns how to write `target` in the place of `path`; it is imported if `path` was a name of this module.
     fn named(&mut self, target: Target, path: Option<&syn::Path>) -> String {
         let module = &self.carriers.at;
         let short = match path {
@@ -120,7 +120,7 @@ impl Mover<'_> {
                     .is_some_and(|(_, aliased)| aliased);
                 path.segments.len() == 1 && !aliased
             }
-            // Nothing stood there: a name that is imported anyway, else the whole path.
+            // There was no path: use a name that is imported anyway, else the whole path.
             None => imports::anchored(self.carriers.names, self.carriers.inventory, self.file, &self.module),
         };
         if short {
@@ -156,14 +156,14 @@ impl Mover<'_> {
         self.edit(path, with);
     }
 
-    /// Looks at what a pool or a connection is given to.
+    /// Examines calls that receive a pool or a connection.
     fn given(&mut self, call: &str, known: bool, arguments: &syn::punctuated::Punctuated<Expr, syn::Token![,]>) {
         if known {
             return;
         }
         for argument in arguments {
             let carried = self.carriers.carried(argument);
-            // A future is given, and its value stays here.
+            // A future is passed, and its value stays here.
             let later = peel(&self.carriers, argument).is_some_and(|peeled| !peeled.ready);
             if let Some(kind) = carried
                 && !later
@@ -209,7 +209,7 @@ impl Mover<'_> {
         (self.carriers.variables, self.open, self.nested) = outer;
     }
 
-    /// `pool.close().await`, which nobody may do to a pool that others use.
+    /// `pool.close().await`, which is not allowed on a pool that other code uses.
     fn closes(&mut self, expr: &Expr) -> bool {
         let call = if let Expr::Await(awaited) = expr {
             &*awaited.base
@@ -224,7 +224,7 @@ impl Mover<'_> {
         closes
     }
 
-    /// A statement that puts the pool into a static that goes.
+    /// Returns whether a statement puts the pool into a static that is removed.
     fn sets(&self, expr: &Expr) -> bool {
         let mut at = expr;
         loop {
@@ -236,7 +236,7 @@ impl Mover<'_> {
         }
     }
 
-    /// Whether an expression applies migrations, by itself or as a variable or a static.
+    /// Returns whether an expression applies migrations, directly or through a variable or a static.
     fn is_migrator(&self, expr: &Expr) -> bool {
         struct Mentions(bool);
         impl<'ast> Visit<'ast> for Mentions {
@@ -266,7 +266,7 @@ impl Mover<'_> {
         }
     }
 
-    /// Looks for names that matter in a macro that cannot be read.
+    /// Searches a macro that cannot be parsed for relevant names.
     fn scan(&mut self, mac: &syn::Macro, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut joined = false;
@@ -312,13 +312,13 @@ fn single(path: &syn::Path) -> bool {
     path.segments.len() == 1
 }
 
-/// Where an expression stands.
+/// The syntactic position of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// A method is called on it.
+    /// The receiver of a method call.
     Receiver,
-    /// It is what a function returns, whose type is written.
+    /// The return value of a function with a written return type.
     Tail,
-    /// Anywhere else.
+    /// Any other position.
     Other,
 }

@@ -1,6 +1,6 @@
-//! What a name in a file stands for: imports, aliases, re-exports and modules, followed to the crate they come from.
+//! Resolves the names in a file: imports, aliases, re-exports and modules, followed to the crate that they come from.
 //!
-//! Follows what is written, as the compiler would, for the names this command is about. Names that macros make are not
+//! Follows the source as the compiler would, for the names relevant to this command. Names that macros create are not
 //! seen. Imports inside a function count for its whole module.
 
 use std::collections::hash_map::Entry;
@@ -9,10 +9,10 @@ use std::collections::{HashMap, HashSet};
 use syn::visit::{self, Visit};
 use syn::{Item, Path, Type, UseTree};
 
-/// A path from its origin on: the name of an external crate, or `#` and the number of a target, comes first.
+/// An absolute path: starts with the name of an external crate, or with `#` and the number of a target.
 pub(super) type Absolute = Vec<String>;
 
-/// What of sqlx and its kin this command knows.
+/// The types of sqlx and related crates that this command knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// `PgPool`, `Pool<Postgres>`.
@@ -29,7 +29,7 @@ pub(super) enum Kind {
     ConnectOptions,
 }
 
-/// One import as it is written.
+/// One import as written.
 #[derive(Clone, Debug)]
 pub(super) struct Import {
     path: Vec<String>,
@@ -61,7 +61,7 @@ pub(super) fn module(target: usize, path: &[String]) -> Absolute {
     absolute
 }
 
-/// The names in a path, without arguments.
+/// Returns the names in a path, without arguments.
 pub(super) fn segments(path: &Path) -> Vec<String> {
     let mut names: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
     if path.leading_colon.is_some()
@@ -72,7 +72,7 @@ pub(super) fn segments(path: &Path) -> Vec<String> {
     names
 }
 
-/// The leaves of a use tree: the path, and the name it is known by here; none for a glob.
+/// Returns the leaves of a use tree: the path, and its local name; `None` for a glob.
 pub(super) fn leaves(tree: &UseTree) -> Vec<(Vec<String>, Option<String>)> {
     fn walk(tree: &UseTree, above: &[String], leaves: &mut Vec<(Vec<String>, Option<String>)>) {
         let below = |name: String| {
@@ -100,17 +100,17 @@ pub(super) fn leaves(tree: &UseTree) -> Vec<(Vec<String>, Option<String>)> {
 }
 
 impl Names {
-    /// Makes a target's library name known.
+    /// Registers a target's library name.
     pub(super) fn library(&mut self, name: &str, target: usize) {
         self.libraries.insert(name.replace('-', "_"), target);
     }
 
-    /// The number of the library called `name`.
+    /// Returns the number of the library called `name`.
     pub(super) fn library_called(&self, name: &str) -> Option<usize> {
         self.libraries.get(name).copied()
     }
 
-    /// Takes in the names of a file, which is the module `path` of a target, and of the modules within it.
+    /// Records the names of a file, which is the module `path` of a target, and of the modules within it.
     pub(super) fn read(&mut self, target: usize, path: &[String], items: &[Item]) {
         let mut collector = Collector {
             names: self,
@@ -123,7 +123,7 @@ impl Names {
         };
         items.iter().for_each(|item| collector.visit_item(item));
         let Collector { at, scope, .. } = collector;
-        // Modules of one name, under different conditions, count as one.
+        // Modules of the same name, under different conditions, count as one.
         match self.scopes.entry(at) {
             Entry::Vacant(place) => _ = place.insert(scope),
             Entry::Occupied(mut place) => {
@@ -137,7 +137,7 @@ impl Names {
         }
     }
 
-    /// What a path means in a module.
+    /// Resolves a path in a module.
     pub(super) fn resolve(&self, at: &Absolute, path: &[String]) -> Absolute {
         self.look_up(at, path, 0)
     }
@@ -163,7 +163,7 @@ impl Names {
                 let mut parent = scope.module.clone();
                 parent.pop();
                 let parent = module(scope.target, &parent);
-                // `super::super` goes on from there.
+                // `super::super` continues from there.
                 return if rest.first().is_some_and(|next| next == "super") {
                     self.look_up(&parent, rest, depth + 1)
                 } else {
@@ -181,11 +181,11 @@ impl Names {
         }
     }
 
-    /// What a single name means in a module, if the module has it.
+    /// Resolves a single name in a module, if the module has it.
     fn within(&self, at: &Absolute, name: &str, depth: usize) -> Option<Absolute> {
         let scope = self.scopes.get(at).filter(|_| depth < 24)?;
         if let Some(import) = scope.imports.get(name) {
-            // `use sqlx;` names itself.
+            // `use sqlx;` refers to itself.
             let itself = import.path.len() == 1 && import.path.first().is_some_and(|first| first == name);
             return Some(if itself {
                 import.path.clone()
@@ -199,7 +199,7 @@ impl Names {
             return Some(absolute);
         }
         scope.globs.iter().find_map(|glob| {
-            // Where a glob comes from is not looked for in globs: that would never end.
+            // The source of a glob is not searched for in globs, because that would never end.
             let own = glob.first().is_none_or(|first| {
                 ["crate", "self", "super"].contains(&first.as_str())
                     || scope.imports.contains_key(first)
@@ -224,7 +224,7 @@ impl Names {
         })
     }
 
-    /// Goes on from an absolute path to what it re-exports.
+    /// Follows an absolute path to the item that it re-exports.
     fn follow(&self, path: Absolute, depth: usize) -> Absolute {
         if !is_local(&path) || depth >= 24 {
             return path;
@@ -251,7 +251,7 @@ impl Names {
         path
     }
 
-    /// What kind of type a path names, and whether it names it through an alias of the scanned code.
+    /// Returns the kind of type that a path names, and whether it names it through an alias of the scanned code.
     pub(super) fn kind_of_path(&self, at: &Absolute, path: &Path) -> Option<(Kind, bool)> {
         let meant = self.resolve(at, &segments(path));
         if is_local(&meant) {
@@ -280,24 +280,24 @@ impl Names {
         (is_sqlx(&database) && database.last().is_some_and(|name| name == "Postgres")).then_some((kind, false))
     }
 
-    /// The kind that a single imported name stands for, were it a type without arguments.
+    /// Returns the kind of a single imported name, as if it were a type without arguments.
     pub(super) fn kind_of_import(&self, at: &Absolute, path: &[String]) -> Option<Kind> {
         known(&self.resolve(at, path)).map(|(kind, _)| kind)
     }
 }
 
-/// Whether a path leads into the scanned code.
+/// Returns whether a path leads into the scanned code.
 pub(super) fn is_local(path: &[String]) -> bool {
     path.first().is_some_and(|first| first.starts_with('#'))
 }
 
-/// Whether a path leads into sqlx.
+/// Returns whether a path leads into sqlx.
 pub(super) fn is_sqlx(path: &[String]) -> bool {
     path.first()
         .is_some_and(|first| ["sqlx", "sqlx_core", "sqlx_postgres"].contains(&first.as_str()))
 }
 
-/// A type of sqlx, and whether it is generic over the database.
+/// Returns a type of sqlx, and whether it is generic over the database.
 fn known(path: &[String]) -> Option<(Kind, bool)> {
     let name = path.last().filter(|_| is_sqlx(path))?;
     Some(match name.as_str() {
@@ -314,7 +314,7 @@ fn known(path: &[String]) -> Option<(Kind, bool)> {
     })
 }
 
-/// Whether a glob import of sqlx brings a name that matters here.
+/// Returns whether a glob import of sqlx includes a relevant name.
 fn exported(path: &[String]) -> bool {
     let also = [
         "Postgres",

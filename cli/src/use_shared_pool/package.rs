@@ -1,6 +1,6 @@
-//! A package: its targets, the sqlx it asks for, and the line that makes it depend on `shared`.
+//! Reads a package: its targets, its version of sqlx, and the line that makes it depend on `shared`.
 //!
-//! Reads manifests as cargo does, as far as this command needs them; asks no registry and runs no cargo.
+//! Reads manifests as cargo does, as far as this command needs them. Invariants: queries no registry and runs no cargo.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,26 +8,26 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
 
-/// The sqlx of `shared`: another release's `Executor` is another trait.
+/// The sqlx version of `shared`: another release's `Executor` is a different trait.
 pub(super) const SQLX: &str = "0.9";
 
-/// The crate that has the pool.
+/// The crate that provides the pool.
 const SHARED: &str = "shared";
 
 /// One `Cargo.toml` with a `[package]`.
 pub(super) struct Package {
-    /// Of the manifest, absolute.
+    /// The folder of the manifest, absolute.
     pub(super) manifest: PathBuf,
     name: String,
     document: DocumentMut,
     text: String,
 }
 
-/// What has to be done to a manifest.
+/// The change of a manifest.
 pub(super) struct Dependency {
-    /// The manifest before.
+    /// The old text.
     pub(super) before: String,
-    /// The manifest after.
+    /// The new text.
     pub(super) after: String,
 }
 
@@ -35,7 +35,7 @@ impl Package {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// It cannot be read, or is no TOML.
+    /// Fails if it cannot be read or is not TOML.
     pub(super) fn read(manifest: &Path) -> Result<Self> {
         let text = fs::read_to_string(manifest).with_context(|| format!("{}: cannot be read", manifest.display()))?;
         let document: DocumentMut = text
@@ -50,7 +50,7 @@ impl Package {
         })
     }
 
-    /// Stands for a package whose manifest cannot be read.
+    /// Returns a placeholder for a package whose manifest cannot be read.
     pub(super) fn unreadable(manifest: &Path) -> Self {
         Self {
             manifest: manifest.to_path_buf(),
@@ -60,7 +60,7 @@ impl Package {
         }
     }
 
-    /// Whether it is the crate that has the pool.
+    /// Returns whether it is the crate that provides the pool.
     pub(super) fn is_shared(&self) -> bool {
         self.name == SHARED && self.folder().join("src/shared_pool.rs").is_file()
     }
@@ -73,7 +73,7 @@ impl Package {
         path.strip_prefix(self.folder()).ok()
     }
 
-    /// The name that other packages know a library by, if `file` is its root.
+    /// Returns the name by which other packages know a library, if `file` is its root.
     pub(super) fn library(&self, file: &Path) -> Option<&str> {
         let file = std::path::absolute(file).ok()?;
         let lib = self.document.get("lib");
@@ -88,7 +88,8 @@ impl Package {
         (self.within(&file)? == Path::new(path)).then_some(name)
     }
 
-    /// Whether a file is the root of a target: of a library, a binary, a test, an example, a bench, the build script.
+    /// Returns whether a file is the root of a target: a library, a binary, a test, an example, a bench, or the build
+    /// script.
     pub(super) fn is_root(&self, file: &Path) -> bool {
         let Ok(file) = std::path::absolute(file) else {
             return false;
@@ -116,14 +117,14 @@ impl Package {
         named || found
     }
 
-    /// Whether a file is compiled for tests, examples and benches only.
+    /// Returns whether a file is compiled only for tests, examples and benches.
     pub(super) fn only_tests(&self, file: &Path) -> bool {
         let file = std::path::absolute(file).ok();
         let first = file.as_deref().and_then(|file| self.within(file)?.iter().next());
         first.is_some_and(|first| ["tests", "examples", "benches"].iter().any(|folder| first == *folder))
     }
 
-    /// Why its code cannot use the shared pool's `Executor`, if so.
+    /// Returns why its code cannot use the shared pool's `Executor`, if it cannot.
     pub(super) fn unfit(&self) -> Option<String> {
         let tables = ["dependencies", "dev-dependencies"];
         let own = tables.iter().find_map(|table| self.document.get(table)?.get("sqlx"));
@@ -147,8 +148,8 @@ impl Package {
         })
     }
 
-    /// The manifest with `shared` among its dependencies; none if it is there already. Where a workspace offers it, it is
-    /// taken from there, else from `checkout` by path. What only tests use is a dependency of tests.
+    /// Returns the manifest with `shared` as a dependency; `None` if it is there already. If the workspace provides it,
+    /// it is inherited, otherwise it is a path into `checkout`. If only tests use it, it is a dev-dependency.
     pub(super) fn dependency(&self, only_tests: bool, checkout: Option<&Path>) -> Result<Option<Dependency>> {
         let there = |table: &str| {
             self.document
@@ -196,7 +197,7 @@ impl Package {
     }
 }
 
-/// The manifest of the workspace that a package is in.
+/// Returns the manifest of the workspace that a package belongs to.
 fn workspace(manifest: &Path) -> Option<(PathBuf, DocumentMut)> {
     manifest.ancestors().skip(1).find_map(|folder| {
         let path = folder.join("Cargo.toml");
@@ -205,7 +206,7 @@ fn workspace(manifest: &Path) -> Option<(PathBuf, DocumentMut)> {
     })
 }
 
-/// The way from one folder to another.
+/// Returns the relative path from one folder to another.
 fn relative(from: &Path, to: &Path) -> PathBuf {
     let same = from
         .iter()

@@ -1,6 +1,6 @@
-//! Recognises where code opens connections of its own, or takes its pool out of a static, and how its result is used.
+//! Recognizes code that opens its own connections, or takes its pool out of a static, and how the result is used.
 //!
-//! Looks at one expression at a time, from the outside in, and changes nothing.
+//! Examines one expression at a time, from the outside in. Invariants: changes nothing.
 
 use syn::Expr;
 use syn::spanned::Spanned as _;
@@ -9,41 +9,41 @@ use super::carriers::{Carriers, owner};
 use super::inventory::Cell;
 use super::names::{Absolute, Kind, segments};
 
-/// What an expression opens, or where its pool comes from.
+/// The expression that opens a connection or provides the pool.
 pub(super) struct Base<'e> {
-    /// What it is.
+    /// What it opens or provides.
     pub(super) origin: Origin,
     /// Whether its value has to be awaited.
     pub(super) is_async: bool,
-    /// What wraps the value.
+    /// The wrapper of the value.
     pub(super) wrapped: Wrapped,
     /// The expression itself.
     pub(super) expr: &'e Expr,
     /// Its arguments.
     pub(super) arguments: Vec<&'e Expr>,
-    /// The methods called on the pool's options, before it is opened.
+    /// The methods called on the pool's options before it is opened.
     pub(super) settings: Vec<&'e syn::ExprMethodCall>,
-    /// The path that was written for the type, if any.
+    /// The path written for the type, if any.
     pub(super) path: Option<&'e syn::Path>,
 }
 
 /// See [`Base`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// A pool is made.
+    /// Creates a pool.
     Pool,
-    /// A connection is opened.
+    /// Opens a connection.
     Connection,
-    /// A pool is taken out of its static, or made for it.
+    /// Takes a pool out of its static, or creates it for the static.
     Static(Absolute),
-    /// A pool is put into its static.
+    /// Puts a pool into its static.
     Set(Absolute),
 }
 
-/// What a value comes in.
+/// The wrapper of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wrapped {
-    /// Nothing.
+    /// None.
     Bare,
     /// `Result`.
     Result,
@@ -51,21 +51,21 @@ pub(super) enum Wrapped {
     Option,
 }
 
-/// A base and what is done to get at its value.
+/// A base and the operations that extract its value.
 pub(super) struct Peeled<'e> {
     /// The base.
     pub(super) base: Base<'e>,
-    /// Awaited, or there was nothing to await.
+    /// The value is awaited, or is not a future.
     pub(super) ready: bool,
-    /// Nothing wraps the value any more.
+    /// The value is no longer wrapped.
     pub(super) bare: bool,
-    /// Its error was changed on the way.
+    /// The error was converted on the way.
     pub(super) adapted: bool,
 }
 
 const CONNECTING: [&str; 4] = ["connect", "connect_with", "connect_lazy", "connect_lazy_with"];
 
-/// Methods that end the process, or the function, on a failure.
+/// Methods that end the process, or the function, if the operation failed.
 const UNWRAPPING: [&str; 3] = ["expect", "unwrap", "unwrap_or_else"];
 
 /// Methods that only change the error.
@@ -242,7 +242,7 @@ fn cell(carriers: &Carriers<'_>, path: &syn::Path, wanted: Cell) -> Option<Absol
     (carriers.inventory.statics.get(&meant) == Some(&wanted)).then_some(meant)
 }
 
-/// The place of a lazily made static that an expression names, as itself or dereferenced.
+/// Returns the lazily initialized static that an expression names, directly or dereferenced.
 pub(super) fn lazy<'e>(carriers: &Carriers<'_>, expr: &'e Expr) -> Option<(Absolute, &'e syn::ExprPath)> {
     let named = |expr: &'e Expr| {
         let Expr::Path(path) = expr else { return None };
@@ -256,11 +256,11 @@ pub(super) fn lazy<'e>(carriers: &Carriers<'_>, expr: &'e Expr) -> Option<(Absol
     named(expr)
 }
 
-/// Ways to PostgreSQL that are not sqlx's, and what keeps them from being moved.
+/// Returns the reason why another PostgreSQL client than sqlx cannot be moved.
 pub(super) fn foreign(carriers: &Carriers<'_>, path: &syn::Path) -> Option<String> {
     let meant = carriers.names.resolve(&carriers.at, &segments(path));
     let parts: Vec<&str> = meant.iter().map(String::as_str).collect();
-    // Whatever is done with what describes a connection, such as being parsed, is done to open it.
+    // An operation on a description of a connection, such as parsing it, serves to open the connection.
     let opens = matches!(
         parts.as_slice(),
         ["tokio_postgres", "connect"]
@@ -284,7 +284,7 @@ pub(super) fn foreign(carriers: &Carriers<'_>, path: &syn::Path) -> Option<Strin
     })
 }
 
-/// The line an expression begins on, in its file's parsed text.
+/// Returns the first line of an expression, in its file's parsed text.
 pub(super) fn line(expr: &Expr) -> usize {
     expr.span().start().line
 }

@@ -1,7 +1,7 @@
-//! Which database a connect goes to, as far as the code around it shows.
+//! Determines which database a connect uses, as far as the surrounding code shows it.
 //!
-//! Follows the arguments through the variables of their function, and into the texts of `format!`. Not into what other
-//! functions return, nor to whoever calls.
+//! Follows the arguments through the variables of their function, and into `format!` strings. Does not follow return
+//! values of other functions, or callers.
 
 use syn::visit::{self, Visit};
 use syn::{Expr, Lit};
@@ -9,25 +9,25 @@ use syn::{Expr, Lit};
 use super::carriers::Carriers;
 use super::macros;
 
-/// What says which database is connected to, as far as the function shows it.
+/// The origin of the database address, as far as the function shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// The variable `DATABASE_URL`.
     DatabaseUrl,
-    /// Another variable of the environment.
+    /// Another environment variable.
     Variable(String),
-    /// A method of the options, on what was read from elsewhere.
+    /// A method of the options, on a value that was read from elsewhere.
     Chosen(String),
-    /// Written in the code.
+    /// A literal in the code.
     Literal,
     /// A field, a constant or a method of that name.
     Named(String),
-    /// Whoever calls the function.
+    /// A parameter of the function.
     Given,
 }
 
 impl Source {
-    /// The higher, the more it says against a move.
+    /// Returns a weight: the higher, the stronger the reason against a move.
     fn weight(&self) -> u8 {
         match self {
             Self::Given => 0,
@@ -40,7 +40,7 @@ impl Source {
     }
 }
 
-/// Looks for where the arguments of a connect come from, through the function's variables.
+/// Finds the origin of a connect's arguments, through the function's variables.
 pub(super) fn source(carriers: &Carriers<'_>, arguments: &[&Expr]) -> Source {
     let mut search = Search {
         carriers,
@@ -51,7 +51,7 @@ pub(super) fn source(carriers: &Carriers<'_>, arguments: &[&Expr]) -> Source {
     search.found
 }
 
-/// Methods of the options that say which server, and which database there.
+/// Methods of the options that choose the server, or the database on it.
 const CHOOSING: [&str; 4] = ["database", "host", "port", "socket"];
 
 struct Search<'a, 'n> {
@@ -75,7 +75,7 @@ impl Search<'_, '_> {
     }
 
     fn named(&mut self, name: &str) {
-        // The usual name for what DATABASE_URL says.
+        // The usual name for the value of DATABASE_URL.
         if !name.eq_ignore_ascii_case("database_url") {
             self.take(Source::Named(name.to_owned()));
         }
@@ -92,7 +92,7 @@ impl Search<'_, '_> {
     }
 }
 
-/// Whether a chain of methods begins with options that nothing was read into.
+/// Returns whether a chain of methods begins with empty options.
 fn begins_empty(carriers: &Carriers<'_>, expr: &Expr) -> bool {
     match expr {
         Expr::MethodCall(call) => begins_empty(carriers, &call.receiver),
@@ -112,7 +112,8 @@ fn begins_empty(carriers: &Carriers<'_>, expr: &Expr) -> bool {
                 .path
                 .get_ident()
                 .and_then(|name| carriers.variables.values.get(&name.to_string()));
-            // `options = options.host(…)` is no new variable; `let options = options.host(…)` is one made of itself.
+            // `options = options.host(…)` is no new variable; `let options = options.host(…)` is one initialized from
+            // itself.
             value.is_some_and(|value| !mentions(value, &path.path) && begins_empty(carriers, value))
         }
         _ => false,
@@ -202,7 +203,7 @@ impl<'ast> Visit<'ast> for Search<'_, '_> {
         }
     }
 
-    // What a closure does with an error says nothing of the database.
+    // A closure that handles an error does not identify the database.
     fn visit_expr_closure(&mut self, _: &'ast syn::ExprClosure) {}
 
     fn visit_lit_str(&mut self, literal: &'ast syn::LitStr) {

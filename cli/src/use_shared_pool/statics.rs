@@ -1,4 +1,4 @@
-//! Which statics around a pool can go, and which stay with another type in them.
+//! Determines which statics around a pool can be removed, and which stay with another type in them.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use super::names::{Absolute, Names, module};
 use super::sites::{Origin, lazy, peel};
 use super::tree::File;
 
-/// Which statics can go: all their uses are ones that this command replaces.
+/// Returns the statics that can be removed, because this command replaces all their uses.
 pub(super) fn replaceable(names: &Names, inventory: &Inventory, files: &[&File]) -> HashSet<Absolute> {
     let mut going: HashSet<Absolute> = inventory.statics.keys().cloned().collect();
     for file in files {
@@ -36,7 +36,7 @@ pub(super) fn replaceable(names: &Names, inventory: &Inventory, files: &[&File])
     going
 }
 
-/// The statics that are used in a way this command does not replace.
+/// Collects the statics with a use that this command does not replace.
 struct Uses<'a> {
     carriers: Carriers<'a>,
     target: usize,

@@ -1,7 +1,7 @@
-//! What a move leaves without a use: imports, variables that fed a connect, parameters.
+//! Removes code that a move leaves unused: imports, variables that were used for a connect, parameters.
 //!
-//! Compares how often a name is there before and after. Only what lost its last use goes, and of the variables only those
-//! whose making has no effect; another variable, and a parameter, gets an underscore.
+//! Compares how often a name occurs before and after. Only items that lost their last use are removed, and variables
+//! only if their initializer has no side effect; other variables, and parameters, get an underscore.
 
 use std::collections::HashMap;
 
@@ -16,10 +16,10 @@ use super::edit::{Edit, apply, remove};
 use super::imports::without;
 use super::names::leaves;
 
-/// Removes from `after` what `before` used and it does not. Both are without a byte order mark.
+/// Removes from `after` the items that only `before` used. Both are without a byte order mark.
 ///
 /// # Errors
-/// `after` does not parse: a defect of this command, and nothing is written.
+/// Fails if `after` does not parse: a defect of this command; nothing is written.
 pub(super) fn tidy(before: &syn::File, after: &str) -> Result<String> {
     let before = Counts::of(before);
     let mut text = after.to_owned();
@@ -40,7 +40,7 @@ pub(super) fn tidy(before: &syn::File, after: &str) -> Result<String> {
     }
 }
 
-/// How often names are used outside imports.
+/// Counts the uses of names outside imports.
 struct Counts(HashMap<String, usize>);
 
 impl Counts {
@@ -70,7 +70,7 @@ impl Counts {
     }
 }
 
-/// The names in the braces of a format string.
+/// Returns the names in the braces of a format string.
 fn captured(literal: &str) -> Vec<String> {
     let pieces = literal.split('{').skip(1);
     let name = |piece: &str| {
@@ -91,7 +91,7 @@ impl<'ast> Visit<'ast> for Counts {
                 let mut uses = Uses::default();
                 uses.visit_item(other);
                 self.count(other.to_token_stream());
-                // Those inside functions are no uses either.
+                // Imports inside functions are no uses either.
                 for name in uses.0 {
                     if let Some(count) = self.0.get_mut(&name) {
                         *count = count.saturating_sub(1);
@@ -106,7 +106,7 @@ impl<'ast> Visit<'ast> for Counts {
     }
 }
 
-/// All names in the imports of functions.
+/// Collects all names in the imports of functions.
 #[derive(Default)]
 struct Uses(Vec<String>);
 
@@ -148,7 +148,7 @@ struct Tidier<'a> {
 }
 
 impl Tidier<'_> {
-    /// Whether a name had a use, and has none.
+    /// Returns whether a name had a use, and has none now.
     fn lost(&self, name: &str) -> bool {
         self.before.get(name) > 0 && self.after.get(name) == 0
     }
@@ -167,7 +167,7 @@ impl Tidier<'_> {
             return methods.iter().any(|method| self.before.get(method) > 0)
                 && methods.iter().all(|method| self.after.get(method) == 0);
         }
-        // Imported for what was imported from sqlx, and not used if that was removed with its static.
+        // Imported for a type that was imported from sqlx, and not used if that was removed with its static.
         let moved = ["PgConnection", "PgPool", "PgPoolOptions", "Pool", "Transaction"];
         if path.first().is_some_and(|first| first == "shared") && path.len() > 1 {
             return self.after.get(known) == 0 && moved.iter().any(|name| self.before.get(name) > self.after.get(name));
@@ -175,7 +175,7 @@ impl Tidier<'_> {
         self.lost(known)
     }
 
-    /// Whether a variable of `block` lost its last use.
+    /// Returns whether a variable of `block` lost its last use.
     fn dead(&self, name: &str, block: &TokenStream, declared: usize) -> bool {
         let mut here = Counts(HashMap::new());
         here.count(block.clone());
@@ -183,7 +183,7 @@ impl Tidier<'_> {
     }
 }
 
-/// Whether making a value has no effect but the value.
+/// Returns whether an initializer has no side effect.
 fn pure(expr: &Expr) -> bool {
     let all = |arguments: &syn::punctuated::Punctuated<Expr, syn::Token![,]>| arguments.iter().all(pure);
     match expr {

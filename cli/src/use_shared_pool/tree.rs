@@ -1,10 +1,10 @@
-//! What is scanned: Rust files, the packages they belong to, and which of them must change together.
+//! Finds the Rust files, the packages they belong to, and which of them must change together.
 //!
-//! A pool's type goes through signatures, so all modules of a target move or none does, and targets that use one
-//! another's libraries move with them: of a package with a file among the paths all files are read, and what changes
-//! together with none of the paths is left alone. Honours .gitignore, leaves out every `target` folder and hidden ones,
-//! and follows no symbolic links. A file that cannot be read or parsed is reported and left out; a module that is left
-//! out and may have to do with a pool is in the way of its target.
+//! A pool's type is part of signatures, so all modules of a target move or none does, and targets that use each other's
+//! libraries move together: if one file of a package is in the paths, all its files are read, and units without a file
+//! in the paths are not changed. Respects .gitignore, skips every `target` folder and hidden ones, and follows no
+//! symbolic links. A file that cannot be read or parsed is reported and left out; if a module that is left out may have
+//! to do with a pool, it blocks its target.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -19,37 +19,37 @@ use super::package::Package;
 
 /// A file that parsed.
 pub(super) struct File {
-    /// As the user would name it.
+    /// The path as the user would write it.
     pub(super) path: PathBuf,
-    /// Its package's place in [`Tree::packages`].
+    /// The index of its package in [`Tree::packages`].
     pub(super) package: usize,
-    /// All of it.
+    /// The whole text.
     pub(super) text: String,
-    /// Bytes before what was parsed: a byte order mark, a `#!` line.
+    /// The length of the prefix that was not parsed: a byte order mark, a `#!` line.
     pub(super) offset: usize,
-    /// What was parsed.
+    /// The syntax tree.
     pub(super) ast: syn::File,
-    /// The module it is: its target, and the path within.
+    /// The module's target and its path within the target.
     pub(super) target: usize,
     /// See `target`.
     pub(super) module: Vec<String>,
     /// Files with the same number change together.
     pub(super) unit: usize,
-    /// Whether it is below one of the paths that were given.
+    /// Whether it is below one of the given paths.
     pub(super) asked: bool,
-    /// Whether another file takes it in with `include!`.
+    /// Whether another file includes it with `include!`.
     pub(super) included: bool,
-    /// Modules that it declares and that were not read: the line, and where they are.
+    /// Declared modules that were not read: the line, and their path.
     pub(super) unread: Vec<(usize, PathBuf)>,
 }
 
-/// Everything that was found under the paths.
+/// All files and packages under the paths.
 pub(super) struct Tree {
-    /// In the order of their paths.
+    /// The files, ordered by path.
     pub(super) files: Vec<File>,
     /// Packages with at least one file.
     pub(super) packages: Vec<Package>,
-    /// What their names mean.
+    /// Resolves their names.
     pub(super) names: Names,
     /// Files that could not be read, and why.
     pub(super) unreadable: Vec<String>,
@@ -58,7 +58,7 @@ pub(super) struct Tree {
 /// Reads everything under `paths`.
 ///
 /// # Errors
-/// A path that is not there, or a folder that cannot be listed.
+/// Fails if a path does not exist or a folder cannot be listed.
 pub(super) fn read(paths: &[PathBuf]) -> Result<Tree> {
     let mut tree = Tree {
         files: Vec::new(),
@@ -73,14 +73,14 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Tree> {
     for manifest in &packages {
         let folder = manifest.parent().map(Path::to_path_buf).unwrap_or_default();
         let below = rust_files(&[folder])?;
-        // A package within another is one of its own.
+        // A package within another is separate.
         all.extend(
             below
                 .into_iter()
                 .filter(|path| manifest_of(path).as_ref() == Some(manifest)),
         );
     }
-    // As they were named, where they were.
+    // In the order and form in which they were given.
     all.sort_by_key(|path| (whole(path), asked.binary_search(path).is_err()));
     all.dedup_by_key(|path| whole(path));
     for path in all {
@@ -108,7 +108,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Tree> {
             }
         };
         if tree.packages[package].is_shared() {
-            // It is the pool.
+            // This is the pool itself.
             continue;
         }
         match parse(&path) {
@@ -126,7 +126,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Tree> {
                 unread: Vec::new(),
             }),
             Err(error) if is_asked => tree.unreadable.push(format!("{error:#}")),
-            // If it is a module of what moves, it is in the way there.
+            // If it is a module of a moved target, it blocks that target.
             Err(_) => {}
         }
     }
@@ -158,12 +158,12 @@ fn rust_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Cargo's, and not a module that happens to be called so.
+/// Returns whether it is cargo's target folder, and not a module of that name.
 fn is_target_folder(path: &Path) -> bool {
     path.is_dir() && (path.join("CACHEDIR.TAG").exists() || path.with_file_name("Cargo.toml").exists())
 }
 
-/// The path from the root on, links not followed.
+/// Returns the absolute path, without following links.
 pub(super) fn whole(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
@@ -193,7 +193,7 @@ fn parse(path: &Path) -> Result<(String, usize, syn::File)> {
     Ok((text, offset, ast))
 }
 
-/// Finds out which module of which target each file is, and which files change together.
+/// Determines the target and module path of each file, and which files change together.
 fn place(tree: &mut Tree) {
     let by_path: HashMap<PathBuf, usize> = tree
         .files
@@ -249,7 +249,7 @@ fn place(tree: &mut Tree) {
             }
         }
     }
-    // What no target names is a target of its own.
+    // A file that no target names is a target of its own.
     for (index, placed) in placed.iter().enumerate() {
         if !placed {
             modules.push((index, index, Vec::new()));
@@ -280,7 +280,7 @@ fn place(tree: &mut Tree) {
     }
 }
 
-/// Sets that can be joined.
+/// Disjoint sets that can be joined.
 struct Together(Vec<usize>);
 
 impl Together {
@@ -300,7 +300,7 @@ impl Together {
     }
 }
 
-/// The first names of all paths.
+/// Collects the first names of all paths.
 struct Firsts(Vec<String>);
 
 impl<'ast> Visit<'ast> for Firsts {

@@ -1,4 +1,4 @@
-//! `cargo seer doctor` as an operator meets it: the real binary, real servers in every state that matters.
+//! Tests `cargo seer doctor` as operators run it: the real binary, and real servers in every relevant state.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -25,9 +25,9 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// What doctor promises, whatever the server does.
+/// The time limit that doctor guarantees in any state of the server.
 const PROMISED: Duration = Duration::from_secs(10);
-/// More than any state here takes to come about on a loaded machine.
+/// More than any state here needs to come about on a loaded machine.
 const BOUND: Duration = Duration::from_secs(60);
 
 const HEALTHY: i32 = 0;
@@ -46,7 +46,7 @@ fn command(url: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs doctor within the promised time; what it prints never holds the password.
+/// Runs doctor within its time limit; its output never contains the password.
 async fn run(url: &str, arguments: &[&str]) -> (i32, String) {
     let output = timeout(PROMISED, command(url, arguments).output())
         .await
@@ -64,7 +64,7 @@ async fn run(url: &str, arguments: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), said)
 }
 
-/// The exit code and the first line, where the verdict is.
+/// Returns the exit code and the first line, which has the verdict.
 async fn verdict(url: &str) -> (i32, String) {
     let (code, said) = run(url, &[]).await;
     (code, said.lines().next().unwrap_or_default().to_owned())
@@ -83,7 +83,7 @@ fn ids(report: &Value) -> Vec<&str> {
     findings.iter().map(|finding| finding["id"].as_str().unwrap()).collect()
 }
 
-/// The commands of the finding of that name.
+/// Returns the commands of the finding of that name.
 fn commands(report: &Value, id: &str) -> Vec<String> {
     let findings = report["findings"].as_array().unwrap().iter();
     findings
@@ -106,7 +106,7 @@ async fn execute(url: &str, statement: &str) {
     session.close().await.unwrap();
 }
 
-/// A throwaway server that keeps what it acknowledges: otherwise that is what doctor names first.
+/// Starts a throwaway server with durable commits: otherwise doctor reports the missing durability first.
 fn sound() -> Settings {
     let parameters = ["fsync", "full_page_writes"].map(|name| (name.to_owned(), "on".to_owned()));
     Settings {
@@ -131,7 +131,7 @@ async fn migrated(settings: Settings) -> Cluster {
     cluster
 }
 
-/// A role of its own, and the URL to be it.
+/// Creates a role, and returns the URL to log in as it.
 async fn role(cluster: &Cluster, name: &str) -> String {
     let password = format!("password-of-{name}");
     execute(

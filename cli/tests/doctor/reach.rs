@@ -1,4 +1,4 @@
-//! The way to the server, and each step at which it can end.
+//! The way to the server, and each step at which it can fail.
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ async fn a_malformed_url_is_named_without_its_value() {
         "{page}"
     );
     assert!(!page.contains("hidden-value"), "{page}");
-    // What is wrong is where it was given.
+    // The error names the place where the value was given.
     let right = "postgres://seer:a-long-password@127.0.0.1/seer";
     let (code, page) = run(right, &["--url", url]).await;
     assert_eq!(code, UNREACHABLE, "{page}");
@@ -167,7 +167,7 @@ async fn a_server_that_hangs_after_the_log_in_is_given_up_on() {
     let proxy = Proxy::start(address(&cluster)).await.unwrap();
     let url = proxy.url(&cluster.url());
     let (report, ()) = tokio::join!(json(&url, &[]), async {
-        // The probe and the session; the third is the function's own way, and by then there are answers.
+        // The probe and the session; the third connection is the function's own way, and by then there are results.
         while proxy.counts().opened < 3 {
             sleep(Duration::from_millis(1)).await;
         }

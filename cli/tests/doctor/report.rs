@@ -1,4 +1,4 @@
-//! The page, its first line, the JSON, and looking again.
+//! The page, its first line, the JSON, and `--watch`.
 
 use std::process::Stdio;
 
@@ -50,10 +50,10 @@ async fn the_first_line_names_what_hurts_most_and_counts_what_the_page_counts() 
     let of = |level: &str| differing.iter().filter(|setting| setting["level"] == level).count();
     let (warn, tune) = (of("warn"), of("advice"));
     assert_eq!(differing[0]["name"], "max_connections", "{report:#}");
-    // What functions set for their own sessions is no warning.
+    // A setting that functions set for their own sessions is no warning.
     let level = |name: &str| differing.iter().find(|setting| setting["name"] == name).unwrap()["level"].clone();
     assert_eq!(level("idle_session_timeout"), "advice");
-    // A server of a version that is over is a warning too.
+    // A server of an unsupported version is a warning too.
     let found = report["findings"].as_array().unwrap().iter();
     let warnings = warn + found.filter(|finding| finding["level"] == "warn").count();
     let counted = format!(
@@ -73,7 +73,7 @@ async fn watch_looks_again_and_sees_the_server_go_and_come_back() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
-    // A look that the change falls into may see anything.
+    // An examination during the change can see either state.
     let mut until = async |seen: fn(&Value) -> bool| {
         timeout(BOUND, async {
             loop {

@@ -1,4 +1,4 @@
-//! Settings, and the lines that mend them.
+//! Settings, and the lines that fix them.
 
 use local::postgres::{Settings, Shutdown};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::{FAILING, HEALTHY, commands, connect, execute, ids, json, migrated, role, run, sound};
 
-/// What guides for one long-lived server used to recommend, and what it leaves as it was.
+/// Settings that guides for a single long-lived server used to recommend; the others stay at their defaults.
 fn old_guide() -> Settings {
     let parameters = [
         ("shared_buffers", "256MB"),
@@ -35,7 +35,7 @@ fn old_guide() -> Settings {
     }
 }
 
-/// The lines of the page that are SQL for the settings, as they stand there.
+/// Returns the SQL lines of the page that change settings, verbatim.
 fn settings_lines(page: &str) -> Vec<String> {
     let sql = [
         "ALTER SYSTEM ",
@@ -58,7 +58,7 @@ async fn what_an_old_guide_set_up_is_healthy_once_the_advice_is_applied_line_by_
     cluster.set("ssl", "off").await.unwrap();
     cluster.reload().await.unwrap();
     let url = cluster.url();
-    // More than its slots, so that those are part of the advice too.
+    // More than its slots, so that they are part of the advice too.
     let (code, page) = run(&url, &["--budget", "150"]).await;
     assert_eq!(code, FAILING, "{page}");
     assert!(page.starts_with("FAILING") && page.contains("acknowledged"), "{page}");
@@ -85,7 +85,7 @@ async fn what_an_old_guide_set_up_is_healthy_once_the_advice_is_applied_line_by_
     cluster.restart(Shutdown::Fast).await.unwrap();
 
     let (code, page) = run(&url, &["--budget", "150"]).await;
-    // A server this old is a finding of its own, and none of a guide's.
+    // An unsupported version is a finding of its own, and does not come from a guide.
     if json(&url, &[]).await["state"]["supported"]["over"] == false {
         assert_eq!(code, HEALTHY, "{page}");
         assert!(page.starts_with("HEALTHY"), "{page}");
@@ -114,7 +114,7 @@ async fn a_limit_for_the_application_role_is_the_roles_own() {
     assert_eq!(sql, "ALTER ROLE app SET statement_timeout = '30s';");
     execute(&cluster.url(), sql.as_str().unwrap()).await;
     assert_eq!(line(&json(&url, &[]).await).0, "fine");
-    // And one that a role overrides is changed where it is overridden.
+    // A setting that a role overrides is changed where it is overridden.
     execute(&cluster.url(), "ALTER ROLE app SET idle_session_timeout = 0").await;
     let (_, page) = run(&url, &[]).await;
     assert!(

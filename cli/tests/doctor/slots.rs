@@ -1,4 +1,4 @@
-//! Who has the connection slots.
+//! The use of connection slots.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{
     BOUND, FAILING, UNREACHABLE, WARNINGS, commands, connect, execute, ids, json, migrated, role, sound, verdict,
 };
 
-/// Sessions until the server has no slot left.
+/// Opens sessions until the server has no slot left.
 async fn every_slot(url: &str) -> Vec<PgConnection> {
     let mut held = Vec::new();
     while let Ok(session) = PgConnection::connect(url).await {
@@ -37,7 +37,7 @@ async fn a_saturated_server_is_named_by_who_gets_in_and_by_who_does_not() {
     let cause = report["cause"].as_str().unwrap();
     let holds = format!("{} by role billing, mostly billing", others.len());
     assert!(cause.contains("saturated") && cause.contains(&holds), "{report:#}");
-    // Functions left nothing behind: there is nothing to end.
+    // There are no sessions that functions abandoned, so there is nothing to terminate.
     let commands = commands(&report, "saturated");
     assert!(!commands.is_empty(), "{report:#}");
     assert!(
@@ -73,7 +73,7 @@ async fn what_ends_sessions_left_behind_ends_no_other() {
     let report = json(&app, &[]).await;
     assert_eq!(report["exitCode"], UNREACHABLE, "{report:#}");
     let line = commands(&report, "saturated").pop().unwrap();
-    // A name that the URL gives to all of them is what they are known by.
+    // If the URL gives all of them one name, they are identified by it.
     let of_a_name = commands(&json(&named(&app, "filler"), &[]).await, "saturated");
     assert!(
         of_a_name
@@ -81,7 +81,7 @@ async fn what_ends_sessions_left_behind_ends_no_other() {
             .any(|line| line.contains("application_name = 'filler'")),
         "{of_a_name:?}"
     );
-    // Five minutes are not waited for here.
+    // The test does not wait for five minutes.
     let at_once = line.replace("interval '5 min'", "interval '0 s'");
     assert_ne!(at_once, line);
     let ended: i64 = sqlx::query_scalar(AssertSqlSafe(at_once))

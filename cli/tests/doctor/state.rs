@@ -1,4 +1,4 @@
-//! What a server that lets doctor in is doing.
+//! The activity of a server that accepts doctor's log-in.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ async fn a_role_that_may_only_connect_is_told_what_it_cannot_see() {
         "{page}"
     );
 
-    // What it may see once it is granted, it sees.
+    // Granted roles see the data.
     execute(
         &cluster.url(),
         "GRANT pg_monitor TO guest; ALTER ROLE guest SET statement_timeout = '30s'",

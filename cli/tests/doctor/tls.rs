@@ -1,4 +1,4 @@
-//! What is said about certificates.
+//! Findings about certificates.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_tim
 
 use super::{UNREACHABLE, connect, json, migrated, run, sound, verdict};
 
-/// Replaces the server's certificate by one for `name` that ends in `year`, and returns the authority's file.
+/// Replaces the server's certificate by one for `name` that expires in `year`, and returns the authority's file.
 async fn certify(cluster: &Cluster, folder: &Path, name: &str, year: i32) -> String {
     let (key, mut authority) = (KeyPair::generate().unwrap(), CertificateParams::new([]).unwrap());
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -18,7 +18,7 @@ async fn certify(cluster: &Cluster, folder: &Path, name: &str, year: i32) -> Str
     server.not_before = date_time_ymd(2020, 1, 1);
     server.not_after = date_time_ymd(year, 1, 1);
     let server = server.signed_by(&server_key, &issuer).unwrap().pem();
-    // Written over, so that owner and mode stay.
+    // Overwritten in place, so that owner and mode stay.
     std::fs::write(cluster.data().join("server.crt"), server).unwrap();
     std::fs::write(cluster.data().join("server.key"), server_key.serialize_pem()).unwrap();
     cluster.reload().await.unwrap();

@@ -1,4 +1,4 @@
-//! What docs/USE_SHARED_POOL.md says that calls of tokio-postgres become.
+//! The replacements for tokio-postgres calls that docs/USE_SHARED_POOL.md lists.
 
 use shared::SharedPool;
 use sqlx::Row as _;

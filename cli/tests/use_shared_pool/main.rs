@@ -1,7 +1,7 @@
-//! The move as a developer meets it: the real command on whole programs, compiled before and after.
+//! Tests the move as developers run it: the real command on whole programs, compiled before and after.
 //!
-//! `moves/` has a program or a test for each shape that is moved, `stays/` what is found and left, or not even found.
-//! They are targets of one crate, made anew under the build folder, with the versions of this workspace's lock.
+//! `moves/` has a program or a test for each shape that is moved, `stays/` those that are found and left, or not found.
+//! They are targets of one crate, created in the build folder, with the versions of this workspace's lock.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/use_shared_pool");
 
-/// What the programs depend on; the versions that the workspace has are those of its lock.
+/// The programs' dependencies; those that the workspace has too use the versions of its lock.
 const MANIFEST: &str = r#"[package]
 name = "corpus"
 version = "0.1.0"
@@ -62,7 +62,7 @@ impl Crate {
         fs::read_to_string(self.0.join(path)).unwrap()
     }
 
-    /// All files, by path.
+    /// Returns all files, by path.
     fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let mut found = BTreeMap::new();
         let mut folders = vec![self.0.clone()];
@@ -91,12 +91,12 @@ impl Crate {
         self.seer_at("", arguments)
     }
 
-    /// Only for what is at `path`.
+    /// Runs the command only for `path`.
     fn seer_at(&self, path: &str, arguments: &[&str]) -> Output {
         self.command(path, arguments).output().unwrap()
     }
 
-    /// What cargo says of the crate: nothing, if it is as it should be.
+    /// Returns cargo's messages about the crate: empty if it compiles without warnings.
     fn check(&self) -> String {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args([
@@ -108,7 +108,7 @@ impl Crate {
             "inner_tests",
             "--message-format=short",
         ]);
-        // A folder of its own: the one around is in use.
+        // A separate target folder, because the surrounding one is locked.
         cargo.env(
             "CARGO_TARGET_DIR",
             Path::new(env!("CARGO_TARGET_TMPDIR")).join("use-shared-pool/build"),
@@ -133,7 +133,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The crate with every program.
+/// Creates the crate with every program.
 fn corpus(name: &str) -> Crate {
     let made = Crate::new(name, MANIFEST);
     copy(&Path::new(HERE).join("moves"), &made.0.join("src/bin"));
@@ -162,7 +162,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Line comments, except for documentation.
+/// Returns the line comments, except for documentation.
 fn comments(source: &str) -> Vec<&str> {
     let found = source.lines().filter_map(|line| line.split_once("// "));
     found
@@ -187,7 +187,7 @@ fn every_shape_compiles_before_and_after_and_a_second_run_finds_nothing() {
     assert_eq!(moved.status.code(), Some(0), "{moved:?}");
     corpus.put("src/bin/by_hand.rs", include_str!("by_hand.rs"));
     let after = corpus.files();
-    // One module of a service that nothing was to be done to makes a warning: a setting that is not read any more.
+    // One module of a service that needs no change causes a warning: a setting that is no longer read.
     let said = corpus.check();
     let other: Vec<_> = said
         .lines()

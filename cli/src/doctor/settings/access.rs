@@ -1,4 +1,4 @@
-//! Who may come in, and how they prove who they are: pg_hba.conf and the stored passwords. A superuser sees them.
+//! Examines who can connect and how they authenticate: pg_hba.conf and the stored passwords. Requires a superuser.
 
 use serde::Deserialize;
 
@@ -17,7 +17,7 @@ struct Door {
     how: String,
 }
 
-/// Lines of pg_hba.conf that let others than this machine's in without a proof, or over an open line.
+/// Reports pg_hba.conf lines that admit remote clients without authentication, or over an unencrypted connection.
 async fn doors(session: &mut Session, report: &mut Report) {
     let found = session
         .rows::<Door>(
@@ -28,7 +28,7 @@ async fn doors(session: &mut Session, report: &mut Report) {
              AND (auth_method IN ('trust', 'password') OR type IN ('host', 'hostnossl'))) ORDER BY 1",
         )
         .await;
-    // Whoever may not see the file is told so with the password hashes.
+    // A role that cannot see the file gets the reason from the check of password hashes.
     let Ok(doors) = found else { return };
     for (how, level, what, why) in [
         (
@@ -78,7 +78,7 @@ struct Hashed {
     role: String,
 }
 
-/// Roles whose password is kept as an md5 hash, which `password_encryption` changes only when it is set anew.
+/// Reports roles with an md5 password hash; `password_encryption` applies only to passwords set afterwards.
 async fn hashes(session: &mut Session, report: &mut Report) {
     let found = session
         .rows::<Hashed>("SELECT rolname AS role FROM pg_authid WHERE rolpassword LIKE 'md5%' ORDER BY 1")

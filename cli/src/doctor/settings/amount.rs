@@ -2,7 +2,7 @@
 
 use super::Row;
 
-/// Milliseconds, bytes or the plain number; none when it is no amount.
+/// Parses milliseconds, bytes or a plain number; returns `None` if the text is no amount.
 pub(super) fn amount(text: &str) -> Option<f64> {
     let end = text
         .find(|letter: char| letter.is_ascii_alphabetic())
@@ -11,7 +11,7 @@ pub(super) fn amount(text: &str) -> Option<f64> {
     Some(number.trim().parse::<f64>().ok()? * factor(unit)?)
 }
 
-/// What one of a unit comes to.
+/// Returns the factor of a unit.
 fn factor(unit: &str) -> Option<f64> {
     Some(match unit {
         "" | "ms" | "B" => 1.0,
@@ -28,13 +28,13 @@ fn factor(unit: &str) -> Option<f64> {
     })
 }
 
-/// What a row's value comes to.
+/// Returns a row's value in milliseconds, bytes, or as a plain number.
 pub(super) fn of(row: &Row) -> Option<f64> {
     let unit = row.unit.as_deref().unwrap_or_default();
     Some(row.setting.parse::<f64>().ok()? * factor(unit)?)
 }
 
-/// Whether a row's value lies between two amounts.
+/// Returns whether a row's value lies between two amounts.
 pub(super) fn matches(row: &Row, least: &str, most: &str) -> bool {
     match (of(row), amount(least), amount(most)) {
         (Some(value), Some(least), Some(most)) => (least..=most).contains(&value),
@@ -42,7 +42,7 @@ pub(super) fn matches(row: &Row, least: &str, most: &str) -> bool {
     }
 }
 
-/// `value` in the unit that pg_settings gives for the row, which is what parameter groups take.
+/// Converts `value` to the unit that pg_settings gives for the row, which is the unit of parameter groups.
 pub(super) fn in_units_of(row: &Row, value: &str) -> String {
     let unit = row.unit.as_deref().and_then(factor);
     match (amount(value), unit) {

@@ -1,4 +1,4 @@
-//! The line that changes a setting: by ALTER SYSTEM on a server of one's own, as the provider takes it elsewhere.
+//! Builds the line that changes a setting: ALTER SYSTEM on a self-managed server, the provider's form elsewhere.
 //!
 //! A setting that a role or a database overrides is changed where it is overridden.
 
@@ -7,7 +7,7 @@ use super::amount::in_units_of;
 use crate::doctor::cause::quoted;
 use crate::doctor::server::{Provider, Server};
 
-/// What changes the row to `value`, to be run or pasted as it stands; none where nothing can.
+/// Returns the line that sets the row to `value`, ready to run or paste; `None` if nothing can change it.
 pub(super) fn change(server: &Server, row: &Row, value: &str) -> Option<String> {
     let (name, sql) = (&row.name, literal(value));
     let (role, database) = (quoted(&server.role), quoted(&server.database));
@@ -19,7 +19,7 @@ pub(super) fn change(server: &Server, row: &Row, value: &str) -> Option<String> 
     }
     let given = in_units_of(row, value);
     match server.provider {
-        // A value on the command line wins over every file.
+        // A value on the command line takes precedence over every file.
         Provider::SelfManaged if row.source == "command line" => Some(format!(
             "-- {name} stands on the server's command line: make it -c {name}={value} there"
         )),
@@ -29,14 +29,14 @@ pub(super) fn change(server: &Server, row: &Row, value: &str) -> Option<String> 
         Provider::Azure => Some(format!(
             "az postgres flexible-server parameter set -g GROUP -s SERVER -n {name} -v {given}"
         )),
-        // No server-wide settings for customers; a database may set what a session could.
+        // Customers cannot change server-wide settings; a database can set the settings that a session can set.
         Provider::Neon | Provider::Supabase => {
             (row.context == "user").then(|| format!("ALTER DATABASE {database} SET {name} = {sql};"))
         }
     }
 }
 
-/// Numbers stand for themselves, everything else in quotes; a list's items each in their own.
+/// Writes numbers unquoted and everything else in quotes; each item of a list has its own quotes.
 fn literal(value: &str) -> String {
     if value.parse::<f64>().is_ok() || ["on", "off"].contains(&value) {
         return value.to_owned();
@@ -48,7 +48,7 @@ fn literal(value: &str) -> String {
     items.join(", ")
 }
 
-/// Parameter groups write switches as numbers.
+/// Converts a switch to a number, as parameter groups require.
 fn switch(value: &str) -> &str {
     match value {
         "on" => "1",
@@ -57,7 +57,7 @@ fn switch(value: &str) -> &str {
     }
 }
 
-/// How the lines are used.
+/// Returns how the lines are used.
 pub(super) fn note(provider: Provider) -> &'static str {
     match provider {
         Provider::SelfManaged => "in psql, as a superuser",
@@ -72,7 +72,7 @@ pub(super) fn note(provider: Provider) -> &'static str {
     }
 }
 
-/// How the server is restarted.
+/// Returns how the server is restarted.
 pub(super) fn restart(provider: Provider) -> &'static str {
     match provider {
         Provider::SelfManaged => "systemctl restart postgresql   # on the server",

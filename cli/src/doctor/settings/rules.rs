@@ -6,21 +6,21 @@ use Level::{Advice, Fail, Warn};
 use Scope::{Everywhere, SelfManaged};
 use Want::{Is, Within};
 
-/// What a setting should be.
+/// The recommended value of a setting.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Want {
-    /// One of these words.
+    /// One of these values.
     Is(&'static [&'static str]),
-    /// From the first amount to the second, both included; amounts as PostgreSQL writes them.
+    /// Between the two amounts, inclusive; amounts as PostgreSQL writes them.
     Within(&'static str, &'static str),
 }
 
-/// Where a recommendation holds.
+/// Where a recommendation applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     /// On every server.
     Everywhere,
-    /// Only where one runs the server oneself: a provider decides it for its customers.
+    /// Only on self-managed servers: a provider sets it for its customers.
     SelfManaged,
 }
 
@@ -63,7 +63,7 @@ pub(super) const RULES: [Rule; 27] = [
         level: Warn, scope: Everywhere, why: "data nobody acknowledges is given up" },
     Rule { name: "client_connection_check_interval", want: Within("1s", "60s"), value: "10s",
         level: Warn, scope: Everywhere, why: "a query whose client is gone stops" },
-    // Functions set it for their own sessions; this one is for everybody else's.
+    // Functions set it for their own sessions; this one is for all other sessions.
     Rule { name: "idle_session_timeout", want: Within("1min", "1h"), value: "15min",
         level: Advice, scope: Everywhere, why: "whoever is gone says no goodbye" },
     Rule { name: "autovacuum_vacuum_scale_factor", want: Within("0", "0.1"), value: "0.05",

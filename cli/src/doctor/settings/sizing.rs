@@ -29,7 +29,7 @@ fn add(report: &mut Report, mut setting: Setting, fine: bool) {
 
 fn slots(around: &Surroundings<'_>, budget: i64, report: &mut Report) {
     let server = around.server;
-    // Reserved slots that are still to be added count, or the next run would ask for more.
+    // Reserved slots that are still missing count, or the next run would ask for more.
     let reserves = around.row("reserved_connections").is_some();
     let reserved = if reserves { server.reserved.max(2) } else { 0 };
     let needed = budget + server.superuser_reserved.max(3) + reserved;
@@ -69,7 +69,7 @@ struct Memory {
     bytes: Option<f64>,
 }
 
-/// What the machine has, or the container: the smaller of the two, from where Linux says it.
+/// The memory of the machine or of the container, whichever is smaller, from Linux's files.
 const MEMORY: &str = "SELECT least( \
     (SELECT 1024 * substring(pg_read_file('/proc/meminfo', 0, 4096, true) FROM 'MemTotal: +([0-9]+)')::float8), \
     (SELECT substring(pg_read_file('/sys/fs/cgroup/memory.max', 0, 64, true) FROM '^[0-9]+')::float8)) AS bytes";
@@ -105,7 +105,7 @@ async fn memory(session: &mut Session, around: &Surroundings<'_>, report: &mut R
     }
 }
 
-/// A round amount, not above `bytes`.
+/// Returns a round amount, at most `bytes`.
 fn size(bytes: f64) -> String {
     let megabytes = (bytes / MB).floor().max(128.0);
     if megabytes >= 4_096.0 {
@@ -120,7 +120,7 @@ struct Files {
     there: bool,
 }
 
-/// A server that is told to speak TLS and has no certificate does not start again: then the line says what comes first.
+/// A server with `ssl = on` and no certificate does not start, so the line says which step comes first.
 async fn certificate(session: &mut Session, report: &mut Report) {
     let ssl = |setting: &&mut Setting| setting.name == "ssl" && setting.compared == Compared::Differs;
     let Some(setting) = report.settings.iter_mut().find(ssl) else {
@@ -154,7 +154,7 @@ async fn statements(session: &mut Session, around: &Surroundings<'_>, report: &m
              EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_stat_statements') AS installed",
         )
         .await;
-    // Without the contrib package there is nothing to load, and a server told to load it would not start.
+    // Without the contrib package the library does not exist, and a server configured to load it would not start.
     let Ok(Extension {
         available: true,
         installed,
@@ -195,7 +195,7 @@ struct Owner {
     limited: bool,
 }
 
-/// Limits that belong to one role: server-wide they would cut maintenance.
+/// Checks limits that belong to one role: server-wide they would interrupt maintenance.
 async fn roles(session: &mut Session, around: &Surroundings<'_>, report: &mut Report) {
     let server = around.server;
     let role = quoted(&server.role);
@@ -208,7 +208,7 @@ async fn roles(session: &mut Session, around: &Surroundings<'_>, report: &mut Re
             .is_some_and(|row| amount::matches(row, "1s", "60s"));
         add(report, setting, fine);
     }
-    // Whoever logs in as the owner of the schema, or as a member of it, migrates.
+    // A role that logs in as the schema's owner, or as a member of it, runs migrations.
     let owner = session
         .rows::<Owner>(
             "SELECT r.rolname AS role, EXISTS (SELECT FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) item \

@@ -1,4 +1,4 @@
-//! The places where connections are opened: what is written there instead, and what of them cannot be moved.
+//! Rewrites expressions that open connections; reports those it cannot rewrite.
 
 use syn::Expr;
 use syn::visit::{self, Visit};
@@ -8,11 +8,11 @@ use super::super::sites::{Base, Origin, Peeled, Wrapped, lazy, line, peel};
 use super::super::source::{Source, source};
 use super::{Mover, Place, single};
 
-/// Hooks on connections, which the shared pool has no place for.
+/// Hooks on connections, which the shared pool does not support.
 const HOOKS: [&str; 3] = ["after_connect", "after_release", "before_acquire"];
 
 impl Mover<'_> {
-    /// Replaces an expression that opens connections, or takes a pool out of its static. Says whether it did.
+    /// Replaces an expression that opens connections, or takes a pool out of its static. Returns whether it did.
     pub(super) fn replace(&mut self, expr: &Expr, place: Place) -> bool {
         if let Some((_, path)) = lazy(&self.carriers, expr) {
             let name = self.named(Target::SharedPool, single(&path.path).then_some(&path.path));
@@ -29,7 +29,7 @@ impl Mover<'_> {
             return false;
         };
         if base.origin == Origin::Connection {
-            // Its result is used as before: only the innermost call is another one.
+            // Its result is used as before: only the innermost call changes.
             if !std::ptr::eq(base.expr, expr) {
                 return false;
             }
@@ -81,14 +81,14 @@ impl Mover<'_> {
         true
     }
 
-    /// Reports what is opened, and looks at whether it can be moved.
+    /// Reports a connect, and checks whether it can be moved.
     fn site(&mut self, base: &Base<'_>) {
         let at = line(base.expr);
         let what = match &base.origin {
             Origin::Pool => "opens a pool of its own",
             Origin::Connection => "opens a connection of its own",
             Origin::Static(_) | Origin::Set(_) => {
-                // What it is made from counts, and is not looked at again.
+                // Its arguments are counted, and not examined again.
                 base.arguments
                     .iter()
                     .for_each(|argument| Inside(self).visit_expr(argument));
@@ -154,7 +154,7 @@ impl Mover<'_> {
         }
     }
 
-    /// What is changed because of a name must be what has the name.
+    /// Blocks the move if a name that decides a change may refer to something else.
     pub(super) fn certain(&mut self, named: &Expr) {
         if self.carriers.doubtful(named) {
             let text = format!(
@@ -166,7 +166,7 @@ impl Mover<'_> {
     }
 }
 
-/// Looks at the connects inside an expression that goes as a whole.
+/// Examines the connects inside an expression that is removed as a whole.
 pub(super) struct Inside<'m, 'a>(pub(super) &'m mut Mover<'a>);
 
 impl<'ast> Visit<'ast> for Inside<'_, '_> {

@@ -1,6 +1,7 @@
-//! The way through a file's syntax tree: who is asked about what.
+//! Traverses a file's syntax tree and calls the checks for each node.
 //!
-//! Decides nothing about how a place is moved; says what a pool or a connection may not be used for.
+//! Invariants: does not decide how a position is moved; defines for which purposes a pool or a connection may not be
+//! used.
 
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
@@ -55,7 +56,7 @@ fn missing(kind: Kind, method: &str) -> bool {
     }
 }
 
-/// Methods that take an executor, or keep what they are given.
+/// Methods that take an executor, or keep their argument.
 const TAKING: [&str; 24] = [
     "app_data",
     "data",
@@ -83,7 +84,7 @@ const TAKING: [&str; 24] = [
     "with_state",
 ];
 
-/// The ones of `TAKING` that send a statement.
+/// The methods of `TAKING` that send a statement.
 const STATEMENTS: [&str; 7] = [
     "execute",
     "execute_many",
@@ -106,7 +107,7 @@ impl<'ast> Visit<'ast> for Mover<'_> {
         self.kept -= kept;
     }
 
-    // Imports are dealt with when everything else is known.
+    // Imports are edited at the end, when everything else is known.
     fn visit_item_use(&mut self, _: &'ast syn::ItemUse) {}
 
     fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
