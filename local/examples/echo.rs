@@ -1,11 +1,11 @@
-//! A real Lambda function for the tests of this crate: it does what its event, or the JSON body of an
-//! API Gateway event, says, and else answers with the event and its own circumstances.
+//! A real Lambda function for the tests of this crate: it performs the commands in its event, or in the JSON body of an
+//! API Gateway event; without a command it returns the event and its own environment.
 //!
-//! Its configuration, as environment variables: `INIT_EXIT` ends the process in INIT with that status,
-//! `INIT_HANG` never leaves INIT, `GRACEFUL` registers for SIGTERM, `SNAPSHOT_FAILS` and `RESTORE_FAILS`
-//! fail those SnapStart hooks with their value.
+//! Its configuration, as environment variables: `INIT_EXIT` ends the process in INIT with that status, `INIT_HANG`
+//! never leaves INIT, `GRACEFUL` registers for SIGTERM, `SNAPSHOT_FAILS` and `RESTORE_FAILS` fail those SnapStart hooks
+//! with their value.
 
-// The ban keeps configuration in one place of the backend, and this is not of it.
+// The lint keeps the backend's configuration in one place; this program is not part of the backend.
 #![allow(clippy::disallowed_methods)]
 
 use std::sync::Arc;

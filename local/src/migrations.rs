@@ -1,4 +1,4 @@
-//! The schema as the checkout's files say it, for tools that are built without the functions.
+//! The migrations in the checkout's files, for tools that are built without the functions.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use sqlx::migrate::Migrator;
 /// Reads the engine's and the product's migrations of the checkout at `root`, in the order in which they are applied.
 ///
 /// # Errors
-/// A file that cannot be read, or whose name has no number.
+/// Fails if a file cannot be read, or its name has no number.
 pub async fn migrations(root: &Path) -> Result<Migrator> {
     let mut all = Vec::new();
     for folder in ["shared/migrations", "functions/migrations"] {

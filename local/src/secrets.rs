@@ -1,8 +1,8 @@
 //! One secret behind the part of Secrets Manager's protocol that functions use, and its failures.
 //!
-//! For what the real service, or an emulation of it, cannot be told to do: to refuse, to fail, to be silent, to say what
-//! it was asked. It checks no signature, only that there is one. Rotation itself is proved against an emulation that is
-//! not ours (`tests/credentials.py`).
+//! For behaviour that the real service, or an emulation of it, cannot be made to show: rejecting, failing, not
+//! answering, reporting the requests it received. It verifies no signature, only that there is one. Rotation itself is
+//! tested against an independent emulation (`tests/credentials.py`).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 /// The secret's name.
 pub const ARN: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:seer-AbCdEf";
 
-/// How every question is answered.
+/// How every request is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Manner {
     /// With the secret.
@@ -30,15 +30,15 @@ pub enum Manner {
     Well,
     /// The role may not read the secret.
     Denied,
-    /// Too many questions.
+    /// Too many requests.
     Throttled,
-    /// A failure of the service's own.
+    /// An internal error of the service.
     Broken,
-    /// Not at all.
+    /// Never.
     Silent,
 }
 
-/// A server on 127.0.0.1. Dropped, it is gone.
+/// A server on 127.0.0.1. Dropping it stops it.
 #[derive(Debug)]
 pub struct Secrets {
     address: SocketAddr,
@@ -57,7 +57,7 @@ impl Secrets {
     /// Starts a server with one version of the secret, AWSCURRENT.
     ///
     /// # Errors
-    /// No port could be had.
+    /// Fails if there is no free port.
     pub async fn start(current: &str) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))
             .await
@@ -78,22 +78,22 @@ impl Secrets {
         Ok(secrets)
     }
 
-    /// For `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
+    /// Returns the value for `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Gives a label to a version that holds this text.
+    /// Moves a label to a version with this text.
     pub fn set(&self, label: &str, text: &str) {
         lock(&self.shared).versions.insert(label.to_owned(), text.to_owned());
     }
 
-    /// Changes how questions are answered from now on.
+    /// Changes how requests are answered from now on.
     pub fn answer(&self, manner: Manner) {
         lock(&self.shared).manner = manner;
     }
 
-    /// The labels that were asked for, in order.
+    /// Returns the requested labels, in order.
     pub fn asked(&self) -> Vec<String> {
         lock(&self.shared).asked.clone()
     }
@@ -116,7 +116,7 @@ async fn answer(State(shared): State<Arc<Mutex<Shared>>>, headers: HeaderMap, bo
     };
     let (manner, found) = {
         let mut shared = lock(&shared);
-        // A question without a label counts too: as one for nothing.
+        // A request without a label is recorded too, as an empty one.
         let label = label.unwrap_or_default().to_owned();
         let found = shared.versions.get(&label).cloned();
         shared.asked.push(label);

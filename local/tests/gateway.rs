@@ -23,7 +23,8 @@ struct Served {
     _folder: tempfile::TempDir,
 }
 
-/// `private` needs a token and answers what it is told; `public` needs none and is always busy.
+/// Serves `private`, which requires a token and returns the requested answer, and `public`, which requires none and is
+/// always busy.
 async fn serve() -> Served {
     let tests = std::env::current_exe().unwrap();
     let binary: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples/echo");
@@ -85,7 +86,7 @@ async fn send(address: SocketAddr, request_line: &str, headers: &str, body: &[u8
         "{request_line} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    // A gateway that refuses a body closes before it has read it all.
+    // A gateway that rejects a body closes the connection before it has read it all.
     let _ = stream.write_all(body).await;
     let mut answer = Vec::new();
     let _ = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer))
@@ -136,7 +137,7 @@ async fn a_request_reaches_its_function_with_the_verified_claims() {
     assert_eq!(event["requestContext"]["http"]["sourceIp"], "127.0.0.1");
 }
 
-/// What the gateways of this process refused.
+/// The requests that the gateways of this process rejected.
 static REFUSED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn refused(method: &str, path: &str, status: u16) {

@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use local::lambda::{Environment, Function, Invocation, Lambda, Options, Outcome, Phase};
 use serde_json::{Value, json};
 
-/// Longer than anything here takes; reached only when something hangs.
+/// Longer than anything here takes; reached only if something hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn echo() -> Function {
@@ -64,7 +64,7 @@ fn environment(invocation: &Invocation) -> &Environment {
     invocation.environment.as_ref().unwrap()
 }
 
-/// The letter that the kernel gives the process: S sleeping, T stopped, Z ended and not collected.
+/// Returns the kernel's state of the process: S sleeping, T stopped, Z ended and not reaped.
 fn kernel_state(pid: u32) -> Option<char> {
     if Path::new("/proc/self/stat").exists() {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -423,7 +423,7 @@ async fn dropping_the_service_ends_every_process() {
     assert!(matches!(environment(&idle).phase(), Phase::Ended(_)));
 }
 
-/// Not a test of its own: the victim of the next one, which starts this binary again.
+/// Not a test of its own: the process that the next test kills; it starts this binary again.
 #[tokio::test]
 async fn victim_of_a_sudden_death() {
     if std::env::var("SUDDEN_DEATH").is_err() {
@@ -443,8 +443,8 @@ async fn a_frozen_environment_does_not_outlive_a_service_that_is_killed() {
     victim
         .args(["--exact", "victim_of_a_sudden_death", "--nocapture"])
         .env("SUDDEN_DEATH", "1");
-    // A stopped group that is orphaned is ended by the kernel. Adopted by this process, which is of the
-    // same session, it is not orphaned, and only the watchdog ends it.
+    // The kernel ends a stopped group that is orphaned. Adopted by this process, which is in the same session, it is
+    // not orphaned, and only the watchdog ends it.
     #[cfg(target_os = "linux")]
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     let mut victim = victim.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
@@ -460,7 +460,7 @@ async fn a_frozen_environment_does_not_outlive_a_service_that_is_killed() {
     };
     assert_eq!(kernel_state(pid), Some('T'));
     victim.kill().await.unwrap();
-    // Gone, or a zombie that whoever adopted it has not collected.
+    // Gone, or a zombie that its new parent has not reaped.
     until(|| matches!(kernel_state(pid), None | Some('Z'))).await;
 }
 

@@ -1,4 +1,4 @@
-//! What the proxy does to single requests, with a real client and a real server.
+//! The proxy's effects on single requests, with a real client and a real server.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -19,7 +19,7 @@ const WRITES: Statements = Statements::Containing("receipts");
 const ROWS: &str = "SELECT count(*) FROM receipts";
 /// More than anything here takes.
 const BOUND: Duration = Duration::from_secs(30);
-/// Long enough that an answer would have come.
+/// Long enough that an answer would have arrived.
 const SILENCE: Duration = Duration::from_millis(300);
 
 struct Bench {
@@ -49,7 +49,7 @@ impl Bench {
         }
     }
 
-    /// A connection that has the statement prepared.
+    /// Returns a connection that has prepared the statement.
     async fn client(&self) -> PgConnection {
         let mut client = PgConnection::connect_with(&self.options).await.unwrap();
         write(&mut client).await.unwrap();
@@ -89,7 +89,7 @@ async fn write(client: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query(WRITE).bind(1).execute(client).await.map(drop)
 }
 
-/// Sessions that wait for the rest of a request, with what it locked.
+/// Sessions that wait for the rest of a request and keep its locks.
 const HALF: &str = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'ClientRead'";
 
 /// Sessions of clients.
@@ -114,7 +114,7 @@ async fn write_is_cut_where_it_was_ordered() {
         assert_eq!(bench.proxy.counts().cut, number as u64, "another statement was cut");
         let lost = timeout(BOUND, write(&mut client)).await.unwrap();
         assert!(matches!(lost, Err(sqlx::Error::Io(_))), "{cut:?}: {lost:?}");
-        // The server has noticed that its client is gone: only `direct` is left.
+        // The server has noticed that its client has disconnected: only `direct` is left.
         bench.becomes(1, SESSIONS).await;
         assert_eq!(bench.rows().await, before + applied, "{cut:?}");
     }
@@ -143,7 +143,7 @@ async fn path_hangs_where_it_was_ordered() {
         assert!(!hung.is_finished(), "{cut:?}");
         hung.abort();
         assert_eq!(bench.rows().await, before + applied, "{cut:?}");
-        // The client is gone, and the session is not.
+        // The client has disconnected, but its session remains.
         assert_eq!(
             (bench.number(HALF).await, bench.number(SESSIONS).await),
             (half, 2),
@@ -191,7 +191,7 @@ async fn late_reply_follows_an_applied_write() {
 async fn doubled_request_is_applied_twice_and_answered_once() {
     let mut bench = Bench::new().await;
     let mut client = bench.client().await;
-    // The first goes through, so that the second is doubled.
+    // The first passes, so that the second is doubled.
     bench.proxy.order(WRITES, [Effect::Nothing, Effect::Twice]);
     write(&mut client).await.unwrap();
     write(&mut client).await.unwrap();

@@ -1,4 +1,4 @@
-//! The poolers of `local::postgres`, as a client sees them.
+//! The poolers of `local::postgres`, from a client's view.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -12,12 +12,12 @@ use sqlx::{Connection as _, PgConnection};
 /// Runs one named statement twice on one client connection, each time on another connection to the server.
 async fn statement_follows(cluster: &Cluster, pooler: &Pooler) -> Result<(), sqlx::Error> {
     let options: PgConnectOptions = cluster.url().parse()?;
-    // PgBouncer refuses a parameter that it does not know.
+    // PgBouncer rejects a parameter that it does not know.
     let options = options.extra_float_digits(None).port(pooler.address().port());
     let backend = "SELECT pg_backend_pid()";
     let mut client = PgConnection::connect_with(&options).await?;
     let first: i32 = sqlx::query_scalar(backend).fetch_one(&mut client).await?;
-    // An open transaction keeps the one connection that there is.
+    // An open transaction keeps the only connection.
     let mut other = PgConnection::connect_with(&options).await?;
     sqlx::raw_sql("BEGIN").execute(&mut other).await?;
     let second: i32 = sqlx::query_scalar(backend).fetch_one(&mut client).await?;

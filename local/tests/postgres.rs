@@ -1,4 +1,4 @@
-//! The clusters of `local::postgres`, seen by a client: every state is asked of the server over TCP.
+//! The clusters of `local::postgres`, from a client's view: every state is queried from the server over TCP.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,7 +19,7 @@ use local::postgres::{Cluster, Replication, Settings, Shutdown};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection, Row as _};
 
-/// More than any state here takes to come about on a loaded machine.
+/// More than any state here needs to come about on a loaded machine.
 const BOUND: Duration = Duration::from_secs(60);
 
 async fn connect(url: &str) -> PgConnection {
@@ -41,7 +41,7 @@ async fn execute(url: &str, statement: &'static str) {
     session.close().await.unwrap();
 }
 
-/// Asks until the answer is `wanted`.
+/// Repeats the query until the answer is `wanted`.
 async fn becomes(url: &str, statement: &'static str, wanted: &str) {
     let reached = tokio::time::timeout(BOUND, async {
         while value(url, statement).await != wanted {
@@ -332,7 +332,7 @@ async fn listens_on_ipv6_too_or_says_that_it_cannot() {
     }
 }
 
-/// As root's clone below a private folder is: the servers' account cannot enter it.
+/// Like root's clone below a private folder: the servers' account cannot enter it.
 #[tokio::test]
 async fn a_durable_cluster_may_be_below_a_private_folder() {
     let above = tempfile::tempdir().unwrap();
@@ -345,7 +345,7 @@ async fn a_durable_cluster_may_be_below_a_private_folder() {
     assert_eq!(value(&pg.url(), "SELECT n::text FROM kept").await, "1");
     drop(pg);
     let place = folder.canonicalize().unwrap();
-    // Removing what is below `target/` is how a developer starts afresh.
+    // Developers remove everything below `target/` to start again.
     if folder.is_symlink() {
         std::fs::remove_file(&folder).unwrap();
     } else {
@@ -407,7 +407,7 @@ async fn a_durable_cluster_keeps_its_data_and_its_url() {
     Cluster::remove(&folder).await.unwrap();
 }
 
-/// Names the folder of the durable cluster that the process to be killed starts.
+/// The variable with the folder of the durable cluster that the process to be killed starts.
 const DOOMED: &str = "SEER_TEST_DOOMED";
 
 #[tokio::test]
@@ -444,7 +444,7 @@ async fn servers_do_not_outlive_a_killed_process() {
     stopped
         .await
         .expect("the throwaway server or its folder outlived its process");
-    // The durable one may be stopping still: the next start waits for that, and finds it was stopped in order.
+    // The durable one may still be stopping: the next start waits for that, and finds that it was stopped in order.
     let pg = Cluster::durable(&folder, Settings::default()).await.unwrap();
     assert_eq!(pg.port().to_string(), durable);
     assert_eq!(value(&pg.url(), "SELECT n::text FROM kept").await, "1");
@@ -464,6 +464,6 @@ async fn doomed(folder: &Path) {
         kept.port(),
         pg.data().parent().unwrap().display()
     );
-    // Until it is killed, or the test that started it is gone.
+    // Until it is killed, or the test that started it has ended.
     let _ = std::io::stdin().read_line(&mut String::new());
 }

@@ -1,4 +1,4 @@
-//! The proxy's faults, seen by a plain TCP client and server.
+//! The proxy's faults, from the view of a plain TCP client and server.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::ErrorKind;
@@ -10,10 +10,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-/// Long enough that an answer would have come, short enough to wait for its absence.
+/// Long enough that an answer would have arrived, short enough to wait for its absence.
 const SILENCE: Duration = Duration::from_millis(200);
 
-/// A server that answers every read with ReadyForQuery and keeps what it read.
+/// Starts a server that answers every read with ReadyForQuery and keeps the bytes that it read.
 async fn server() -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -158,10 +158,10 @@ const ASLEEP: Refusal = Refusal {
     message: "endpoint is idle, retry",
 };
 
-/// What a client reads after its start-up, to the end.
+/// Returns everything that a client reads after its start-up.
 async fn refused(address: SocketAddr) -> Vec<u8> {
     let mut client = TcpStream::connect(address).await.unwrap();
-    // SSLRequest first, as a client with sslmode=prefer does.
+    // SSLRequest first, like a client with sslmode=prefer.
     client.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).await.unwrap();
     let mut no = [0; 1];
     client.read_exact(&mut no).await.unwrap();

@@ -1,4 +1,4 @@
-//! The Runtime API, asked by a runtime written out here: what it answers, holds back and refuses.
+//! The Runtime API, tested with a hand-written runtime: its answers, long polls and rejections.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-/// Longer than anything here takes; reached only when something hangs.
+/// Longer than anything here takes; reached only if something hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 const NEXT: &str = "GET /2018-06-01/runtime/invocation/next";
 const REGISTER: &str = "POST /2020-01-01/extension/register";
@@ -85,7 +85,7 @@ fn invoke(lambda: &Arc<Lambda>) -> JoinHandle<Invocation> {
 }
 
 impl Scene {
-    /// Sends a request; the answer is waited for beside the test.
+    /// Sends a request; the answer is awaited concurrently with the test.
     fn ask(&self, line: &str, headers: &str, body: &str) -> JoinHandle<Answer> {
         let length = body.len();
         let request = format!(

@@ -1,7 +1,7 @@
-//! From a function's payload to an HTTP response, by the rules of payload format 2.0, and the answers
-//! the gateway gives of its own.
+//! Converts a function's payload to an HTTP response, by the rules of payload format 2.0, and builds the gateway's own
+//! answers.
 //!
-//! It may not show a client anything of a function's failure: that is `Internal Server Error`.
+//! Invariants: never shows a client anything of a function's failure: the answer is `Internal Server Error`.
 
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
@@ -35,7 +35,7 @@ struct Answer {
     is_base64_encoded: bool,
 }
 
-/// The response for a payload; `None` when the payload is none that API Gateway accepts.
+/// Returns the response for a payload; `None` if API Gateway would reject the payload.
 pub(super) fn response(payload: &Bytes) -> Option<Response> {
     let value: Value = serde_json::from_slice(payload).ok()?;
     if value.get("statusCode").is_none() {
@@ -80,7 +80,7 @@ pub(super) fn response(payload: &Bytes) -> Option<Response> {
     Some(response)
 }
 
-/// An answer of the gateway itself: `{"message": …}`.
+/// Returns an answer of the gateway itself: `{"message": …}`.
 pub(super) fn message(status: StatusCode, message: &str) -> Response {
     let body = json!({ "message": message }).to_string();
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()

@@ -1,8 +1,8 @@
-//! The event a route's function gets: API Gateway's payload format 2.0.
+//! Builds the event for a route's function: API Gateway's payload format 2.0.
 //!
-//! It may not do I/O. It relies on the documented format and, where that is silent, on what the service
-//! was seen to do: `rawPath` arrives percent-decoded and `rawQueryString` as sent, and a body is text
-//! only for `text/*`, JSON, JavaScript and XML, everything else being base64.
+//! Invariants: does no I/O. Depends on: the documented format and, where it leaves details open, the observed behaviour
+//! of the service: `rawPath` arrives percent-decoded and `rawQueryString` as sent, and a body is text only for
+//! `text/*`, JSON, JavaScript and XML; every other body is base64.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -32,8 +32,8 @@ const NOT_PASSED_ON: [header::HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-/// The event for a request on its route. `claims` are those of the verified token, `None` on a public
-/// route. Members that API Gateway leaves out when they are empty are left out.
+/// Returns the event for a request on its route. `claims` are those of the verified token, `None` on a public route.
+/// Members that API Gateway omits if they are empty are omitted.
 pub fn event(matched: &Matched<'_>, request: &Request<Bytes>, claims: Option<&Claims>, source_ip: IpAddr) -> Value {
     let now = chrono::Utc::now();
     let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
@@ -94,13 +94,13 @@ pub fn event(matched: &Matched<'_>, request: &Request<Bytes>, claims: Option<&Cl
     event
 }
 
-/// An id of the shape API Gateway's have.
+/// Returns an id in API Gateway's format.
 fn request_id() -> String {
     let random = uuid::Uuid::new_v4().into_bytes();
     base64::engine::general_purpose::URL_SAFE.encode(random.get(..11).unwrap_or_default())
 }
 
-/// Lower-case names, several values joined with commas, and what the gateway adds on the way.
+/// Returns the headers with lower-case names, several values joined with commas, and those that the gateway adds.
 fn headers(sent: &HeaderMap, source_ip: IpAddr) -> BTreeMap<String, String> {
     let mut headers = BTreeMap::<String, String>::new();
     for name in sent.keys().filter(|name| !NOT_PASSED_ON.contains(name)) {
@@ -159,7 +159,7 @@ fn query_parameters(query: &str) -> BTreeMap<String, String> {
     parameters
 }
 
-/// The body as text, when its content type and its bytes both say that it is.
+/// Returns the body as text, if both its content type and its bytes are text.
 fn text(request: &Request<Bytes>) -> Option<&str> {
     let content_type = request.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
     let kind = content_type
@@ -170,7 +170,7 @@ fn text(request: &Request<Bytes>) -> Option<&str> {
         .to_ascii_lowercase();
     let textual = kind.starts_with("text/")
         || ["application/json", "application/javascript", "application/xml"].contains(&kind.as_str());
-    // Bytes that are no text would be lost; as base64 the function can see and refuse them.
+    // Bytes that are not text would be lost; as base64 the function can see and reject them.
     if textual {
         std::str::from_utf8(request.body()).ok()
     } else {
@@ -178,7 +178,7 @@ fn text(request: &Request<Bytes>) -> Option<&str> {
     }
 }
 
-/// Every claim as a string, as the JWT authorizer hands them on: `true`, `12`, `[a b]`.
+/// Converts every claim to a string, as the JWT authorizer does: `true`, `12`, `[a b]`.
 fn as_strings(claims: &Claims) -> Map<String, Value> {
     claims
         .iter()

@@ -1,11 +1,11 @@
-//! An API Gateway HTTP API on one machine: routes, a JWT authorizer, and Lambda proxy integrations with
-//! payload format 2.0.
+//! An API Gateway HTTP API on one machine: routes, a JWT authorizer, and Lambda proxy integrations with payload format
+//! 2.0.
 //!
-//! It may not know what the functions do, and it answers as API Gateway does, also where that is terse.
-//! It relies on [`crate::lambda`] to run the functions and on the workspace manifest for the routes.
+//! Invariants: knows nothing of the functions' purpose, and answers as API Gateway does, including terse answers.
+//! Depends on: [`crate::lambda`] to run the functions, and the workspace manifest for the routes.
 //!
-//! Differences from the real service, on purpose: tokens are signed with a development key of this
-//! machine (HS256) instead of an identity provider's, and there is no CORS and no request throttling.
+//! Intended differences from the real service: tokens are signed with a development key of this machine (HS256) instead
+//! of an identity provider's, and there is no CORS and no request throttling.
 
 mod answer;
 mod event;

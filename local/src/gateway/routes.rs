@@ -1,8 +1,8 @@
 //! The route table: which function serves a method and path.
 //!
-//! It may not do I/O beyond reading the manifest. It relies on the format cargo-lambda reads from
-//! `[workspace.metadata.lambda.watch.router]`, so that `cargo lambda watch` and this gateway serve the
-//! same routes, and on API Gateway's rule that the more specific route wins.
+//! Invariants: does no I/O except reading the manifest. Depends on: the format that cargo-lambda reads from
+//! `[workspace.metadata.lambda.watch.router]`, so that `cargo lambda watch` and this gateway serve the same routes, and
+//! API Gateway's rule that the more specific route takes precedence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,12 +23,12 @@ pub struct Route {
 }
 
 impl Route {
-    /// The route key as events carry it: `GET /api/meetings/{id}`, or `ANY /…`.
+    /// Returns the route key as in events: `GET /api/meetings/{id}`, or `ANY /…`.
     pub fn key(&self) -> String {
         format!("{} {}", self.method.as_deref().unwrap_or("ANY"), self.path)
     }
 
-    /// The path's variables, if it matches. Segments are compared as sent, values are decoded.
+    /// Returns the path's variables, if it matches. Segments are compared as sent; values are decoded.
     fn parameters(&self, path: &str) -> Option<BTreeMap<String, String>> {
         let mut parameters = BTreeMap::new();
         let mut segments = path.split('/');
@@ -47,8 +47,8 @@ impl Route {
         segments.next().is_none().then_some(parameters)
     }
 
-    /// Sorts the most specific route first: a static segment before a variable, from the left, and a
-    /// named method before any.
+    /// Returns a sort key that puts the most specific route first: a static segment before a variable, from the left,
+    /// and a named method before any.
     fn specificity(&self) -> (Vec<bool>, bool) {
         (
             self.path
@@ -64,7 +64,7 @@ fn variable(segment: &str) -> Option<&str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }
 
-/// A request's route and the values of its path variables.
+/// The route that matches a request, and the values of its path variables.
 #[derive(Clone, Debug)]
 pub struct Matched<'a> {
     /// The route.
@@ -92,7 +92,7 @@ struct MethodEntry {
 }
 
 impl Routes {
-    /// A table of these routes.
+    /// Creates a table of these routes.
     pub fn new(routes: impl IntoIterator<Item = Route>) -> Self {
         Self(routes.into_iter().collect())
     }
@@ -100,8 +100,8 @@ impl Routes {
     /// Reads the router entries of a workspace manifest.
     ///
     /// # Errors
-    /// A file that cannot be read or is not TOML, and an entry that is neither a function's name nor a
-    /// list of `{ method, function }`; the message names the file and the entry.
+    /// Fails if the file cannot be read or is not TOML, or if an entry is neither a function's name nor a list of `{
+    /// method, function }`; the message names the file and the entry.
     pub fn from_manifest(manifest: &Path) -> anyhow::Result<Self> {
         let shown = manifest.display();
         let text = std::fs::read_to_string(manifest).with_context(|| format!("cannot read {shown}"))?;
@@ -136,17 +136,17 @@ impl Routes {
         Ok(Self(routes))
     }
 
-    /// The routes, in the manifest's order of paths.
+    /// Returns the routes, in the manifest's order of paths.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.0.iter()
     }
 
-    /// The names of the functions that serve a route, each once.
+    /// Returns the names of the functions that serve a route, each once.
     pub fn functions(&self) -> BTreeSet<&str> {
         self.iter().map(|route| route.function.as_str()).collect()
     }
 
-    /// The route for a request; `path` as it was sent, without the query.
+    /// Returns the route for a request; `path` as it was sent, without the query.
     pub fn find(&self, method: &str, path: &str) -> Option<Matched<'_>> {
         self.iter()
             .filter(|route| route.method.as_deref().is_none_or(|expected| expected == method))

@@ -1,7 +1,7 @@
-//! The HTTP server: authorizer, integration and their failures, in the order API Gateway has them.
+//! The HTTP server: authorizer, integration and their failures, in API Gateway's order.
 //!
-//! It may not retry or cache, nor log: requests that no function sees it tells to who asks for them, the others are in
-//! the log of their function. It relies on [`super::event`] and [`super::answer`] for the two translations and on
+//! Invariants: never retries, caches or logs; reports requests that reach no function to a callback, the others are in
+//! the log of their function. Depends on: [`super::event`] and [`super::answer`] for the two conversions, and
 //! [`crate::lambda`] for the invocation.
 
 use std::collections::BTreeSet;
@@ -31,26 +31,26 @@ use crate::lambda::{Lambda, Outcome};
 
 /// The largest request body in bytes.
 const BODY_LIMIT: usize = 10 * 1024 * 1024;
-/// The longest an integration may take.
+/// The maximum duration of an integration.
 pub(crate) const INTEGRATION_LIMIT: Duration = Duration::from_secs(30);
 /// How long a stop waits for requests in flight.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// What a gateway serves.
+/// The settings of a gateway.
 pub struct Settings {
     /// The route table.
     pub routes: Routes,
-    /// The functions whose routes need no token.
+    /// The functions whose routes require no token.
     pub public: BTreeSet<String>,
     /// The key that verifies tokens.
     pub key: DevelopmentKey,
     /// The functions.
     pub lambda: Arc<Lambda>,
-    /// Told of each request that is refused before a function: method, path and status.
+    /// Called with each request that is rejected before it reaches a function: method, path and status.
     pub refused: Option<fn(&str, &str, u16)>,
 }
 
-/// A running gateway. Dropping it stops it at once, with requests in flight broken off.
+/// A running gateway. Dropping it stops it at once and aborts requests in flight.
 pub struct Gateway {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -61,7 +61,7 @@ impl Gateway {
     /// Listens on an address (port 0 for any) and serves from now on.
     ///
     /// # Errors
-    /// An address that cannot be listened on; one line that names it.
+    /// Fails with one line that names the address if it cannot be listened on.
     pub async fn start(address: SocketAddr, settings: Settings) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(address).await.map_err(|error| {
             if error.kind() == ErrorKind::AddrInUse {
@@ -89,12 +89,12 @@ impl Gateway {
         })
     }
 
-    /// The address it listens on.
+    /// Returns the address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes no new requests, waits up to 5 s for those in flight, and ends.
+    /// Accepts no new requests, waits up to 5 s for those in flight, and ends.
     pub async fn stop(mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
@@ -123,7 +123,7 @@ async fn serve(
     })
 }
 
-/// The function's answer, or the refusal of a request that no function sees.
+/// Returns the function's answer, or the rejection of a request that reaches no function.
 async fn admit(settings: &Settings, peer: SocketAddr, request: Request<Body>) -> Result<Response, Response> {
     let Some(matched) = settings.routes.find(request.method().as_str(), request.uri().path()) else {
         return Err(message(StatusCode::NOT_FOUND, "Not Found"));
@@ -158,14 +158,14 @@ async fn admit(settings: &Settings, peer: SocketAddr, request: Request<Body>) ->
     Ok(response)
 }
 
-/// The token's claims, or the challenge to send.
+/// Returns the token's claims, or the challenge to send.
 fn authorize(key: &DevelopmentKey, headers: &HeaderMap) -> Result<Claims, String> {
     let sent = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let (scheme, rest) = sent.split_once(' ').unwrap_or((sent, ""));
-    // API Gateway takes the bare token as well.
+    // API Gateway accepts the bare token as well.
     let token = if scheme.eq_ignore_ascii_case("bearer") {
         rest.trim()
     } else {

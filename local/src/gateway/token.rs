@@ -1,7 +1,7 @@
 //! Development tokens: JWTs signed and verified with a key of this machine.
 //!
-//! It may not be used in front of anything but a developer's own machine: whoever reads the key file can
-//! be anyone. It relies on the jsonwebtoken crate for every check of a token.
+//! Invariants: only for a developer's own machine, because any reader of the key file can impersonate every user.
+//! Depends on: the jsonwebtoken crate for every check of a token.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -28,11 +28,11 @@ pub struct DevelopmentKey {
 }
 
 impl DevelopmentKey {
-    /// Reads the key from a file, or makes a random one there that only the user can read. Two processes
-    /// that do so at once end up with the same key.
+    /// Reads the key from a file, or creates a random one that only the user can read. Concurrent processes end up with
+    /// the same key.
     ///
     /// # Errors
-    /// A file that cannot be read or written, or that holds no key; the message names it.
+    /// Fails if the file cannot be read or written, or contains no key; the message names it.
     pub fn load_or_create(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         if let Some(key) = Self::load(path)? {
@@ -42,8 +42,8 @@ impl DevelopmentKey {
             .parent()
             .with_context(|| format!("{shown} is no place for a key file"))?;
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        // Written aside and then linked into place: nobody ever reads half a key. Temporary files are
-        // readable by the user alone.
+        // Written to a temporary file and then linked into place, so that no process reads a partial key. Only the user
+        // can read temporary files.
         let mut aside = tempfile::NamedTempFile::new_in(folder).with_context(|| format!("cannot write {shown}"))?;
         let secret = [uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes()].concat();
         writeln!(aside, "{}", URL_SAFE_NO_PAD.encode(&secret)).with_context(|| format!("cannot write {shown}"))?;
@@ -73,10 +73,10 @@ impl DevelopmentKey {
         }
     }
 
-    /// A token for this person, valid from now for `lifetime`, with its email claimed as verified.
+    /// Returns a token for this user, valid from now for `lifetime`, with its email claimed as verified.
     ///
     /// # Errors
-    /// None in practice: only what the signing library could report.
+    /// Never in practice: only errors of the signing library.
     pub fn sign(&self, sub: &str, email: &str, name: &str, lifetime: Duration) -> anyhow::Result<String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let claims = json!({
@@ -93,11 +93,11 @@ impl DevelopmentKey {
         encode(&Header::new(Algorithm::HS256), &claims, &key).context("cannot sign a development token")
     }
 
-    /// The claims of a token, if this key signed it with HS256 for [`AUDIENCE`] as [`ISSUER`], and it is
+    /// Returns the claims of a token, if this key signed it with HS256 for [`AUDIENCE`] as [`ISSUER`], and it is
     /// neither expired nor from the future.
     ///
     /// # Errors
-    /// A few words on why it is refused, free of anything in the token.
+    /// Fails with a short reason that contains nothing of the token.
     pub fn verify(&self, token: &str) -> Result<Claims, String> {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
@@ -105,7 +105,7 @@ impl DevelopmentKey {
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         validation.validate_nbf = true;
         validation.leeway = 0;
-        // The crate accepts a token in the very second it expires; RFC 7519 does not.
+        // The crate accepts a token in the very second of its expiry; RFC 7519 does not.
         validation.reject_tokens_expiring_in_less_than = 1;
         decode::<Claims>(token, &DecodingKey::from_secret(&self.secret), &validation)
             .map(|token| token.claims)

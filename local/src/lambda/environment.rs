@@ -1,7 +1,7 @@
-//! One execution environment: a process with a Runtime API, and what can be asked of it and done to it.
+//! One execution environment: a process with a Runtime API, its state, and operations on it.
 //!
-//! It may not choose environments or start invocations of its own accord: [`super::fleet`] does. It
-//! relies on [`super::exchange`] for the rules that make it ready, freeze it and thaw it.
+//! Invariants: neither chooses environments nor starts invocations: [`super::fleet`] does. Depends on:
+//! [`super::exchange`] for the rules that make it ready, freeze it and thaw it.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,23 +23,23 @@ use super::process::{KERNEL, Process};
 use super::watchdog::Watchdog;
 use super::{lock, runtime_api};
 
-/// What a process with an internal extension gets between SIGTERM and SIGKILL.
+/// The time between SIGTERM and SIGKILL for a process with an internal extension.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Where an environment is in its life.
+/// The phase of an environment's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// INIT: the process runs and has not asked for an event yet.
+    /// INIT: the process runs and has not requested an event yet.
     Initializing,
-    /// INIT of a SnapStart function is over, and the process waits to be restored.
+    /// INIT of a SnapStart function has finished, and the process waits to be restored.
     Snapshot,
-    /// Restored, and not yet asking for an event.
+    /// Restored, and not yet requesting an event.
     Restoring,
-    /// INIT is over: idle, or serving invocations.
+    /// INIT has finished: idle, or serving invocations.
     Ready,
     /// The runtime reported that INIT or the restore failed.
     Failed,
-    /// The process is gone.
+    /// The process has ended.
     Ended(ExitStatus),
 }
 
@@ -51,7 +51,7 @@ pub struct Environment {
     log: Log,
     pub(super) state: Mutex<State>,
     pub(super) phase: watch::Sender<Phase>,
-    /// Whether the service freezes what is idle.
+    /// Whether the service freezes idle environments.
     pub(super) freezing: Arc<AtomicBool>,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Debug for Environment {
 }
 
 impl Environment {
-    /// Starts the process and its Runtime API; INIT goes on by itself. The claim is on its first slot.
+    /// Starts the process and its Runtime API; INIT runs without further calls. The claim is on its first slot.
     pub(super) fn start(
         function: &Arc<Function>,
         freezing: &Arc<AtomicBool>,
@@ -104,66 +104,66 @@ impl Environment {
         Ok(Claim::first(environment))
     }
 
-    /// The environment's id, which ends the name of its log stream.
+    /// Returns the environment's id, which is the end of its log stream's name.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The function it runs.
+    /// Returns the function it runs.
     pub fn function(&self) -> &Function {
         &self.function
     }
 
-    /// The process id, also that of its process group. It means nothing after [`Phase::Ended`].
+    /// Returns the process id, which is also that of its process group. It is meaningless after [`Phase::Ended`].
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    /// Where it is in its life, now.
+    /// Returns its current phase.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
     }
 
-    /// Whether its process has not ended.
+    /// Returns whether its process has not ended.
     pub fn is_alive(&self) -> bool {
         !matches!(self.phase(), Phase::Ended(_))
     }
 
-    /// Whether it was told to freeze and not to thaw since.
+    /// Returns whether it was frozen and not thawed since.
     pub fn is_frozen(&self) -> bool {
         lock(&self.state).frozen
     }
 
-    /// Invocations it was given and that are not over.
+    /// Returns the number of its invocations that have not finished.
     pub fn in_flight(&self) -> u32 {
         lock(&self.state).claims
     }
 
-    /// The lines it wrote to standard output and error, oldest first, at most 128 KiB of them, with
-    /// everything written up to now. Kept after the process has ended.
+    /// Returns the lines that it wrote to standard output and error so far, oldest first, at most 128 KiB of them. Kept
+    /// after the process has ended.
     pub fn log(&self) -> Vec<String> {
         self.log.lines()
     }
 
-    /// Adds a line of the platform's own to the log.
+    /// Adds a line of the platform to the log.
     pub(super) fn note(&self, line: &str) {
         self.log.platform(line);
     }
 
-    /// Stops every process of the environment and waits, at most 5 s, until the kernel has done so.
-    /// Returns whether it has. An invocation in flight stays so, and its deadline goes on.
+    /// Stops every process of the environment and waits, at most 5 s, until the kernel has done so. Returns whether it
+    /// has. An invocation in flight stays so, and its deadline continues.
     pub async fn freeze(&self) -> bool {
         self.stop(&mut lock(&self.state));
         self.process.stopped().await
     }
 
-    /// Lets a frozen environment go on. An idle one stays thawed until after its next invocation.
+    /// Continues a frozen environment. An idle one stays thawed until after its next invocation.
     pub fn thaw(&self) {
         self.resume(&mut lock(&self.state));
     }
 
-    /// Waits, at most 5 s twice, until the environment is frozen and the kernel has stopped its
-    /// process. Returns whether it is.
+    /// Waits, at most 5 s twice, until the environment is frozen and the kernel has stopped its process. Returns
+    /// whether it is.
     pub async fn until_frozen(&self) -> bool {
         let deadline = Instant::now() + KERNEL;
         while !self.is_frozen() {
@@ -175,9 +175,9 @@ impl Environment {
         self.process.stopped().await
     }
 
-    /// Shuts the environment down as Lambda does: with a registered extension the process gets SIGTERM
-    /// and 500 ms, then, or at once without one, SIGKILL. Returns how it ended, or `None` when the
-    /// kernel had not ended it 5 s after SIGKILL. Invocations in flight fail as crashed.
+    /// Shuts the environment down as Lambda does: with a registered extension the process gets SIGTERM and 500 ms, then
+    /// SIGKILL; without one, SIGKILL at once. Returns its exit status, or `None` if the kernel had not ended it 5 s
+    /// after SIGKILL. Invocations in flight fail as crashed.
     pub async fn shutdown(&self) -> Option<ExitStatus> {
         let told = {
             let mut state = lock(&self.state);
@@ -194,8 +194,8 @@ impl Environment {
         self.destroy().await
     }
 
-    /// Ends the environment with no goodbye: SIGKILL to all its processes, frozen or not. Returns how
-    /// it ended, or `None` when the kernel had not ended it after 5 s. The kernel closes its sockets.
+    /// Ends the environment without a shutdown: SIGKILL to all its processes, frozen or not. Returns its exit status,
+    /// or `None` if the kernel had not ended it after 5 s. The kernel closes its sockets.
     pub async fn destroy(&self) -> Option<ExitStatus> {
         self.kill();
         timeout(KERNEL, self.ended()).await.ok()
@@ -205,7 +205,7 @@ impl Environment {
         self.process.signal(Signal::KILL);
     }
 
-    /// Waits until the process is gone, however long that is. Cancel safe.
+    /// Waits without a limit until the process has ended. Cancel safe.
     pub async fn ended(&self) -> ExitStatus {
         let mut phase = self.phase.subscribe();
         loop {
@@ -213,7 +213,7 @@ impl Environment {
                 return status;
             }
             if phase.changed().await.is_err() {
-                // Its sender is a field of ours, so this cannot be while `self` is borrowed.
+                // The sender is a field of `self`, so this is unreachable while `self` is borrowed.
                 std::future::pending::<()>().await;
             }
         }

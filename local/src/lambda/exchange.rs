@@ -1,9 +1,9 @@
-//! What a runtime and the service tell one another through an environment, and the rules that follow:
-//! when INIT is over, when to freeze, when to thaw, when an invocation is over.
+//! The state between a runtime and the service in an environment, and its rules: when INIT is over, when to freeze,
+//! when to thaw, when an invocation is over.
 //!
-//! It may not do I/O but send signals. It relies on [`super::runtime_api`] to bring the runtime's
-//! requests and on [`super::fleet`] to bring events. Every change, and the signal that belongs to it,
-//! happens under one lock, so that a freeze never overtakes a thaw.
+//! Invariants: does no I/O except sending signals. Every change, and the signal that belongs to it, happens under one
+//! lock, so that a freeze never overtakes a thaw. Depends on: [`super::runtime_api`] for the runtime's requests, and
+//! [`super::fleet`] for events.
 
 use std::collections::{HashMap, VecDeque};
 use std::process::ExitStatus;
@@ -26,7 +26,7 @@ pub(super) struct Assignment {
     pub(super) deadline_ms: u128,
 }
 
-/// What a runtime said of an invocation.
+/// A runtime's response to an invocation.
 pub(super) enum Answer {
     Response(Bytes),
     Error(Bytes),
@@ -42,14 +42,14 @@ pub(super) enum Served {
 /// Why an environment is not ready.
 pub(super) enum NotReady {
     TimedOut,
-    /// What the runtime reported before it gave up.
+    /// The runtime's error report.
     Reported(Bytes),
     Ended(ExitStatus),
 }
 
 pub(super) struct State {
     pub(super) frozen: bool,
-    /// Invocations that were given this environment, from before they arrive until the runtime is back.
+    /// Invocations assigned to this environment, from before they arrive until the runtime returns.
     pub(super) claims: u32,
     last_used: Instant,
     /// `/next` requests that wait for an event.
@@ -57,22 +57,22 @@ pub(super) struct State {
     /// Events that wait for a `/next`.
     waiting: VecDeque<Assignment>,
     in_flight: HashMap<String, InFlight>,
-    /// Answered invocations whose slot has not asked for the next event yet.
+    /// Answered invocations whose slot has not requested the next event yet.
     returning: VecDeque<oneshot::Sender<()>>,
-    /// Registered extensions, and whether each has asked for its next event.
+    /// Registered extensions, and whether each has requested its next event.
     extensions: HashMap<String, bool>,
     restore: Option<oneshot::Sender<()>>,
     failure: Option<Bytes>,
 }
 
-/// Where the news of one invocation goes.
+/// The channels for the progress of one invocation.
 struct InFlight {
     answered: oneshot::Sender<Answer>,
     returned: oneshot::Sender<()>,
 }
 
 impl State {
-    /// The state of a process that has just started, for the invocation it was started for.
+    /// Creates the state of a process that has just started, for the invocation that it was started for.
     pub(super) fn new() -> Self {
         Self {
             frozen: false,
@@ -93,11 +93,11 @@ impl State {
     }
 }
 
-/// The right to one of an environment's slots; dropping it gives the slot back and lets it freeze.
+/// The right to one of an environment's slots; dropping it releases the slot, so that the environment can freeze.
 pub(super) struct Claim(Arc<Environment>);
 
 impl Claim {
-    /// The claim a new environment is born with.
+    /// Returns the claim that a new environment starts with.
     pub(super) fn first(environment: Arc<Environment>) -> Self {
         Self(environment)
     }
@@ -122,7 +122,7 @@ impl Environment {
         lock(&self.state).last_used
     }
 
-    /// A free slot, if INIT is over and there is one.
+    /// Claims a free slot, if INIT is over and there is one.
     pub(super) fn claim(self: &Arc<Self>) -> Option<Claim> {
         let mut state = lock(&self.state);
         let slots = match self.phase() {
@@ -136,12 +136,12 @@ impl Environment {
         })
     }
 
-    /// Waits for the end of INIT: asking for the first event, or the snapshot.
+    /// Waits for the end of INIT: the request for the first event, or the snapshot.
     pub(super) async fn initialized(&self, deadline: Instant) -> Result<(), NotReady> {
         self.past(Phase::Initializing, deadline).await
     }
 
-    /// Restores a snapshot and waits until the runtime asks for an event; at once when it already has.
+    /// Restores a snapshot and waits until the runtime requests an event; returns at once if it already has.
     pub(super) async fn restored(&self, deadline: Instant) -> Result<(), NotReady> {
         {
             let mut state = lock(&self.state);
@@ -159,7 +159,7 @@ impl Environment {
     async fn past(&self, before: Phase, deadline: Instant) -> Result<(), NotReady> {
         let mut phase = self.phase.subscribe();
         let over = async { phase.wait_for(|phase| *phase != before).await.map(|phase| *phase) };
-        // Only the phase itself leaves the watch: its guard beside our lock would be a deadlock.
+        // Only the phase itself leaves the watch: holding its guard together with the lock would be a deadlock.
         let Ok(Ok(phase)) = timeout_at(deadline, over).await else {
             return Err(NotReady::TimedOut);
         };
@@ -171,15 +171,16 @@ impl Environment {
         }
     }
 
-    /// Gives the event to the runtime and waits for its answer and its return, or the end of either.
-    /// At the deadline the process is killed. The caller holds a claim.
+    /// Sends the event to the runtime and waits for its answer and its return, or the end of either. At the deadline
+    /// the process is killed. The caller holds a claim.
     pub(super) async fn serve(&self, assignment: Assignment, deadline: Instant) -> Served {
         let (answered, answer) = oneshot::channel();
         let (returned, back) = oneshot::channel();
         let request_id = assignment.request_id.clone();
         {
             let mut state = lock(&self.state);
-            // Once it has ended nobody would drop these; now they are dropped here and heard below.
+            // After the process has ended nothing else would drop these; they are dropped here, and the receivers below
+            // see it.
             if self.is_alive() {
                 let news = InFlight { answered, returned };
                 state.in_flight.insert(request_id.clone(), news);
@@ -196,15 +197,15 @@ impl Environment {
                 return Served::TimedOut;
             }
         };
-        // As on Lambda, the invocation is over when the runtime asks for the next event. One that does
-        // not come back in time costs its environment, not the answer it has given.
+        // As on Lambda, the invocation is over when the runtime requests the next event. A runtime that does not return
+        // in time loses its environment, but its answer counts.
         if timeout_at(deadline, back).await.is_err() {
             let _ = self.destroy().await;
         }
         Served::Answered(answer)
     }
 
-    /// Freezes what is idle now, after automatic freezing was switched on.
+    /// Freezes the environment if it is idle, after automatic freezing was switched on.
     pub(super) fn freeze_if_idle(&self) {
         let mut state = lock(&self.state);
         if self.phase() == Phase::Snapshot {
@@ -213,7 +214,7 @@ impl Environment {
         self.settle(&mut state);
     }
 
-    /// The process is gone, and with it everything that waited for it.
+    /// Marks the process as ended, and fails everything that waited for it.
     pub(super) fn end(&self, status: ExitStatus) {
         let mut state = lock(&self.state);
         self.phase.send_replace(Phase::Ended(status));
@@ -228,7 +229,7 @@ impl Environment {
 
 /// The runtime's side.
 impl Environment {
-    /// The runtime asks for an event. The receiver fails when the process is gone.
+    /// The runtime requests an event. The receiver fails if the process ends.
     pub(super) fn poll(&self) -> oneshot::Receiver<Assignment> {
         let (sender, receiver) = oneshot::channel();
         let mut state = lock(&self.state);
@@ -243,7 +244,7 @@ impl Environment {
         receiver
     }
 
-    /// Whether an invocation waits for an answer under this id.
+    /// Returns whether an invocation with this id waits for an answer.
     pub(super) fn is_in_flight(&self, request_id: &str) -> bool {
         lock(&self.state).in_flight.contains_key(request_id)
     }
@@ -270,7 +271,7 @@ impl Environment {
         }
     }
 
-    /// The runtime has reached the snapshot point. The receiver fails when the process is gone.
+    /// The runtime has reached the snapshot point. The receiver fails if the process ends.
     pub(super) fn await_restore(&self) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         let mut state = lock(&self.state);
@@ -281,14 +282,14 @@ impl Environment {
         receiver
     }
 
-    /// The process registers an extension; the answer is its identifier.
+    /// The process registers an extension; returns its identifier.
     pub(super) fn register_extension(&self) -> String {
         let identifier = uuid::Uuid::new_v4().to_string();
         lock(&self.state).extensions.insert(identifier.clone(), false);
         identifier
     }
 
-    /// An extension asks for its next event. Returns false for one that is not registered.
+    /// An extension requests its next event. Returns false for one that is not registered.
     pub(super) fn extension_polls(&self, identifier: &str) -> bool {
         let mut state = lock(&self.state);
         match state.extensions.get_mut(identifier) {
@@ -302,7 +303,7 @@ impl Environment {
 
 /// The rules.
 impl Environment {
-    /// Applies what follows from the last change: the end of INIT, and the freeze when all is idle.
+    /// Applies the consequences of the last change: the end of INIT, and the freeze if all is idle.
     fn settle(&self, state: &mut State) {
         if !state.extensions.values().all(|asked| *asked) {
             return;
@@ -333,7 +334,7 @@ impl Environment {
         }
     }
 
-    /// Hands waiting events to waiting polls, thawing first.
+    /// Delivers waiting events to waiting polls, thawing first.
     fn deliver(&self, state: &mut State) {
         while let Some(assignment) = state.waiting.pop_front() {
             let Some(poll) = state.polls.pop_front() else {

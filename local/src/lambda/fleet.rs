@@ -1,8 +1,8 @@
-//! The environments of one function: which one an invocation goes to, and its way through it.
+//! The environments of one function: assigns invocations to environments and takes them through INIT.
 //!
-//! It may not look into payloads. It relies on [`super::environment`] for the life of an environment, and
-//! keeps the rules around it: most recently used first, throttled above the reserved concurrency, INIT
-//! within ten seconds, and once more under the function's timeout when that failed.
+//! Invariants: never reads payloads; most recently used first, throttled above the reserved concurrency, INIT within
+//! ten seconds, and once more under the function's timeout if that failed. Depends on: [`super::environment`] for the
+//! life of an environment.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -22,11 +22,11 @@ use super::log::Forward;
 use super::runtime_api::PAYLOAD_LIMIT;
 use super::watchdog::Watchdog;
 
-/// What INIT may take before it is cut and run again with the first invocation.
+/// The limit of INIT before it is aborted and run again with the first invocation.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
-/// The same with SnapStart, where the function's timeout counts when it is longer.
+/// The same with SnapStart, where a longer function timeout counts.
 const SNAP_START_INIT_LIMIT: Duration = Duration::from_secs(130);
-/// What a restore from a snapshot may take.
+/// The limit of a restore from a snapshot.
 const RESTORE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The environments of one function.
@@ -35,7 +35,7 @@ pub(super) struct Fleet {
     pub(super) freezing: Arc<AtomicBool>,
     pub(super) watchdog: Arc<Watchdog>,
     pub(super) forward_logs: Option<Forward>,
-    /// Whose turn it is to start a process; shared by all fleets.
+    /// Allows one process to start at a time; shared by all fleets.
     pub(super) starting: Arc<Semaphore>,
     pub(super) members: Mutex<Members>,
 }
@@ -54,7 +54,7 @@ impl Members {
     }
 }
 
-/// The time an invocation has, on both clocks.
+/// The deadline of an invocation, on both clocks.
 struct TimeLimit {
     deadline: Instant,
     deadline_ms: u128,
@@ -71,7 +71,7 @@ impl TimeLimit {
 }
 
 impl Fleet {
-    /// The live environments, oldest first.
+    /// Returns the live environments, oldest first.
     pub(super) fn living(&self) -> Vec<Arc<Environment>> {
         let mut members = lock(&self.members);
         members.forget_the_dead();
@@ -87,7 +87,7 @@ impl Fleet {
         }
     }
 
-    /// How long INIT may take.
+    /// Returns the limit of INIT.
     pub(super) fn init_limit(&self) -> Duration {
         if self.function.snap_start {
             SNAP_START_INIT_LIMIT.max(self.function.timeout)
@@ -96,15 +96,16 @@ impl Fleet {
         }
     }
 
-    /// A slot of the most recently used environment that has one.
+    /// Claims a slot of the most recently used environment that has a free one.
     fn claim(&self) -> Option<Claim> {
         let mut warm = self.living();
         warm.sort_by_cached_key(|environment| std::cmp::Reverse(environment.last_used()));
         warm.iter().find_map(Environment::claim)
     }
 
-    /// A new environment, or `None` at the reserved concurrency. Processes are started one after another, off the
-    /// threads that bring events and answers: those of a burst's first environments do not wait for its last.
+    /// Starts a new environment, or returns `None` at the reserved concurrency. Processes are started one after
+    /// another, off the threads that deliver events and answers, so that the first environments of a burst do not wait
+    /// for the last.
     pub(super) async fn start(self: &Arc<Self>) -> anyhow::Result<Option<Claim>> {
         let _turn = self.starting.acquire().await?;
         let fleet = Arc::clone(self);
@@ -133,7 +134,7 @@ impl Fleet {
         Ok(Some(claim))
     }
 
-    /// Takes one event to its outcome.
+    /// Runs one invocation to its outcome.
     pub(super) async fn invoke(self: &Arc<Self>, payload: Bytes, cold: bool) -> anyhow::Result<Invocation> {
         let mut invocation = Invocation {
             request_id: uuid::Uuid::new_v4().to_string(),
@@ -170,7 +171,7 @@ impl Fleet {
         Ok(invocation)
     }
 
-    /// Sees the environment through INIT and restore, and the event through the environment.
+    /// Takes the environment through INIT and restore, and then the event through the environment.
     async fn see_through(
         self: &Arc<Self>,
         mut claim: Claim,
@@ -250,7 +251,7 @@ impl NotReady {
         }
     }
 
-    /// What the service tells the caller.
+    /// Returns the service's report for the caller.
     pub(super) fn report(self) -> Bytes {
         let (kind, message) = match self {
             Self::Reported(report) => return report,

@@ -1,6 +1,6 @@
-//! What to run: a function's configuration, and the environment variables Lambda gives its process.
+//! A function's configuration, and the environment variables that Lambda sets for its process.
 //!
-//! It may not start anything. It relies on Lambda's documented variables for an OS-only runtime.
+//! Invariants: starts nothing. Depends on: Lambda's documented variables for an OS-only runtime.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,31 +9,30 @@ pub(super) const ACCOUNT: &str = "123456789012";
 pub(super) const VERSION: &str = "$LATEST";
 const REGION: &str = "us-east-1";
 
-/// A Lambda function: the binary and the configuration its execution environments run under.
+/// A Lambda function: the binary and the configuration of its execution environments.
 #[derive(Clone, Debug)]
 pub struct Function {
     /// The name it is invoked by.
     pub name: String,
-    /// The executable that speaks the Runtime API, as `bootstrap` does on Lambda.
+    /// The executable that implements a runtime, like `bootstrap` on Lambda.
     pub binary: PathBuf,
-    /// Variables of the function's own configuration. They win over those Lambda sets.
+    /// Variables of the function's own configuration. They override those that Lambda sets.
     pub env: Vec<(String, String)>,
-    /// How long one invocation may take before its environment is killed.
+    /// The maximum duration of one invocation before its environment is killed.
     pub timeout: Duration,
-    /// Memory in MB: announced to the process, not enforced.
+    /// Memory in MB: passed to the process, not enforced.
     pub memory_mb: u32,
-    /// Invocations one environment serves at once. Above 1 it is announced as
-    /// `AWS_LAMBDA_MAX_CONCURRENCY`; classic Lambda is 1.
+    /// Concurrent invocations per environment. A value above 1 is passed as `AWS_LAMBDA_MAX_CONCURRENCY`; classic
+    /// Lambda is 1.
     pub max_concurrency: u32,
-    /// Whether environments start from a snapshot: INIT, `/restore/next`, and from there each life.
+    /// Whether environments start from a snapshot: INIT, `/restore/next`, and each life continues from there.
     pub snap_start: bool,
-    /// Environments that may live at once; an invocation that needs one more is throttled.
-    /// `None`: no limit.
+    /// Maximum number of concurrent environments; an invocation that needs one more is throttled. `None`: no limit.
     pub reserved_concurrency: Option<usize>,
 }
 
 impl Function {
-    /// A function with Lambda's defaults: 3 s, 128 MB, one invocation at a time, no variables, no limit.
+    /// Creates a function with Lambda's defaults: 3 s, 128 MB, one invocation at a time, no variables, no limit.
     pub fn new(name: impl Into<String>, binary: impl Into<PathBuf>) -> Self {
         Self {
             name: name.into(),
@@ -51,12 +50,12 @@ impl Function {
         format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{}", self.name)
     }
 
-    /// The directory the code is in, which is also the working directory.
+    /// Returns the directory of the code, which is also the working directory.
     pub(super) fn task_root(&self) -> &Path {
         self.binary.parent().unwrap_or(Path::new("/"))
     }
 
-    /// Every variable of an environment's process: nothing of ours is inherited.
+    /// Returns every variable of an environment's process: none is inherited from this process.
     pub(super) fn variables(&self, runtime_api: &str, environment: &str) -> Vec<(String, String)> {
         let date = chrono::Utc::now().format("%Y/%m/%d");
         let kind = if self.snap_start { "snap-start" } else { "on-demand" };

@@ -1,6 +1,6 @@
-//! What goes into an invocation and what comes out of it.
+//! The input and the result of an invocation.
 //!
-//! It may not do anything: these are values.
+//! Invariants: these are values without behaviour.
 
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -39,20 +39,20 @@ impl From<Bytes> for Payload {
     }
 }
 
-/// One invocation that is over.
+/// One finished invocation.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// The id the function saw.
+    /// The request id that the function received.
     pub request_id: String,
     /// How it ended.
     pub outcome: Outcome,
-    /// The environment it ran in, alive or not; `None` when it was refused before it reached one.
+    /// Its environment, alive or not; `None` if it was rejected before it reached one.
     pub environment: Option<Arc<Environment>>,
     /// Whether INIT, or the restore of a snapshot, ran for this invocation.
     pub cold_start: bool,
-    /// What that INIT or restore took; `None` when there was none or it did not succeed.
+    /// The duration of that INIT or restore; `None` if there was none or it did not succeed.
     pub init_duration: Option<Duration>,
-    /// From the event's readiness to the outcome, without a successful INIT before it.
+    /// From the delivery of the event to the outcome, without a preceding successful INIT.
     pub duration: Duration,
 }
 
@@ -63,14 +63,14 @@ pub enum Outcome {
     Success(Bytes),
     /// The function reported an error, or its answer was too large: the report, as JSON.
     FunctionError(Bytes),
-    /// The function's timeout passed, and its process was killed.
+    /// The function's timeout expired, and its process was killed.
     TimedOut,
-    /// The process ended before it answered; also when it was ended by another invocation's timeout,
-    /// where an environment serves several at once.
+    /// The process ended before it answered, possibly because of another invocation's timeout in an environment that
+    /// serves several at once.
     Crashed(ExitStatus),
     /// INIT failed twice, or a restore did: the report, as JSON.
     InitFailed(Bytes),
-    /// The function's environments are at their limit and busy.
+    /// All environments that the function may have are busy.
     Throttled,
     /// The event is larger than 6 MiB.
     TooLarge,

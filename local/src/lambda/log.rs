@@ -1,8 +1,8 @@
-//! What an environment wrote to standard output and error, kept in a bounded buffer.
+//! An environment's standard output and error, kept in a bounded buffer.
 //!
-//! Lambda sends both to one log stream, and so one pipe carries both here, in the order written. Reading
-//! the lines first takes what is already in the pipe: everything a function wrote before its answer is
-//! there when the answer is. It may not block, and it forgets the oldest lines when it is full.
+//! Lambda writes both to one log stream, so one pipe carries both here, in the order written. Reading the lines first
+//! drains the pipe, so that everything that a function wrote before its answer is available with the answer.
+//! Invariants: never blocks, and discards the oldest lines when it is full.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,18 +19,18 @@ const KEPT: usize = 128 * 1024;
 /// A longer line is cut into pieces of this many bytes.
 const LONGEST_LINE: usize = 16 * 1024;
 
-/// Takes a function's name and a line it has logged. It may not block.
+/// Receives a function's name and a line of its log. Must not block.
 pub type Forward = fn(&str, &str);
 
 pub(super) struct Log {
     kept: Mutex<Kept>,
-    /// When set, called with this name and each line.
+    /// If set, called with this name and each line.
     forward: Option<(String, Forward)>,
 }
 
 #[derive(Default)]
 struct Kept {
-    /// Until it is closed, so that a log that is only kept holds no descriptor.
+    /// Open until the log is closed, so that a closed log holds no descriptor.
     pipe: Option<Arc<pipe::Receiver>>,
     lines: VecDeque<String>,
     bytes: usize,
@@ -38,10 +38,10 @@ struct Kept {
 }
 
 impl Log {
-    /// The log and the two write ends for a child's standard output and error.
+    /// Creates the log and the two write ends for a child's standard output and error.
     ///
     /// # Errors
-    /// When no pipe can be made, which means that file descriptors ran out.
+    /// Fails if no pipe can be created, because there are no free file descriptors.
     pub(super) fn new(forward: Option<(String, Forward)>) -> io::Result<(Self, Stdio, Stdio)> {
         let (reader, writer) = io::pipe()?;
         let second = writer.try_clone()?;
@@ -54,7 +54,7 @@ impl Log {
         Ok((log, writer.into(), second.into()))
     }
 
-    /// Waits for output and takes it. Returns false once every write end is closed. Cancel safe.
+    /// Waits for output and reads it. Returns false once every write end is closed. Cancel safe.
     pub(super) async fn read(&self) -> bool {
         let Some(pipe) = lock(&self.kept).pipe.clone() else {
             return false;
@@ -62,19 +62,19 @@ impl Log {
         pipe.readable().await.is_ok() && self.take(|pipe, buffer| pipe.try_read(buffer))
     }
 
-    /// The lines kept, oldest first, with everything written until now.
+    /// Returns the kept lines, oldest first, with everything written until now.
     pub(super) fn lines(&self) -> Vec<String> {
-        // Straight from the descriptor: the runtime may not have seen yet that it is readable.
+        // Read directly from the descriptor: the runtime may not have noticed yet that it is readable.
         self.take(|pipe, buffer| Ok(rustix::io::read(pipe, buffer)?));
         lock(&self.kept).lines.iter().cloned().collect()
     }
 
-    /// Takes no more output; what was taken stays.
+    /// Reads no more output; the lines stay.
     pub(super) fn close(&self) {
         lock(&self.kept).pipe = None;
     }
 
-    /// A line of the platform's own, as Lambda writes into the function's log.
+    /// Adds a line of the platform, as Lambda writes it into the function's log.
     pub(super) fn platform(&self, line: &str) {
         self.keep(&mut lock(&self.kept), line.as_bytes());
     }

@@ -1,7 +1,7 @@
-//! The process of an execution environment: its own group, a clean environment, signals, and its end.
+//! The process of an execution environment: its process group, its environment variables, signals, and its end.
 //!
-//! It may not know what a runtime is. It relies on the group for everything that the process starts, and
-//! on the watchdog for the case that this process is killed.
+//! Invariants: knows nothing of runtimes. Depends on: the group, for everything that the process starts, and the
+//! watchdog, in case this process is killed.
 
 use std::os::unix::process::CommandExt;
 use std::process::{ExitStatus, Stdio};
@@ -18,20 +18,20 @@ use super::function::Function;
 use super::log::Log;
 use super::watchdog::Watchdog;
 
-/// The longest we wait for the kernel to do what a signal asked for.
+/// The longest wait for the kernel to perform a signal's action.
 pub(super) const KERNEL: Duration = Duration::from_secs(5);
-/// The longest we wait for the rest of the log of a process that has ended.
+/// The longest wait for the rest of the log of a process that has ended.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 pub(super) struct Process {
     group: Pid,
-    /// Until the process is collected; after that its id may be another's.
+    /// True until the process is reaped; after that its id may be reused.
     running: AtomicBool,
     watchdog: Arc<Watchdog>,
 }
 
 impl Process {
-    /// Starts the function's binary with Lambda's variables and nothing of ours. The child goes to
+    /// Starts the function's binary with Lambda's variables and none of this process. Pass the child to
     /// [`Self::supervise`].
     pub(super) fn start(
         function: &Function,
@@ -68,10 +68,10 @@ impl Process {
         self.group.as_raw_pid().cast_unsigned()
     }
 
-    /// Signals the whole group, unless it is gone.
+    /// Signals the whole group, unless it has ended.
     pub(super) fn signal(&self, signal: Signal) {
         if self.running.load(Ordering::Acquire) {
-            // It fails only when the process has just gone, which `supervise` notices.
+            // It fails only if the process has just ended, which `supervise` notices.
             let _ = kill_process_group(self.group, signal);
         }
     }
@@ -90,7 +90,7 @@ impl Process {
         false
     }
 
-    /// Takes the log and waits for the end of the process, and ends with it whatever it has started.
+    /// Reads the log and waits for the end of the process, then kills everything that it has started.
     pub(super) async fn supervise(&self, mut child: Child, log: &Log) -> ExitStatus {
         let mut reading = true;
         let status = loop {
@@ -102,7 +102,7 @@ impl Process {
         self.running.store(false, Ordering::Release);
         let _ = kill_process_group(self.group, Signal::KILL);
         self.watchdog.remove(self.group);
-        // The log ends with the last process that holds it; one that left the group may for long.
+        // The log ends with the last process that holds it; one that left the group may hold it for long.
         let _ = timeout(LAST_WORDS, async { while reading && log.read().await {} }).await;
         log.close();
         status.unwrap_or_default()

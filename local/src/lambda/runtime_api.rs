@@ -1,9 +1,9 @@
 //! The Lambda Runtime API and the registration part of the Extensions API, for one environment.
 //!
-//! It may not decide anything: it turns requests into calls of [`Environment`] and holds the long polls.
-//! Paths, headers and answers follow Lambda's own ("Using the Lambda runtime API for custom runtimes",
-//! "Using the Lambda Extensions API"). `/next` is never answered without an event while the process
-//! lives: a runtime panics on anything else.
+//! Invariants: decides nothing; it translates requests into calls of [`Environment`] and holds the long polls. `/next`
+//! is never answered without an event while the process lives, because a runtime panics on anything else. Paths,
+//! headers and answers follow Lambda's documentation ("Using the Lambda runtime API for custom runtimes", "Using the
+//! Lambda Extensions API").
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use super::environment::Environment;
 use super::exchange::{Answer, Assignment};
 use super::function::{ACCOUNT, VERSION};
 
-/// The largest response, in bytes: 6 MiB and a hundred, as the real service has it.
+/// The largest response, in bytes: 6 MiB and a hundred, as in the real service.
 pub(super) const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024 + 100;
 
 const EXTENSION_IDENTIFIER: &str = "lambda-extension-identifier";
@@ -53,7 +53,7 @@ pub(super) async fn serve(listener: TcpListener, environment: Arc<Environment>) 
     let ended = async move {
         environment.ended().await;
     };
-    // It only ends without an error, and a connection whose peer is gone ends by itself.
+    // It never ends with an error, and a connection whose peer is gone ends by itself.
     let _ = axum::serve(listener, router).with_graceful_shutdown(ended).await;
 }
 
@@ -80,7 +80,7 @@ fn event(environment: &Environment, assignment: Assignment) -> Response {
         .into_response()
 }
 
-/// An X-Ray trace header of an unsampled trace.
+/// Returns the X-Ray trace header of an unsampled trace.
 fn trace_id() -> String {
     let random = uuid::Uuid::new_v4().simple().to_string();
     let (epoch, root) = (chrono::Utc::now().timestamp(), random.get(..24).unwrap_or_default());
@@ -111,7 +111,7 @@ async fn response(
             let said = format!("Exceeded maximum allowed payload size ({PAYLOAD_LIMIT} bytes).");
             return refused(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &said);
         }
-        // The process broke off: it sends again, or its end is noticed.
+        // The process aborted the request: it retries, or its end is noticed.
         Err(_) => {
             return refused(StatusCode::BAD_REQUEST, "InvalidRequest", "the body broke off");
         }
@@ -182,7 +182,7 @@ async fn extension_next(State(environment): Env, headers: HeaderMap) -> Response
     gone()
 }
 
-/// Nobody reads this: the process that asked has ended.
+/// This response is never read: the process that sent the request has ended.
 fn gone() -> Response {
     StatusCode::GONE.into_response()
 }

@@ -1,7 +1,7 @@
-//! The service: the functions there are, and what can be asked of them.
+//! The service: its functions and the operations on them.
 //!
-//! It may not decide where an invocation runs; [`super::fleet`] does. It keeps what all fleets share: the
-//! switch for freezing, the watchdog, and the limit of open files.
+//! Invariants: does not decide where an invocation runs; [`super::fleet`] does. It holds the state that all fleets
+//! share: the switch for freezing, the watchdog, and the limit of open files.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,17 +20,17 @@ use super::invocation::{Invocation, Payload};
 use super::log::Forward;
 use super::watchdog::Watchdog;
 
-/// How a [`Lambda`] behaves, beyond what its functions say.
+/// The behaviour of a [`Lambda`], beyond its functions' configuration.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Freeze environments between invocations, as Lambda does.
     pub freeze: bool,
-    /// Who is told of each log line too, besides its being kept.
+    /// Receives each log line, in addition to the kept log.
     pub forward_logs: Option<Forward>,
 }
 
 impl Default for Options {
-    /// Freezing, and logs only kept.
+    /// Freezes environments, and only keeps logs.
     fn default() -> Self {
         Self {
             freeze: true,
@@ -46,17 +46,17 @@ pub struct Lambda {
 }
 
 impl Lambda {
-    /// Takes the functions into service; their environments start with the invocations. Raises this
-    /// process's limit of open files as far as it may, because an environment costs five.
+    /// Starts the service for these functions; environments start with the invocations. Raises this process's limit of
+    /// open files as far as allowed, because an environment costs five.
     ///
     /// # Errors
-    /// A binary that does not exist, two functions of one name, or no `/bin/sh`.
+    /// Fails if a binary does not exist, two functions have one name, or there is no `/bin/sh`.
     pub fn start(functions: impl IntoIterator<Item = Function>, options: Options) -> anyhow::Result<Self> {
         raise_open_files();
         let watchdog = Arc::new(Watchdog::start()?);
         let freezing = Arc::new(AtomicBool::new(options.freeze));
         let mut fleets = HashMap::new();
-        // All share this machine's processors, so a second start would only slow the first.
+        // All share this machine's processors, so a second start would only slow down the first.
         let starting = Arc::new(Semaphore::new(1));
         for mut function in functions {
             let binary = function.binary.canonicalize();
@@ -78,22 +78,25 @@ impl Lambda {
         Ok(Self { fleets, freezing })
     }
 
-    /// The functions in service.
+    /// Returns the functions in service.
     pub fn functions(&self) -> impl Iterator<Item = &Function> {
         self.fleets.values().map(|fleet| &*fleet.function)
     }
 
-    /// Invokes a function and waits for the outcome: at most INIT's limit and twice the function's
-    /// timeout. Dropping the future leaves the invocation running, as a caller who hangs up does.
+    /// Invokes a function and waits for the outcome: at most INIT's limit and twice the function's timeout. Failures of
+    /// the function are an [`Outcome`](super::Outcome).
     ///
     /// # Errors
-    /// An unknown function, or an environment that this machine cannot start (no binary, no more
-    /// processes or files). Whatever the function does is an [`Outcome`](super::Outcome).
+    /// Fails for an unknown function, or if this machine cannot start an environment (no binary, no more processes or
+    /// files).
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the invocation running, as on Lambda when a client disconnects.
     pub async fn invoke(&self, name: &str, payload: impl Into<Payload>) -> anyhow::Result<Invocation> {
         self.run(name, payload.into(), false).await
     }
 
-    /// As [`Self::invoke`], always in a new environment: joined together, several are a cold burst.
+    /// Invokes a function in a new environment; joined together, several calls are a cold burst. See [`Self::invoke`].
     ///
     /// # Errors
     /// As [`Self::invoke`].
@@ -101,11 +104,11 @@ impl Lambda {
         self.run(name, payload.into(), true).await
     }
 
-    /// Starts an environment without an invocation, as provisioned concurrency does, and waits for the
-    /// end of INIT; with SnapStart it then holds at the snapshot.
+    /// Starts an environment without an invocation, as provisioned concurrency does, and waits for the end of INIT;
+    /// with SnapStart it then stops at the snapshot.
     ///
     /// # Errors
-    /// As [`Self::invoke`], and an INIT that fails.
+    /// As [`Self::invoke`]; also fails if INIT does.
     pub async fn prepare(&self, name: &str) -> anyhow::Result<Arc<Environment>> {
         let fleet = self.fleet(name)?;
         let claim = fleet
@@ -125,12 +128,12 @@ impl Lambda {
         }
     }
 
-    /// The function's live environments, oldest first; none for an unknown function.
+    /// Returns the function's live environments, oldest first; none for an unknown function.
     pub fn environments(&self, name: &str) -> Vec<Arc<Environment>> {
         self.fleets.get(name).map(|fleet| fleet.living()).unwrap_or_default()
     }
 
-    /// Switches automatic freezing. On: everything idle freezes now. Off: everything frozen thaws now.
+    /// Switches automatic freezing. On: freezes every idle environment now. Off: thaws every frozen one now.
     pub fn set_freezing(&self, on: bool) {
         self.freezing.store(on, Ordering::Relaxed);
         for environment in self.fleets.values().flat_map(|fleet| fleet.living()) {
@@ -142,7 +145,7 @@ impl Lambda {
         }
     }
 
-    /// Destroys every environment of a function at once, with no goodbye. Returns how many it ended.
+    /// Destroys every environment of a function at once, without a shutdown. Returns how many it ended.
     pub async fn destroy_all(&self, name: &str) -> usize {
         let living = self.environments(name);
         for environment in &living {
@@ -186,7 +189,7 @@ impl Drop for Lambda {
     }
 }
 
-/// Lifts the soft limit of open files to the hard one; where that is refused, it stays as it is.
+/// Raises the soft limit of open files to the hard one; if that is denied, the limit stays.
 fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let _ = setrlimit(

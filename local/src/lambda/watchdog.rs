@@ -1,9 +1,9 @@
-//! The watchdog: one small shell that ends every environment when this process dies without a goodbye.
+//! The watchdog: one small shell that ends every environment if this process dies without a shutdown.
 //!
-//! A frozen process would otherwise stay stopped for ever, because nothing thaws it to find its Runtime
-//! API gone. The shell reads the live process groups from a pipe, and the end of that pipe (which the
-//! kernel closes however we die) makes it kill those that are left. It may not be relied on for an
-//! orderly stop: [`super::Lambda`] kills its environments itself.
+//! Otherwise a frozen process would stay stopped permanently, because nothing thaws it to notice that its Runtime API
+//! is gone. The shell reads the live process groups from a pipe, and the end of that pipe (which the kernel closes
+//! however this process ends) makes it kill the remaining ones. It is not for an orderly stop: [`super::Lambda`] kills
+//! its environments itself.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -15,7 +15,7 @@ use rustix::process::Pid;
 
 use super::lock;
 
-/// A variable for each group, because a list of a thousand groups would be copied at every change.
+/// One variable per group, because a list of a thousand groups would be copied at every change.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 while read -r change group; do
@@ -40,7 +40,7 @@ impl Watchdog {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Not in the terminal's foreground group, so that Ctrl-C does not reach it before us.
+            // Not in the terminal's foreground group, so that Ctrl-C does not reach it before this process.
             .process_group(0)
             .spawn()
             .context("cannot start /bin/sh, which ends the environments if this process is killed")?;
@@ -61,7 +61,7 @@ impl Watchdog {
 
     fn tell(&self, change: &str, group: Pid) {
         let line = format!("{change} {}\n", group.as_raw_pid());
-        // A watchdog that is gone costs only the clean-up after our own sudden death.
+        // Without a watchdog only the clean-up after a sudden death of this process is lost.
         let _ = lock(&self.pipe).write_all(line.as_bytes());
     }
 }
@@ -69,7 +69,7 @@ impl Watchdog {
 impl Drop for Watchdog {
     fn drop(&mut self) {
         let mut shell = lock(&self.shell);
-        // SIGKILL and then wait: at once, and no zombie is left.
+        // SIGKILL and then wait: immediate, and no zombie is left.
         let _ = shell.kill();
         let _ = shell.wait();
     }

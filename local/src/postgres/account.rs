@@ -1,7 +1,7 @@
-//! The account PostgreSQL's programs run as: this process's own, or another one when this process is root's.
+//! The account that PostgreSQL's programs run as: this process's own, or another one if this process runs as root.
 //!
-//! PostgreSQL refuses to run as root, so root lends its clusters to `postgres`, else to `nobody`. This module may not
-//! change the permissions of anything it did not make. It relies on `id` (POSIX) to know the system's accounts.
+//! PostgreSQL refuses to run as root, so root's clusters run as `postgres`, else as `nobody`. Invariants: never changes
+//! the permissions of files that this module did not create. Depends on: `id` (POSIX) for the system's accounts.
 
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -13,17 +13,17 @@ use anyhow::{Context as _, Result, bail};
 
 use super::variables::variable;
 
-/// Who owns a cluster's files and runs its server.
+/// The owner of a cluster's files and of its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Account {
     /// This process's own account.
     Own,
-    /// An unprivileged account, because this process is root's.
+    /// An unprivileged account, because this process runs as root.
     Lent { uid: u32, gid: u32 },
 }
 
 impl Account {
-    /// The account for this process's clusters.
+    /// Returns the account for this process's clusters.
     pub(super) fn of_servers() -> Result<Account> {
         static FOUND: OnceLock<Account> = OnceLock::new();
         if let Some(account) = FOUND.get() {
@@ -50,8 +50,8 @@ impl Account {
         )
     }
 
-    /// A command that runs `program` as this account, with an environment in which nothing of the caller's `PG…` or
-    /// locale variables can change what it does or the language it speaks.
+    /// Returns a command that runs `program` as this account, in an environment in which the caller's `PG…` or locale
+    /// variables cannot change its behaviour or the language of its messages.
     pub(super) fn command(self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command
@@ -74,7 +74,7 @@ impl Account {
         command
     }
 
-    /// Gives a file or folder that this process made to the account.
+    /// Changes the owner of a file or folder that this process created to the account.
     pub(super) fn own(self, path: &Path) -> Result<()> {
         match self {
             Account::Own => Ok(()),
@@ -83,7 +83,7 @@ impl Account {
         }
     }
 
-    /// Whether the account can enter `folder`, going by the permission bits of it and of every folder above it.
+    /// Returns whether the account can enter `folder`, by the permission bits of it and of every folder above it.
     pub(super) fn enters(self, folder: &Path) -> bool {
         let Account::Lent { uid, gid } = self else {
             return true;

@@ -1,6 +1,7 @@
 //! PostgreSQL's programs: found on this machine, else fetched once.
 //!
-//! Nothing is installed, and nothing is taken that is too old for Seer or that the servers' account cannot reach.
+//! Invariants: installs nothing, and uses no version that is too old for Seer or that the servers' account cannot
+//! reach.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,12 +16,12 @@ use super::fetch;
 use super::program::run;
 use super::variables::variable;
 
-/// The oldest release that its makers still mend, as of PostgreSQL 18.
+/// The oldest release that PostgreSQL still maintains, as of PostgreSQL 18.
 const OLDEST: u32 = 14;
-/// A version question is answered in milliseconds, unless the disk is cold.
+/// A version query is answered in milliseconds, unless the disk is cold.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// A folder with `postgres` and `initdb` in it, of a version Seer works with.
+/// A folder with `postgres` and `initdb` in it, of a supported version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binaries {
     folder: PathBuf,
@@ -29,9 +30,10 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Finds PostgreSQL, in this order: `$PG_BIN`; the folder `pg_config --bindir` names; the newest
-    /// `/usr/lib/postgresql/*/bin`; the cache folder; and when there is none, fetches it into the cache folder with
-    /// `python3 -m pip`. Looked for once a process. When all fails, the error is one sentence that says what to install.
+    /// Finds PostgreSQL, in this order: `$PG_BIN`; the folder that `pg_config --bindir` prints; the newest
+    /// `/usr/lib/postgresql/*/bin`; the cache folder; and if there is none, fetches it into the cache folder with
+    /// `python3 -m pip`. Searches once per process. If everything fails, the error is one sentence that says what to
+    /// install.
     pub async fn find() -> Result<Binaries> {
         static FOUND: OnceCell<Binaries> = OnceCell::const_new();
         FOUND.get_or_try_init(Binaries::look).await.cloned()
@@ -45,7 +47,7 @@ impl Binaries {
                 .context("PG_BIN names no usable PostgreSQL");
         }
         for folder in installed().await {
-            // One that is too old or broken must not keep a good one from being used.
+            // One that is too old or broken must not prevent the use of a good one.
             if let Ok(binaries) = Binaries::at(&folder, account).await {
                 return Ok(binaries);
             }
@@ -53,7 +55,7 @@ impl Binaries {
         fetch::fetched(account).await
     }
 
-    /// The programs in `folder`, if `account` can run them and they are not too old.
+    /// Returns the programs in `folder`, if `account` can run them and they are not too old.
     pub(super) async fn at(folder: &Path, account: Account) -> Result<Binaries> {
         ensure!(
             has_programs(folder),
@@ -87,33 +89,34 @@ impl Binaries {
         Ok(Binaries { folder, version, major })
     }
 
-    /// Where the programs are.
+    /// Returns the folder of the programs.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The version as `postgres --version` gives it, for example `18.6`.
+    /// Returns the version as `postgres --version` prints it, for example `18.6`.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// The major version, for example 18.
+    /// Returns the major version, for example 18.
     pub fn major(&self) -> u32 {
         self.major
     }
 
-    /// The program's path. Only `postgres` and `initdb` are known to be there.
+    /// Returns the program's path. Only `postgres` and `initdb` are known to exist.
     pub(super) fn program(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Names these programs: what one build made, another build of the same version may not read.
+    /// Returns an identifier of these programs: data that one build created may be unreadable for another build of the
+    /// same version.
     pub(super) fn key(&self) -> String {
         key(&[self.version.as_bytes(), self.folder.as_os_str().as_encoded_bytes()])
     }
 }
 
-/// Sixteen hexadecimal digits that name `parts`.
+/// Returns sixteen hexadecimal digits that identify `parts`.
 pub(super) fn key(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -133,7 +136,7 @@ pub(super) fn has_programs(folder: &Path) -> bool {
         .all(|program| folder.join(program).is_file())
 }
 
-/// Folders where an installed PostgreSQL may be, the preferred one first.
+/// Returns folders where an installed PostgreSQL may be, the preferred one first.
 async fn installed() -> Vec<PathBuf> {
     let mut asked = Command::new("pg_config");
     asked.arg("--bindir");

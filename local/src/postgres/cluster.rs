@@ -1,7 +1,7 @@
-//! A cluster: data, configuration and the server that runs on it, from here to its removal.
+//! A cluster: data, configuration and the server that runs on it, from its creation to its removal.
 //!
-//! All that changes it goes through one lock, so that two tasks never start or stop the server at once. It may not
-//! leave a server running: each way this value can end, and each way this process can end, stops it.
+//! All changes go through one lock, so that two tasks never start or stop the server at once. Invariants: leaves no
+//! server running: every way in which this value or this process can end stops it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,10 +24,10 @@ use super::settings::{Configuration, Settings};
 use super::template::{SEER, Template};
 use super::tls::{self, Front};
 
-/// How long a server may take to stop. A smart stop waits for its clients, and no longer than this.
+/// The limit for stopping a server. A smart stop waits for its clients, but not longer than this.
 const STOP: Duration = Duration::from_secs(60);
-/// How long a dropped cluster's server may take. PostgreSQL itself kills children that do not heed an immediate stop
-/// after five seconds.
+/// The limit for stopping a dropped cluster's server. After five seconds PostgreSQL itself kills children that ignore
+/// an immediate stop.
 const STOP_ON_DROP: Duration = Duration::from_secs(15);
 /// How long a start waits for its port, or for the orphan guard of a killed process to stop the server on its data.
 const TAKEN: Duration = Duration::from_secs(15);
@@ -41,7 +41,7 @@ pub enum Shutdown {
     Smart,
     /// Ends all sessions, rolls their transactions back, writes a checkpoint.
     Fast,
-    /// Ends all sessions without a word and writes nothing: the next start recovers from the write-ahead log.
+    /// Ends all sessions without a message and writes nothing: the next start recovers from the write-ahead log.
     Immediate,
 }
 
@@ -58,11 +58,10 @@ impl Shutdown {
 /// A PostgreSQL cluster on 127.0.0.1 with a superuser `seer`, its password and a database `seer`.
 ///
 /// Dropping it stops the server and blocks the thread until it has ended: a throwaway cluster at once, and its folder
-/// is removed; a durable one in order, after a checkpoint. When this process is killed instead, the same happens
-/// through a guard.
+/// is removed; a durable one in order, after a checkpoint. If this process is killed instead, a guard does the same.
 ///
-/// Every method may be called from several tasks; one waits for the other. A dropped future leaves the server
-/// somewhere between the two states it was going between, from which each of the methods goes on.
+/// Every method may be called from several tasks; one waits for the other. A dropped future leaves the server in a
+/// state between the two, from which each of the methods can continue.
 pub struct Cluster {
     pub(super) binaries: Binaries,
     pub(super) account: Account,
@@ -71,7 +70,7 @@ pub struct Cluster {
     port: Port,
     password: String,
     authority: Option<PathBuf>,
-    // The order of the fields is the order they are dropped in: the guard, in the state, goes when the folder is gone.
+    // Fields are dropped in this order: the guard, in the state, is dropped after the folder.
     home: Home,
     state: Mutex<State>,
 }
@@ -84,19 +83,19 @@ struct State {
 }
 
 impl Cluster {
-    /// A new cluster, running, on a copy of a prepared data folder: in memory where the machine has room, without
-    /// care for a crash of the machine, removed when dropped.
+    /// Starts a new cluster on a copy of a prepared data folder: in memory if the machine has room, without durability
+    /// in a crash of the machine, removed when dropped.
     ///
-    /// Fails when no PostgreSQL can be found or fetched, or it does not start; the error then ends with its log.
+    /// Fails if no PostgreSQL can be found or fetched, or it does not start; the error then ends with its log.
     pub async fn throwaway(settings: Settings) -> Result<Cluster> {
         Cluster::throwaway_of(Binaries::find().await?, settings).await
     }
 
-    /// [`Cluster::throwaway`] with given binaries.
+    /// Starts a throwaway cluster with given binaries; see [`Cluster::throwaway`].
     pub(super) async fn throwaway_of(binaries: Binaries, settings: Settings) -> Result<Cluster> {
         let account = Account::of_servers()?;
         let template = Template::of(&binaries, account).await?;
-        // Home and guard go along, so that a future dropped meanwhile leaves neither before the copying is over.
+        // Home and guard are moved along, so that a dropped future leaves neither before the copying is over.
         let (home, guard) = spawn_blocking(move || {
             let home = Home::throwaway(account)?;
             let guard = Guard::over("QUIT", home.to_remove())?;
@@ -112,10 +111,10 @@ impl Cluster {
         Cluster::begin(binaries, account, home, guard, configuration, port).await
     }
 
-    /// The cluster in `folder`, running, made when there is none; its data stays when this is dropped. Without a port
-    /// in `settings` it has the same free port each time, as long as that stays free.
+    /// Starts the cluster in `folder`, and creates it if there is none; its data stays when this is dropped. Without a
+    /// port in `settings` it gets the same free port each time, as long as that stays free.
     ///
-    /// Fails when another process uses the folder, or another major version of PostgreSQL made it.
+    /// Fails if another process uses the folder, or another major version of PostgreSQL created it.
     pub async fn durable(folder: &Path, settings: Settings) -> Result<Cluster> {
         let binaries = Binaries::find().await?;
         let account = Account::of_servers()?;
@@ -141,13 +140,13 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Removes the durable cluster in `folder` with all its data. Fails when a process uses it; no cluster there is
-    /// fine.
+    /// Removes the durable cluster in `folder` with all its data. Fails if a process uses it; succeeds if there is
+    /// none.
     pub async fn remove(folder: &Path) -> Result<()> {
         Home::remove(folder).await
     }
 
-    /// Starts the server on a home whose data, and certificate where it is to speak TLS, are in place.
+    /// Starts the server on a home whose data, and certificate if it uses TLS, exist.
     pub(super) async fn begin(
         binaries: Binaries,
         account: Account,
@@ -164,7 +163,7 @@ impl Cluster {
         if configuration.tls && !fronted {
             configuration.set("ssl", "on")?;
         }
-        // Where a front speaks TLS, clients connect to it, and the server's own port is nobody's business.
+        // If a front terminates TLS, clients connect to it, and the server's own port is internal.
         let (front, wanted) = if fronted {
             (Some(wanted.port()?), Wanted::Any)
         } else {
@@ -205,7 +204,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// One start of the server, or waiting for the one under way.
+    /// Starts the server once, or waits for the start in progress.
     async fn launch(&self) -> Result<Start> {
         let mut state = self.state.lock().await;
         let data = self.home.data();
@@ -243,8 +242,8 @@ impl Cluster {
         Ok(start)
     }
 
-    /// Starts the server again, on the same data and the same port, and waits until it takes connections: a crash
-    /// before is recovered from first. A server that runs is left running.
+    /// Starts the server again, on the same data and the same port, and waits until it accepts connections; after a
+    /// crash it recovers first. A running server is not touched.
     pub async fn start(&self) -> Result<()> {
         let end = Instant::now() + TAKEN;
         loop {
@@ -269,8 +268,8 @@ impl Cluster {
         )
     }
 
-    /// Stops the server and waits until it has ended; one that does not run is fine. Fails when it takes longer than a
-    /// minute, as a smart stop does while a client stays: the server then stops when that client goes.
+    /// Stops the server and waits until it has ended; succeeds if it is not running. Fails if it takes longer than a
+    /// minute, which a smart stop does while a client stays: the server then stops when that client disconnects.
     pub async fn stop(&self, how: Shutdown) -> Result<()> {
         let mut state = self.state.lock().await;
         let State { server, guard, .. } = &mut *state;
@@ -303,8 +302,8 @@ impl Cluster {
         guard.rest()
     }
 
-    /// Sets a configuration parameter. It counts from the next [`Cluster::reload`], or where PostgreSQL asks for one,
-    /// [`Cluster::restart`].
+    /// Sets a configuration parameter. It takes effect at the next [`Cluster::reload`], or [`Cluster::restart`] if
+    /// PostgreSQL requires one.
     pub async fn set(&self, parameter: &str, value: &str) -> Result<()> {
         let mut state = self.state.lock().await;
         state.configuration.set(parameter, value)?;
@@ -332,12 +331,12 @@ impl Cluster {
         self.state.lock().await.configuration.clone()
     }
 
-    /// The URL of the database `seer`, with the superuser and the password in it.
+    /// Returns the URL of the database `seer`, with the superuser and the password.
     pub fn url(&self) -> String {
         self.url_of(SEER)
     }
 
-    /// The URL of another database of this cluster. The name goes into it as it is.
+    /// Returns the URL of another database of this cluster. The name is inserted unchanged.
     pub fn url_of(&self, database: &str) -> String {
         format!(
             "postgres://{SEER}:{}@127.0.0.1:{}/{database}",
@@ -346,44 +345,45 @@ impl Cluster {
         )
     }
 
-    /// The TCP port, the same for as long as this cluster lives.
+    /// Returns the TCP port, which is constant for the life of this cluster.
     pub fn port(&self) -> u16 {
         self.front.as_ref().map_or(self.server_port(), Front::port)
     }
 
-    /// The server's own port, which is another one where a front speaks TLS for it.
+    /// Returns the server's own port, which differs if a front terminates TLS for it.
     pub(super) fn server_port(&self) -> u16 {
         self.port.number()
     }
 
-    /// The PEM file of the authority that signed the server's certificate, for `sslrootcert`; none without TLS.
+    /// Returns the PEM file of the authority that signed the server's certificate, for `sslrootcert`; `None` without
+    /// TLS.
     pub fn authority(&self) -> Option<&Path> {
         self.authority.as_deref()
     }
 
-    /// The superuser's password, as long as nobody has changed it.
+    /// Returns the superuser's password, unless it has been changed since.
     pub fn password(&self) -> &str {
         &self.password
     }
 
-    /// The folder with the cluster's data.
+    /// Returns the folder with the cluster's data.
     pub fn data(&self) -> PathBuf {
         self.home.data()
     }
 
-    /// The file with everything the server has said.
+    /// Returns the server's log file.
     pub fn log(&self) -> &Path {
         self.log.path()
     }
 
-    /// The programs this cluster runs.
+    /// Returns the programs that this cluster runs.
     pub fn binaries(&self) -> &Binaries {
         &self.binaries
     }
 }
 
 impl fmt::Debug for Cluster {
-    /// Without the password, which stands in the configuration too.
+    /// Without the password, which is also in the configuration.
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let folder = self.home.folder();
         to.debug_struct("Cluster")

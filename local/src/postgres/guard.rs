@@ -1,8 +1,8 @@
 //! The orphan guard: stops a server, and removes its throwaway folder, when the process that started it is gone.
 //!
-//! A `sh` that reads a pipe whose only other end is in this process: however this process ends, the kernel closes that
-//! end, and the guard acts. It relies on pipes of the standard library being close-on-exec, so that no other child
-//! keeps the end open, and runs in its own process group, so that Ctrl-C or a kill of ours does not take it along.
+//! A `sh` reads a pipe whose only other end is in this process: however this process ends, the kernel closes that end,
+//! and the guard acts. It runs in its own process group, so that Ctrl-C or a signal to this process's group does not
+//! end it. Depends on: pipes of the standard library being close-on-exec, so that no other child keeps the end open.
 
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
@@ -12,8 +12,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use anyhow::{Context as _, Result};
 use rustix::process::Pid;
 
-/// `$1` signal, `$2` folder to remove or empty. Each line on stdin is the process to stop, or empty when none runs.
-/// Ten seconds after the signal the server's folder is removed whether or not it has stopped.
+/// `$1` signal, `$2` folder to remove or empty. Each line on stdin is the process to stop, or empty if none runs. Ten
+/// seconds after the signal the server's folder is removed even if it has not stopped.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 pid=
@@ -32,7 +32,8 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// From here on this process's end stops the server with `signal` (as in `kill -s`) and removes `folder`.
+    /// Starts a guard: from now on the end of this process stops the server with `signal` (as in `kill -s`) and removes
+    /// `folder`.
     pub(super) fn over(signal: &str, folder: Option<&Path>) -> Result<Guard> {
         let mut shell = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "seer-postgres-guard", signal])
@@ -48,19 +49,19 @@ impl Guard {
         Ok(Guard { shell, pipe })
     }
 
-    /// This is the server to stop.
+    /// Sets the server to stop.
     pub(super) fn watch(&mut self, server: Pid) -> Result<()> {
         writeln!(self.pipe, "{}", server.as_raw_nonzero()).context("PostgreSQL's guard is gone")
     }
 
-    /// No server runs: there is none to stop.
+    /// Clears the server, because none runs.
     pub(super) fn rest(&mut self) -> Result<()> {
         writeln!(self.pipe).context("PostgreSQL's guard is gone")
     }
 }
 
 impl Drop for Guard {
-    /// Ends the guard without it doing anything.
+    /// Ends the guard without an action.
     fn drop(&mut self) {
         let _ = self.shell.kill();
         let _ = self.shell.wait();

@@ -1,4 +1,4 @@
-//! The folder a cluster lives in: its data, its log and its superuser's password.
+//! The folder of a cluster: its data, its log and its superuser's password.
 //!
 //! A throwaway home is removed when it is dropped. A durable one stays, and is held by one process at a time.
 
@@ -36,9 +36,9 @@ impl Home {
         })
     }
 
-    /// The durable home `named` by the caller. When the servers' account cannot enter that folder (root's clone in a
-    /// private folder), the home is in the cache folder, and `named` is a link to it: without the link, what is there
-    /// is stale, just as if `named` had been removed.
+    /// Returns the durable home at the path `named` by the caller. If the servers' account cannot enter that folder
+    /// (root's clone in a private folder), the home is in the cache folder, and `named` is a link to it: without the
+    /// link its content is stale, as if `named` had been removed.
     pub(super) async fn durable(named: &Path, account: Account) -> Result<Home> {
         let named = std::path::absolute(named)?;
         let above = named.parent().context("the root folder is no place for a cluster")?;
@@ -63,7 +63,7 @@ impl Home {
         })
     }
 
-    /// Removes the durable home `named`, unless a process holds it. Nothing there is fine too.
+    /// Removes the durable home `named`, unless a process holds it. Succeeds if there is none.
     pub(super) async fn remove(named: &Path) -> Result<()> {
         let Ok(found) = named.symlink_metadata() else {
             return Ok(());
@@ -78,11 +78,11 @@ impl Home {
         Ok(())
     }
 
-    /// Makes a durable cluster's data when there is none, and checks that these binaries can read what there is.
+    /// Creates a durable cluster's data if there is none, and checks that these binaries can read existing data.
     pub(super) async fn prepare(&self, binaries: &Binaries, account: Account) -> Result<()> {
         let data = self.data();
         if !data.exists() {
-            // Made beside it and moved, so that what is at `data` is whole.
+            // Created beside it and moved, so that `data` is always complete.
             let new = self.folder.join("new");
             if new.exists() {
                 std::fs::remove_dir_all(&new).with_context(|| format!("cannot remove {}", new.display()))?;
@@ -94,7 +94,7 @@ impl Home {
             std::fs::rename(new.join("data"), &data)?;
             std::fs::remove_dir(&new)?;
         }
-        // One run's log beside the one before, so that it does not grow for ever.
+        // Keeps one run's log beside the previous one, so that it does not grow without limit.
         let _ = std::fs::rename(self.log(), self.folder.join("log.before"));
         let version = std::fs::read_to_string(data.join("PG_VERSION"))
             .with_context(|| format!("{} holds no PostgreSQL data", data.display()))?;
@@ -121,7 +121,7 @@ impl Home {
         self.folder.join("log")
     }
 
-    /// What the guard has to remove when this process is gone.
+    /// Returns the folder that the guard has to remove when this process is gone.
     pub(super) fn to_remove(&self) -> Option<&Path> {
         match self.kind {
             Kind::Throwaway { .. } => Some(&self.folder),

@@ -1,4 +1,4 @@
-//! The server's log file: what it said at the end, and waiting for a line in which it announces a state.
+//! The server's log file: its last lines, and waiting for a line that announces a state.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -12,7 +12,7 @@ use super::account::Account;
 
 /// How many lines an error shows.
 const LAST_LINES: usize = 20;
-/// How often a file is looked at while a state is waited for.
+/// The interval for checking a file while waiting for a state.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ impl Log {
         &self.path
     }
 
-    /// The file for a server to write to, at its end.
+    /// Opens the file for a server to append to.
     pub(super) fn open(&self, account: Account) -> Result<File> {
         let file = OpenOptions::new()
             .create(true)
@@ -40,12 +40,12 @@ impl Log {
         Ok(file)
     }
 
-    /// Where the next line will be (bytes).
+    /// Returns the position of the next line, in bytes.
     pub(super) fn end(&self) -> u64 {
         self.path.metadata().map_or(0, |found| found.len())
     }
 
-    /// What was written since `start`; empty when it cannot be read.
+    /// Returns the text written since `start`; empty if it cannot be read.
     pub(super) fn since(&self, start: u64) -> String {
         let mut text = Vec::new();
         let read = File::open(&self.path).and_then(|mut file| {
@@ -55,7 +55,7 @@ impl Log {
         read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// The last lines since `start`, for an error.
+    /// Returns the last lines since `start`, for an error.
     pub(super) fn last_lines(&self, start: u64) -> String {
         let text = self.since(start);
         let lines: Vec<&str> = text.lines().collect();

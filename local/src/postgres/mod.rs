@@ -10,11 +10,11 @@
 //! ```
 //!
 //! The binaries are `$PG_BIN`'s, else installed ones, else fetched once (see [`Binaries::find`]). A cluster listens on
-//! 127.0.0.1 only, lets nobody in without a password, and does not outlive this process, however it ends.
+//! 127.0.0.1 only, always requires a password, and does not outlive this process, however it ends.
 //!
-//! This module may not know anything about Seer's tables and runs no SQL on a cluster that is up: whoever needs SQL
-//! connects to [`Cluster::url`]. It relies on the server's own word for every state it waits for (`postmaster.pid`, the
-//! server log), on `/bin/sh` for the guard, and on nothing that needs `unsafe`.
+//! Invariants: knows nothing about Seer's tables and runs no SQL on a running cluster: callers that need SQL connect to
+//! [`Cluster::url`]. Depends on: the server's own report of every state (`postmaster.pid`, the server log), and
+//! `/bin/sh` for the guard; nothing here needs `unsafe`.
 
 mod account;
 mod binaries;

@@ -1,7 +1,7 @@
-//! Where things lie on this machine: the cache folder, and the folder for throwaway clusters.
+//! Locations on this machine: the cache folder, and the folder for throwaway clusters.
 //!
-//! Nothing is written outside these two, and the second is empty again when its clusters are gone. Both must be
-//! reachable by the account that runs the servers, which is why root may get others than a user would.
+//! Invariants: writes nothing outside these two, and the second is empty again when its clusters are gone. The account
+//! that runs the servers must be able to reach both, so root may get other folders than a user.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -15,11 +15,12 @@ use tokio::time::{Instant, sleep};
 use super::account::Account;
 use super::variables::variable;
 
-/// Memory is only worth it when a few clusters with their write-ahead log fit in (bytes).
+/// Memory is used only if a few clusters with their write-ahead log fit in (bytes).
 const ROOM_FOR_CLUSTERS: u64 = 1 << 30;
 
-/// The folder that is kept between runs: `$XDG_CACHE_HOME/seer`, else `~/.cache/seer`; for root, when servers cannot
-/// enter that, the system's cache folder; and when none of them can be written, one in the folder for temporary files.
+/// Returns the folder that is kept between runs: `$XDG_CACHE_HOME/seer`, else `~/.cache/seer`; for root, if servers
+/// cannot enter that, the system's cache folder; and if none of them is writable, one in the folder for temporary
+/// files.
 pub(super) fn cache(account: Account) -> Result<PathBuf> {
     let home = variable("XDG_CACHE_HOME")
         .map(PathBuf::from)
@@ -44,7 +45,7 @@ pub(super) fn cache(account: Account) -> Result<PathBuf> {
         let new = !folder.exists();
         let made = DirBuilder::new().recursive(true).create(&folder).is_ok();
         if made && new {
-            // Whatever the umask is: it may be another account that has to enter.
+            // Regardless of the umask: another account may have to enter.
             let _ = std::fs::set_permissions(&folder, Permissions::from_mode(0o755));
         }
         let ours = folder
@@ -61,7 +62,7 @@ fn may_write(folder: &Path) -> bool {
     rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
-/// A new folder for one throwaway cluster, in memory when there is room. Removed when dropped.
+/// Creates a folder for one throwaway cluster, in memory if there is room. Removed when dropped.
 pub(super) fn throwaway(account: Account) -> Result<TempDir> {
     let memory = Path::new("/dev/shm");
     let roots = [
@@ -88,19 +89,19 @@ fn has_room(folder: &Path) -> bool {
     rustix::fs::statvfs(folder).is_ok_and(|found| found.f_bavail.saturating_mul(found.f_frsize) >= ROOM_FOR_CLUSTERS)
 }
 
-/// A lock that other tasks and processes respect, until this is dropped or its process is gone.
+/// A lock between tasks and processes, held until this is dropped or its process is gone.
 #[derive(Debug)]
 pub(super) struct Held(File);
 
 impl Drop for Held {
-    /// Not left to closing the file: a child that is just being forked may have it open for a moment longer.
+    /// Not left to closing the file, because a child that is just being forked may have it open for a moment longer.
     fn drop(&mut self) {
         let _ = self.0.unlock();
     }
 }
 
-/// Holds the lock file `path` until the answer is dropped; another process or task that holds it is waited for, for
-/// `bound` at most. `None` when it is still held then. Dropping the future gives up waiting.
+/// Acquires the lock file `path` until the result is dropped; waits at most `bound` for another process or task that
+/// holds it. Returns `None` if it is still held then. Dropping the future stops waiting.
 pub(super) async fn lock(path: &Path, bound: Duration) -> Result<Option<Held>> {
     let file = OpenOptions::new()
         .create(true)

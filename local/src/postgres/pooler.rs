@@ -1,10 +1,10 @@
 //! PgBouncer in front of a cluster, pooling by transaction.
 //!
-//! Two programs may be on a machine: the one that is installed, and a newer one that `.ci/pgbouncer` builds into
-//! `target/tools`. From 1.21 on, PgBouncer keeps prepared statements: a client's named statement follows it from one
-//! server connection to the next.
+//! A machine can have two programs: the installed one, and a newer one that `.ci/pgbouncer` builds into `target/tools`.
+//! From 1.21 on, PgBouncer keeps prepared statements: a client's named statement follows it from one server connection
+//! to the next.
 //!
-//! It installs nothing: without the program there is no pooler. The guard ends it if this process is killed.
+//! Invariants: installs nothing: without the program there is no pooler. The guard ends it if this process is killed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -25,17 +25,17 @@ use super::places;
 use super::port::{Port, Wanted};
 use super::variables::variable;
 
-/// Debian puts it where an ordinary account's PATH does not look.
+/// Debian installs it outside an ordinary account's PATH.
 const ALSO_IN: &str = "/usr/sbin";
-/// Where `.ci/pgbouncer` puts the one it builds.
+/// Where `.ci/pgbouncer` installs the program it builds.
 const BUILT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/pgbouncer/bin");
 /// The first release that keeps prepared statements.
 const KEEPS_STATEMENTS: (u32, u32) = (1, 21);
-/// Statements it keeps on each connection to the server.
+/// Statements that it keeps per server connection.
 const STATEMENTS: u32 = 200;
 const READY: Duration = Duration::from_secs(10);
 
-/// A running PgBouncer. Dropped, it ends at once, and so does every connection through it.
+/// A running PgBouncer. Dropping it ends it at once, with every connection through it.
 #[derive(Debug)]
 pub struct Pooler {
     process: Child,
@@ -56,13 +56,13 @@ impl Pooler {
     }
 
     /// Starts one in front of `cluster` for one user, with `size` connections to the server. It does not keep prepared
-    /// statements, whatever its version: that of Debian 12 cannot.
+    /// statements, regardless of its version, because that of Debian 12 cannot.
     ///
     /// # Errors
-    /// There is no program, or it does not become ready.
+    /// Fails if there is no program, or it does not become ready.
     pub async fn start(cluster: &Cluster, user: &str, password: &str, size: u16) -> Result<Self> {
         let program = Self::find().context("pgbouncer is not installed")?;
-        // An older program would stop at a setting it does not know.
+        // An older program would reject a setting that it does not know.
         let statements = keeps_statements(&program).then_some(0);
         Self::start_program(&program, statements, cluster, user, password, size).await
     }
@@ -70,7 +70,7 @@ impl Pooler {
     /// Starts one that keeps prepared statements.
     ///
     /// # Errors
-    /// As [`Pooler::start`], also if there is only an older program.
+    /// As [`Pooler::start`]; also fails if there is only an older program.
     pub async fn start_with_prepared_statements(
         cluster: &Cluster,
         user: &str,
@@ -136,7 +136,7 @@ impl Pooler {
         Ok(pooler)
     }
 
-    /// Where it listens.
+    /// Returns the address it listens on.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.number()))
     }
@@ -149,7 +149,7 @@ impl Drop for Pooler {
     }
 }
 
-/// The programs on this machine.
+/// Returns the programs on this machine.
 fn programs() -> impl Iterator<Item = PathBuf> {
     let path = variable("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -168,15 +168,15 @@ fn keeps_statements(program: &Path) -> bool {
     version(&String::from_utf8_lossy(&said)).is_some_and(|version| version >= KEEPS_STATEMENTS)
 }
 
-/// The major and minor version in what `pgbouncer --version` prints, such as `PgBouncer 1.24.1`.
+/// Parses the major and minor version from the output of `pgbouncer --version`, for example `PgBouncer 1.24.1`.
 fn version(said: &str) -> Option<(u32, u32)> {
     let mut numbers = said.lines().next()?.strip_prefix("PgBouncer ")?.split('.');
     let mut number = || numbers.next()?.trim().parse().ok();
     Some((number()?, number()?))
 }
 
-/// The program, or a copy of it in the cache folder if the servers' account cannot enter the program's own: a checkout
-/// of root's may be below a private folder.
+/// Returns the program, or a copy of it in the cache folder if the servers' account cannot enter the program's folder,
+/// because a checkout of root's may be below a private folder.
 fn enterable(program: &Path, account: Account) -> Result<PathBuf> {
     if program.parent().is_some_and(|folder| account.enters(folder)) {
         return Ok(program.to_owned());

@@ -1,7 +1,7 @@
-//! A free TCP port for a server that is going to be stopped and started again on it.
+//! A free TCP port for a server that will be stopped and started again on it.
 //!
-//! Ports come from below the range that outgoing connections use: a client that keeps trying a stopped server there
-//! would sooner or later be given the server's own port as its source, and connect to itself.
+//! Ports are below the range for outgoing connections: a client that keeps connecting to a stopped server in that range
+//! would eventually get the server's own port as its source port, and connect to itself.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};
@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context as _, Result, bail};
 
 const LOWEST: u16 = 15_000;
-/// The outgoing range begins at 32,768 on Linux and 49,152 on macOS, unless it was configured.
+/// The outgoing range begins at 32,768 on Linux and 49,152 on macOS, unless configured otherwise.
 const HIGHEST: u16 = 32_000;
 const TRIES: usize = 200;
 
@@ -21,7 +21,7 @@ static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 pub(super) struct Port(u16);
 
 impl Port {
-    /// A port nothing listened on a moment ago: whoever binds it must still be ready for a conflict.
+    /// Returns a port that nothing listened on a moment ago; binding it can still conflict.
     fn free() -> Result<Port> {
         for _ in 0..TRIES {
             let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
@@ -36,7 +36,7 @@ impl Port {
         bail!("no free port on 127.0.0.1 between {LOWEST} and {HIGHEST}")
     }
 
-    /// This port, unless another cluster of this process has it.
+    /// Takes this port, unless another cluster of this process has it.
     fn take(number: u16) -> Option<Port> {
         let new = TAKEN.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
         new.then(|| Port(number))
@@ -47,11 +47,11 @@ impl Port {
     }
 }
 
-/// Which port a cluster is to have.
+/// The port for a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Any,
-    /// This one, as long as nobody else has it.
+    /// This one, if it is free.
     Rather(u16),
     Exactly(u16),
 }

@@ -1,4 +1,4 @@
-//! Runs one program to its end, within a bound, and says in one sentence what went wrong when it did.
+//! Runs one program to its end, within a time limit, and describes its failure in one sentence.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::io::AsyncWriteExt as _;
 
-/// What the program printed, when it succeeded. `input` is given to it as its standard input. When `bound` passes, or
-/// the future is dropped, the program is killed.
+/// Returns the program's output if it succeeded. `input` is its standard input. The program is killed when `bound`
+/// expires or the future is dropped.
 pub(super) async fn run(mut command: Command, input: Option<&str>, bound: Duration) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };

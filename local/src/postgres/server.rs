@@ -1,8 +1,8 @@
 //! One run of the server: the `postgres` process from its start to its end.
 //!
-//! Its state is what the server itself says: line 1 of `postmaster.pid` is the process, line 8 its state. Signals go to
-//! that process, whose handlers know how to end its children. A standard `Child` and not tokio's, because a cluster may
-//! be started in one runtime and ended in another, or in none.
+//! Its state is what the server itself reports: line 1 of `postmaster.pid` is the process, line 8 its state. Signals go
+//! to that process, whose handlers know how to end its children. It uses a standard `Child` instead of tokio's, because
+//! a cluster may be started in one runtime and ended in another, or in none.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -19,18 +19,18 @@ use super::log::{LOOK_AGAIN, Log};
 
 /// Long enough for crash recovery on a loaded machine.
 const READY: Duration = Duration::from_secs(60);
-/// How long killed processes may take to be gone.
+/// The limit for killed processes to end.
 const GONE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Server {
     process: Child,
     pid: Pid,
-    /// Where this run's log begins (bytes).
+    /// The start of this run's log, in bytes.
     begin: u64,
 }
 
-/// How a start went, when it did not fail for good.
+/// The result of a start that did not fail permanently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Start {
     Ready,
@@ -60,11 +60,11 @@ impl Server {
         self.pid
     }
 
-    /// Waits until the server takes connections, or has ended. After an error the server may still be running.
+    /// Waits until the server accepts connections, or has ended. After an error the server may still be running.
     pub(super) async fn ready(&mut self, data: &Path, log: &Log) -> Result<Start> {
         let end = Instant::now() + READY;
         loop {
-            // Asked before the log is read, so that the log is complete when the answer is yes.
+            // Checked before the log is read, so that the log is complete if it has ended.
             let ended = self.process.try_wait()?;
             if ended.is_none() && self.says_ready(data) {
                 // With two addresses, one that cannot be bound is only a warning to PostgreSQL.
@@ -116,17 +116,17 @@ impl Server {
                 .is_some_and(|state| ["ready", "standby"].contains(&state.trim()))
     }
 
-    /// Signals the server; one that has ended already is fine.
+    /// Signals the server; does nothing if it has ended.
     pub(super) fn signal(&self, signal: Signal) {
         let _ = kill_process(self.pid, signal);
     }
 
-    /// Whether the server has ended.
+    /// Returns whether the server has ended.
     pub(super) fn ended(&mut self) -> bool {
         self.process.try_wait().is_ok_and(|status| status.is_some())
     }
 
-    /// Waits until the server has ended; false when it has not within `bound`.
+    /// Waits until the server has ended; returns false if it has not within `bound`.
     pub(super) async fn end(&mut self, bound: Duration) -> bool {
         let end = Instant::now() + bound;
         while !self.ended() {
@@ -138,7 +138,7 @@ impl Server {
         true
     }
 
-    /// Like [`Server::end`] where nothing can be awaited: blocks the thread.
+    /// Blocks the thread until the server has ended; see [`Server::end`].
     pub(super) fn end_blocking(&mut self, bound: Duration) -> bool {
         let end = std::time::Instant::now() + bound;
         while !self.ended() {
@@ -150,8 +150,8 @@ impl Server {
         true
     }
 
-    /// Kills the server and all its children with SIGKILL, as a crash of the machine would end them. They are told
-    /// nothing and write nothing.
+    /// Kills the server and all its children with SIGKILL, like a crash of the machine. They get no chance to write
+    /// anything.
     pub(super) fn kill(&self) -> Vec<Pid> {
         // Stopped first, so that it can neither start another child nor see one end.
         self.signal(Signal::STOP);
@@ -179,8 +179,8 @@ impl Server {
     }
 }
 
-/// A killed server leaves a few bytes of System V shared memory behind, which its next start would remove: when there
-/// is none, line 7 of `postmaster.pid` says which.
+/// Removes the few bytes of System V shared memory that a killed server leaves behind, by their id in line 7 of
+/// `postmaster.pid`. Needed only if the server is never started again, because its next start removes them.
 pub(super) fn forget_shared_memory(data: &Path) {
     let Ok(said) = std::fs::read_to_string(data.join("postmaster.pid")) else {
         return;
@@ -204,13 +204,13 @@ fn children(of: Pid) -> Vec<Pid> {
         .collect()
 }
 
-/// A process that has ended but that nobody has reaped holds nothing any more.
+/// Returns whether the process has ended; an ended process that was not reaped holds no resources.
 #[cfg(target_os = "linux")]
 fn is_gone(process: Pid) -> bool {
     state_and_parent(process).is_none_or(|(state, _)| state == "Z" || state == "X")
 }
 
-/// The third and fourth field of `/proc/<pid>/stat`; the second, in parentheses, may hold anything.
+/// Returns the third and fourth field of `/proc/<pid>/stat`; the second, in parentheses, may contain any text.
 #[cfg(target_os = "linux")]
 fn state_and_parent(process: Pid) -> Option<(String, i32)> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).ok()?;

@@ -1,6 +1,6 @@
-//! What a caller may choose about a cluster, and the server's configuration file made from it.
+//! The settings of a cluster, and the server's configuration file made from them.
 //!
-//! The file is written whole each time, so it never holds more than is listed here and was asked for.
+//! The file is written as a whole each time, so it never contains more than the settings here and the caller's.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,25 +9,25 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::account::Account;
 
-/// What a cluster is started with.
+/// The settings that a cluster is started with.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Slots for sessions; three of them are the superuser's, as PostgreSQL's default has it.
+    /// Slots for sessions; three of them are the superuser's, as by PostgreSQL's default.
     pub max_connections: u16,
-    /// The TCP port; without one, a free port is found. A taken one is an error.
+    /// The TCP port; if unset, a free port is found. A port in use is an error.
     pub port: Option<u16>,
-    /// Listen on `[::1]` too. An error where the machine has no IPv6.
+    /// Listens on `[::1]` too. Fails if the machine has no IPv6.
     pub ipv6: bool,
-    /// Speak TLS, with a certificate for `localhost`, `127.0.0.1` and `::1` (see
-    /// [`Cluster::authority`](super::Cluster::authority)). Connections without TLS still come in. Where PostgreSQL's
-    /// build has no TLS, a small front on 127.0.0.1 speaks it.
+    /// Offers TLS, with a certificate for `localhost`, `127.0.0.1` and `::1` (see
+    /// [`Cluster::authority`](super::Cluster::authority)). Connections without TLS are still accepted. If PostgreSQL's
+    /// build has no TLS, a small front on 127.0.0.1 provides it.
     pub tls: bool,
-    /// Further configuration parameters, which win over everything set here.
+    /// Further configuration parameters, which override everything set here.
     pub parameters: Vec<(String, String)>,
 }
 
 impl Default for Settings {
-    /// A hundred connections, PostgreSQL's own default, on a free port of 127.0.0.1, without TLS.
+    /// Returns PostgreSQL's default of a hundred connections, on a free port of 127.0.0.1, without TLS.
     fn default() -> Self {
         Settings {
             max_connections: 100,
@@ -39,7 +39,7 @@ impl Default for Settings {
     }
 }
 
-/// Who may come in: anyone with the right password, from this machine. `trust` stands nowhere.
+/// Accepts all clients on this machine that have the right password. `trust` is never used.
 pub(super) const HOST_BASED_AUTHENTICATION: &str = "\
 host all all 127.0.0.1/32 scram-sha-256
 host all all ::1/128 scram-sha-256
@@ -47,7 +47,8 @@ host replication all 127.0.0.1/32 scram-sha-256
 host replication all ::1/128 scram-sha-256
 ";
 
-/// Given up by a throwaway cluster: its data has to survive a crash of the server, never one of the machine.
+/// Durability settings that a throwaway cluster turns off: its data has to survive a crash of the server, but not of
+/// the machine.
 const THROWAWAY: [(&str, &str); 7] = [
     ("fsync", "off"),
     ("full_page_writes", "off"),
@@ -64,7 +65,7 @@ const THROWAWAY: [(&str, &str); 7] = [
 #[derive(Clone, Debug)]
 pub(super) struct Configuration {
     parameters: BTreeMap<String, String>,
-    /// Whether clients can have TLS, from the server or from a front.
+    /// Whether clients can use TLS, from the server or from a front.
     pub(super) tls: bool,
 }
 
@@ -111,7 +112,7 @@ impl Configuration {
         Ok(())
     }
 
-    /// Writes `postgresql.conf` into `data`; a server that reads it meanwhile sees the old or the new one, whole.
+    /// Writes `postgresql.conf` into `data` atomically, so that a server reading it sees the old or the new one.
     pub(super) fn write(&self, data: &Path, account: Account) -> Result<()> {
         let lines = self.parameters.iter().map(|(name, value)| {
             let value = value.replace('\\', "\\\\").replace('\'', "''");

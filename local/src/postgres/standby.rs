@@ -1,7 +1,7 @@
-//! A streaming standby of a throwaway cluster, a recovery that takes its time, and what ends both: promotion.
+//! A streaming standby of a throwaway cluster, a prolonged recovery, and the end of both: promotion.
 //!
-//! It relies on `pg_basebackup` beside `postgres` for the copy, and on the lines of the servers' logs that say when
-//! streaming began and when it has become a primary.
+//! Depends on: `pg_basebackup` beside `postgres` for the copy, and the lines of the servers' logs that report the start
+//! of streaming and the end of a promotion.
 
 use std::path::Path;
 use std::time::Duration;
@@ -33,12 +33,12 @@ pub enum Replication {
 }
 
 impl Cluster {
-    /// A hot standby of this cluster, running and streaming from it, on a port of its own; user and password are the
-    /// same. A throwaway, whatever this cluster is. `name` is what `pg_stat_replication` calls it: lower-case letters,
-    /// digits and underscores.
+    /// Starts a hot standby of this cluster, streaming from it, on a port of its own; user and password are the same.
+    /// It is always a throwaway cluster. `name` is its name in `pg_stat_replication`: lower-case letters, digits and
+    /// underscores.
     ///
-    /// Commits wait for a synchronous standby from the beginning, so those under way meanwhile take until it streams;
-    /// when it fails to, they no longer wait for it. When this future is dropped they still do.
+    /// Commits wait for a synchronous standby from the beginning, so concurrent ones take until it streams; if it fails
+    /// to start, they no longer wait for it. If this future is dropped they still do.
     pub async fn standby(&self, name: &str, replication: Replication) -> Result<Cluster> {
         let plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
         ensure!(
@@ -48,8 +48,8 @@ impl Cluster {
         match replication {
             Replication::Asynchronous => self.stream_to(name).await,
             Replication::Synchronous => {
-                // Set before the copy: the checkpoint it begins with is made by the process that has to learn of it,
-                // so there is no moment at which the standby is there and a commit does not wait.
+                // Set before the copy: the checkpoint at its start is made by the process that has to apply the
+                // setting, so there is no moment at which the standby exists and a commit does not wait.
                 self.wait_for_standby(name).await?;
                 let standby = self.stream_to(name).await;
                 if standby.is_err() {
@@ -105,8 +105,8 @@ impl Cluster {
         Ok(standby)
     }
 
-    /// Starts the server after a crash and keeps it in recovery until [`Cluster::promote`]: it refuses every log-in
-    /// with 57P03 meanwhile.
+    /// Starts the server after a crash and keeps it in recovery until [`Cluster::promote`]: meanwhile it rejects every
+    /// log-in with 57P03.
     pub async fn start_recovering(&self) -> Result<()> {
         self.set("hot_standby", "off").await?;
         self.stand_by(&self.data())?;
@@ -119,7 +119,7 @@ impl Cluster {
         self.account.own(&signal)
     }
 
-    /// Makes a standby a primary and waits until it takes writes. Its old primary, where it still runs, is not told.
+    /// Promotes a standby and waits until it accepts writes. Its old primary, if it still runs, is not informed.
     pub async fn promote(&self) -> Result<()> {
         let said = self.log.end();
         let order = self.data().join("promote");

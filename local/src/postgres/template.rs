@@ -1,7 +1,7 @@
-//! Fresh data folders: made by `initdb` once, then copied.
+//! New data folders: created by `initdb` once, then copied.
 //!
-//! `initdb` takes seconds of processor time, a copy a tenth of one. A template lies in the cache folder under the name
-//! of the build that made it, belongs to this process's account and is never started.
+//! `initdb` takes seconds of processor time, a copy a tenth of one. A template is in the cache folder under the name of
+//! the build that created it, belongs to this process's account and is never started.
 
 use std::fs::{DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, symlink};
@@ -19,9 +19,9 @@ use super::settings::HOST_BASED_AUTHENTICATION;
 
 /// The superuser's name and the first database's.
 pub(super) const SEER: &str = "seer";
-/// `initdb` takes a second; a loaded machine with a slow disk may take a hundred times that.
+/// `initdb` takes a second; a loaded machine with a slow disk can take a hundred times that.
 const INITDB: Duration = Duration::from_secs(180);
-/// Counts the ways templates were made, so that an older one in the cache is left alone.
+/// The version of the template's format, so that an older one in the cache is ignored.
 const FORM: u32 = 1;
 
 /// A folder with `data` and the superuser's `password` in it.
@@ -29,8 +29,8 @@ const FORM: u32 = 1;
 pub(super) struct Template(PathBuf);
 
 impl Template {
-    /// The template of these binaries, made if it is not there. Safe in many tasks and processes at once: one makes
-    /// it, the others wait.
+    /// Returns the template of these binaries, and creates it if it does not exist. Safe in concurrent tasks and
+    /// processes: one creates it, the others wait.
     pub(super) async fn of(binaries: &Binaries, account: Account) -> Result<Template> {
         let cache = places::cache(account)?;
         let name = format!("postgres-template-{FORM}-{}-{}", binaries.major(), binaries.key());
@@ -74,14 +74,14 @@ impl Template {
     }
 }
 
-/// Whether what `initdb` writes has to be on the disk before it counts.
+/// Whether the output of `initdb` must be flushed to disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Durability {
     None,
     Full,
 }
 
-/// Makes `data` and `password` in `folder`: the superuser `seer` with a password of its own, the database `seer`.
+/// Creates `data` and `password` in `folder`: the superuser `seer` with a password of its own, the database `seer`.
 pub(super) async fn initialise(binaries: &Binaries, account: Account, folder: &Path, kept: Durability) -> Result<()> {
     let (data, password) = (folder.join("data"), folder.join("password"));
     std::fs::write(&password, uuid::Uuid::new_v4().simple().to_string())
@@ -102,7 +102,7 @@ pub(super) async fn initialise(binaries: &Binaries, account: Account, folder: &P
         "--no-instructions",
     ]);
     if binaries.major() >= 17 {
-        // Upper and lower case beyond ASCII, whatever locales the machine has.
+        // Correct upper and lower case beyond ASCII, regardless of the machine's locales.
         initdb.args(["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]);
     }
     match kept {
@@ -128,7 +128,7 @@ pub(super) async fn initialise(binaries: &Binaries, account: Account, folder: &P
         .map(drop)
 }
 
-/// Copies a file or a folder with everything in it, keeping permissions, and gives the copy to `account`.
+/// Copies a file or a folder recursively, keeps permissions, and gives the copy to `account`.
 pub(super) fn copy(from: &Path, to: &Path, account: Account) -> Result<()> {
     let found = from
         .symlink_metadata()

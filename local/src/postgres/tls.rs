@@ -1,8 +1,8 @@
-//! TLS for a cluster: a certificate authority and a server certificate of its own, and something that speaks TLS.
+//! TLS for a cluster: a certificate authority and a server certificate, and the program that terminates TLS.
 //!
-//! That is the server where its build can. The build that is fetched when none is installed cannot; there a small
-//! front takes the connections, answers the request for TLS as PostgreSQL would and passes the bytes on. The front
-//! knows nothing else of the protocol, and nothing of TLS that rustls does not know.
+//! The server terminates TLS if its build can. The build that is fetched if none is installed cannot; there a small
+//! front accepts the connections, answers the request for TLS as PostgreSQL would and forwards the bytes. The front
+//! implements nothing else of the protocol, and leaves TLS itself to rustls.
 
 use std::fs::Permissions;
 use std::net::Ipv4Addr;
@@ -39,10 +39,10 @@ const KEY: &str = "server.key";
 
 const ANSWER: Duration = Duration::from_secs(20);
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// A client's first eight bytes when it asks for TLS (PostgreSQL's protocol, SSLRequest).
+/// A client's first eight bytes if it requests TLS (PostgreSQL's protocol, SSLRequest).
 const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-/// Writes a new authority and a certificate of it for `localhost`, `127.0.0.1` and `::1` into `data`.
+/// Writes a new authority and a certificate signed by it for `localhost`, `127.0.0.1` and `::1` into `data`.
 pub(super) fn certify(data: &Path, account: Account) -> Result<()> {
     let (key, mut authority) = (KeyPair::generate()?, CertificateParams::new([])?);
     authority
@@ -74,15 +74,15 @@ pub(super) fn certify(data: &Path, account: Account) -> Result<()> {
     Ok(())
 }
 
-/// Whether this build of PostgreSQL can speak TLS itself.
+/// Returns whether this build of PostgreSQL supports TLS itself.
 pub(super) async fn is_built_in(binaries: &Binaries, data: &Path, account: Account) -> Result<bool> {
     let mut asked = account.command(&binaries.program("postgres"));
     asked.args(["-C", "ssl_library", "-D"]).arg(data);
     Ok(!run(asked, None, ANSWER).await?.trim().is_empty())
 }
 
-/// Speaks TLS for a server that cannot. It runs in a thread of its own, because clusters outlive the runtime they are
-/// made in. While the server is down it takes connections and closes them.
+/// Terminates TLS for a server that cannot. It runs in a thread of its own, because clusters outlive the runtime in
+/// which they are created. While the server is down it accepts connections and closes them.
 #[derive(Debug)]
 pub(super) struct Front {
     port: Port,
@@ -91,7 +91,7 @@ pub(super) struct Front {
 }
 
 impl Front {
-    /// A front on `port` for the server on `server`, with the certificate in `data`.
+    /// Starts a front on `port` for the server on `server`, with the certificate in `data`.
     pub(super) fn of(port: Port, server: u16, data: &Path) -> Result<Front> {
         let chain = CertificateDer::from_pem_file(data.join(CERTIFICATE)).context("the server certificate")?;
         let key = PrivateKeyDer::from_pem_file(data.join(KEY)).context("the server certificate's key")?;
@@ -147,7 +147,7 @@ async fn accept(listener: std::net::TcpListener, acceptor: TlsAcceptor, server: 
     }
 }
 
-/// One connection, until either side ends it. What fails here, the client sees as a closed connection.
+/// Forwards one connection until either side ends it. The client sees a failure as a closed connection.
 async fn pass(mut client: TcpStream, acceptor: TlsAcceptor, server: u16) -> Result<()> {
     client.set_nodelay(true)?;
     let mut first = [0; TLS_REQUEST.len()];

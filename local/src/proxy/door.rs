@@ -1,4 +1,4 @@
-//! What happens to new connections, and the task that accepts them.
+//! The treatment of new connections, and the task that accepts them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,44 +14,44 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::frames::{Frames, asks_for_encryption, fatal};
 use super::{Shared, line, lock};
 
-/// An error that a log-in is refused with.
+/// An error with which a log-in is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Five characters.
     pub sqlstate: &'static str,
-    /// The server's words.
+    /// The server's message.
     pub message: &'static str,
 }
 
-/// How a new connection is treated.
+/// The treatment of a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
     /// It reaches the server.
     Open,
     /// Nothing listens.
     Refused,
-    /// Nothing answers: SYNs are swallowed. Linux; elsewhere as [`Door::Held`].
+    /// Nothing answers: SYNs are dropped. Linux; elsewhere as [`Door::Held`].
     Swallowed,
     /// It is accepted and reset.
     Reset,
-    /// It is accepted, and nothing ever comes.
+    /// It is accepted, and nothing is ever sent.
     Held,
     /// It is accepted, and reaches the server this many milliseconds later.
     Slow(u64),
-    /// It reaches the server in its turn, this many a second, in the order of arrival. A client that has gone by then
-    /// keeps its turn, as a server that is busy with log-ins notices late.
+    /// It reaches the server in its turn, this many per second, in the order of arrival. A client that has disconnected
+    /// keeps its turn, because a server that is busy with log-ins notices late.
     Queued(u32),
-    /// Its start-up is refused with this error, as by a provider's proxy while the server wakes.
+    /// Its start-up is rejected with this error, as by a provider's proxy while the server resumes.
     Refusing(Refusal),
-    /// It reaches the server, up to this many in each second; further start-ups are refused with this error.
+    /// It reaches the server, up to this many per second; further start-ups are rejected with this error.
     Throttled(u32, Refusal),
 }
 
-/// When connections were let in, for the doors that count them.
+/// When connections were admitted, for the doors that count them.
 struct Turns {
-    /// When the next one that is queued has its turn.
+    /// The turn of the next queued connection.
     next: Instant,
-    /// The second that is being counted, and how many were let in since its start.
+    /// The start of the current second, and how many were admitted since.
     second: (Instant, u32),
 }
 
@@ -81,8 +81,8 @@ impl Turns {
     }
 }
 
-/// Lets connections in as the door says, until aborted, and tells `in_force` what it does now. Refusing closes the
-/// listener; the port is taken again after.
+/// Admits connections according to the door, until aborted, and reports the door in force through `in_force`. Refusing
+/// closes the listener; the port is bound again afterwards.
 pub(super) async fn keep(
     listener: TcpListener,
     mut door: watch::Receiver<Door>,
@@ -108,7 +108,7 @@ pub(super) async fn keep(
             listener = listen(address).ok();
         }
         let Some(open) = &listener else {
-            // The port may be in use for a moment by a connection that the system gave it to.
+            // An outgoing connection may use the port for a moment.
             sleep(Duration::from_millis(10)).await;
             continue;
         };
@@ -165,7 +165,7 @@ async fn carry_at(turn: Instant, client: TcpStream, upstream: SocketAddr, shared
     line::carry(client, upstream, shared).await;
 }
 
-/// Waits for the start-up and refuses it, without TLS.
+/// Waits for the start-up and rejects it, without TLS.
 async fn refuse(mut client: TcpStream, refusal: Refusal, shared: Arc<Shared>) {
     let mut frames = Frames::of_client();
     while client.read_buf(frames.buffer()).await.is_ok_and(|bytes| bytes > 0) {
@@ -188,7 +188,7 @@ async fn refuse(mut client: TcpStream, refusal: Refusal, shared: Arc<Shared>) {
     }
 }
 
-/// Binds `address` again at once after a close.
+/// Binds `address`, also immediately after a close.
 pub(super) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -199,18 +199,18 @@ pub(super) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// An address at which nothing answers: SYNs are swallowed until this is dropped. Linux; elsewhere connections are
-/// accepted, and nothing ever comes.
+/// An address at which nothing answers: SYNs are dropped until this value is. Linux; elsewhere connections are
+/// accepted, and nothing is ever sent.
 #[derive(Debug)]
 pub struct Blackhole {
     _listener: TcpListener,
 }
 
 impl Blackhole {
-    /// Takes the address, for example 127.0.0.2 and a proxy's port.
+    /// Binds the address, for example 127.0.0.2 and a proxy's port.
     ///
     /// # Errors
-    /// The address is taken, or is not this machine's.
+    /// Fails if the address is in use, or is not this machine's.
     pub fn at(address: SocketAddr) -> std::io::Result<Self> {
         let listener = listen(address)?;
         drop_all(&SockRef::from(&listener));

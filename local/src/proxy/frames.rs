@@ -1,13 +1,13 @@
 //! Splits a PostgreSQL byte stream into messages (manual, "Message Formats").
 //!
-//! A client's stream begins with untyped messages: SSLRequest, GSSENCRequest, then the start-up. What cannot be read so,
-//! TLS above all, is passed on as it came.
+//! A client's stream begins with untyped messages: SSLRequest, GSSENCRequest, then the start-up. Bytes that cannot be
+//! parsed, above all TLS, are forwarded unchanged.
 
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-/// A message longer than this is not PostgreSQL's: the stream is TLS.
+/// A longer message is not PostgreSQL's: the stream is TLS.
 const LONGEST: usize = 1 << 30;
 
 /// SSLRequest and GSSENCRequest: another untyped message follows.
@@ -31,7 +31,7 @@ enum Stage {
 }
 
 impl Frames {
-    /// What a client sends.
+    /// Parses a client's stream.
     pub(super) fn of_client() -> Self {
         Self {
             buffer: BytesMut::new(),
@@ -39,7 +39,7 @@ impl Frames {
         }
     }
 
-    /// What a server sends.
+    /// Parses a server's stream.
     pub(super) fn of_server() -> Self {
         Self {
             buffer: BytesMut::new(),
@@ -47,17 +47,17 @@ impl Frames {
         }
     }
 
-    /// Whether messages have types, which the start-up and what cannot be read have not.
+    /// Returns whether messages have types; the start-up and unparsable streams have none.
     pub(super) fn is_typed(&self) -> bool {
         self.stage == Stage::Typed
     }
 
-    /// The buffer to read into.
+    /// Returns the buffer to read into.
     pub(super) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
 
-    /// The next whole message, type and length included.
+    /// Returns the next complete message, including type and length.
     pub(super) fn next(&mut self) -> Option<Bytes> {
         let header = match self.stage {
             Stage::Untyped => 0,
@@ -89,21 +89,21 @@ impl Frames {
     }
 }
 
-/// Whether a client's message is SSLRequest or GSSENCRequest, which is answered by one byte.
+/// Returns whether a client's message is SSLRequest or GSSENCRequest, which is answered by one byte.
 pub(super) fn asks_for_encryption(frame: &[u8]) -> bool {
     frame
         .get(4..8)
         .is_some_and(|mut code| REQUESTS.contains(&code.get_u32()))
 }
 
-/// A server's refusal of a connection (manual, "ErrorResponse").
+/// Returns a server's rejection of a connection (manual, "ErrorResponse").
 pub(super) fn fatal(sqlstate: &str, message: &str) -> Bytes {
     let fields = format!("SFATAL\0VFATAL\0C{sqlstate}\0M{message}\0\0");
     let length = u32::try_from(fields.len() + 4).unwrap_or(u32::MAX);
     [&b"E"[..], &length.to_be_bytes(), fields.as_bytes()].concat().into()
 }
 
-/// Whether a client's message is a simple query that ends in COMMIT.
+/// Returns whether a client's message is a simple query that ends in COMMIT.
 pub(super) fn is_commit(frame: &[u8]) -> bool {
     let text = frame
         .strip_prefix(b"Q")
@@ -118,8 +118,8 @@ pub(super) fn is_commit(frame: &[u8]) -> bool {
         .ends_with(b"COMMIT")
 }
 
-/// A client's message with another `idle_session_timeout` among the options it starts up with, if it is a start-up with
-/// one. The value keeps its length, with decimals, and so does the message.
+/// Replaces the `idle_session_timeout` among the options of a client's start-up message, if it has one. The value keeps
+/// its length, with decimals, and so does the message.
 pub(super) fn with_idle_session_timeout(frame: Bytes, timeout: Duration) -> Bytes {
     const NAME: &[u8] = b"idle_session_timeout=";
     let startup = frame.first() == Some(&0) && frame.get(4..6) == Some(&[0, 3]);
@@ -146,7 +146,7 @@ pub(super) fn with_idle_session_timeout(frame: Bytes, timeout: Duration) -> Byte
     rewritten.freeze()
 }
 
-/// The SQLSTATE of a server's ErrorResponse (manual, "Error and Notice Message Fields").
+/// Returns the SQLSTATE of a server's ErrorResponse (manual, "Error and Notice Message Fields").
 pub(super) fn sqlstate(frame: &[u8]) -> Option<&str> {
     let fields = frame.strip_prefix(b"E")?.get(4..)?;
     let code = fields
@@ -155,7 +155,7 @@ pub(super) fn sqlstate(frame: &[u8]) -> Option<&str> {
     std::str::from_utf8(code).ok()
 }
 
-/// Whether a server's message is ReadyForQuery.
+/// Returns whether a server's message is ReadyForQuery.
 pub(super) fn is_ready(frame: &[u8]) -> bool {
     frame.first() == Some(&b'Z') && frame.len() == 6
 }

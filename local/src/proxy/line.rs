@@ -19,7 +19,7 @@ use super::orders::{Cut, Effect};
 use super::requests::{Request, Requests};
 use super::{Shared, lock};
 
-/// The state of a line, as its proxy orders it.
+/// The state of a line, as ordered by its proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Flowing,
@@ -42,11 +42,11 @@ enum End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Delivered,
-    /// Held back for this long, then delivered.
+    /// Delayed by this time, then delivered.
     Held(Duration),
-    /// Dropped; the line ends so when it is complete.
+    /// Dropped; the line ends in this way when the reply is complete.
     Lost(End),
-    /// The reply to a request that was held back: it counts, whether the client is still there or not.
+    /// The reply to a delayed request: it is counted, even if the client has disconnected.
     OfLate,
     /// Dropped.
     Swallowed,
@@ -54,9 +54,9 @@ enum Fate {
     Fatal(Refusal),
 }
 
-/// The fates of the replies that are still to come, in their order. Both directions of a line share them.
+/// The treatments of the pending replies, in their order. Both directions of a line share them.
 ///
-/// Queued before the request is forwarded, and taken by the ReadyForQuery that ends its reply. The start-up has none.
+/// Queued before the request is forwarded, and removed by the ReadyForQuery that ends its reply. The start-up has none.
 #[derive(Debug, Default)]
 struct Replies {
     fates: Mutex<VecDeque<Fate>>,
@@ -68,7 +68,7 @@ impl Replies {
         lock(&self.fates).push_back(fate);
     }
 
-    /// The fate of a message from the server.
+    /// Returns the treatment of a message from the server.
     fn fate_of(&self, ready: bool) -> Fate {
         let mut fates = lock(&self.fates);
         let fate = if ready {
@@ -79,7 +79,7 @@ impl Replies {
         fate.unwrap_or(Fate::Delivered)
     }
 
-    /// The rest of the reply that was held back is delivered as it comes.
+    /// Delivers the rest of the delayed reply as it arrives.
     fn release(&self) {
         if let Some(first @ Fate::Held(_)) = lock(&self.fates).front_mut() {
             *first = Fate::Delivered;
@@ -155,7 +155,7 @@ async fn flow(mut client: TcpStream, mut server: TcpStream, mut state: watch::Re
     }
 }
 
-/// A connection that the server has taken, until the server's side of it is closed.
+/// A connection that the server has accepted, until the server's side of it is closed.
 struct Session<'s>(&'s Shared);
 
 impl<'s> Session<'s> {
@@ -208,10 +208,10 @@ async fn to_server(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, replies: &Repl
     }
 }
 
-/// Forwards a request with what was ordered for it.
+/// Forwards a request with its ordered effect.
 ///
 /// # Errors
-/// How the line ends, if it does.
+/// Returns how the line ends, if it does.
 async fn forward(request: &Request, effect: Effect, to: &mut WriteHalf<'_>, replies: &Replies) -> Result<(), End> {
     let (place, lost) = match effect {
         Effect::Cut(place) => (Some(place), End::CutClient),
@@ -241,7 +241,7 @@ async fn forward(request: &Request, effect: Effect, to: &mut WriteHalf<'_>, repl
             sleep(held).await;
             replies.push(Fate::OfLate);
             pass_all(&request.frames, to).await?;
-            // The server learns only after its answer that the client has gone.
+            // The server notices only after its answer that the client has disconnected.
             replies.late_is_answered.notified().await;
             return Ok(());
         }
@@ -275,7 +275,7 @@ async fn to_client<'s>(
             match fate {
                 Fate::Lost(end) if ready => return end,
                 Fate::Fatal(refusal) if ready => {
-                    // Fails if the client has gone, which then needs no error.
+                    // Fails if the client has disconnected and needs no error.
                     let _ = to.write_all(&fatal(refusal.sqlstate, refusal.message)).await;
                     return End::Closed;
                 }
@@ -313,8 +313,8 @@ async fn pass_all(frames: &[Bytes], to: &mut WriteHalf<'_>) -> Result<(), End> {
 }
 
 impl Shared {
-    /// Holds back what has arrived together for as long as it would be under way. One packet, one delay: the messages in
-    /// it do not wait for each other.
+    /// Delays bytes that arrived together by the latency. One packet has one delay: the messages in it do not wait for
+    /// each other.
     async fn travel(&self, arrived: &[u8]) {
         let weather = *self.weather.borrow();
         if !weather.latency.is_zero() || !weather.jitter.is_zero() {
@@ -323,7 +323,7 @@ impl Shared {
     }
 }
 
-/// A share of the jitter that looks random and is the same in every run.
+/// Returns a share of the jitter that looks random and is the same in every run.
 fn spread(bytes: &[u8]) -> f64 {
     let sum = bytes
         .iter()
@@ -331,7 +331,7 @@ fn spread(bytes: &[u8]) -> f64 {
     f64::from(sum % 1_000) / 1_000.0
 }
 
-/// Reads and drops whatever either side sends, for good: it is acknowledged, and so is the end of the stream.
+/// Reads and drops everything that either side sends, permanently: it is acknowledged, and so is the end of the stream.
 async fn drain(client: &mut TcpStream, server: &mut TcpStream) {
     async fn drop_all(stream: &mut TcpStream) {
         let mut dropped = [0; 4096];
@@ -341,12 +341,12 @@ async fn drain(client: &mut TcpStream, server: &mut TcpStream) {
     std::future::pending().await
 }
 
-/// The next close sends RST.
+/// Makes the next close send RST.
 fn reset(stream: &TcpStream) {
     let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-/// From now on everything that arrives is dropped unseen: no ACK, no FIN, no RST.
+/// From now on drops everything that arrives: no ACK, no FIN, no RST.
 fn swallow(stream: &TcpStream) {
     super::door::drop_all(&socket2::SockRef::from(stream));
 }

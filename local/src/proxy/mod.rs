@@ -1,22 +1,22 @@
-//! A TCP proxy between functions and PostgreSQL that fails as networks and servers do.
+//! A TCP proxy between functions and PostgreSQL that injects failures of networks and servers.
 //!
 //! | fault | call | on the wire |
 //! |---|---|---|
-//! | new connections fail | [`Proxy::set_door`] | refused, reset, swallowed, held, slow, queued, refused by an error: see [`Door`] |
-//! | a dead address | [`Blackhole::at`] | SYNs to it are swallowed |
+//! | new connections fail | [`Proxy::set_door`] | refused, reset, dropped, held, slow, queued, rejected with an error: see [`Door`] |
+//! | a dead address | [`Blackhole::at`] | SYNs to it are dropped |
 //! | reset | [`Proxy::reset`] | RST on both sides |
-//! | a dead link | [`Proxy::silence`] | a socket filter drops what arrives: no ACK, no FIN, no RST |
+//! | a dead link | [`Proxy::silence`] | a socket filter drops everything that arrives: no ACK, no FIN, no RST |
 //! | a hung path | [`Proxy::hang`] | data and FIN are acknowledged, and nothing is delivered in either direction |
-//! | delay | [`Proxy::set_delay`] | what arrives together is held back |
+//! | delay | [`Proxy::set_delay`] | bytes that arrive together are delayed |
 //! | one request | [`Proxy::order`] | cut or hung at a place, late, or twice: see [`Effect`] and [`Cut`] |
 //!
-//! Requests are recognised by their SQL, see [`Statements`]: a COMMIT, or a text that a simple query or a statement
-//! prepared on the connection contains. A write that is one statement is found by its receipt's table. A request is
-//! forwarded as a whole once its Sync has come; what stands before a Flush is forwarded with the Flush, untouched.
+//! Requests are recognized by their SQL, see [`Statements`]: a COMMIT, or a text that a simple query or a statement
+//! prepared on the connection contains. A write that is one statement is recognized by its receipt's table. A request
+//! is forwarded as a whole once its Sync has arrived; messages before a Flush are forwarded with the Flush, unchanged.
 //!
-//! Invariants: it parses no SQL, asserts nothing, and adds nothing to what both sides say, except the answers of a
-//! [`Refusal`]. TLS passes through and hides requests and errors. Silence and swallowed SYNs are Linux's: elsewhere
-//! silence acknowledges what it ignores.
+//! Invariants: parses no SQL, asserts nothing, and adds nothing to the messages of either side, except the answers of a
+//! [`Refusal`]. TLS passes through and hides requests and errors. Silence and dropped SYNs require Linux: on other
+//! systems a silent connection acknowledges the data that it ignores.
 
 mod door;
 mod frames;
@@ -41,7 +41,7 @@ use line::State;
 use orders::Orders;
 use requests::Request;
 
-/// A proxy in front of one server. Dropped, it closes every connection.
+/// A proxy in front of one server. Dropping it closes every connection.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -54,25 +54,25 @@ pub struct Proxy {
 /// Counters since the proxy's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Connections that were let through.
+    /// Connections that were forwarded.
     pub opened: u64,
-    /// Connections open now, silent ones included.
+    /// Connections open now, including silent ones.
     pub open: usize,
-    /// The most that were open at once.
+    /// The maximum number of concurrently open connections.
     pub peak: usize,
-    /// The most sessions at once; connections that the server refused are not counted.
+    /// The maximum number of concurrent sessions; connections that the server rejected are not counted.
     pub peak_sessions: usize,
-    /// ReadyForQuery messages from the server: round trips, the one that ends the start-up included.
+    /// ReadyForQuery messages from the server: round trips, including the one that ends the start-up.
     pub ready: u64,
-    /// Orders that were carried out, such as COMMITs that were cut.
+    /// Orders that were carried out, for example COMMITs that were cut.
     pub cut: u64,
-    /// Requests that were held back by [`Effect::LateRequest`] and that the server has answered since.
+    /// Requests that [`Effect::LateRequest`] delayed and that the server has answered since.
     pub late: u64,
     /// Log-ins that the server completed: connections with a ReadyForQuery.
     pub logins: u64,
     /// Connections that ran a statement of the extended protocol. The status query after a log-in is a simple one, so
-    /// `logins - used` log-ins served no request, and `opened - used` were begun for nothing; one that prepares and runs a
-    /// statement in INIT counts as used.
+    /// `logins - used` log-ins served no request, and `opened - used` connections were begun for nothing; one that
+    /// prepares and runs a statement in INIT counts as used.
     pub used: u64,
 }
 
@@ -83,7 +83,7 @@ struct Shared {
     weather: watch::Sender<Weather>,
     orders: Mutex<Orders>,
     idle_sessions: watch::Sender<Option<Duration>>,
-    /// Errors that were passed on, by SQLSTATE.
+    /// Errors that were forwarded, by SQLSTATE.
     errors: watch::Sender<HashMap<String, u64>>,
     opened: AtomicU64,
     peak: AtomicU64,
@@ -96,7 +96,7 @@ struct Shared {
     used: AtomicU64,
 }
 
-/// Delay of everything that passes, in each direction.
+/// The delay of all bytes, in each direction.
 #[derive(Clone, Copy, Debug, Default)]
 struct Weather {
     latency: Duration,
@@ -107,7 +107,7 @@ impl Proxy {
     /// Starts a proxy on a free port of 127.0.0.1 in front of `upstream`.
     ///
     /// # Errors
-    /// There is no free port.
+    /// Fails if there is no free port.
     pub async fn start(upstream: SocketAddr) -> anyhow::Result<Self> {
         Self::start_at(Ipv4Addr::LOCALHOST, upstream).await
     }
@@ -115,7 +115,7 @@ impl Proxy {
     /// Starts a proxy on a free port of this address.
     ///
     /// # Errors
-    /// The address is not this machine's, or has no free port.
+    /// Fails if the address is not this machine's, or has no free port.
     pub async fn start_at(address: Ipv4Addr, upstream: SocketAddr) -> anyhow::Result<Self> {
         let listener = door::listen(SocketAddr::from((address, 0))).context("no port for the proxy")?;
         let address = listener.local_addr()?;
@@ -148,53 +148,53 @@ impl Proxy {
         })
     }
 
-    /// Where the proxy listens.
+    /// Returns the address on which the proxy listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// `url` with the server's `host:port` replaced by the proxy's.
+    /// Returns `url` with the server's `host:port` replaced by the proxy's.
     pub fn url(&self, url: &str) -> String {
         let upstream = self.upstream().to_string();
         url.replacen(&upstream, &self.address.to_string(), 1)
     }
 
-    /// Sends new connections to another server, as a changed DNS record would.
+    /// Sends new connections to another server, like a changed DNS record.
     pub fn redirect(&self, upstream: SocketAddr) {
         *lock(&self.shared.upstream) = upstream;
     }
 
-    /// Decides how new connections are treated. In force when this returns.
+    /// Sets the treatment of new connections. In force when this returns.
     pub async fn set_door(&self, door: Door) {
         self.door.send_replace(door);
-        // Fails only when the doorkeeper is gone, and then no door is in force.
+        // Fails only if the accepting task has ended, and then no door is in force.
         let _ = self.in_force.clone().wait_for(|now| *now == door).await;
     }
 
-    /// Delays everything that passes from now on by `latency` plus up to `jitter`, in each direction.
+    /// Delays all bytes from now on by `latency` plus up to `jitter`, in each direction.
     pub fn set_delay(&self, latency: Duration, jitter: Duration) {
         self.shared.weather.send_replace(Weather { latency, jitter });
     }
 
-    /// Existing connections fall silent for good: whatever arrives is dropped without an acknowledgement, also FIN and
-    /// RST. Returns how many.
+    /// Silences existing connections permanently: everything that arrives is dropped without an acknowledgement,
+    /// including FIN and RST. Returns how many.
     pub fn silence(&self) -> usize {
         self.tell(State::Silent)
     }
 
-    /// Existing connections hang for good, as behind a stopped process or a hung load balancer: data and the end of the
-    /// stream are acknowledged, and nothing is delivered in either direction. The server keeps the session. Returns how
-    /// many.
+    /// Hangs existing connections permanently, as behind a stopped process or a hung load balancer: data and the end of
+    /// the stream are acknowledged, and nothing is delivered in either direction. The server keeps the session. Returns
+    /// how many.
     pub fn hang(&self) -> usize {
         self.tell(State::Hung)
     }
 
-    /// Existing connections are reset on both sides. Returns how many.
+    /// Resets existing connections on both sides. Returns how many.
     pub fn reset(&self) -> usize {
         self.tell(State::Reset)
     }
 
-    /// Orders effects for the next requests that run these statements, one for each, after what was ordered before. A
+    /// Orders effects for the next requests that run these statements, one effect per request, after earlier orders. A
     /// request takes the oldest order that applies to it.
     pub fn order(&self, statements: Statements, effects: impl IntoIterator<Item = Effect>) {
         lock(&self.shared.orders).add(statements, effects);
@@ -205,15 +205,15 @@ impl Proxy {
         lock(&self.shared.orders).withdraw(statements);
     }
 
-    /// Cuts the connection of each of the next `times` COMMITs at the given place, instead of what was ordered for them.
+    /// Cuts the connection of each of the next `times` COMMITs at the given place, replacing earlier orders for them.
     pub fn cut_commits(&self, cut: Cut, times: u64) {
         let mut orders = lock(&self.shared.orders);
         orders.withdraw(Statements::Commits);
         orders.add(Statements::Commits, (0..times).map(|_| Effect::Cut(cut)));
     }
 
-    /// From now on a new connection's `idle_session_timeout` is passed on as this long, when it asks for one: so that a
-    /// timeout of minutes can be met in seconds. At most 999,999 ms, and no longer than what is asked for.
+    /// From now on shortens a new connection's `idle_session_timeout` to this, if it requests one, so that tests reach
+    /// a timeout of minutes in seconds. At most 999,999 ms, and not longer than requested.
     pub fn shorten_idle_sessions(&self, timeout: Duration) {
         self.shared.idle_sessions.send_replace(Some(timeout));
     }
@@ -234,7 +234,7 @@ impl Proxy {
         }
     }
 
-    /// How many errors with this SQLSTATE were passed on or sent in a refusal, as far as it was not encrypted.
+    /// Returns how many errors with this SQLSTATE were forwarded or sent in a rejection, if they were not encrypted.
     pub fn errors(&self, sqlstate: &str) -> u64 {
         self.shared.errors.borrow().get(sqlstate).copied().unwrap_or_default()
     }
@@ -242,7 +242,7 @@ impl Proxy {
     /// Waits until there are more than `known` of them. Cancel safe.
     pub async fn until_error(&self, sqlstate: &str, known: u64) {
         let more = |errors: &HashMap<String, u64>| errors.get(sqlstate).is_some_and(|count| *count > known);
-        // The sender is a field of ours, so this cannot fail while `self` is borrowed.
+        // The sender is a field of `self`, so this cannot fail while `self` is borrowed.
         let _ = self.shared.errors.subscribe().wait_for(more).await;
     }
 

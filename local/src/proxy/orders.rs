@@ -11,13 +11,13 @@ use super::requests::Request;
 pub enum Statements {
     /// A simple query that ends in COMMIT.
     Commits,
-    /// A request that runs a statement whose text contains this, for example the name of a table. Of the extended
-    /// protocol that is the Bind of a statement prepared on this connection, by any name, now or before; preparing alone
-    /// is not. An empty text is in every statement.
+    /// A request that runs a statement whose text contains this, for example the name of a table. In the extended
+    /// protocol that is the Bind of a statement prepared on this connection, by any name, now or before; preparing
+    /// alone does not count. Every statement contains the empty text.
     Containing(&'static str),
 }
 
-/// A place on the way of a request and its reply.
+/// A place on the path of a request and its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// Nothing of the request reaches the server: nothing is applied.
@@ -25,7 +25,7 @@ pub enum Cut {
     /// The request reaches the server without its Sync. The server runs the statement, then waits for the rest with its
     /// locks held, and applies nothing. Of a simple query nothing reaches the server.
     BeforeSync,
-    /// The request reaches the server, and nothing is waited for: the server applies it, and its reply is lost.
+    /// The request reaches the server, and the reply is not awaited: the server applies it, and its reply is lost.
     AfterServer,
     /// The server has answered, and its answer is lost.
     BeforeAcknowledgement,
@@ -34,25 +34,25 @@ pub enum Cut {
 /// The fault of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It is delivered. With others after it, it chooses which of several requests they apply to.
+    /// It is delivered. Followed by other effects, it selects to which of several requests they apply.
     Nothing,
     /// The connection is cut at this place: the client gets RST, the server FIN.
     Cut(Cut),
     /// The connection hangs from this place on, as in [`Proxy::hang`](super::Proxy::hang).
     Hang(Cut),
-    /// The request is held back for this long and then delivered, also if the client has closed the connection by then:
-    /// the server learns of that only after it has answered.
+    /// The request is delayed by this time and then delivered, even if the client has closed the connection by then:
+    /// the server notices that only after it has answered.
     LateRequest(Duration),
-    /// The reply is held back for this long. It is lost if the client closes the connection before.
+    /// The reply is delayed by this time. It is lost if the client closes the connection before.
     LateReply(Duration),
-    /// The request is delivered twice in a row, and only the first reply is passed on.
+    /// The request is delivered twice in a row, and only the first reply is forwarded.
     Twice,
-    /// The server answers, and the client gets this fatal error in place of its answer: as from a pooler that has lost its
-    /// connection to the server.
+    /// The server answers, and the client gets this fatal error instead of its answer: as from a pooler that has lost
+    /// its connection to the server.
     Fatal(Refusal),
 }
 
-/// The orders that are still to be carried out, the oldest first.
+/// The orders that are not carried out yet, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Orders(VecDeque<(Statements, Effect)>);
 

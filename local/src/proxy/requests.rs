@@ -1,6 +1,6 @@
 //! Groups a client's messages into requests. The server ends its reply to each with one ReadyForQuery.
 //!
-//! Knows the statements that a connection has prepared, by name, so that a Bind can be told from another.
+//! Tracks the statements that a connection has prepared, by name, so that it can identify the statement of a Bind.
 
 use std::collections::HashMap;
 
@@ -12,18 +12,18 @@ use super::orders::Statements;
 /// Messages that are forwarded together.
 #[derive(Debug, Default)]
 pub(super) struct Request {
-    /// In the order they came.
+    /// In the order of arrival.
     pub(super) frames: Vec<Bytes>,
     /// Whether the server ends its answer with ReadyForQuery.
     pub(super) answered: bool,
     /// Whether a statement of the extended protocol is run.
     pub(super) binds: bool,
-    /// The texts of the statements that are run.
+    /// The texts of the statements that it runs.
     texts: Vec<Bytes>,
 }
 
 impl Request {
-    /// Whether it runs one of these statements.
+    /// Returns whether it runs one of these statements.
     pub(super) fn runs(&self, statements: Statements) -> bool {
         match statements {
             Statements::Commits => self.frames.iter().any(|frame| is_commit(frame)),
@@ -44,18 +44,18 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Adds a message after the start-up. Returns the messages to forward: all since the last time if this one asks for an
+    /// Adds a message after the start-up. Returns the messages to forward: all pending ones if this one requires an
     /// answer or belongs to no request, none if more have to come.
     pub(super) fn add(&mut self, frame: Bytes) -> Option<Request> {
         let kind = frame.first().copied();
-        // A message that cannot be read is forwarded like the others; the server refuses it.
+        // A message that cannot be parsed is forwarded like the others; the server rejects it.
         let _ = self.note(kind, &frame.slice(frame.len().min(5)..));
         self.open.frames.push(frame);
         let waits = matches!(kind, Some(b'P' | b'B' | b'D' | b'E' | b'C'));
         (!waits).then(|| std::mem::take(&mut self.open))
     }
 
-    /// `None` if the message cannot be read.
+    /// Returns `None` if the message cannot be parsed.
     fn note(&mut self, kind: Option<u8>, fields: &Bytes) -> Option<()> {
         match kind {
             Some(b'P') => {
@@ -85,7 +85,7 @@ impl Requests {
     }
 }
 
-/// A text that ends with a zero byte, and what follows it.
+/// Splits off a text that ends with a zero byte.
 fn text(fields: &Bytes) -> Option<(Bytes, Bytes)> {
     let end = fields.iter().position(|byte| *byte == 0)?;
     Some((fields.slice(..end), fields.slice(end + 1..)))

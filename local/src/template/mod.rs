@@ -1,7 +1,7 @@
-//! `template.yaml`, read as CloudFormation reads it: its functions, and what its values come to for given parameters.
+//! Reads `template.yaml` as CloudFormation does: its functions, and its values for given parameters.
 //!
-//! Knows of SAM what the tests and the connection budget ask: functions with what Globals adds to them. May not: ask AWS
-//! for anything, so what only a deployed stack knows (`!GetAtt`, a resource's `!Ref`) stays as it stands.
+//! Implements the part of SAM that the tests and the connection budget need: functions with their Globals. Invariants:
+//! never asks AWS, so values that only a deployed stack has (`!GetAtt`, a resource's `!Ref`) stay as they are.
 
 mod values;
 
@@ -17,7 +17,7 @@ pub use values::Values;
 /// A template; its intrinsic functions in their long form, `{"Fn::If": […]}`.
 #[derive(Clone, Debug)]
 pub struct Template {
-    /// All of it.
+    /// The whole document.
     pub document: Value,
 }
 
@@ -26,7 +26,7 @@ pub struct Template {
 pub struct Function {
     /// Its name among the resources.
     pub id: String,
-    /// Its properties, what Globals says of all functions included.
+    /// Its properties, including those of Globals.
     pub properties: Value,
 }
 
@@ -34,27 +34,27 @@ impl Template {
     /// Reads a template.
     ///
     /// # Errors
-    /// A file that cannot be read, or is no YAML of mappings with text keys.
+    /// Fails if the file cannot be read, or is not YAML of mappings with text keys.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("cannot read {}", path.display()))
     }
 
-    /// As [`Template::read`], from its text.
+    /// Parses a template from its text; see [`Template::read`].
     ///
     /// # Errors
-    /// The same.
+    /// As [`Template::read`].
     pub fn parse(text: &str) -> Result<Self> {
         let yaml: Yaml = yaml_serde::from_str(text)?;
         Ok(Self { document: long(yaml)? })
     }
 
-    /// The value at a JSON pointer, or null.
+    /// Returns the value at a JSON pointer, or null.
     pub fn at(&self, pointer: &str) -> &Value {
         self.document.pointer(pointer).unwrap_or(&Value::Null)
     }
 
-    /// The resources of a type, by name.
+    /// Returns the resources of a type, by name.
     pub fn resources(&self, of_type: &str) -> BTreeMap<&str, &Value> {
         let resources = self.at("/Resources").as_object().into_iter().flatten();
         resources
@@ -63,8 +63,8 @@ impl Template {
             .collect()
     }
 
-    /// The functions. SAM's rule for what Globals says: mappings are merged, everything else is overridden, and a function
-    /// may name what it ignores.
+    /// Returns the functions. SAM's rule for Globals: mappings are merged, everything else is overridden, and a
+    /// function may list Globals to ignore.
     pub fn functions(&self) -> Vec<Function> {
         self.resources("AWS::Serverless::Function")
             .into_iter()
@@ -86,14 +86,14 @@ impl Template {
 }
 
 impl Function {
-    /// The binary it runs: the folder of its `CodeUri`, where cargo-lambda puts it.
+    /// Returns the binary it runs: the folder of its `CodeUri`, where cargo-lambda builds it.
     pub fn binary(&self) -> Option<&str> {
         let folder = self.properties["CodeUri"].as_str()?;
         folder.strip_prefix("target/lambda/")?.strip_suffix('/')
     }
 }
 
-/// Whether it is an intrinsic function, which SAM never merges into.
+/// Returns whether it is an intrinsic function, which SAM never merges into.
 fn intrinsic(value: &Map<String, Value>) -> bool {
     value.len() == 1 && value.keys().all(|key| key == "Ref" || key.starts_with("Fn::"))
 }
@@ -109,7 +109,7 @@ fn merge(into: &mut Value, from: &Value) {
     }
 }
 
-/// The long form: `!If […]` as `{"Fn::If": […]}`.
+/// Returns the long form: `!If […]` as `{"Fn::If": […]}`.
 fn long(yaml: Yaml) -> Result<Value> {
     Ok(match yaml {
         Yaml::Null => Value::Null,
@@ -133,7 +133,7 @@ fn long(yaml: Yaml) -> Result<Value> {
             let value = long(tagged.value)?;
             match (name, value) {
                 ("Ref" | "Condition", value) => json!({ name: value }),
-                // Its short form may be written with a dot.
+                // The short form can be written with a dot.
                 ("GetAtt", Value::String(path)) => {
                     let (resource, attribute) = path.split_once('.').context("!GetAtt names no attribute")?;
                     json!({ "Fn::GetAtt": [resource, attribute] })

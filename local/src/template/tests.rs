@@ -1,4 +1,4 @@
-//! A small template with one of each thing that is read: parameters, conditions and what depends on them.
+//! A small template with one instance of each supported element: parameters, conditions and values that depend on them.
 
 use super::*;
 

@@ -1,7 +1,7 @@
-//! What a template's values come to, for given parameters.
+//! Evaluates a template's values for given parameters.
 //!
-//! Does what CloudFormation does with `Ref` to a parameter, conditions, `If`, `Sub`, `Join` and `Split`; leaves the rest
-//! as it stands. May not guess: a parameter without a default that was not given stays a `Ref`.
+//! Implements CloudFormation's `Ref` to a parameter, conditions, `If`, `Sub`, `Join` and `Split`; keeps everything else
+//! unchanged. Invariants: never guesses: a parameter without a default that was not given stays a `Ref`.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Template;
 
-/// A template with its parameters decided.
+/// A template with values for its parameters.
 #[derive(Debug)]
 pub struct Values<'a> {
     template: &'a Template,
@@ -18,10 +18,11 @@ pub struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// The given parameters, and for all others their defaults.
+    /// Uses the given parameters, and the defaults of all others.
     ///
     /// # Errors
-    /// A parameter that the template does not have, or a value that it does not allow; the line says which are.
+    /// Fails with one line if the template does not have a parameter, or does not allow its value; the line lists the
+    /// alternatives.
     pub fn new(template: &'a Template, given: &BTreeMap<String, String>) -> Result<Self> {
         let declared = template.at("/Parameters").as_object().cloned().unwrap_or_default();
         for (name, value) in given {
@@ -39,17 +40,17 @@ impl<'a> Values<'a> {
         Ok(Self { template, parameters })
     }
 
-    /// A parameter's value.
+    /// Returns a parameter's value.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.get(name).map(String::as_str)
     }
 
-    /// Whether a condition of the template holds; one that it does not have does not.
+    /// Returns whether a condition of the template holds; false for an unknown condition.
     pub fn condition(&self, name: &str) -> bool {
         self.holds(&self.template.at("/Conditions")[name])
     }
 
-    /// A value with every intrinsic function in it replaced that can be. Null stands for `AWS::NoValue`.
+    /// Returns a value with every supported intrinsic function in it evaluated. Null represents `AWS::NoValue`.
     pub fn of(&self, value: &Value) -> Value {
         match value {
             Value::Array(items) => {
@@ -69,7 +70,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// What a function comes to, if it is one that is known here.
+    /// Evaluates an intrinsic function; returns `None` if it is not supported.
     fn call(&self, function: &str, argument: &Value) -> Option<Value> {
         match function {
             "Ref" if argument == "AWS::NoValue" => Some(Value::Null),
@@ -81,7 +82,7 @@ impl<'a> Values<'a> {
             "Fn::Sub" => argument.as_str().map(|text| Value::from(self.substituted(text))),
             "Fn::Join" => {
                 let (separator, items) = (argument[0].as_str()?, self.of(&argument[1]));
-                // A list among the parameters is its text.
+                // A list parameter is its text.
                 if let Some(list) = items.as_str() {
                     return Some(Value::from(list.replace(',', separator)));
                 }
@@ -120,7 +121,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Parameters in the text; what else is named there stays `${…}`.
+    /// Substitutes parameters in the text; other names stay `${…}`.
     fn substituted(&self, text: &str) -> String {
         let named = self.parameters.iter();
         named.fold(text.to_owned(), |text, (name, value)| {
@@ -129,7 +130,7 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Parameters are text, whatever their type.
+/// Returns a parameter as text, for any type.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
