@@ -1,14 +1,14 @@
-//! Reads what a function answered, and says whether the contract allows it.
+//! Reads a function's answer, and decides whether the contract allows it.
 //!
-//! The contract for failures: an HTTP answer always, a problem document with a type of ours, `Retry-After` with 503, and
-//! nothing of the database's own words.
+//! The contract for failures: always an HTTP answer, a problem document with a known type, `Retry-After` with 503, and
+//! no database text.
 
 use serde_json::Value;
 
 use super::history::Seen;
 use crate::lambda::Outcome;
 
-/// What a client may never read, in lower case: words of PostgreSQL, of the driver, of SQL, and addresses.
+/// Text that a client must never receive, in lower case: words of PostgreSQL, of the driver, of SQL, and addresses.
 const NOT_FOR_CLIENTS: [&str; 36] = [
     "postgres",
     "sqlstate",
@@ -48,7 +48,7 @@ const NOT_FOR_CLIENTS: [&str; 36] = [
     "at eof",
 ];
 
-/// An answer that was asked for.
+/// An expected answer.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -65,12 +65,12 @@ impl Answer {
         self.header("idempotency-replayed") == Some("true")
     }
 
-    /// A member of the body as text; empty when there is none.
+    /// Returns a member of the body as text; empty if there is none.
     pub(super) fn text(&self, member: &str) -> &str {
         self.body.get(member).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// The body's `items`.
+    /// Returns the body's `items`.
     pub(super) fn items(&self) -> &[Value] {
         self.body
             .get("items")
@@ -79,7 +79,7 @@ impl Answer {
     }
 }
 
-/// Sorts an outcome; `good` are the statuses that were asked for.
+/// Classifies an outcome; `good` are the expected statuses.
 pub(super) fn judge(outcome: &Outcome, good: &[u16]) -> (Seen, Option<Answer>) {
     let payload = match outcome {
         Outcome::Success(payload) => payload,
@@ -117,13 +117,13 @@ pub(super) fn judge(outcome: &Outcome, good: &[u16]) -> (Seen, Option<Answer>) {
     }
 }
 
-/// What stands in an answer, whatever its status, and is nobody's business.
+/// Returns text in an answer, with any status, that a client must never receive.
 fn not_for_clients(answer: &Answer, text: &str) -> Option<&'static str> {
     let all = format!("{text} {}", answer.headers).to_lowercase();
     NOT_FOR_CLIENTS.into_iter().find(|word| all.contains(word))
 }
 
-/// The answer that was asked for: JSON, a problem for a refusal, or nothing after a deletion.
+/// Checks an expected answer: JSON, a problem for a refusal, or nothing after a deletion.
 fn served(answer: &Answer, text: &str) -> Result<Seen, &'static str> {
     let whole = match answer.status {
         204 => text.is_empty(),
@@ -140,7 +140,7 @@ fn served(answer: &Answer, text: &str) -> Result<Seen, &'static str> {
     }
 }
 
-/// What kind of failure this is, if it is one that the contract knows.
+/// Classifies a failure, if the contract allows it.
 fn refusal(answer: &Answer) -> Result<Seen, &'static str> {
     if answer.header("content-type") != Some("application/problem+json") {
         return Err("no problem document");

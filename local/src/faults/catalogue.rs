@@ -1,8 +1,8 @@
-//! The catalogue: every fault the product promises something about, as a scenario, in two sizes.
+//! The catalogue: a scenario for every fault about which the product guarantees something, in two sizes.
 //!
-//! The small size is for `cargo test`: each fault once, a few requests, short outages. The figures of the
-//! full size are in `docs/reliability/faults.md`. Both assert the same of every answer and every row; figures in
-//! seconds are only compared in the full size.
+//! The small size is for `cargo test`: each fault once, a few requests, short outages. `docs/reliability/faults.md` reports
+//! the full one. Both assert the same about every answer and every row; figures in seconds are only compared in the
+//! full size.
 
 mod commits;
 mod crowds;
@@ -32,7 +32,7 @@ use Fault::{
     SlotsTaken, SnapshotHeld, StandbyServes, Stopped, Terminate, Unreachable, Unreplicated, Unresolvable,
 };
 
-/// How much of everything.
+/// The size of all scenarios.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
     /// For `cargo test`.
@@ -49,7 +49,7 @@ impl Size {
         }
     }
 
-    /// Figures that hold on an idle machine, in release builds.
+    /// Returns figures that hold on an idle machine, in release builds.
     fn figures(self, expectations: &[Expectation]) -> Vec<Expectation> {
         self.of(Vec::new(), expectations.to_vec())
     }
@@ -63,16 +63,16 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Idle for longer than a connection is trusted without a question.
+/// Idle for longer than a connection is reused without a ping.
 const STALE: Duration = ms(1_100);
 
-/// The statement that a write is: it leaves a receipt. A tombstone is one, too.
+/// The statement of a write: it leaves a receipt. A tombstone matches too.
 const WRITES: Statements = Statements::Containing("INSERT INTO receipts");
 
-/// A read's statement: it looks the caller up. Writes have it, too.
+/// A read's statement: it looks up the caller. Writes match too.
 const READS: Statements = Statements::Containing("clerk_id");
 
-/// Every scenario, in the order they are played.
+/// Returns every scenario, in playing order.
 pub fn catalogue(size: Size) -> Vec<Scenario> {
     [
         frozen::frozen(size),
@@ -87,7 +87,7 @@ pub fn catalogue(size: Size) -> Vec<Scenario> {
     .concat()
 }
 
-/// What other designs play too: reads, and few rounds of what costs most of them a timeout each.
+/// Returns the scenarios for other designs too: reads, and few rounds of those that cost most of them a timeout each.
 pub fn for_peers() -> Vec<Scenario> {
     let names = [
         "terminated-while-frozen",
@@ -110,7 +110,7 @@ pub fn for_peers() -> Vec<Scenario> {
     all
 }
 
-/// A scenario on the default stage.
+/// Returns a scenario with the default setup.
 fn scenario(name: &'static str, about: &'static str, load: Load, strikes: Vec<Strike>) -> Scenario {
     Scenario {
         name,
@@ -137,7 +137,7 @@ fn strike(after: usize, fault: Fault, hold: Duration) -> Strike {
     together(after, vec![fault], hold)
 }
 
-/// Faults that come together, and are met or not.
+/// Faults that are injected together; a request may or may not hit them.
 fn together(after: usize, faults: Vec<Fault>, hold: Duration) -> Strike {
     Strike {
         after,
@@ -147,7 +147,7 @@ fn together(after: usize, faults: Vec<Fault>, hold: Duration) -> Strike {
     }
 }
 
-/// One instant fault after another, each `every` answers further on.
+/// Injects one instant fault after another, `every` answers apart.
 fn volley(fault: Fault, times: usize, every: usize) -> Vec<Strike> {
     (1..=times).map(|n| strike(n * every, fault, Duration::ZERO)).collect()
 }

@@ -1,7 +1,7 @@
-//! One client of the fleet: sends requests one after the other, again when it is told to, and compares what it reads
-//! with what it knows.
+//! One client of the fleet: sends requests one after the other, retries when an answer says so, and compares the
+//! answers with its knowledge.
 //!
-//! May not look at the database. Every write carries an Idempotency-Key, as the documentation advises.
+//! Invariants: never looks at the database. Every write has an Idempotency-Key, as the documentation recommends.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -20,19 +20,19 @@ use super::team::{Deed, Fate, Team};
 use crate::gateway::{Claims, INTEGRATION_LIMIT, event};
 use crate::lambda::Invocation;
 
-/// Tries of one request before a client gives up on an answer that says nothing was changed.
+/// Attempts at one request before a client gives up on an answer that states that nothing was changed.
 const TRIES: u32 = 4;
 
-/// Tries before it gives up on finding out what became of a write.
+/// Attempts before it gives up on finding out the outcome of a write.
 const TRIES_TO_KNOW: u32 = 40;
 
-/// Lines of an environment's log beside a broken answer.
+/// Lines of an environment's log that are shown beside an invalid answer.
 const LAST_WORDS: usize = 3;
 
-/// INIT twice, and the function's timeout: longer than the service lets anything take.
+/// INIT twice, and the function's timeout: longer than the service allows anything to take.
 const LONGEST: Duration = Duration::from_secs(90);
 
-/// One request, as often as it is sent.
+/// One request, for all its attempts.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     method: &'static str,
@@ -44,7 +44,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// A request by nobody.
+    /// Creates a request without a token.
     pub(super) fn new(method: &'static str, path: impl Into<String>, good: &'static [u16]) -> Self {
         Self {
             method,
@@ -66,7 +66,7 @@ impl Call {
         self.header("content-type", "application/json")
     }
 
-    /// With a verified token of this subject.
+    /// Adds a verified token of this subject.
     pub(super) fn by(mut self, sub: &str, email: &str) -> Self {
         let claims = json!({"iss": "https://issuer.example.com/", "sub": sub, "email": email, "name": sub});
         self.claims = claims.as_object().cloned();
@@ -74,11 +74,11 @@ impl Call {
     }
 }
 
-/// What asking came to.
+/// The result of a request.
 pub(super) enum Asked {
-    /// The answer that was asked for.
+    /// The expected answer.
     Answered(Answer),
-    /// None; what became of the request is the fate.
+    /// No expected answer; the outcome of the request is given.
     Given(Fate),
 }
 
@@ -87,17 +87,18 @@ pub(super) struct Client {
     pub(super) number: usize,
     pub(super) scene: Arc<Scene>,
     pub(super) history: Arc<History>,
-    /// What it asks.
+    /// Decides which requests it sends.
     pub(super) random: Rng,
-    /// When it asks. Of its own, so that a fault which costs more tries does not change what is asked after it.
+    /// Decides when it sends them. Separate, so that a fault that costs more attempts does not change the following
+    /// requests.
     times: Rng,
     pub(super) team: Team,
     pub(super) deeds: Vec<Deed>,
-    /// What contradicted the contract or what it knew.
+    /// Contradictions to the contract or to its knowledge.
     pub(super) wrong: Vec<String>,
     /// An acknowledged update: its meeting, its key and the request.
     pub(super) older: Option<(String, String, Call)>,
-    /// Whether the last read may be behind: a standby may have answered it.
+    /// Whether the last read may be outdated: a standby may have answered it.
     excused: bool,
     /// Whether another client sends the same requests under the same keys.
     pub(super) has_twin: bool,
@@ -123,7 +124,7 @@ impl Client {
         }
     }
 
-    /// A text that stands for one write and no other.
+    /// Returns a text that identifies one write.
     pub(super) fn marker(&mut self) -> String {
         self.markers += 1;
         format!("{}-{}", self.number, self.markers)
@@ -133,14 +134,14 @@ impl Client {
         self.wrong.push(format!("client {}: {}", self.number, what.into()));
     }
 
-    /// A read that contradicts what is known, unless it may be behind.
+    /// Records a read that contradicts the known state, unless it may be outdated.
     pub(super) fn wrong_read(&mut self, what: impl Into<String>) {
         if !self.excused {
             self.wrong(what);
         }
     }
 
-    /// The time a client takes between two requests.
+    /// Waits for a client's time between two requests.
     pub(super) async fn pause(&mut self) {
         sleep(Duration::from_millis(self.times.u64(0..40))).await;
     }
@@ -154,19 +155,19 @@ impl Client {
         }
     }
 
-    /// Sends a write under a key of its own until it is answered, refused too often, or never to be known.
+    /// Sends a write under its own key until it is answered, refused too often, or its outcome cannot be determined.
     pub(super) async fn write(&mut self, key: &str, call: Call) -> Result<Asked> {
         let call = call.header("idempotency-key", format!("key-{key}"));
         self.ask(&call, true).await
     }
 
-    /// Sends a write again that was applied: it may be refused for a while, and has been applied all the same.
+    /// Repeats a write that was applied: it may be refused for a while, but has been applied regardless.
     pub(super) async fn repeat(&mut self, key: &str, call: Call) -> Result<Asked> {
         let call = call.header("idempotency-key", format!("key-{key}"));
         self.ask(&call, false).await
     }
 
-    /// Sends a request, and again as the answers say.
+    /// Sends a request, and retries it as the answers say.
     pub(super) async fn ask(&mut self, call: &Call, write: bool) -> Result<Asked> {
         let mut doubt = false;
         for attempt in 1..=TRIES_TO_KNOW {
@@ -186,7 +187,7 @@ impl Client {
                 Seen::Refused => {}
                 Seen::Unknown => doubt = true,
                 Seen::Broken(what) => {
-                    // Another design's functions promised nothing: their failures are counted, not reported.
+                    // Another design's functions guarantee nothing: their failures are counted, not reported.
                     if self.scene.peer {
                         return Ok(Asked::Given(Fate::Absent));
                     }
@@ -200,7 +201,7 @@ impl Client {
                     doubt = true;
                 }
             }
-            // A quarter of what Retry-After says at least, so that a run takes no longer than it must.
+            // At least a quarter of Retry-After, so that a run takes no longer than necessary.
             sleep(Duration::from_millis(self.times.u64(250..=1_000))).await;
         }
         Ok(Asked::Given(if doubt { Fate::Unknown } else { Fate::Absent }))
@@ -229,7 +230,7 @@ impl Client {
         Ok(answer)
     }
 
-    /// Judges what came back, and adds it to the record.
+    /// Judges the result, and adds it to the record.
     fn note(
         &self,
         call: &Call,
@@ -240,7 +241,7 @@ impl Client {
     ) -> (Seen, Option<Answer>) {
         let took = self.history.now().saturating_sub(sent);
         let (seen, answer) = match judge(&invocation.outcome, call.good) {
-            // By then the gateway has answered in its stead.
+            // By then the gateway has answered instead.
             _ if took > INTEGRATION_LIMIT => (Seen::Broken(format!("503 of the gateway: {took:.1?}")), None),
             judged => judged,
         };
@@ -256,7 +257,7 @@ impl Client {
         (seen, answer)
     }
 
-    /// The function of a call's route, and the event that API Gateway would send it.
+    /// Returns the function of a call's route, and the event that API Gateway would send it.
     fn event(&self, call: &Call) -> Result<(String, Value)> {
         let path = call.path.split('?').next().unwrap_or_default();
         let matched = self.scene.routes.find(call.method, path);
@@ -274,7 +275,7 @@ impl Client {
     }
 }
 
-/// What broke, with what the environment logged last: it may say why.
+/// Adds the last lines of the environment's log to an invalid answer, because they may show the cause.
 fn with_last_words(seen: Seen, invocation: &Invocation) -> Seen {
     let (Seen::Broken(what), Some(environment)) = (&seen, &invocation.environment) else {
         return seen;

@@ -1,7 +1,7 @@
-//! The faults: each a named value that can strike a scene and be lifted from it.
+//! The faults: each is a named value that can be injected into a scene and cleared.
 //!
-//! They compose: any number may be in force at once. May not look at answers; a fault that has to be met by a request
-//! waits until the server or the proxy says that it was.
+//! They compose: any number may be in force at once. Invariants: never looks at answers; a fault that a request has to
+//! hit waits until the server or the proxy reports it.
 
 mod server;
 
@@ -23,90 +23,91 @@ use server::{
 pub(super) use server::SESSIONS;
 pub use server::TABLES;
 
-/// `idle_session_timeout` as the proxy passes it on while environments are destroyed. The functions ask for ten minutes.
+/// The `idle_session_timeout` that the proxy forwards while environments are destroyed. The functions request ten
+/// minutes.
 const SHORTENED: Duration = Duration::from_secs(5);
 
-/// How far the standby is behind, for [`Fault::StandbyServes`].
+/// The standby's delay, for [`Fault::StandbyServes`].
 const LAG: &str = "20s";
 
-/// How long after the name leads to the primary again a read may still be answered by the standby.
+/// How long after the name resolves to the primary again the standby may still answer a read.
 const STANDBY_KEPT: Duration = Duration::from_secs(5);
 
-/// What is initialised and never asked: no load asks for it alone.
+/// A function that is initialized but never invoked: no load uses only it.
 const UNASKED: &str = "meetings-changes";
 
-/// Whose sessions the server is made to end.
+/// The sessions that the server terminates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
     /// All.
     All,
     /// All that wait for their client.
     Idle,
-    /// One in the middle of a statement.
+    /// One that is running a statement.
     Querying,
 }
 
-/// Something that goes wrong between a fleet and its database, or in one of them.
+/// A failure between a fleet and its database, or in one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// New connections meet this door; existing ones are reset.
+    /// New connections get this door; existing ones are reset.
     Unreachable(Door),
-    /// New connections meet this door; existing ones go on.
+    /// New connections get this door; existing ones continue.
     Entrance(Door),
     /// The database's name does not resolve; existing connections are reset.
     Unresolvable,
     /// Every existing connection is reset.
     Reset,
-    /// Existing connections fall silent for good: no answer, no goodbye.
+    /// Existing connections fall silent permanently: no answer, and no end of the stream.
     Silence,
-    /// Everything takes this long more in each direction, and up to as long again at random.
+    /// All bytes are delayed by this time in each direction, plus up to the same time at random.
     Delay(Duration),
-    /// The server ends sessions.
+    /// The server terminates sessions.
     Terminate(Whose),
-    /// Existing connections hang for good: what is sent is acknowledged, and nothing is delivered.
+    /// Existing connections hang permanently: data is acknowledged, and nothing is delivered.
     Hung,
-    /// The next request that runs one of these statements meets this.
+    /// The next request that runs one of these statements gets this effect.
     Next(Statements, Effect),
-    /// The reply to such a request is lost, which has happened when this is in force.
+    /// The reply to such a request is lost; the fault is in force once this has happened.
     LostReply(Statements),
-    /// The server is stopped, and started again when lifted.
+    /// The server is stopped, and started again when the fault is cleared.
     Stopped(Shutdown),
-    /// The server's processes are killed, and it recovers when lifted.
+    /// The server's processes are killed, and it recovers when the fault is cleared.
     Crashed,
-    /// The server's processes are killed, and its recovery lasts until this is lifted (57P03).
+    /// The server's processes are killed, and its recovery lasts until the fault is cleared (57P03).
     Recovering,
-    /// The server acknowledges commits that nobody writes to its log any more: a crash loses them. For proving the
-    /// oracle, and no promise of the product's.
+    /// The server acknowledges commits that are no longer written to its log, so that a crash loses them. It tests the
+    /// oracle; the product guarantees nothing for it.
     CommitsUnflushed,
-    /// The primary is killed and the standby promoted; for good.
+    /// The primary is killed and the standby promoted, permanently.
     FailedOver,
-    /// The same, and the name still leads to the old primary.
+    /// The same, and the name still resolves to the old primary.
     FailedOverUntold,
-    /// The name leads to the standby, which is 20 s behind; existing connections are reset. Lifted, the name leads to the
-    /// primary again, and connections to the standby stay.
+    /// The name resolves to the standby, which is 20 s behind; existing connections are reset. When cleared, the name
+    /// resolves to the primary again, and connections to the standby stay.
     StandbyServes,
-    /// The standby stops, and the server ends a session whose COMMIT waits for it. Lifted, the primary is killed and
-    /// the standby promoted, which never had the write.
+    /// The standby stops, and the server terminates a session whose COMMIT waits for it. When cleared, the primary is
+    /// killed and the standby promoted, which never had the write.
     Unreplicated,
-    /// The server takes no writes.
+    /// The server rejects writes.
     ReadOnly,
-    /// Others hold every connection slot, those of the functions' own sessions too.
+    /// Other clients hold every connection slot, including those of the functions' own sessions.
     SlotsTaken,
-    /// The functions' password is another one than they know; their sessions are ended.
+    /// The functions' password is changed without their knowledge; their sessions are terminated.
     PasswordRotated,
     /// A migration adds and drops columns of every table.
     Migrated,
-    /// Somebody holds the tables locked.
+    /// Another session holds the tables locked.
     Locked,
-    /// Somebody holds a snapshot, as a dump does.
+    /// Another session holds a snapshot, as a dump does.
     SnapshotHeld,
-    /// This many environments are initialised, and never invoked.
+    /// This many environments are initialized, and never invoked.
     EnvironmentsInitialised(usize),
-    /// Every environment vanishes without a goodbye; lifted when the server has ended their sessions.
+    /// Every environment disappears without a shutdown; cleared when the server has ended their sessions.
     EnvironmentsLost,
     /// Every environment is shut down in order.
     EnvironmentsRetired,
-    /// The functions' wall clock is this many seconds wrong.
+    /// The functions' wall clock is off by this many seconds.
     ClockMoved(i64),
 }
 
@@ -147,14 +148,14 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A fault in force, with what holds it there.
+/// A fault in force, with the resources that keep it in force.
 pub(super) struct Struck {
     fault: Fault,
     held: Vec<PgConnection>,
 }
 
 impl Fault {
-    /// Brings the fault about. It is in force when this returns.
+    /// Injects the fault. It is in force when this returns.
     pub(super) async fn strike(self, scene: &Scene) -> Result<Struck> {
         let mut held = Vec::new();
         match self {
@@ -187,7 +188,7 @@ impl Fault {
             }
             Self::Stopped(how) => {
                 scene.server().stop(how).await?;
-                // Where the server was, nothing listens; the proxy would accept, and then reset. A pooler goes on.
+                // Nothing listens at the server's address; the proxy would accept, and then reset. A pooler continues.
                 if !scene.has_pooler() {
                     scene.proxy.set_door(Door::Refused).await;
                 }
@@ -230,9 +231,9 @@ impl Fault {
             Self::SlotsTaken => held = take_slots(scene).await?,
             Self::PasswordRotated => {
                 let keep = "CREATE TEMPORARY TABLE kept AS SELECT rolpassword FROM pg_authid WHERE rolname = 'fleet'";
-                // The old verifier is kept in the session that is held.
+                // The session that is held keeps the old verifier.
                 held.push(run_and_hold(scene, keep).await?);
-                // By itself: a transaction around it would keep the old one valid until the last session has ended.
+                // Outside a transaction, which would keep the old one valid until the last session has ended.
                 scene.sql(&format!("ALTER ROLE {ROLE} PASSWORD 'another'")).await?;
                 patiently("the end of all sessions", async || {
                     scene.sql(END_SESSIONS).await?;
@@ -246,7 +247,7 @@ impl Fault {
                     "SET lock_timeout = '2s';BEGIN;LOCK TABLE {} IN ACCESS EXCLUSIVE MODE",
                     TABLES.join(", ")
                 );
-                // Whoever works on some of them may wait for the others: one of the two gives up, and comes again.
+                // A session that uses some of them can wait for the others: one of the two is aborted, and retries.
                 patiently("every table's lock", async || {
                     let locked = unless_it_gave_way(run_and_hold(scene, &lock).await)?;
                     held.extend(locked);
@@ -282,7 +283,7 @@ impl Fault {
         Ok(Struck { fault: self, held })
     }
 
-    /// Whether connections fall silent, so that the server learns of their end by its own timeouts only.
+    /// Returns whether connections fall silent, so that only the server's own timeouts detect their end.
     pub(super) fn silences(self) -> bool {
         matches!(
             self,
@@ -290,7 +291,7 @@ impl Fault {
         )
     }
 
-    /// What has to hold before a load begins that this fault will strike.
+    /// Makes the preparations that this fault needs before the load starts.
     pub(super) fn prepare(self, scene: &Scene) {
         if self == Self::EnvironmentsLost {
             scene.proxy.shorten_idle_sessions(SHORTENED);
@@ -299,7 +300,7 @@ impl Fault {
 }
 
 impl Struck {
-    /// Takes the fault away again. What it was about works when this returns, as far as the server can say.
+    /// Clears the fault. The affected part works when this returns, as far as the server can tell.
     pub(super) async fn lift(mut self, scene: &Scene) -> Result<()> {
         match self.fault {
             Fault::Unreachable(_) | Fault::Entrance(_) => scene.proxy.set_door(Door::Open).await,
@@ -332,7 +333,7 @@ impl Struck {
                 }
             }
             Fault::EnvironmentsLost => {
-                // A timeout's worth, and as much again for the server to come round.
+                // The timeout, and the same time again for the server to recover.
                 scene
                     .falls_to(0, SESSIONS, 2 * SHORTENED)
                     .await

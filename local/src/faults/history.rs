@@ -1,6 +1,6 @@
-//! What was asked and what came back, with times: the record that the oracle and the report read.
+//! The requests and answers of a scenario with their times: the record for the oracle and the report.
 //!
-//! May not judge; entries are added in the order of their answers.
+//! Invariants: judges nothing; entries are added in the order of their answers.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,51 +8,51 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// What came back for one request.
+/// The answer to one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// The answer that was asked for.
+    /// The expected answer.
     Served(u16),
-    /// 503 that says nothing was changed.
+    /// 503 that states that nothing was changed.
     Refused,
     /// 503 `commit-unknown`.
     Unknown,
-    /// Nothing a client may ever get; the text says what it was.
+    /// An answer that the contract forbids; the text describes it.
     Broken(String),
 }
 
 /// One request and its answer.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The function that was invoked.
+    /// The invoked function.
     pub function: String,
-    /// Which try of the same request this was, from 1.
+    /// The number of this attempt at the same request, from 1.
     pub attempt: u32,
-    /// When it was sent, from the beginning of the record.
+    /// When it was sent, from the start of the record.
     pub sent: Duration,
-    /// Until its answer.
+    /// The time until its answer.
     pub took: Duration,
-    /// What came back.
+    /// The answer.
     pub seen: Seen,
     /// Whether INIT ran for it.
     pub cold: bool,
 }
 
 impl Entry {
-    /// When its answer came, from the beginning of the record.
+    /// Returns when its answer arrived, from the start of the record.
     pub fn answered(&self) -> Duration {
         self.sent + self.took
     }
 }
 
-/// When a fault was in force.
+/// The time during which a fault was in force.
 #[derive(Clone, Debug)]
 pub struct Span {
     /// The fault.
     pub fault: String,
-    /// From the beginning of the record.
+    /// From the start of the record.
     pub from: Duration,
-    /// The same as `from` for what strikes and is over.
+    /// The same as `from` for instant faults.
     pub to: Duration,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct History {
 }
 
 impl History {
-    /// An empty record that begins now.
+    /// Creates an empty record that starts now.
     pub(super) fn begin() -> Self {
         Self {
             begun: Instant::now(),
@@ -76,7 +76,7 @@ impl History {
         }
     }
 
-    /// Time since the beginning.
+    /// Returns the time since the start.
     pub(super) fn now(&self) -> Duration {
         self.begun.elapsed()
     }
@@ -92,21 +92,21 @@ impl History {
 
     /// Waits until this many requests have been answered. Cancel safe.
     pub(super) async fn answered(&self, count: usize) {
-        // The sender is a field of ours, so this cannot fail while `self` is borrowed.
+        // The sender is a field of `self`, so this cannot fail while `self` is borrowed.
         let _ = self.count.subscribe().wait_for(|now| *now >= count).await;
     }
 
-    /// How many requests have been answered.
+    /// Returns how many requests have been answered.
     pub(super) fn count(&self) -> usize {
         *self.count.borrow()
     }
 
-    /// Everything so far.
+    /// Returns all entries so far.
     pub(super) fn entries(&self) -> Vec<Entry> {
         lock(&self.entries).clone()
     }
 
-    /// The faults so far.
+    /// Returns the faults so far.
     pub(super) fn spans(&self) -> Vec<Span> {
         lock(&self.spans).clone()
     }

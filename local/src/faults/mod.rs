@@ -1,20 +1,20 @@
-//! The fault suite: a fleet of execution environments, a fault between it and PostgreSQL, and a check of what clients
-//! saw against what the database holds.
+//! The fault suite: a fleet of execution environments, a fault between it and PostgreSQL, and a comparison of the
+//! clients' answers with the content of the database.
 //!
-//! | file | holds |
+//! | file | purpose |
 //! |---|---|
 //! | [`catalogue`] | every scenario, in two sizes |
-//! | `scenario` | what a scenario is: a stage, a load, strikes, expectations |
-//! | `fault` | the faults, each struck and lifted |
+//! | `scenario` | a scenario's values: setup, load, faults, expectations |
+//! | `fault` | the faults, each injected and cleared |
 //! | `scene`, `surroundings` | cluster, standby, proxy, fleet; names and clocks |
-//! | `client`, `operations`, `team` | the load: what clients ask, and what they know |
-//! | `answer`, `history` | what came back |
-//! | `oracle` | what was promised against what is stored |
-//! | `run` | one scenario, played |
+//! | `client`, `operations`, `team` | the load: the clients' requests, and their knowledge |
+//! | `answer`, `history` | the answers |
+//! | `oracle` | compares the guarantees with the tables |
+//! | `run` | plays one scenario |
 //! | `table`, `page` | the report |
 //!
-//! It relies on [`crate::postgres`], [`crate::lambda`], [`crate::proxy`] and [`crate::gateway`], all of them real, and on
-//! the contract; never on how the functions keep it.
+//! Depends on: [`crate::postgres`], [`crate::lambda`], [`crate::proxy`] and [`crate::gateway`], all of them real, and
+//! the contract; never on how the functions fulfil it.
 
 mod answer;
 mod catalogue;

@@ -1,7 +1,7 @@
-//! What clients do: one operation for each route, chosen by chance from the client's own seed.
+//! The clients' operations: one for each route, chosen at random from the client's own seed.
 //!
-//! Each says what an acknowledged write changes about the team and what an unknown one puts in doubt, and holds every
-//! read against what is known.
+//! Each records how an acknowledged write changes the team and what an unknown outcome makes uncertain, and compares
+//! every read with the known state.
 
 mod twins;
 mod writes;
@@ -18,31 +18,32 @@ use super::client::{Asked, Call, Client};
 use super::scene::WEBHOOK_SECRET;
 use super::team::{Deed, Fate, Meeting, Task, Trace};
 
-/// Which requests a load is made of.
+/// The kinds of requests in a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// All routes.
     Everything,
     /// Writes of all kinds.
     Writes,
-    /// `GET /api/meetings/{id}` and nothing else: what other designs serve too.
+    /// Only `GET /api/meetings/{id}`, which other designs serve too.
     Get,
-    /// `PUT /api/meetings/{id}` and nothing else.
+    /// Only `PUT /api/meetings/{id}`.
     Update,
-    /// Both, as often.
+    /// Both, equally often.
     GetAndUpdate,
-    /// Writes that are refused for what they ask: an `If-Match` of another version, a meeting that is not there.
+    /// Writes that are refused because of their content: an `If-Match` of another version, a meeting that does not
+    /// exist.
     Refusals,
     /// Meetings, each created by two environments at once under one key.
     Twins,
 }
 
-/// No client has more, so that each list fits one page.
+/// No client creates more, so that each list fits one page.
 const MEETINGS: usize = 60;
 const TASKS: usize = 90;
 
 impl Client {
-    /// Registers the client as an admin and makes a first meeting, so that there is something to read.
+    /// Registers the client as an admin and creates a first meeting, so that there is something to read.
     pub(super) async fn settle_in(&mut self) -> Result<()> {
         let sub = format!("admin-{}", self.number);
         self.team.admin_sub = sub.clone();
@@ -56,7 +57,7 @@ impl Client {
         self.create_meeting().await
     }
 
-    /// What another design's functions have to read; they write nothing.
+    /// Creates the data that another design's functions read; they write nothing.
     async fn settle_another_design(&mut self) -> Result<()> {
         let (admin, meeting) = (uuid::Uuid::new_v4().to_string(), uuid::Uuid::new_v4().to_string());
         let sub = &self.team.admin_sub;
@@ -75,7 +76,7 @@ impl Client {
         Ok(())
     }
 
-    /// One operation of this kind.
+    /// Performs one operation of this kind.
     pub(super) async fn act(&mut self, kind: Kind) -> Result<()> {
         let chance = match kind {
             Kind::Everything => self.random.u32(0..100),
@@ -108,7 +109,7 @@ impl Client {
         }
     }
 
-    /// Asks for a meeting in `environments` new environments at once, then `requests` times more in all of them.
+    /// Requests a meeting in `environments` new environments at once, then `requests` more times in all of them.
     pub(super) async fn burst(&mut self, environments: usize, requests: usize) -> Result<()> {
         let Some(id) = self.any_meeting() else { return Ok(()) };
         let call = self.call("GET", format!("/api/meetings/{id}"), &[200]);
@@ -146,19 +147,19 @@ impl Client {
         Ok(())
     }
 
-    /// A request as the admin.
+    /// Returns a request as the admin.
     fn call(&self, method: &'static str, path: impl Into<String>, good: &'static [u16]) -> Call {
         let sub = &self.team.admin_sub;
         Call::new(method, path, good).by(sub, &format!("{sub}@example.com"))
     }
 
-    /// A meeting whose state is certain.
+    /// Returns a meeting whose state is certain.
     fn any_meeting(&mut self) -> Option<String> {
         let known: Vec<&String> = self.team.meetings.keys().filter(|id| self.team.knows(id)).collect();
         (!known.is_empty()).then(|| known[self.random.usize(0..known.len())].clone())
     }
 
-    /// A task of a meeting whose state is certain.
+    /// Returns a task of a meeting whose state is certain.
     fn any_task(&mut self, wanted: impl Fn(&Task) -> bool) -> Option<(String, String)> {
         let meetings = self.team.meetings.iter().filter(|(id, _)| self.team.knows(id));
         let tasks: Vec<(&String, &String)> = meetings
@@ -185,7 +186,8 @@ impl Client {
         });
     }
 
-    /// Sends a write that changes one meeting: `apply` when it was acknowledged, doubt when nobody knows.
+    /// Sends a write that changes one meeting: `apply` if it was acknowledged; if its outcome is unknown, the meeting
+    /// becomes uncertain.
     async fn change(
         &mut self,
         id: &str,
@@ -197,10 +199,11 @@ impl Client {
         match &asked {
             Asked::Answered(answer) => {
                 apply(self, answer);
-                // Now and then the answer is lost on its way, and the client comes again.
+                // Sometimes the answer is lost on its way, and the client retries.
                 if self.random.u8(0..8) == 0 {
                     match self.repeat(key, call).await? {
-                        // Not every replay is marked: a request whose own reply was lost cannot tell whose the receipt is.
+                        // Not every replay is marked: a request whose own reply was lost cannot tell whose the receipt
+                        // is.
                         Asked::Answered(again) if again.body == answer.body => {}
                         Asked::Answered(_) => self.wrong(format!("{key}: repeated, and not replayed")),
                         Asked::Given(_) => {}
@@ -228,7 +231,7 @@ impl Client {
         Ok(())
     }
 
-    /// The meeting that was asked for, as it is known.
+    /// Compares the requested meeting with the known one.
     fn compare_meeting(&mut self, id: &str, answer: &Answer) {
         let Some(known) = self.team.meetings.get(id) else {
             return;
@@ -311,7 +314,7 @@ impl Client {
         Ok(())
     }
 
-    /// Everything known is in the list as known; and what is in the list and is not known is in doubt.
+    /// Everything known must be in the list as known; everything else in the list must be uncertain.
     fn compare(
         &mut self,
         what: &str,
@@ -340,7 +343,7 @@ impl Client {
     }
 
     async fn health(&mut self) -> Result<()> {
-        // 503 is its answer to an outage, and no problem document.
+        // 503 is its answer to an outage, and is not a problem document.
         let call = Call::new("GET", "/api/health", &[200, 503]);
         if let Some(answer) = self.read(call).await? {
             let right = match answer.status {
@@ -355,7 +358,7 @@ impl Client {
     }
 }
 
-/// The items of a list: their ids, and one member of each.
+/// Returns the items of a list: their ids, and one member of each.
 fn by_id(answer: &Answer, member: &str) -> Vec<(String, String)> {
     let text = |item: &Value, name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     answer

@@ -1,9 +1,9 @@
-//! Holds what clients were told against what the tables hold, once the load is over and the database is well.
+//! Compares the clients' answers with the tables, after the load has ended and the database has recovered.
 //!
-//! A write is one statement: all of it is there, or nothing. A receipt is not looked for: a write without effect leaves none,
-//! and what a replay answers is checked by the client that asks for it.
+//! A write is one statement: it is applied as a whole or not at all. Receipts are not checked: a write without effect
+//! leaves none, and the client that requests a replay checks its answer.
 //!
-//! Every acknowledged write is there exactly once, or gone where it was a deletion; every refused one is absent, every
+//! Every acknowledged write is there exactly once, or gone if it was a deletion; every refused one is absent, every
 //! unknown one is there once or absent. And nothing is left behind: no transaction, no lock, and no session once the
 //! environments are shut down.
 
@@ -18,21 +18,21 @@ use super::fault::SESSIONS;
 use super::scene::Scene;
 use super::team::{Deed, Fate, Team, Trace};
 
-/// `idle_in_transaction_session_timeout`, statement timeouts and the server's own clean-up fit into this.
+/// Longer than `idle_in_transaction_session_timeout`, statement timeouts and the server's own clean-up.
 const LEFT_BEHIND: Duration = Duration::from_secs(20);
 
-/// Less than it takes the server to end an idle transaction that a function has left open, and more than it takes for
-/// one whose connection is closed.
+/// Shorter than the server takes to end an idle transaction that a function has left open, and longer than for one
+/// whose connection is closed.
 const AT_ONCE: Duration = Duration::from_millis(1_500);
 
-/// What the comparison found.
+/// The result of the comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Acknowledged writes that are not there.
+    /// Acknowledged writes that are missing.
     pub lost: usize,
     /// Writes that are there more than once.
     pub duplicated: usize,
-    /// Each contradiction, in words.
+    /// Each contradiction, described.
     pub wrong: Vec<String>,
 }
 
@@ -48,15 +48,15 @@ impl Verdict {
     }
 }
 
-/// How often something is there, by a meeting's id, or the empty string, and a marker.
+/// How often a row exists, by a meeting's id, or the empty string, and a marker.
 type Counts = HashMap<(String, String), i64>;
 
-/// What the tables hold.
+/// The content of the tables.
 #[derive(Default)]
 struct Tables {
     meetings: HashMap<String, Row>,
     tasks: HashMap<String, Task>,
-    /// The invited who have registered: their subjects, with whether they joined the team that asked them.
+    /// The invited people who have registered: their subjects, with whether they joined the inviting team.
     members: HashMap<String, bool>,
     counted: Counted,
 }
@@ -87,7 +87,7 @@ struct Counted {
 /// Compares every client's knowledge with the tables.
 ///
 /// # Errors
-/// The tables cannot be read.
+/// Fails if the tables cannot be read.
 pub(super) async fn compare(scene: &Scene, clients: &mut [Client]) -> Result<Verdict> {
     let mut verdict = Verdict::default();
     let mut direct = scene.direct().await?;
@@ -109,7 +109,7 @@ impl Tables {
             "SELECT id::text, meeting_id::text, text, status FROM tasks",
         );
         let tasks = tasks.fetch_all(&mut *direct).await?.into_iter();
-        // Who was invited has the invitation's address as subject.
+        // The subject of an invited person is the invitation's address.
         let members = sqlx::query_as::<_, (String, bool)>(
             "SELECT u.clerk_id, u.role = 'user' AND u.admin_id = i.admin_id \
              AND i.status = 'accepted' AND i.accepted_by = u.id \
@@ -153,7 +153,7 @@ impl Tables {
         })
     }
 
-    /// Compares what one client knows.
+    /// Compares one client's knowledge.
     fn hold_against(&self, team: &Team, deeds: &[Deed], verdict: &mut Verdict) {
         self.count(team, deeds, verdict);
         for (id, known) in team.meetings.iter().filter(|(id, _)| team.knows(id)) {
@@ -194,7 +194,7 @@ impl Tables {
         }
     }
 
-    /// Counts what each write left, unless what it belonged to was deleted since.
+    /// Counts the rows that each write left, unless their parent has been deleted since.
     fn count(&self, team: &Team, deeds: &[Deed], verdict: &mut Verdict) {
         for deed in deeds {
             let (counts, meeting) = match &deed.trace {
@@ -206,7 +206,7 @@ impl Tables {
             };
             let key = (meeting.cloned().unwrap_or_default(), deed.marker.clone());
             let found = counts.get(&key).copied().unwrap_or_default();
-            // A task may have been deleted since, and so may a meeting: what is still known is compared by its id.
+            // A task or a meeting may have been deleted since: the remaining known ones are compared by their id.
             let may_be_gone = matches!(deed.trace, Trace::Meeting | Trace::Task(_))
                 || meeting.is_some_and(|meeting| !team.knows(meeting) || !team.meetings.contains_key(meeting));
             match (deed.fate, found) {
@@ -231,13 +231,13 @@ async fn counts(direct: &mut PgConnection, sql: &str) -> Result<Counts> {
         .collect())
 }
 
-/// Looks for what the fleet has under way though every request was answered, and waits until it is over: what becomes of
-/// it belongs to what the tables hold.
+/// Returns the fleet's work that is in progress although every request was answered, and waits until it has ended,
+/// because its results are part of the tables.
 ///
-/// `silenced`: connections fell silent, so that only the server's timeouts end what was on them.
+/// `silenced`: connections fell silent, so that only the server's timeouts end their sessions.
 ///
 /// # Errors
-/// The server cannot be asked.
+/// Fails if the server cannot be queried.
 pub(super) async fn under_way(scene: &Scene, silenced: bool) -> Result<Vec<String>> {
     let bound = if silenced { LEFT_BEHIND } else { AT_ONCE };
     let mut left = Vec::new();
@@ -261,15 +261,15 @@ pub(super) async fn under_way(scene: &Scene, silenced: bool) -> Result<Vec<Strin
     Ok(left)
 }
 
-/// Looks for sessions of environments that were shut down.
+/// Returns sessions of environments that were shut down.
 ///
 /// # Errors
-/// The server cannot be asked.
+/// Fails if the server cannot be queried.
 pub(super) async fn left_behind(scene: &Scene) -> Result<Vec<String>> {
     let mut left = Vec::new();
     scene.lambda.shutdown().await;
-    // What fell silent stays so until the server notices, which is measured where environments are lost; here the
-    // network comes back and says that nobody is there.
+    // Silent connections stay silent until the server detects it, which is measured in the scenarios that lose
+    // environments; here the network returns and reports that the peer is gone.
     scene.proxy.reset();
     if scene.has_pooler() {
         return Ok(left);
@@ -287,7 +287,7 @@ mod tests {
     use super::super::team::{Meeting, Task as Known};
     use super::*;
 
-    /// What is found of one write of this fate that is there so often.
+    /// Returns the verdict on one write with this outcome that was found this often.
     fn judged(trace: Trace, fate: Fate, found: i64) -> Verdict {
         let known = ("m".to_owned(), Meeting::default());
         let team = Team {
@@ -346,7 +346,7 @@ mod tests {
         );
     }
 
-    /// A team with a meeting that was changed once and has a task, and the tables that it should find.
+    /// Returns a team with a meeting that was changed once and has a task, and the matching tables.
     fn agreed() -> (Team, Tables) {
         let task = Known {
             text: "1-3".to_owned(),
@@ -390,7 +390,7 @@ mod tests {
         }
     }
 
-    /// Writes lost and duplicated, once the tables or what is known were changed.
+    /// Returns lost and duplicated writes after the tables or the knowledge were changed.
     fn found(change: impl FnOnce(&mut Team, &mut Tables)) -> (usize, usize) {
         let (mut team, mut tables) = agreed();
         change(&mut team, &mut tables);

@@ -1,7 +1,7 @@
-//! The report as one HTML page that needs nothing else: the table, and a picture of each scenario over time.
+//! The report as one self-contained HTML page: the table, and a chart of each scenario over time.
 //!
-//! The pictures are SVG: a dot for each answer, time to the right, how long it took upwards (logarithmic), and the
-//! fault's span shaded. May not use a script or anything from a network.
+//! The charts are SVG: one dot per answer, time to the right, duration upwards (logarithmic), and the fault's span
+//! shaded. Invariants: no script, and no resource from a network.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::history::{Entry, Seen};
 use super::played::Played;
 use super::table::{HEADER, Line, cells, time};
 
-/// The picture's size and margins, in its own units.
+/// The chart's size and margins, in its own units.
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 200.0;
 const LEFT: f64 = 52.0;
@@ -18,10 +18,10 @@ const RIGHT: f64 = 8.0;
 const TOP: f64 = 20.0;
 const BOTTOM: f64 = 22.0;
 
-/// Room that a letter of a name takes at most.
+/// Maximum width of a letter of a name.
 const LETTER: f64 = 6.5;
 
-/// The latencies at the picture's lower and upper edge, in milliseconds, as powers of ten.
+/// The latencies at the chart's lower and upper edge, in milliseconds, as powers of ten.
 const DECADES: (i32, i32) = (0, 5);
 
 const STYLE: &str = "\
@@ -41,7 +41,7 @@ svg{width:100%;height:auto;display:block}svg text{font-size:11px;fill:var(--dim)
 .refused{stroke:var(--refused)}.broken{stroke:var(--broken)}b.ok,b.refused,b.broken{stroke:none}b.ok{color:var(--ok)}\
 b.refused{color:var(--refused)}b.broken{color:var(--broken)}li{color:var(--broken)}li.missed{color:var(--refused)}";
 
-/// The page; `about` is a line on how the run was made.
+/// Returns the page; `about` is a line about how the run was made.
 pub fn page(about: &str, lines: &[Line<'_>]) -> String {
     let played = || lines.iter().filter_map(|(_, line)| line.as_ref().ok());
     let requests: usize = played().map(|played| played.entries.len()).sum();
@@ -116,7 +116,7 @@ fn section(html: &mut String, name: &str, played: &Played) {
     html.push_str("</section>");
 }
 
-/// Where a picture begins and how long it is, in seconds.
+/// The start and length of a chart, in seconds.
 #[derive(Clone, Copy)]
 struct Axis {
     from: f64,
@@ -143,7 +143,7 @@ impl Axis {
         LEFT + share.clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
     }
 
-    /// A round number of seconds of which five to ten fit.
+    /// Returns a round number of seconds of which five to ten fit.
     fn step(self) -> f64 {
         let rough = self.length / 8.0;
         let decade = 10f64.powf(rough.log10().floor());
@@ -158,7 +158,7 @@ fn y(took: Duration) -> f64 {
     HEIGHT - BOTTOM - (decades - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
 }
 
-/// The faults: shaded while in force, and by name where that does not lie over the name before.
+/// Draws the faults: shaded while in force, and with their name unless it would overlap the previous one.
 fn spans(html: &mut String, played: &Played, axis: &Axis) {
     let mut labelled = f64::MIN;
     for together in played.spans.chunk_by(|one, next| one.from == next.from) {
@@ -238,7 +238,7 @@ fn picture(html: &mut String, played: &Played) {
         tick += step;
     }
     spans(html, played, &axis);
-    // Successes first, so that what matters lies on top.
+    // Successes first, so that the important dots are on top.
     let dots = |class: &str, of: fn(&Seen) -> bool, html: &mut String| {
         let _ = write!(html, "<path class=\"{class}\" d=\"");
         for entry in played.entries.iter().filter(|entry| of(&entry.seen)) {
@@ -252,7 +252,7 @@ fn picture(html: &mut String, played: &Played) {
     html.push_str("</svg>");
 }
 
-/// A number of things, in words that agree with it.
+/// Returns a number of things, with a noun in singular or plural.
 fn several(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }

@@ -1,4 +1,4 @@
-//! What a scenario came to: the record and the verdict, held against what was expected.
+//! The result of a scenario: the record and the verdict, compared with the expectations.
 
 use std::time::Duration;
 
@@ -17,56 +17,56 @@ const READS: [&str; 7] = [
     "users-me",
 ];
 
-/// What a scenario came to.
+/// The result of a scenario.
 #[derive(Clone, Debug)]
 pub struct Played {
     /// The scenario's name.
     pub name: &'static str,
-    /// What happened, in a sentence.
+    /// A description, in a sentence.
     pub about: &'static str,
-    /// Every request and its answer, without those that set the scene.
+    /// Every request and its answer, without those of the setup.
     pub entries: Vec<Entry>,
     /// When each fault was in force.
     pub spans: Vec<Span>,
-    /// What the tables say.
+    /// The oracle's verdict.
     pub verdict: Verdict,
     /// Figures that were not reached.
     pub missed: Vec<String>,
     /// From the last fault's end to the first success after it.
     pub recovery: Option<Duration>,
-    /// Of a burst: the slowest first answer of an environment.
+    /// In a burst: the slowest first answer of an environment.
     pub cold: Option<Duration>,
-    /// Connections that the database had taken, at their most.
+    /// The maximum number of sessions at the database.
     pub peak: usize,
     /// Connections that were opened.
     pub opened: u64,
-    /// Log-ins that served no request: connections that were opened and ran no statement of a function. A client that gives up
-    /// before its log-in is complete has cost the server most of one, so it is counted.
+    /// Log-ins that served no request: connections that were opened and ran no statement of a function. A client that
+    /// gives up before its log-in is complete has cost the server most of one, so it is counted.
     pub wasted: u64,
 }
 
 impl Played {
-    /// Entries with the answer that was asked for.
+    /// Counts the entries with the expected answer.
     pub fn served(&self) -> usize {
         self.count(|seen| matches!(seen, Seen::Served(_)))
     }
 
-    /// Entries with `commit-unknown`.
+    /// Counts the entries with `commit-unknown`.
     pub fn unknown(&self) -> usize {
         self.count(|seen| matches!(seen, Seen::Unknown))
     }
 
-    /// Entries with a 503 of ours.
+    /// Counts the entries with a 503 of the functions.
     pub fn refused(&self) -> usize {
         self.count(|seen| matches!(seen, Seen::Refused | Seen::Unknown))
     }
 
-    /// Entries with no answer that the contract knows.
+    /// Counts the entries with an answer that the contract forbids.
     pub fn broken(&self) -> usize {
         self.count(|seen| matches!(seen, Seen::Broken(_)))
     }
 
-    /// The slowest answer.
+    /// Returns the duration of the slowest answer.
     pub fn slowest(&self) -> Duration {
         self.entries.iter().map(|entry| entry.took).max().unwrap_or_default()
     }
@@ -75,13 +75,13 @@ impl Played {
         self.entries.iter().filter(|entry| of(&entry.seen)).count()
     }
 
-    /// When the last fault that was in force for a while was over.
+    /// Returns the end of the last fault that was in force for a while.
     fn end(&self) -> Option<Duration> {
         let lasting = self.spans.iter().filter(|span| span.to > span.from);
         lasting.map(|span| span.to).max()
     }
 
-    /// From the last fault's end to the first success answered after it: of a write, where there are any.
+    /// Returns the time from the last fault's end to the first success answered after it: of a write, if there are any.
     pub(super) fn recovered(&self) -> Option<Duration> {
         let end = self.end()?;
         let is_write = |entry: &&Entry| !READS.contains(&&*entry.function);
@@ -94,7 +94,7 @@ impl Played {
             .min()
     }
 
-    /// `health` says "down" with a 503, which is the right answer to an outage and to nothing else.
+    /// `health` reports "down" with a 503, which is only correct during an outage.
     pub(super) fn hold_health_against_the_faults(&mut self, late: Duration) {
         let met = |entry: &Entry| {
             self.spans

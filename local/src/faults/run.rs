@@ -1,6 +1,6 @@
-//! Plays a scenario: sets the scene, drives load and faults, asks the oracle.
+//! Plays a scenario: creates the scene, drives load and faults, runs the oracle.
 //!
-//! May not retry or excuse anything. Every wait is bounded by the service's own limits or a fault's.
+//! Invariants: neither retries nor excuses anything. The service's own limits or a fault's limit every wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,13 +22,13 @@ use super::surroundings;
 use crate::postgres::Pooler;
 use crate::proxy::Door;
 
-/// Requests of each client after the last fault was lifted.
+/// Requests of each client after the last fault was cleared.
 const AFTERWARDS: usize = 3;
 
-/// More than it takes a fleet under load to meet what is in force.
+/// Longer than a fleet under load needs to hit a fault.
 const MET: Duration = Duration::from_secs(60);
 
-/// Why a scenario cannot be played on this machine, if it cannot.
+/// Returns why a scenario cannot be played on this machine, if it cannot.
 pub fn missing(stage: &Stage) -> Option<&'static str> {
     if stage.pooler && Pooler::find().is_none() {
         return Some("pgbouncer is not installed");
@@ -45,10 +45,10 @@ pub fn missing(stage: &Stage) -> Option<&'static str> {
     None
 }
 
-/// Plays a scenario from this seed. `progress` is told, now and then, how many requests have been answered.
+/// Plays a scenario with this seed. `progress` is called from time to time with the number of answered requests.
 ///
 /// # Errors
-/// The scene could not be set, or a fault not be brought about: that says nothing about the functions.
+/// Fails if the scene could not be created, or a fault could not be injected: this tells nothing about the functions.
 pub async fn play(scenario: &Scenario, ground: &Ground, seed: u64, progress: impl Fn(usize)) -> Result<Played> {
     let scene = Scene::set(&scenario.stage, ground)
         .await
@@ -80,7 +80,7 @@ pub async fn play(scenario: &Scenario, ground: &Ground, seed: u64, progress: imp
     }
 
     let counts = scene.proxy.counts();
-    // Other designs wrote nothing and promised nothing.
+    // Other designs wrote nothing and guaranteed nothing.
     let verdict = if scene.peer {
         Verdict::default()
     } else {
@@ -112,7 +112,7 @@ pub async fn play(scenario: &Scenario, ground: &Ground, seed: u64, progress: imp
         played.cold = cold.map(|entry| entry.took).max();
     }
     if !scene.peer {
-        // A pooler learns a second late that its server is back.
+        // A pooler detects its server's return up to a second late.
         let late = Duration::from_secs(if scene.has_pooler() { 2 } else { 0 });
         played.hold_health_against_the_faults(late);
     }
@@ -123,7 +123,7 @@ pub async fn play(scenario: &Scenario, ground: &Ground, seed: u64, progress: imp
     Ok(played)
 }
 
-/// The clients, registered, with something to read each.
+/// Creates and registers the clients, each with some data to read.
 async fn settled(scenario: &Scenario, seed: u64, scene: &Arc<Scene>, history: &Arc<History>) -> Result<Vec<Client>> {
     let count = match scenario.load {
         Load::Steady { clients, .. } => clients,
@@ -179,7 +179,7 @@ async fn run(
         }
         Load::Rounds { rounds, kind, frozen } => {
             let client = clients.first_mut().context("a client")?;
-            // The function's environment, so that every round finds it warm.
+            // Invoked first in the function's environment, so that every round finds it warm.
             client.act(kind).await?;
             for number in 0..rounds {
                 if let Some(idle) = frozen {
@@ -231,11 +231,11 @@ async fn rest(scene: &Scene) {
     }
 }
 
-/// Faults that were in force before the load began.
+/// Faults that were in force before the load started.
 struct Begun(Option<(Strike, Duration, Vec<super::fault::Struck>)>);
 
 impl Begun {
-    /// Strikes what is to strike first, if that is before any answer.
+    /// Injects the first faults, if they precede all answers.
     async fn new(scenario: &Scenario, scene: &Scene, history: &History) -> Result<Self> {
         let Some(first) = scenario.strikes.first().filter(|first| first.after == 0) else {
             return Ok(Self(None));
@@ -248,7 +248,7 @@ impl Begun {
         Ok(Self(Some((first.clone(), from, struck))))
     }
 
-    /// Sees the faults through, in their order.
+    /// Injects and clears the faults in their order.
     async fn go_on(self, strikes: &[Strike], scene: &Scene, history: &History, setting: usize) -> Result<()> {
         let mut begun = self.0;
         for next in strikes {

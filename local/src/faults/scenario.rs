@@ -1,4 +1,4 @@
-//! A scenario: a stage, a load, the faults that strike meanwhile, and what must come of it. Values only.
+//! A scenario: a setup, a load, the faults injected meanwhile, and the expectations. Values only.
 
 use std::time::Duration;
 
@@ -6,28 +6,29 @@ use super::fault::Fault;
 use super::operations::Kind;
 use super::scene::Stage;
 
-/// What is asked of the fleet.
+/// The load on the fleet.
 #[derive(Clone, Debug)]
 pub enum Load {
-    /// Clients at once, each with this many requests and more until the last fault is over.
+    /// Concurrent clients, each with this many requests and more until the last fault is over.
     Steady {
         /// Clients.
         clients: usize,
-        /// Requests of each, tries of the same one counted once.
+        /// Requests of each, attempts at the same one counted once.
         requests: usize,
-        /// Which.
+        /// Their kind.
         kind: Kind,
     },
-    /// One client, one request a round; before each, one of the strikes is made in their turn, and it is lifted after.
+    /// One client, one request per round; before each, one of the faults is injected in turn, and it is cleared
+    /// afterwards.
     Rounds {
         /// Rounds.
         rounds: usize,
-        /// Which requests.
+        /// The kind of requests.
         kind: Kind,
-        /// Before the faults strike, everything is frozen, and stays so for this long.
+        /// Before a fault is injected, everything is frozen, and stays so for this long.
         frozen: Option<Duration>,
     },
-    /// Environments that all start at once, each for a request; then all of them serve on, side by side.
+    /// Environments that all start at once, each for one request; then all of them continue serving concurrently.
     Burst {
         /// Environments.
         environments: usize,
@@ -36,68 +37,69 @@ pub enum Load {
     },
 }
 
-/// Faults that come together.
+/// Faults that are injected together.
 #[derive(Clone, Debug)]
 pub struct Strike {
-    /// Requests answered before, since the load began; without meaning for [`Load::Rounds`].
+    /// Requests answered before, since the load started; ignored for [`Load::Rounds`].
     pub after: usize,
-    /// Struck in this order, and lifted in this order.
+    /// Injected in this order, and cleared in this order.
     pub faults: Vec<Fault>,
     /// In force for this long.
     pub hold: Duration,
-    /// And until the server has answered somebody with this SQLSTATE.
+    /// And until the server has answered a client with this SQLSTATE.
     pub met: Option<&'static str>,
 }
 
-/// What must come of a scenario, beyond the contract and the tables, which always must hold.
+/// A requirement on a scenario's result, in addition to the contract and the tables, which always must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
-    /// Every request got the answer it asked for.
+    /// Every request got its expected answer.
     NothingRefused,
-    /// Some requests were refused: the fault was met.
+    /// Some requests were refused: the fault had an effect.
     SomethingRefused,
-    /// Some writes were answered with `commit-unknown`: the fault was met.
+    /// Some writes were answered with `commit-unknown`: the fault had an effect.
     SomethingUnknown,
-    /// New connections while the load was on, exactly.
+    /// The exact number of new connections during the load.
     Connections(u64),
     /// No read was refused.
     ReadsServed,
-    /// New connections while the load was on, at most.
+    /// The maximum number of new connections during the load.
     ConnectionsAtMost(u64),
-    /// Log-ins, begun or complete, that served no request, at most.
+    /// The maximum number of log-ins, begun or complete, that served no request.
     WastedLogins(u64),
-    /// Orders that were carried out, exactly: COMMITs or statements that were cut.
+    /// The exact number of orders carried out: COMMITs or statements that were cut.
     Cuts(u64),
-    /// The slowest answer took no longer. A figure: it is reported when missed, and no failure.
+    /// The maximum duration of an answer. A figure: it is reported when missed, but is no failure.
     Within(Duration),
-    /// Of a burst, the slowest first answer of an environment took no longer. A figure, too.
+    /// In a burst, the maximum duration of an environment's first answer. A figure, too.
     ColdWithin(Duration),
-    /// From the lifting of the last fault to the first write acknowledged after it, or read where nothing is written;
-    /// and no request that is sent later than that is refused. A figure, too.
+    /// The maximum time from clearing the last fault to the first write acknowledged after it, or read if nothing is
+    /// written; and no request that is sent later than that is refused. A figure, too.
     RecoversWithin(Duration),
 }
 
 /// One entry of the catalogue.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// For `--only`.
+    /// Its name for `--only`.
     pub name: &'static str,
-    /// What happens, in a sentence.
+    /// A description, in a sentence.
     pub about: &'static str,
-    /// Where.
+    /// The setup.
     pub stage: Stage,
-    /// Every environment is shut down before the first fault strikes.
+    /// Whether every environment is shut down before the first fault is injected.
     pub cold: bool,
-    /// What is asked.
+    /// The load.
     pub load: Load,
-    /// What goes wrong.
+    /// The faults.
     pub strikes: Vec<Strike>,
-    /// What must come of it.
+    /// The expectations.
     pub expectations: Vec<Expectation>,
 }
 
 impl Scenario {
-    /// How long the load goes on once the last fault is lifted, so that a recovery of all can be told from that of one.
+    /// Returns how long the load continues after the last fault is cleared, to distinguish a recovery of all
+    /// environments from that of one.
     pub(super) fn lingers(&self) -> Duration {
         let recoveries = self.expectations.iter().filter_map(|expectation| {
             if let Expectation::RecoversWithin(wanted) = expectation {

@@ -1,7 +1,7 @@
-//! Where a scenario plays: a primary, a standby where one is wanted, a proxy in front, and the fleet.
+//! The surroundings of a scenario: a primary, a standby if required, a proxy in front, and the fleet.
 //!
-//! The functions log in as an ordinary role, as in production: the superuser's reserved slots are not theirs. What is
-//! asked of the server here goes past the proxy, as the superuser. May not know what a fault is.
+//! The functions log in as an ordinary role, as in production, so that they cannot use the superuser's reserved slots.
+//! Queries from here bypass the proxy, as the superuser. Invariants: knows no faults.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -20,54 +20,53 @@ use crate::migrations;
 use crate::postgres::{Cluster, Pooler, Replication, Settings};
 use crate::proxy::{Blackhole, Door, Proxy};
 
-/// What the functions log in as.
+/// The functions' role.
 pub(super) const ROLE: &str = "fleet";
 
 /// Signs the recording service's deliveries.
 pub(super) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// Other designs' timeout: most of them wait for nothing until it.
+/// Other designs' timeout: most of them wait until it expires.
 const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connections that a pooler keeps to the server.
+/// The number of a pooler's connections to the server.
 const POOL: u16 = 20;
 
-/// Tables the functions' role works on.
+/// The privileges of the functions' role.
 const GRANTS: &str = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO fleet";
 
-/// What the functions reach the proxy by where names can be taken away.
+/// The name by which the functions reach the proxy, if names can be made unresolvable.
 pub(super) const NAME: &str = "database.seer.test";
 
-/// Where the proxy listens if the name's first address is dead. It has to be another than the first that a resolver
-/// returns.
+/// The proxy's address if the name's first address is dead. It must not be the first one that a resolver returns.
 const SECOND_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// What a scenario needs.
+/// A scenario's requirements.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    /// `max_connections`, of which three are the superuser's.
+    /// `max_connections`, including the superuser's three.
     pub slots: u16,
-    /// A synchronous standby that streams.
+    /// A streaming synchronous standby.
     pub standby: bool,
     /// A transaction pooler between the proxy and the server.
     pub pooler: bool,
-    /// The pooler keeps prepared statements, and the functions rely on it.
+    /// Whether the pooler keeps prepared statements, and the functions rely on it.
     pub keeps_statements: bool,
-    /// The functions reach the database by a name that can be taken away: this one.
+    /// The name by which the functions reach the database, if it can be made unresolvable.
     pub name: Option<&'static str>,
-    /// The name has two addresses, and nothing answers at the first.
+    /// Whether the name has two addresses, and nothing answers at the first.
     pub dead_address: bool,
-    /// The functions know the standby's address too, which always leads there.
+    /// Whether the functions also know the standby's address, which always leads there.
     pub two_hosts: bool,
     /// Further parameters of `DATABASE_URL`, as `&name=value`.
     pub parameters: &'static str,
-    /// What new connections meet from the beginning of the load.
+    /// The treatment of new connections from the start of the load.
     pub door: Door,
-    /// The functions' wall clock can be moved.
+    /// Whether the functions' wall clock can be moved.
     pub moved_clock: bool,
-    /// Requests one environment serves at once.
+    /// Concurrent requests per environment.
     pub concurrency: u32,
-    /// Environments are restored from a snapshot.
+    /// Whether environments are restored from a snapshot.
     pub snap_start: bool,
     /// The functions' timeout.
     pub timeout: Duration,
@@ -88,31 +87,31 @@ impl Default for Stage {
             moved_clock: false,
             concurrency: 1,
             snap_start: false,
-            // That of `template.yaml`.
+            // The same as in `template.yaml`.
             timeout: Duration::from_secs(26),
         }
     }
 }
 
-/// Which binaries play, and where the workspace is.
+/// The location of the workspace and of the binaries.
 #[derive(Clone, Debug)]
 pub struct Ground {
     /// The workspace: its manifest has the routes, `functions/migrations` and `shared/migrations` the schema.
     pub root: PathBuf,
     /// The folder of the functions' binaries.
     pub binaries: PathBuf,
-    /// Another design's program, which serves `meetings-get` alone.
+    /// Another design's program, which serves only `meetings-get`.
     pub peer: Option<PathBuf>,
     /// `PATH` for that program.
     pub path: Option<String>,
 }
 
-/// One scenario's surroundings. Dropping it ends everything in it.
+/// One scenario's surroundings. Dropping it stops everything in it.
 pub(super) struct Scene {
-    // Dropped first: nothing may use what is taken down below.
+    // Dropped first, because it uses the fields below.
     pub(super) lambda: Lambda,
     pub(super) proxy: Proxy,
-    /// In front of the standby, where the functions know of it.
+    /// In front of the standby, if the functions know of it.
     _second: Option<Proxy>,
     _dead: Option<Blackhole>,
     pub(super) surroundings: Option<Surroundings>,
@@ -120,19 +119,19 @@ pub(super) struct Scene {
     pub(super) primary: Cluster,
     standby: Option<Cluster>,
     promoted: AtomicBool,
-    /// Until when a read may be answered by a standby that is behind; without one, it may not.
+    /// Until when a standby that is behind may answer a read; never if `None`.
     stale: Mutex<Option<Instant>>,
     pub(super) routes: Routes,
-    /// Whether the functions are another design's, which promised nothing.
+    /// Whether the functions are another design's, which guarantees nothing.
     pub(super) peer: bool,
 }
 
 impl Scene {
-    /// Sets everything up.
+    /// Creates everything.
     ///
     /// # Errors
-    /// What could not be started. [`Stage`]'s needs that this machine cannot meet are found out before, see
-    /// [`super::catalogue`].
+    /// Fails if something could not be started. [`super::catalogue`] checks beforehand whether this machine meets the
+    /// [`Stage`]'s requirements.
     pub(super) async fn set(stage: &Stage, ground: &Ground) -> Result<Arc<Self>> {
         let settings = Settings {
             max_connections: stage.slots,
@@ -175,7 +174,8 @@ impl Scene {
         if let Some(second) = &second {
             hosts.push_str(&format!(",{}", second.address()));
         }
-        // Without TLS, which would hide statements from the proxy; another design's driver has its own words for that.
+        // Without TLS, which would hide statements from the proxy; another design's driver has its own parameter for
+        // that.
         let mut url = format!("postgres://{ROLE}:{password}@{hosts}/seer");
         if ground.peer.is_none() {
             url.push_str("?sslmode=disable");
@@ -233,17 +233,17 @@ impl Scene {
         }))
     }
 
-    /// Whether sessions are a pooler's, which keeps them.
+    /// Returns whether sessions belong to a pooler, which keeps them.
     pub(super) fn has_pooler(&self) -> bool {
         self.pooler.is_some()
     }
 
-    /// The names of the functions in service.
+    /// Returns the names of the functions in service.
     pub(super) fn functions(&self) -> Vec<String> {
         self.lambda.functions().map(|function| function.name.clone()).collect()
     }
 
-    /// The cluster that takes writes.
+    /// Returns the cluster that accepts writes.
     pub(super) fn server(&self) -> &Cluster {
         match &self.standby {
             Some(standby) if self.promoted.load(Ordering::SeqCst) => standby,
@@ -251,15 +251,15 @@ impl Scene {
         }
     }
 
-    /// The standby.
+    /// Returns the standby.
     ///
     /// # Errors
-    /// The stage asked for none.
+    /// Fails if the setup has none.
     pub(super) fn standby(&self) -> Result<&Cluster> {
         self.standby.as_ref().context("the scene has no standby")
     }
 
-    /// The standby takes over. New connections reach it if the name is told, as by a changed DNS record.
+    /// Promotes the standby. New connections reach it if `name_is_told`, as after a change of a DNS record.
     pub(super) async fn promote(&self, name_is_told: bool) -> Result<()> {
         let standby = self.standby()?;
         standby.promote().await?;
@@ -270,23 +270,23 @@ impl Scene {
         Ok(())
     }
 
-    /// New connections reach this cluster.
+    /// Sends new connections to this cluster.
     pub(super) fn lead_to(&self, cluster: &Cluster) {
         self.proxy.redirect(local(cluster.port()));
     }
 
-    /// From now on, and for this long, reads may be answered by a standby that is behind.
+    /// From now on, and for this long, a standby that is behind may answer reads.
     pub(super) fn allow_stale_reads(&self, lasting: Duration) {
         *self.stale.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + lasting);
     }
 
-    /// Whether the answer to a read that is sent now may be behind.
+    /// Returns whether the answer to a read that is sent now may be outdated.
     pub(super) fn may_be_stale(&self) -> bool {
         let until = *self.stale.lock().unwrap_or_else(PoisonError::into_inner);
         until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// A superuser's session past the proxy.
+    /// Opens a superuser's session that bypasses the proxy.
     pub(super) async fn direct(&self) -> Result<PgConnection> {
         connect(self.server()).await
     }
@@ -300,7 +300,7 @@ impl Scene {
         Ok(direct.close().await?)
     }
 
-    /// The one number that a query answers.
+    /// Returns the one number of a query's result.
     pub(super) async fn number(&self, sql: &str) -> Result<i64> {
         let mut direct = self.direct().await?;
         let number = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
@@ -310,10 +310,10 @@ impl Scene {
         Ok(number)
     }
 
-    /// Waits until a query answers at most `most`; says how long that took.
+    /// Waits until a query returns at most `most`; returns how long that took.
     ///
     /// # Errors
-    /// When it has not after `bound`: the number it still answered.
+    /// Fails after `bound` with the number that it still returns.
     pub(super) async fn falls_to(&self, most: i64, sql: &str, bound: Duration) -> Result<Duration> {
         let since = Instant::now();
         loop {
@@ -327,7 +327,7 @@ impl Scene {
     }
 }
 
-/// The schema, and the role with what it may do.
+/// Creates the schema, and the role with its privileges.
 async fn prepare(cluster: &Cluster, root: &Path, password: &str) -> Result<()> {
     let mut direct = connect(cluster).await?;
     let migrations = migrations(root).await?;

@@ -1,7 +1,7 @@
-//! What a function's process finds around it: names that can be taken away, a wall clock that can be moved.
+//! The surroundings of a function's process: names that can be made unresolvable, a wall clock that can be moved.
 //!
-//! Names are `/etc/hosts` of a mount namespace of its own (`unshare`, Linux); the clock is libfaketime's, which is
-//! preloaded. Neither changes anything outside the process. May not be relied on everywhere: ask first.
+//! Names are in `/etc/hosts` of a separate mount namespace (`unshare`, Linux); libfaketime, which is preloaded, moves
+//! the clock. Neither changes anything outside the process. They are not available everywhere: check first.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -14,13 +14,13 @@ use tempfile::TempDir;
 
 use crate::lambda::Function;
 
-/// Where Debian's libfaketime is, by machine.
+/// Debian's path of libfaketime, by machine.
 const FAKETIME: [&str; 2] = [
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
 ];
 
-/// Files that the functions' processes look at.
+/// Files that the functions' processes read.
 #[derive(Debug)]
 pub(super) struct Surroundings {
     folder: TempDir,
@@ -29,7 +29,7 @@ pub(super) struct Surroundings {
     clock: bool,
 }
 
-/// The options of `unshare` that give a process mounts of its own, if there are any here.
+/// Returns the options of `unshare` that give a process its own mounts, if any work here.
 fn unshare() -> Option<&'static [&'static str]> {
     let works = |options: &&[&str]| {
         let mut probe = Command::new("unshare");
@@ -43,19 +43,19 @@ fn unshare() -> Option<&'static [&'static str]> {
     ways.into_iter().find(works)
 }
 
-/// Whether names can be taken away here.
+/// Returns whether names can be made unresolvable here.
 pub(super) fn has_names() -> bool {
     unshare().is_some()
 }
 
-/// Whether a clock can be moved here.
+/// Returns whether a clock can be moved here.
 pub(super) fn has_clock() -> bool {
     FAKETIME.iter().any(|library| Path::new(library).is_file())
 }
 
 impl Surroundings {
-    /// With a name that resolves to these addresses until it is taken away, and with a clock that goes right until it is
-    /// moved. Of several addresses 127.0.0.1 comes first, whatever their order is (RFC 6724, rule 9).
+    /// Creates surroundings with a name that resolves to these addresses until it is made unresolvable, and with a
+    /// correct clock until it is moved. Of several addresses 127.0.0.1 comes first, in any order (RFC 6724, rule 9).
     pub(super) fn new(name: Option<&'static str>, addresses: Vec<Ipv4Addr>, clock: bool) -> Result<Self> {
         let folder = tempfile::tempdir().context("no folder for the functions' surroundings")?;
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
@@ -65,7 +65,7 @@ impl Surroundings {
             addresses,
             clock,
         };
-        // Nobody answers there: a name that is not in the hosts file fails at once, network or not.
+        // No name server answers there: a name that is not in the hosts file fails at once, with or without a network.
         std::fs::write(
             surroundings.file("resolv.conf"),
             "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
@@ -79,7 +79,7 @@ impl Surroundings {
         self.folder.path().join(name)
     }
 
-    /// Gives the name an address, or takes it away. Written in place, because the file is mounted.
+    /// Adds or removes the name's address. Written in place, because the file is mounted.
     pub(super) fn set_resolvable(&self, resolvable: bool) -> Result<()> {
         let mut hosts = "127.0.0.1 localhost\n".to_owned();
         if let Some(name) = self.name.filter(|_| resolvable) {
@@ -90,12 +90,12 @@ impl Surroundings {
         Ok(std::fs::write(self.file("hosts"), hosts)?)
     }
 
-    /// Moves the wall clock by this many seconds from the true time.
+    /// Moves the wall clock by this many seconds from the correct time.
     pub(super) fn move_clock(&self, seconds: i64) -> Result<()> {
         Ok(std::fs::write(self.file("clock"), format!("{seconds:+}s\n"))?)
     }
 
-    /// The function, run in these surroundings.
+    /// Returns the function, run in these surroundings.
     pub(super) fn around(&self, mut function: Function) -> Result<Function> {
         if self.clock {
             let library = FAKETIME.iter().find(|library| Path::new(library).is_file());

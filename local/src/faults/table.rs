@@ -1,4 +1,4 @@
-//! The report for a terminal: a line for each scenario.
+//! The report for a terminal: one line per scenario.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) const HEADER: [&str; 10] = [
     "connections",
 ];
 
-/// The table. `connections` is how many there were at the most.
+/// Returns the table. `connections` is the maximum number of connections.
 pub fn table(lines: &[Line<'_>]) -> String {
     let mut table = Table::new();
     table
@@ -75,7 +75,7 @@ pub fn table(lines: &[Line<'_>]) -> String {
     text
 }
 
-/// A scenario's name in lines that leave the figures their room on any terminal.
+/// Wraps a scenario's name, so that the figures fit on any terminal.
 fn folded(name: &str) -> String {
     const WIDTH: usize = 18;
     let mut lines = vec![String::new()];
@@ -88,7 +88,7 @@ fn folded(name: &str) -> String {
     lines.join("\n")
 }
 
-/// What a line says of a scenario that was played.
+/// Returns the cells for a scenario that was played.
 pub(super) fn cells(played: &Played) -> Vec<String> {
     vec![
         played.entries.len().to_string(),
@@ -103,7 +103,7 @@ pub(super) fn cells(played: &Played) -> Vec<String> {
     ]
 }
 
-/// A time for people: milliseconds below a second.
+/// Formats a duration for people: milliseconds below a second.
 pub(super) fn time(time: Duration) -> String {
     if time < Duration::from_secs(1) {
         format!("{} ms", time.as_millis())

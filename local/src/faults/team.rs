@@ -1,7 +1,7 @@
-//! What one client knows of its own team: the state that the answers so far have led to.
+//! One client's knowledge of its team: the state that follows from the answers so far.
 //!
-//! A client is the only one to change its team, one request after the other, so its knowledge is exact, except where an
-//! outcome stayed unknown: what that touched is in doubt, and is neither changed nor compared any more.
+//! Only this client changes its team, one request after the other, so its knowledge is exact, except after an unknown
+//! outcome: the affected resources are uncertain, and are neither changed nor compared any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ pub(super) struct Task {
     pub(super) status: String,
 }
 
-/// A team: its admin, who asks for everything, its members, and what they made.
+/// A team: its admin, who sends all requests, its members, and their resources.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Team {
     pub(super) admin_sub: String,
@@ -31,31 +31,31 @@ pub(super) struct Team {
     pub(super) meetings: BTreeMap<String, Meeting>,
     /// Addresses that were invited and have not registered.
     pub(super) invited: Vec<String>,
-    /// Meetings that an unknown outcome touched.
+    /// Meetings affected by an unknown outcome.
     pub(super) in_doubt: BTreeSet<String>,
-    /// Whether a meeting, or a task somewhere, may exist that is not known of.
+    /// Whether an unknown meeting, or an unknown task somewhere, may exist.
     pub(super) more: bool,
 }
 
 impl Team {
-    /// Whether the meeting's state is certain.
+    /// Returns whether the meeting's state is certain.
     pub(super) fn knows(&self, meeting: &str) -> bool {
         !self.in_doubt.contains(meeting)
     }
 }
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// Acknowledged.
     Done,
-    /// Refused, and not asked for again.
+    /// Refused, and not retried.
     Absent,
-    /// The client was never told.
+    /// The outcome is unknown to the client.
     Unknown,
 }
 
-/// What a write leaves in the tables, to be counted there.
+/// The countable effect of a write in the tables.
 #[derive(Clone, Debug)]
 pub(super) enum Trace {
     /// A meeting whose agenda is the marker.
@@ -64,9 +64,9 @@ pub(super) enum Trace {
     Change(String),
     /// A task of this meeting whose reasoning is the marker.
     Task(String),
-    /// An invitation of the address that the marker is.
+    /// An invitation of the address that is the marker.
     Invitation,
-    /// A user whose subject the marker is.
+    /// A user whose subject is the marker.
     User,
 }
 

@@ -1,8 +1,8 @@
-//! The moment that matters most. May not assert: what is expected is said with each scenario.
+//! Faults while a COMMIT is in progress. Invariants: asserts nothing; each scenario lists its expectations.
 
 use super::*;
 
-/// In the order they are played.
+/// Returns the scenarios in playing order.
 pub(super) fn commits(size: Size) -> Vec<Scenario> {
     let times = size.of(8, 400);
     let rounds = |kind| Load::Rounds {
@@ -80,7 +80,7 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
             size.figures(&[RecoversWithin(s(2))]),
         ),
     ];
-    // The door is closed first, so that nothing can be looked up before what comes next.
+    // The door is closed first, so that nothing can be looked up before the next fault.
     let then = |fault, hold| {
         let faults = vec![Entrance(Door::Refused), LostReply(WRITES), fault];
         vec![together(size.of(8, 40), faults, hold)]

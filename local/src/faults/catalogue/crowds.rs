@@ -1,8 +1,8 @@
-//! More environments than slots. May not assert: what is expected is said with each scenario.
+//! More environments than slots. Invariants: asserts nothing; each scenario lists its expectations.
 
 use super::*;
 
-/// In the order they are played.
+/// Returns the scenarios in playing order.
 pub(super) fn crowds(size: Size) -> Vec<Scenario> {
     let slots = size.of(13, 103);
     let burst = |environments| Load::Burst {

@@ -1,8 +1,8 @@
-//! What happens while nobody looks. May not assert: what is expected is said with each scenario.
+//! Faults while environments are frozen. Invariants: asserts nothing; each scenario lists its expectations.
 
 use super::*;
 
-/// In the order they are played.
+/// Returns the scenarios in playing order.
 pub(super) fn frozen(size: Size) -> Vec<Scenario> {
     let rounds = size.of(3, 20);
     let each = |fault| vec![strike(0, fault, Duration::ZERO)];
@@ -11,7 +11,7 @@ pub(super) fn frozen(size: Size) -> Vec<Scenario> {
         kind,
         frozen: Some(idle),
     };
-    // The environment's first, and one a round.
+    // The environment's first connection, and one per round.
     let connections = Connections(1 + rounds as u64);
     let mut all = vec![
         expecting(

@@ -1,9 +1,9 @@
-//! Paths that acknowledge and deliver nothing: a hung proxy, a load balancer, a stopped server process. Expectations stand
-//! with each scenario.
+//! Paths that acknowledge and deliver nothing: a hung proxy, a load balancer, a stopped server process. Each scenario
+//! lists its expectations.
 
 use super::*;
 
-/// In the order they are played.
+/// Returns the scenarios in playing order.
 pub(super) fn hung(size: Size) -> Vec<Scenario> {
     let idle = |kind| Load::Rounds {
         rounds: size.of(3, 20),
@@ -73,7 +73,7 @@ fn asked(rounds: u64, kind: Kind) -> Load {
     }
 }
 
-/// A hang at each place in its turn.
+/// A hang at each place in turn.
 fn places(statements: Statements) -> Vec<Strike> {
     let mut places = vec![Cut::BeforeServer, Cut::AfterServer, Cut::BeforeAcknowledgement];
     if statements == WRITES {

@@ -1,8 +1,9 @@
-//! The lives of environments, and what stands around them. May not assert: what is expected is said with each scenario.
+//! The life cycle of environments, and their surroundings. Invariants: asserts nothing; each scenario lists its
+//! expectations.
 
 use super::*;
 
-/// In the order they are played.
+/// Returns the scenarios in playing order.
 pub(super) fn lives(size: Size) -> Vec<Scenario> {
     let after = size.of(8, 80);
     let down = |hold| strike(0, Unreachable(Door::Refused), hold);
@@ -61,7 +62,7 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
             scenario(
                 "environments-retired",
                 "Every environment is shut down with SIGTERM, and new ones take over.",
-                // Requests in flight are the service's to lose: one client, and none is.
+                // The service may lose requests in flight: with one client there are none.
                 Load::Rounds {
                     rounds: size.of(3, 10),
                     kind: Kind::Everything,
@@ -129,7 +130,7 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
                     ..Stage::default()
                 },
             ),
-            // Time that passed on either clock is time that passed: a request in flight may be refused for its deadline.
+            // Time that passed on either clock counts: a request in flight may be refused because of its deadline.
             &[],
             size.figures(&[RecoversWithin(s(1))]),
         ),

@@ -1,8 +1,8 @@
-//! The way to the server. May not assert: what is expected is said with each scenario.
+//! The network path to the server. Invariants: asserts nothing; each scenario lists its expectations.
 
 use super::*;
 
-/// In the order they are played.
+/// Returns the scenarios in playing order.
 pub(super) fn network(size: Size) -> Vec<Scenario> {
     let short = size.of(ms(300), s(2));
     let outage = |name, about, fault| {

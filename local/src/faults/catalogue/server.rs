@@ -1,8 +1,8 @@
-//! The server, and what others do to it. May not assert: what is expected is said with each scenario.
+//! The server, and other clients' effects on it. Invariants: asserts nothing; each scenario lists its expectations.
 
 use super::*;
 
-/// In the order they are played.
+/// Returns the scenarios in playing order.
 pub(super) fn server(size: Size) -> Vec<Scenario> {
     let after = size.of(8, 80);
     let mut all = vec![
@@ -139,7 +139,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                     ..Stage::default()
                 },
             ),
-            // The load goes on for twice as long, so that a connection that is kept for too long is read from.
+            // The load continues for twice as long, so that a connection that is kept for too long is used for a read.
             &[ReadsServed, RecoversWithin(s(4))],
             Vec::new(),
         ),
@@ -163,7 +163,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                     ..strike(after, PasswordRotated, size.of(ms(300), s(3)))
                 }],
             ),
-            // A second attempt may find the old one valid again where it is so for moments only.
+            // A second attempt can find the old one valid again if it is only invalid for moments.
             &size.of(Vec::new(), vec![SomethingRefused]),
             size.figures(&[RecoversWithin(s(1))]),
         ),
@@ -189,7 +189,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 vec![strike(0, SnapshotHeld, size.of(ms(500), s(360)))],
             ),
             &[NothingRefused],
-            // Every dead row that the snapshot keeps would be walked by each write.
+            // Each write would scan every dead row that the snapshot keeps.
             size.figures(&[Within(ms(250))]),
         ),
         expecting(
@@ -211,7 +211,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 everyone(size),
                 vec![strike(after, ReadOnly, s(60))],
             ),
-            // Not one for each write: those share what is known of the outage.
+            // Not one per write: writes share the state of the outage.
             &[SomethingRefused, ReadsServed, ConnectionsAtMost(400)],
             vec![RecoversWithin(s(1))],
         ));

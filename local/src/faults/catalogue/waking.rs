@@ -1,8 +1,9 @@
-//! Databases that are asleep and wake when they are asked, in each provider's words. Expectations stand with each scenario.
+//! Databases that are paused and resume on a connect, with each provider's messages. Each scenario lists its
+//! expectations.
 
 use super::*;
 
-/// In the order they are played.
+/// Returns the scenarios in playing order.
 pub(super) fn waking(size: Size) -> Vec<Scenario> {
     let providers = [
         (

@@ -1,4 +1,4 @@
-//! What faults do to the server, past the proxy and as its superuser, and what they wait for there.
+//! The faults' operations on the server, bypassing the proxy and as its superuser, and the waits for their effects.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep};
 use super::super::scene::{ROLE, Scene};
 use super::Whose;
 
-/// More than anything that is waited for here takes, unless it is never to come.
+/// More than any event here takes, unless it never happens.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The tables that the functions work on.
+/// The tables that the functions use.
 pub const TABLES: [&str; 6] = [
     "users",
     "invitations",
@@ -22,13 +22,13 @@ pub const TABLES: [&str; 6] = [
     "receipts",
 ];
 
-/// Ends the functions' sessions.
+/// Terminates the functions' sessions.
 pub(super) const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fleet'";
 
-/// Sessions of the functions.
+/// Counts the sessions of the functions.
 pub(in super::super) const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fleet'";
 
-/// Waits for what has to come about before a fault is in force.
+/// Waits until a fault's precondition holds.
 pub(super) async fn patiently(what: &str, mut has_come: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     let since = Instant::now();
     while !has_come().await? {
@@ -38,7 +38,7 @@ pub(super) async fn patiently(what: &str, mut has_come: impl AsyncFnMut() -> Res
     Ok(())
 }
 
-/// None for whoever gave up its place in a queue for a lock, or lost it in a deadlock.
+/// Returns `None` for a session that gave up waiting for a lock, or was aborted by a deadlock.
 pub(super) fn unless_it_gave_way<T>(result: Result<T>) -> Result<Option<T>> {
     let gave_way = |error: &anyhow::Error| {
         let said = error
@@ -61,7 +61,7 @@ pub(super) async fn run_and_hold(scene: &Scene, sql: &str) -> Result<PgConnectio
     Ok(session)
 }
 
-/// Ends sessions in the state that is asked for, waiting until one is in it.
+/// Terminates sessions in the given state, waiting until one is in it.
 pub(super) async fn terminate(scene: &Scene, whose: Whose) -> Result<()> {
     let (state, most) = match whose {
         Whose::All => ("true", "ALL"),
@@ -89,7 +89,7 @@ pub(super) async fn terminate(scene: &Scene, whose: Whose) -> Result<()> {
     }
 }
 
-/// Ends a session of the functions that waits for the standby in its COMMIT, once there is one.
+/// Terminates a session of the functions whose COMMIT waits for the standby, once there is one.
 pub(super) async fn end_a_waiting_commit(scene: &Scene) -> Result<()> {
     let end = format!(
         "SELECT count(pg_terminate_backend(pid, 5000)) FROM \
@@ -105,7 +105,7 @@ pub(super) async fn read_only(scene: &Scene, on: bool) -> Result<()> {
     let value = if on { "on" } else { "off" };
     scene.server().set("default_transaction_read_only", value).await?;
     scene.server().reload().await?;
-    // Sessions learn of it one by one; a new one that has it says that the postmaster does.
+    // Sessions apply it one by one; a new one that has it proves that the postmaster does.
     let has = format!("SELECT (current_setting('default_transaction_read_only') <> '{value}')::int::int8");
     scene.falls_to(0, &has, PATIENCE).await?;
     Ok(())
@@ -117,7 +117,7 @@ pub(super) async fn take_slots(scene: &Scene) -> Result<Vec<PgConnection>> {
     let free = "SELECT current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8 \
                 - (SELECT sum(numbackends) FROM pg_stat_database)::int8";
     loop {
-        // Counted in a session that is gone when another takes its slot.
+        // Counted in a session that has ended before another takes its slot.
         if scene.number(free).await? > 0 {
             held.push(scene.direct().await?);
         } else if scene.number(SESSIONS).await? > 0 {
@@ -136,7 +136,7 @@ pub(super) async fn migrate(scene: &Scene) -> Result<()> {
             "DROP COLUMN added",
             "DROP COLUMN counted",
         ] {
-            // As a careful migration does: it gives up its place in the queue soon, and comes again.
+            // As a careful migration does: it soon gives up waiting, and retries.
             let sql = format!("SET lock_timeout = '2s';ALTER TABLE {table} {change}");
             patiently("a migration's lock", async || {
                 Ok(unless_it_gave_way(scene.sql(&sql).await)?.is_some())

@@ -1,9 +1,9 @@
-//! Writes with a condition on their answer: refused ones, and one write that two environments are asked for at once.
+//! Writes with a requirement on their answer: refused ones, and one write that is sent to two environments at once.
 
 use super::*;
 
 impl Client {
-    /// A write that has to be refused and to change nothing.
+    /// Sends a write that must be refused and must change nothing.
     pub(super) async fn be_refused(&mut self) -> Result<()> {
         let Some(id) = self.any_meeting() else {
             return self.create_meeting().await;
@@ -23,7 +23,7 @@ impl Client {
         {
             self.wrong(format!("{marker}: refused, and replayed"));
         }
-        // Nothing may have come of it.
+        // It must leave nothing.
         self.deeds.push(Deed {
             marker,
             trace: Trace::Change(id),
@@ -32,7 +32,7 @@ impl Client {
         Ok(())
     }
 
-    /// One meeting, asked of two environments at once under one key. Both are told of the same one.
+    /// Creates one meeting in two environments at once under one key. Both must answer with the same one.
     pub(super) async fn create_twice_at_once(&mut self) -> Result<()> {
         let marker = self.marker();
         let bot = format!("bot-{marker}");

@@ -1,4 +1,5 @@
-//! What clients change, and what they hold to be true after. Relies on [`super`] for sending and for choosing a target.
+//! The clients' writes, and the state that they expect afterwards. Depends on: [`super`] for sending and for choosing a
+//! target.
 
 use super::*;
 
@@ -87,11 +88,12 @@ impl Client {
         }
     }
 
-    /// Sends an older update again: it is not applied again, and its replay shows the meeting as it is now.
+    /// Repeats an older update: it is not applied again, and its replay shows the meeting as it is now.
     async fn replay(&mut self, id: &str, key: &str, call: Call) -> Result<()> {
         if let Asked::Answered(again) = self.repeat(key, call).await? {
             let known = self.team.meetings.get(id).map(|meeting| meeting.title.clone());
-            // Not every replay is marked: a request whose own reply was lost cannot tell its receipt from an earlier one's.
+            // Not every replay is marked: a request whose own reply was lost cannot distinguish its receipt from an
+            // earlier one's.
             if known.as_deref() != Some(again.text("title")) {
                 self.wrong(format!(
                     "{key}: repeated, and answered with {}: knew {known:?}",
@@ -241,7 +243,7 @@ impl Client {
         Ok(())
     }
 
-    /// A delivery of the recording service: sent until it is taken, now and then once more.
+    /// Sends a delivery of the recording service until it is accepted, and sometimes once more.
     pub(super) async fn deliver(&mut self) -> Result<()> {
         let Some(id) = self.any_meeting() else {
             return self.create_meeting().await;
