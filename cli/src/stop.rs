@@ -1,4 +1,4 @@
-//! Requests to stop, so that a command can clean up what it has started.
+//! Requests to stop, so that a command can clean up its processes and files.
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};

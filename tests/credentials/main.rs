@@ -1,8 +1,8 @@
-//! A password that is rotated while requests come in: none fails.
+//! A password rotation during requests: none of them fails.
 //!
-//! Real function binaries, a real PostgreSQL whose password changes, and a Secrets Manager that is not ours, at
-//! `AWS_ENDPOINT_URL`: `tests/credentials.py` starts one and runs this. The order of steps is that of AWS's own rotation
-//! functions for one user: createSecret, setSecret, testSecret, finishSecret.
+//! Real function binaries, a real PostgreSQL whose password changes, and an independent Secrets Manager at
+//! `AWS_ENDPOINT_URL`: `tests/credentials.py` starts one and runs this. The order of steps is that of AWS's own
+//! rotation functions for one user: createSecret, setSecret, testSecret, finishSecret.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! The rotation, and the load on it.
+//! The rotation, and the load during it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -13,15 +13,15 @@ use super::people::{Team, meeting};
 
 const ROLE: &str = "rotated";
 const CLIENTS: usize = 6;
-/// How often every session is ended at each step of a rotation.
+/// How often every session is terminated at each step of a rotation.
 const TIMES: u64 = 3;
-/// Requests that have to be answered after each time: more than are under way at once.
+/// Requests that must be answered after each time: more than are in flight at once.
 const REQUESTS: u64 = 4 * CLIENTS as u64;
-/// A rotation's steps, as connections see them: pending; taken by the database; current.
+/// A rotation's steps, from the view of connections: pending; accepted by the database; current.
 const STEPS: u64 = 3;
 const ROTATIONS: u64 = 3;
 
-/// Secrets Manager, as a rotation function sees it.
+/// Secrets Manager, from the view of a rotation function.
 struct Rotation {
     /// Host and port.
     server: String,
@@ -45,7 +45,7 @@ impl Rotation {
         Self { server, arn, current }
     }
 
-    /// createSecret: the next password, known to nobody but this secret. Returns its version.
+    /// createSecret: creates the next password, which only this secret contains. Returns its version.
     async fn create(&self, password: &str) -> String {
         let version = Uuid::now_v7().to_string();
         let body = json!({
@@ -56,7 +56,7 @@ impl Rotation {
         version
     }
 
-    /// finishSecret: the next password is the current one.
+    /// finishSecret: makes the next password the current one.
     async fn finish(&mut self, version: String) {
         let body = json!({
             "SecretId": self.arn, "VersionStage": "AWSCURRENT", "MoveToVersionId": version,
@@ -67,7 +67,7 @@ impl Rotation {
     }
 }
 
-/// One request, in the protocol's plainest form; what it is signed with, nobody checks.
+/// Sends one request in the protocol's simplest form; the signature is not verified.
 async fn ask_for(server: &str, operation: &str, body: Value) -> Value {
     let (mut stream, body) = (TcpStream::connect(server).await.unwrap(), body.to_string());
     let scope = "AKIDEXAMPLE/20310304/us-east-1/secretsmanager/aws4_request";
@@ -132,7 +132,7 @@ async fn a_rotation_under_load_fails_no_request() {
     assert!(answered.load(Ordering::SeqCst) >= ROTATIONS * STEPS * TIMES * REQUESTS);
 }
 
-/// Writes and reads until it is over; each answer must be the good one.
+/// Writes and reads until it is over; each answer must be successful.
 async fn ask(backend: &Backend, team: &Team, answered: &AtomicU64, over: &AtomicBool) {
     while !over.load(Ordering::SeqCst) {
         let body = meeting(team.member.id, json!({}));
@@ -155,8 +155,8 @@ async fn ask(backend: &Backend, team: &Team, answered: &AtomicU64, over: &Atomic
     }
 }
 
-/// Ends every session of the functions a few times, and waits after each until enough requests were answered over new
-/// ones.
+/// Terminates every session of the functions a few times, and waits after each until enough requests were answered over
+/// new ones.
 async fn served(backend: &Backend, answered: &AtomicU64) {
     let end = format!("SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE usename = '{ROLE}'");
     for _ in 0..TIMES {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use local::faults::{Expectation, Fault, Ground, Kind, Load, Played, Scenario, Size, Stage, Strike};
 use local::faults::{catalogue, missing, play};
 
-/// What chance begins from: every run asks the same.
+/// The random seed: every run sends the same requests.
 const SEED: u64 = 1;
 
 async fn played(scenario: &Scenario) -> Option<Played> {
@@ -122,7 +122,7 @@ scenarios! {
     clock_jumps
 }
 
-/// The seed decides what is asked, whatever strikes meanwhile.
+/// The seed determines the requests, independent of the faults.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_seed_asks_the_same() {
     let asked = async |seed, strikes| {
@@ -155,8 +155,8 @@ async fn the_same_seed_asks_the_same() {
     assert_ne!(first, asked(2, Vec::new()).await);
 }
 
-/// A server that acknowledges what it does not write, and then crashes, loses acknowledged writes. The oracle has to
-/// see it: everything above rests on that.
+/// A server that acknowledges commits without writing them, and then crashes, loses acknowledged writes. The oracle has
+/// to detect it, because everything above relies on it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_really_loses_is_seen() {
     let strike = |after, fault| Strike {

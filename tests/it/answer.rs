@@ -1,12 +1,12 @@
-//! What a function answered, and what every answer must be: an answer of API Gateway's shape, and where it is an error,
-//! a problem that helps its client and tells nothing of the database.
+//! A function's answer, and the requirements on every answer: API Gateway's format, and if it is an error, a problem
+//! that helps the client and contains nothing of the database.
 
 use std::collections::BTreeMap;
 
 use local::lambda::{Environment, Invocation, Outcome};
 use serde_json::Value;
 
-/// Words of the database, of its driver, and of Rust's types. None is ever a client's to read.
+/// Words of the database, of its driver, and of Rust's types. No client may receive one.
 const NOT_FOR_CLIENTS: [&str; 23] = [
     "postgres",
     "sqlstate",
@@ -35,20 +35,20 @@ const NOT_FOR_CLIENTS: [&str; 23] = [
 
 /// An answer.
 pub struct Answer {
-    /// The function that gave it.
+    /// The function that answered.
     pub function: String,
     /// The status code.
     pub status: u16,
     /// The headers, names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// The body as it came.
+    /// The body as it arrived.
     pub body: String,
-    /// The invocation behind it.
+    /// Its invocation.
     pub invocation: Invocation,
 }
 
 impl Answer {
-    /// The answer of an invocation.
+    /// Returns the answer of an invocation.
     pub fn of(function: &str, invocation: Invocation) -> Self {
         let Outcome::Success(payload) = &invocation.outcome else {
             let log = invocation.environment.as_ref().map(|environment| environment.log());
@@ -72,7 +72,7 @@ impl Answer {
         answer
     }
 
-    /// What holds for each answer of each function.
+    /// Asserts the requirements on every answer of every function.
     fn has_its_form(&self) {
         let told = self.told();
         assert_eq!(
@@ -159,23 +159,23 @@ impl Answer {
         this
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{}", self.told()))
     }
 
-    /// A header.
+    /// Returns a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 
-    /// The environment it came from.
+    /// Returns its environment.
     pub fn environment(&self) -> &Environment {
         self.invocation.environment.as_deref().unwrap()
     }
 
-    /// All of it, for the message of a failed test.
+    /// Formats everything for the message of a failed test.
     fn told(&self) -> String {
         let log = self.environment().log();
         let last = log.len().saturating_sub(3);

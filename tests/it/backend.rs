@@ -1,7 +1,7 @@
-//! One test's backend: a database of its own on a cluster that all tests share, and a Lambda service with every function
-//! of the router.
+//! The backend of one test: a separate database on a cluster that all tests share, and a Lambda service with every
+//! function of the router.
 //!
-//! Databases are used again, emptied, once a test is over: making one takes longer than most tests.
+//! Databases are emptied and reused after a test, because creating one takes longer than most tests.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,10 +23,10 @@ use tokio::sync::{Mutex, OnceCell};
 /// The functions' timeout in `template.yaml`.
 pub const TIMEOUT: Duration = Duration::from_secs(26);
 
-/// More than anything takes on a loaded machine, and reached only when something hangs.
+/// More than anything takes on a loaded machine, and reached only if something hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the recording service signs with in these tests.
+/// The secret with which the recording service signs in these tests.
 pub const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// The password in connection strings that lead nowhere.
@@ -49,7 +49,7 @@ pub fn binary(function: &str) -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_health")).with_file_name(function)
 }
 
-/// Every function of the router, with the variables it needs and no others.
+/// Returns every function of the router, with the variables it needs and no others.
 pub fn functions(database_url: &str) -> Vec<Function> {
     let env = [("DATABASE_URL", database_url), ("WEBHOOK_SECRET", WEBHOOK_SECRET)];
     let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -66,18 +66,18 @@ pub async fn connect(url: &str) -> PgConnection {
     PgConnection::connect(url).await.unwrap()
 }
 
-/// Brings the schema of a database up to date.
+/// Migrates a database.
 pub async fn migrated(url: &str) {
     migrate(&DatabaseUrl::parse(url).unwrap(), &::functions::SERVICE)
         .await
         .unwrap();
 }
 
-/// A database that nobody else uses.
+/// A database for one test at a time.
 struct Database {
     name: String,
     url: String,
-    /// The test's own session, of the superuser.
+    /// The test's own superuser session.
     session: Mutex<PgConnection>,
 }
 
@@ -85,7 +85,7 @@ impl Database {
     async fn take() -> Self {
         let cluster = CLUSTER
             .get_or_init(async || {
-                // Each of many tests at once has up to an environment, and so a session, a function.
+                // Each of many concurrent tests has up to one environment, and so one session, per function.
                 let settings = Settings {
                     max_connections: 500,
                     ..Settings::default()
@@ -108,7 +108,7 @@ impl Database {
         }
         let mut session = connect(&url).await;
         if used {
-            // The environments of the test before were killed; the server may not have noticed yet.
+            // The environments of the previous test were killed; the server may not have noticed yet.
             let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
                        WHERE datname = current_database() AND pid <> pg_backend_pid()";
             sqlx::raw_sql(end).execute(&mut session).await.unwrap();
@@ -125,7 +125,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // A test that failed may have left more behind than rows.
+        // A failed test may have left more than rows.
         if std::thread::panicking() {
             return;
         }
@@ -135,18 +135,18 @@ impl Drop for Database {
 
 /// The backend of one test. Dropping it kills its environments.
 pub struct Backend {
-    // Dropped first: nothing may use a database that another test takes.
+    // Dropped first, because nothing may use a database that another test takes.
     lambda: Lambda,
     database: Database,
 }
 
 impl Backend {
-    /// All functions, on an empty database.
+    /// Starts all functions, on an empty database.
     pub async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
-    /// As [`Self::start`], with changes to every function's configuration.
+    /// Starts the backend with changes to every function's configuration; see [`Self::start`].
     pub async fn with(change: impl Fn(&mut Function)) -> Self {
         let database = Database::take().await;
         let functions = functions(&database.url).into_iter().map(|mut function| {
@@ -157,8 +157,8 @@ impl Backend {
         Self { lambda, database }
     }
 
-    /// As [`Self::start`], with all functions reaching the database through a proxy. Without TLS, which would hide from
-    /// the proxy what is said.
+    /// Starts the backend with all functions connecting to the database through a proxy; see [`Self::start`]. Without
+    /// TLS, which would hide the traffic from the proxy.
     pub async fn behind_proxy() -> (Self, Proxy) {
         let database = Database::take().await;
         let cluster = SocketAddr::from(([127, 0, 0, 1], CLUSTER.get().unwrap().port()));
@@ -178,23 +178,23 @@ impl Backend {
         &self.database.url
     }
 
-    /// The environments of a function that live.
+    /// Returns the live environments of a function.
     pub fn environments(&self, function: &str) -> Vec<Arc<Environment>> {
         self.lambda.environments(function)
     }
 
-    /// Sends an event as it is.
+    /// Sends an event unchanged.
     pub async fn invoke(&self, function: &str, event: impl Into<Payload>) -> Invocation {
         invoke(&self.lambda, function, event).await
     }
 
-    /// Runs SQL of the test's own.
+    /// Runs SQL for the test.
     pub async fn execute(&self, sql: &str) {
         let mut session = self.database.session.lock().await;
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *session).await.unwrap();
     }
 
-    /// The one number that a query answers.
+    /// Returns the one number of a query's result.
     pub async fn number(&self, sql: &str) -> i64 {
         let mut session = self.database.session.lock().await;
         let row = sqlx::raw_sql(AssertSqlSafe(sql))
@@ -204,7 +204,7 @@ impl Backend {
         row.get(0)
     }
 
-    /// Everything that is stored: for each table the number of its rows and a digest of them.
+    /// Returns the stored data: for each table the number of its rows and a digest of them.
     pub async fn stored(&self) -> BTreeMap<String, (i64, String)> {
         let digest = |table| {
             let rows = "string_agg(t::text, chr(10) ORDER BY t::text)";
@@ -220,7 +220,7 @@ impl Backend {
     }
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 pub async fn until(mut so: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !so().await {
@@ -232,7 +232,7 @@ pub async fn until(mut so: impl AsyncFnMut() -> bool) {
         .expect("it never came about");
 }
 
-/// Invokes a function and looks at what it logged: no secret is ever in there.
+/// Invokes a function and checks its log, which must never contain a secret.
 pub async fn invoke(lambda: &Lambda, function: &str, event: impl Into<Payload>) -> Invocation {
     let invocation = tokio::time::timeout(PATIENCE, lambda.invoke(function, event))
         .await
@@ -244,7 +244,7 @@ pub async fn invoke(lambda: &Lambda, function: &str, event: impl Into<Payload>) 
     invocation
 }
 
-/// Fails when a log line holds the cluster's password, a connection string or the webhooks' secret.
+/// Fails if a log line contains the cluster's password, a connection string or the webhooks' secret.
 pub fn tells_no_secret(log: &[String]) {
     let password = CLUSTER.get().map(Cluster::password);
     let secrets = password.into_iter().chain([

@@ -1,4 +1,4 @@
-//! Bodies that are wrong as a whole: a 4xx problem that names what is wrong, and nothing written.
+//! Bodies that are invalid as a whole: a 4xx problem that names the error, and nothing written.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,14 +11,14 @@ use super::people::{Person, Team, id, meeting, with};
 /// 1 MiB, the largest body that is read.
 pub const MIB: usize = 1024 * 1024;
 
-/// A backend with one of everything, and the routes that take a body.
+/// A backend with one resource of each kind, and the routes that take a body.
 pub struct Bodies {
     pub backend: Backend,
     pub team: Team,
     pub routes: Vec<Route>,
 }
 
-/// A route that takes a body, and the smallest body it takes.
+/// A route that takes a body, and the smallest valid body.
 pub struct Route {
     pub method: &'static str,
     pub path: String,
@@ -82,7 +82,7 @@ impl Bodies {
         Self { backend, team, routes }
     }
 
-    /// A request to one of the routes by somebody who may make it.
+    /// Returns a request to one of the routes by a caller with permission.
     pub fn to(&self, route: &Route) -> Call<'_> {
         self.backend.call(route.method, &route.path).by(&self.team.admin)
     }
@@ -185,7 +185,7 @@ async fn a_body_over_one_mebibyte_is_refused_however_it_comes() {
             let body = format!("{}{}", " ".repeat(size - 2), "{}");
             let text = all.to(route).body("application/json", body.clone());
             text.send().await.problem(413, "too-large");
-            // API Gateway sends what is no text as base64; its limit is the body's and not the event's.
+            // API Gateway sends bodies that are not text as base64; its limit applies to the body and not to the event.
             let (function, mut event) = all.to(route).json(&json!({})).event();
             event["body"] = json!(STANDARD.encode(&body));
             event["isBase64Encoded"] = json!(true);

@@ -1,4 +1,4 @@
-//! A request of the tests: made into the event that API Gateway would send, and sent to the function of its route.
+//! A request of the tests: converted to the event that API Gateway would send, and sent to the function of its route.
 
 use std::net::Ipv4Addr;
 
@@ -64,46 +64,46 @@ impl Backend {
 }
 
 impl Call<'_> {
-    /// With somebody's valid token.
+    /// Adds a valid token of this person.
     pub fn by(self, person: &Person) -> Self {
         self.claiming(person.claims())
     }
 
-    /// With a valid token of these claims.
+    /// Adds a valid token with these claims.
     pub fn claiming(mut self, claims: Value) -> Self {
         self.claims = Some(claims.as_object().unwrap().clone());
         self
     }
 
-    /// With one more header.
+    /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.request = self.request.header(name, value);
         self
     }
 
-    /// With an Idempotency-Key.
+    /// Adds an Idempotency-Key.
     pub fn key(self, key: &str) -> Self {
         self.header("idempotency-key", key)
     }
 
-    /// With a JSON body.
+    /// Adds a JSON body.
     pub fn json(self, body: &Value) -> Self {
         self.body("application/json", body.to_string())
     }
 
-    /// With any body.
+    /// Adds any body.
     pub fn body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self.header("content-type", content_type)
     }
 
-    /// In an environment that has not served before.
+    /// Uses an environment that has not served before.
     pub fn cold(mut self) -> Self {
         self.cold = true;
         self
     }
 
-    /// The function of its route, and the event for it.
+    /// Returns the function of its route, and the event for it.
     pub fn event(self) -> (String, Value) {
         let path = self.target.split('?').next().unwrap();
         let matched = ROUTES.find(self.method, path);
@@ -128,7 +128,7 @@ impl Call<'_> {
 }
 
 impl Backend {
-    /// Sends an event that somebody waits for an HTTP answer to.
+    /// Sends an event for which a client expects an HTTP answer.
     pub async fn send(&self, function: &str, event: impl Into<Payload>, cold: bool) -> Answer {
         let event = event.into();
         let invocation = async {
@@ -145,7 +145,7 @@ impl Backend {
         Answer::of(function, invocation)
     }
 
-    /// The items of every page of a list, from the first to the one without a next.
+    /// Returns the items of every page of a list, from the first to the one without a next.
     pub async fn walk(&self, by: &Person, list: &str, limit: usize) -> Vec<Value> {
         let first = format!("{list}?limit={limit}");
         let (mut next, mut items) = (first.clone(), Vec::new());

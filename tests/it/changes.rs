@@ -1,4 +1,4 @@
-//! The record of what was changed about a meeting.
+//! The record of a meeting's changes.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! Logging in with what Secrets Manager holds, or with a token, where something is not as it should be. A rotation from
-//! its beginning to its end, under load, is `tests/credentials`'.
+//! Logging in with the content of a Secrets Manager secret, or with a token, when something is wrong.
+//! `tests/credentials` tests a whole rotation under load.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use super::answer::Answer;
 use super::backend::{Backend, connect, migrated, until};
 use super::people::Person;
 
-/// In no log, whatever happens.
+/// Must never be in a log.
 const PASSWORDS: [&str; 3] = ["first-password", "second-password", "third-password"];
 
-/// A backend whose functions log in as a role of their own, with what a secret holds.
+/// A backend whose functions log in as a separate role, with the content of a secret.
 struct Bench {
     backend: Backend,
     secrets: Secrets,
@@ -36,14 +36,14 @@ fn set(function: &mut Function, name: &str, value: &str) {
     function.env.push((name.to_owned(), value.to_owned()));
 }
 
-/// A role's credentials, which nobody checks here.
+/// Adds a role's credentials, which are not verified here.
 fn with_role(function: &mut Function) {
     set(function, "AWS_ACCESS_KEY_ID", "AKIDEXAMPLE");
     set(function, "AWS_SECRET_ACCESS_KEY", "secret");
     set(function, "AWS_SESSION_TOKEN", "session");
 }
 
-/// Takes user and password out of `DATABASE_URL`, and puts a parameter in.
+/// Removes user and password from `DATABASE_URL`, and adds a parameter.
 fn without_credentials(function: &mut Function, parameter: &str) {
     let given = function.env.iter().find(|(name, _)| name == "DATABASE_URL");
     let (_, location) = given.unwrap().1.split_once('@').unwrap();
@@ -72,12 +72,12 @@ impl Bench {
         Self { backend, secrets, role }
     }
 
-    /// A secret of the bench's role.
+    /// Returns a secret of the bench's role.
     fn secret(&self, password: &str) -> String {
         secret(&self.role, password)
     }
 
-    /// What setSecret does.
+    /// Changes the password, like setSecret.
     async fn alter(&self, password: &str) {
         let alter = format!("ALTER ROLE {} PASSWORD '{password}'", self.role);
         self.backend.execute(&alter).await;
@@ -89,7 +89,7 @@ impl Bench {
         self.backend.execute(&end).await;
     }
 
-    /// Asks for one's own user: a read, by somebody who has no row.
+    /// Reads the caller's own user: a read by a caller without a row.
     async fn read(&self) -> Answer {
         let answer = self
             .backend
@@ -109,7 +109,8 @@ impl Bench {
         self.read().await.problem(401, "not-registered");
     }
 
-    /// All that INIT and the answers tell operators, of which the last is that the database is unavailable.
+    /// Returns everything that INIT and the answers report to operators; the last part is that the database is
+    /// unavailable.
     async fn refused(&self) -> String {
         let answer = self.read().await.problem(503, "database-unavailable");
         let log = answer.environment().log();
@@ -121,14 +122,14 @@ impl Bench {
     }
 }
 
-/// As RDS writes a secret that it manages itself.
+/// Returns a secret as RDS writes it for a secret that it manages.
 fn secret(role: &str, password: &str) -> String {
     json!({"username": role, "password": password}).to_string()
 }
 
 #[tokio::test]
 async fn a_secret_is_asked_for_once_in_an_environments_life() {
-    // At this level a library would tell everything, if it were let; read() looks for the password.
+    // At this level a library would log everything, if allowed; read() checks for the password.
     let bench = Bench::with("pool_timeout=8", |function| set(function, "LOG_LEVEL", "trace")).await;
     for _ in 0..3 {
         bench.reads().await;
@@ -143,14 +144,14 @@ async fn a_rotation_costs_questions_and_no_request_at_any_of_its_steps() {
     bench.reads().await;
     bench.secrets.set("AWSPENDING", &bench.secret(PASSWORDS[1]));
     bench.alter(PASSWORDS[1]).await;
-    // A warm connection outlives it.
+    // A warm connection survives it.
     bench.reads().await;
     assert_eq!(bench.secrets.asked(), ["AWSCURRENT"]);
     bench.terminate().await;
     bench.reads().await;
     assert_eq!(bench.secrets.asked(), ["AWSCURRENT", "AWSCURRENT", "AWSPENDING"]);
 
-    // The next one, which is over before anybody connects.
+    // The next one, which is outdated before any connect.
     bench.secrets.set("AWSCURRENT", &bench.secret(PASSWORDS[2]));
     bench.alter(PASSWORDS[2]).await;
     bench.terminate().await;
@@ -263,8 +264,8 @@ async fn without_a_role_there_is_nothing_to_ask_with() {
     assert_eq!(bench.secrets.asked(), [""; 0]);
 }
 
-/// The address at which an environment that is restored from a snapshot finds its role's credentials, and how often they
-/// were asked for there.
+/// The address at which an environment restored from a snapshot finds its role's credentials, and how often they were
+/// requested.
 struct RoleServer {
     address: SocketAddr,
     asked: Arc<AtomicUsize>,
@@ -301,7 +302,7 @@ impl RoleServer {
         Self { address, asked, server }
     }
 
-    /// Takes the role's credentials from the variables, where the address is instead.
+    /// Removes the role's credentials from the variables, and sets the address instead.
     fn tell(&self, function: &mut Function) {
         function
             .env
@@ -331,7 +332,7 @@ async fn with_snapstart_the_roles_credentials_are_asked_for_at_their_address() {
     assert_eq!(bench.secrets.asked(), ["AWSCURRENT"]);
 }
 
-/// A cluster with TLS whose server takes anyone for `seer`, as one takes a token that is good.
+/// Starts a cluster with TLS that accepts every password for `seer`, as RDS accepts a valid token.
 async fn cluster_without_passwords() -> Cluster {
     let settings = Settings {
         tls: true,
@@ -391,7 +392,8 @@ async fn token_is_reused_until_it_is_refused() {
     answer.problem(401, "not-registered");
 }
 
-/// What an environment asks Secrets Manager while nothing answers, and that it finds the database where it is now.
+/// The requests of an environment to Secrets Manager during an outage, after which it finds the database at its new
+/// address.
 #[tokio::test]
 async fn outage_that_lasts_has_the_secret_read_again() {
     let bench = Bench::with("", |function| {
@@ -482,7 +484,7 @@ async fn a_token_is_signed_and_a_server_that_takes_none_is_told_of_as_such() {
     .await
     .unwrap();
     let authority = cluster.authority().unwrap().display().to_string();
-    // At the most talkative of levels, the libraries' lines included.
+    // At the most verbose level, including the libraries' lines.
     let url = format!(
         "postgres://seer@127.0.0.1:{}/seer?sslmode=verify-full&sslrootcert={authority}",
         cluster.port()

@@ -1,5 +1,5 @@
-//! `template.yaml` over time and among neighbours: a first deploy that failed, a VPC with others in it; and what each
-//! function may do there. What it says of names and routes is `template`'s.
+//! `template.yaml` over time and beside other resources: after a failed first deploy, in a VPC with other workloads;
+//! and the permissions of each function. `template` tests names and routes.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,8 @@ fn values<'a>(template: &'a Template, parameters: &[(&str, &str)]) -> Values<'a>
     Values::new(template, &given.collect::<BTreeMap<_, _>>()).unwrap()
 }
 
-/// CloudFormation keeps what is to be retained when the deploy fails that made it: the next finds the name taken,
-/// as it would when the stack was taken away, and is made again.
+/// If a deploy fails, CloudFormation retains resources that it created and that are to be retained: the next deploy
+/// would find the name in use, as it would after the stack was deleted and created again.
 #[test]
 fn what_outlives_the_stack_is_not_in_the_way_of_the_next() {
     let template = template();
@@ -43,7 +43,8 @@ fn what_outlives_the_stack_is_not_in_the_way_of_the_next() {
     assert_eq!(kept, 2, "the key and the vault");
 }
 
-/// An endpoint with private DNS takes over its service's name in the whole VPC, and these let only our functions in.
+/// An endpoint with private DNS takes over its service's name in the whole VPC, and these admit only the project's
+/// functions.
 #[test]
 fn a_vpc_of_yours_keeps_its_way_to_aws() {
     let template = template();
@@ -64,7 +65,7 @@ fn a_vpc_of_yours_keeps_its_way_to_aws() {
     }
 }
 
-/// In a search of CloudWatch's, what is in quotes is the whole value.
+/// In a search expression of CloudWatch, text in quotes is the whole value.
 #[test]
 fn the_dashboard_finds_the_functions_by_the_beginning_of_their_names() {
     let template = template();
@@ -110,7 +111,7 @@ fn a_key_of_yours_decrypts_secrets_of_secrets_manager_and_nothing_else() {
     }
 }
 
-/// What a function's role allows: the resources of an action.
+/// Returns the resources for which a function's role allows an action.
 fn allowed(template: &Template, values: &Values, function: &Function, action: &str) -> Vec<Value> {
     let resource = |id: &Value| values.of(template.at(&format!("/Resources/{}/Properties", id.as_str().unwrap())));
     let role = resource(&function.properties["Role"]["Fn::GetAtt"][0]);

@@ -32,7 +32,7 @@ fn only_health(database_url: &str) -> Lambda {
     Lambda::start(health, Options::default()).unwrap()
 }
 
-/// What a schedule gets, and the metrics it left in the log, which are the last there.
+/// Returns the answer to a schedule, and the metrics at the end of the log.
 async fn scheduled(lambda: &Lambda) -> (Value, Value) {
     let invocation = invoke(lambda, "health", schedule()).await;
     let Outcome::Success(report) = &invocation.outcome else {
@@ -49,7 +49,7 @@ async fn scheduled(lambda: &Lambda) -> (Value, Value) {
     )
 }
 
-/// The one value that a metric was given.
+/// Returns the one value of a metric.
 fn value(metrics: &Value, name: &str) -> f64 {
     let values = metrics[name].as_array().map(Vec::as_slice);
     let Some([value]) = values else {
@@ -58,7 +58,7 @@ fn value(metrics: &Value, name: &str) -> f64 {
     value.as_f64().unwrap()
 }
 
-/// The names that CloudWatch is told to read as metrics.
+/// Returns the names that CloudWatch reads as metrics.
 fn named(metrics: &Value) -> BTreeSet<&str> {
     let described = metrics["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
     described
@@ -67,7 +67,7 @@ fn named(metrics: &Value) -> BTreeSet<&str> {
         .collect()
 }
 
-/// What the public gets from a database that is not there.
+/// Returns the public answer for a database that cannot be reached.
 async fn public(lambda: &Lambda, backend: &Backend) -> Answer {
     let (_, event) = backend.get("/api/health").event();
     Answer::of("health", invoke(lambda, "health", event).await)
@@ -107,13 +107,13 @@ async fn with_the_database_down_it_says_so() {
 #[tokio::test]
 async fn a_database_that_never_answers_is_down_long_before_the_functions_timeout() {
     let backend = Backend::start().await;
-    // Connections are taken by the kernel; nobody ever says a word on them.
+    // The kernel accepts connections; no program answers on them.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = silent.local_addr().unwrap().port();
     let url = format!("postgres://seer:nobody-knows@127.0.0.1:{port}/seer");
     let lambda = only_health(&url);
     let answer = public(&lambda, &backend).await.is(503);
-    // The contract says 3 s of an idle machine; the function's timeout is 28.
+    // The contract allows 3 s on an idle machine; the function's timeout is 28.
     assert!(answer.json()["latencyMs"].as_u64().unwrap() < 10_000, "{}", answer.body);
     assert_eq!(answer.json()["status"], "down");
 }
@@ -150,7 +150,7 @@ async fn the_schedule_gets_the_whole_report_and_metrics() {
     );
     let described = &metrics["_aws"]["CloudWatchMetrics"][0];
     assert_eq!(described["Namespace"], "Seer");
-    // By which the alarms in template.yaml tell one deployment from another.
+    // The alarms in template.yaml distinguish deployments by it.
     assert_eq!(described["Dimensions"], json!([["FunctionName"]]));
     assert_eq!(metrics["FunctionName"], "health");
     let units: BTreeSet<_> = described["Metrics"]
@@ -171,7 +171,7 @@ async fn the_schedule_gets_the_whole_report_and_metrics() {
     assert_eq!(units, BTreeSet::from(expected));
 }
 
-/// An alarm would ring, or keep quiet, for what was true before.
+/// Otherwise an alarm would react to an outdated state.
 #[tokio::test]
 async fn an_environment_that_saw_the_database_up_repeats_nothing_of_it_once_it_is_down() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
@@ -241,7 +241,7 @@ async fn a_server_that_takes_no_writes_or_is_almost_full_is_degraded() {
         (&json!("degraded"), &json!("saturated"))
     );
 
-    // The public is told 200: it works, and a load balancer has no reason to take it out.
+    // The public answer is 200: it works, and a load balancer has no reason to remove it.
     let backend = Backend::start().await;
     let health = public(&lambda, &backend).await.is(200).json();
     assert_eq!(
@@ -250,7 +250,7 @@ async fn a_server_that_takes_no_writes_or_is_almost_full_is_degraded() {
     );
 }
 
-/// Its question goes in a transaction there, which must not be taken for a server that takes no writes.
+/// Its query runs in a transaction there, which must not look like a server that rejects writes.
 #[tokio::test]
 async fn behind_a_pooler_it_is_as_healthy() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
@@ -267,6 +267,6 @@ async fn it_leaves_no_session_of_its_own_look_behind() {
     }
     let sessions = "SELECT count(*) FROM pg_stat_activity \
                     WHERE datname = current_database() AND application_name LIKE 'health:%'";
-    // The pool's own, from INIT, stays; the server may take a moment to see the others go.
+    // The pool's own connection, from INIT, stays; the server may notice the others' end a moment later.
     until(async || backend.number(sessions).await <= 1).await;
 }

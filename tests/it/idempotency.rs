@@ -1,4 +1,4 @@
-//! Idempotency keys: a client that repeats itself changes nothing more, and sees the resource as it is.
+//! Idempotency keys: a client that repeats a request changes nothing more, and sees the current resource.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -155,7 +155,7 @@ async fn a_replay_is_authorised_again() {
     let body = json!({"status": "complete"});
     let send = async || backend.patch(&path).by(&one.member).key("k").json(&body).send().await;
     send().await.is(200);
-    // The meeting is held with another person from now on, of another team.
+    // The meeting's participant is now a person of another team.
     let moved = format!(
         "UPDATE meetings SET team_member_id = '{}' WHERE id = '{made}'",
         two.member.id
@@ -183,7 +183,7 @@ async fn a_condition_belongs_to_the_request() {
     send("\"2\"").await.problem(422, "idempotency-key-reused");
 }
 
-/// Only what a receipt is for: nothing of the request or its answer.
+/// Receipts contain only their own data: nothing of the request or its answer.
 #[tokio::test]
 async fn receipts_hold_no_content() {
     let backend = Backend::start().await;
@@ -270,7 +270,7 @@ async fn keys_are_per_caller() {
         made.push(id(&answer.json()));
     }
     assert_ne!(made[0], made[1]);
-    // Somebody else's key and body give nothing of theirs away.
+    // Another caller's key and body reveal nothing.
     let body = meeting(one.member.id, json!({}));
     let answer = backend
         .post("/api/meetings")

@@ -1,5 +1,5 @@
-//! INIT with a database that is not as it should be: every function starts, says once what is wrong, answers with a
-//! problem, and works as soon as the database does.
+//! INIT with a faulty database: every function starts, reports the problem once, answers with a problem document, and
+//! works as soon as the database does.
 
 use std::path::Path;
 
@@ -15,13 +15,13 @@ fn lambda(database_url: &str) -> Lambda {
     Lambda::start(functions(database_url), Options::default()).unwrap()
 }
 
-/// Asks for one's own user: a route that needs the database.
+/// Reads the caller's own user: a route that needs the database.
 async fn me(lambda: &Lambda, backend: &Backend) -> Answer {
     let (_, event) = backend.get("/api/users/me").by(&Person::stranger("ada")).event();
     Answer::of("users-me", invoke(lambda, "users-me", event).await)
 }
 
-/// The lines of INIT and of the answer that tell an operator of trouble.
+/// Returns the lines of INIT and of the answer that report a problem to an operator.
 fn complaints(answer: &Answer) -> Vec<String> {
     let log = answer.environment().log();
     log.into_iter()
@@ -78,7 +78,7 @@ async fn it_recovers_without_a_restart_when_the_database_comes_back() {
     })
     .await;
 
-    // And from warm, through a restart in between.
+    // And from a warm environment, with a restart in between.
     cluster.restart(Shutdown::Immediate).await.unwrap();
     let warm = me(&lambda, &backend).await.is(200);
     assert_eq!(warm.environment().pid(), pid);
@@ -87,7 +87,7 @@ async fn it_recovers_without_a_restart_when_the_database_comes_back() {
 #[tokio::test]
 async fn every_function_finishes_init_with_the_database_down() {
     let lambda = lambda(&nowhere());
-    // Health looks for itself, when it is asked.
+    // Health opens its own connection, on request.
     let connecting = ROUTES.functions().into_iter().filter(|name| *name != "health");
     let started = join_all(connecting.map(|name| lambda.prepare(name))).await;
     for environment in started {
@@ -175,7 +175,7 @@ async fn a_schema_that_was_not_migrated_is_told_to_operators() {
             .any(|line| line.contains("42P01") && line.contains("migrations of this build")),
         "{complaints:#?}"
     );
-    // The server answered: the connection is kept, and one migration later all is well.
+    // The server answered, so the connection is kept, and after one migration everything works.
     migrated(&cluster.url()).await;
     me(&lambda, &backend).await.problem(401, "not-registered");
 }

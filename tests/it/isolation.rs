@@ -1,4 +1,4 @@
-//! Two teams that know nothing of each other: for each route, what everybody gets who is not its owner.
+//! Two isolated teams: the answer of each route to every caller other than the owner.
 
 use std::collections::BTreeSet;
 
@@ -8,14 +8,14 @@ use uuid::Uuid;
 use super::backend::{Backend, ROUTES};
 use super::people::{Person, Team, id, meeting};
 
-/// A request about something of the first team's.
+/// A request that concerns a resource of the first team.
 struct Attempt {
     function: &'static str,
     method: &'static str,
     path: String,
     body: Option<Value>,
-    /// What it gets: the team's own member whom the meeting is with, a colleague of theirs, the other team's admin, the
-    /// other team's member, somebody with a valid token who never registered, somebody without a token.
+    /// The expected statuses: for the team's member who takes part in the meeting, a colleague of theirs, the other
+    /// team's admin, the other team's member, an unregistered caller with a valid token, and a request without a token.
     expected: [u16; 6],
 }
 
@@ -30,7 +30,7 @@ fn attempts(team: &Team, made: Uuid, task: Uuid) -> Vec<Attempt> {
     };
     vec![
         attempt("health", "GET", "/api/health", None, [200; 6]),
-        // Somebody who never registered does with this.
+        // An unregistered caller can do this.
         attempt(
             "users-register",
             "POST",
@@ -152,7 +152,7 @@ async fn nobody_reaches_into_another_team() {
         Some(&stranger),
         None,
     ];
-    // Registering is last: it makes the stranger somebody.
+    // Registering is last, because it registers the stranger.
     let (register, others): (Vec<_>, Vec<_>) = attempts
         .into_iter()
         .partition(|attempt| attempt.function == "users-register");
@@ -192,7 +192,7 @@ async fn nobody_reaches_into_another_team() {
             );
         }
     }
-    // After all that it is as it was.
+    // After all that the data is unchanged.
     let kept = backend
         .get(&format!("/api/meetings/{made}"))
         .by(&team.admin)
@@ -205,7 +205,7 @@ async fn nobody_reaches_into_another_team() {
     );
 }
 
-/// What is invisible and what is not there are answered with the same words.
+/// The answers for invisible and absent resources are identical.
 #[tokio::test]
 async fn what_one_may_not_see_looks_like_what_is_not_there() {
     let backend = Backend::start().await;
@@ -265,13 +265,14 @@ async fn lists_stay_within_the_team() {
             .json();
         assert_eq!(tasks["items"], json!([task]));
     }
-    // Asking for the other team's member by name changes nothing.
+    // Filtering by the other team's member changes nothing.
     let theirs = format!("/api/meetings?teamMemberId={}", other.member.id);
     let page = backend.get(&theirs).by(&team.admin).send().await.is(200).json();
     assert_eq!(page["items"], json!([]));
 }
 
-/// Only rows that no route makes get somebody into a meeting of another team; even then they read it and no more.
+/// Only rows that no route creates make an admin a participant of another team's meeting; even then they can only read
+/// it.
 #[tokio::test]
 async fn an_admin_who_is_in_another_teams_meeting_reads_it_and_no_more() {
     let backend = Backend::start().await;

@@ -1,5 +1,4 @@
-//! Values of every kind that JSON has, everywhere in every body: refused in words that a client of any language
-//! understands.
+//! Values of every JSON type, at every place of every body: rejected in terms that every client understands.
 
 use serde_json::{Value, json};
 
@@ -9,7 +8,7 @@ use super::bad_input::Bodies;
 use super::people::{Person, with};
 use super::webhook::{Delivery, complete, status};
 
-/// One of each kind that JSON has.
+/// One value of each JSON type.
 fn kinds() -> [Value; 7] {
     [
         json!(null),
@@ -22,7 +21,7 @@ fn kinds() -> [Value; 7] {
     ]
 }
 
-/// The paths of a value and of everything in it.
+/// Collects the paths of a value and of everything in it.
 fn places(value: &Value, path: &str, found: &mut Vec<String>) {
     found.push(path.to_owned());
     match value {
@@ -40,7 +39,7 @@ fn places(value: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
-/// What is answered to it is looked through by [`Answer::of`]: none may speak of Rust's types.
+/// [`Answer::of`] checks the answer: none may mention Rust's types.
 #[tokio::test]
 async fn a_value_of_any_kind_anywhere_is_taken_or_refused_in_words_for_clients() {
     let all = Bodies::start().await;

@@ -1,4 +1,4 @@
-//! An environment's life: shut down, restored from a snapshot, serving several requests at once, and held up by a
+//! An environment's life cycle: shut down, restored from a snapshot, serving concurrent requests, and blocked by a
 //! database that does not answer in time.
 
 use std::time::Duration;
@@ -36,8 +36,8 @@ async fn an_environment_that_is_shut_down_says_goodbye() {
     until(async || backend.number(&sessions("users-me")).await == 0).await;
 }
 
-/// Lambda's own signal comes when nothing is under way; other hosts', and of environments that serve several requests,
-/// at any time.
+/// Lambda's own signal arrives when no request is in flight; on other hosts, and in environments that serve several
+/// requests, it can arrive at any time.
 #[tokio::test]
 async fn sigterm_lets_the_request_under_way_finish() {
     let backend = Backend::start().await;
@@ -140,8 +140,8 @@ async fn requests_at_the_same_time_share_one_environment_where_it_serves_several
     }
 }
 
-/// Somebody holds the row, and the function has two seconds: it answers before it is killed, nothing is changed, and it
-/// is as good as before when the row is free again.
+/// Another session locks the row, and the function has two seconds: it answers before it is killed, nothing is changed,
+/// and it works again when the row is unlocked.
 #[tokio::test]
 async fn it_answers_before_its_timeout_whoever_holds_the_row() {
     let backend = Backend::with(|function| function.timeout = Duration::from_secs(2)).await;
@@ -165,7 +165,7 @@ async fn it_answers_before_its_timeout_whoever_holds_the_row() {
         log.iter().any(|line| line.contains("timeout during statement")),
         "{log:#?}"
     );
-    // A read waits for nobody.
+    // A read waits for no lock.
     backend.get(&path).by(&team.member).send().await.is(200);
 
     sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();

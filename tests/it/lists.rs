@@ -1,4 +1,4 @@
-//! Lists of meetings: in order, narrowed, and walked to their end without missing anything or meeting it twice.
+//! Lists of meetings: ordered, filtered, and paged to their end without missing or repeating a meeting.
 
 use std::collections::BTreeSet;
 
@@ -74,7 +74,7 @@ async fn lists_are_narrowed() {
     assert_eq!(list("?status=completed").await, [one]);
     assert!(list("?status=cancelled").await.is_empty());
     assert_eq!(list(&format!("?teamMemberId={}", team.member.id)).await, [three, one]);
-    // Both ends are part of it.
+    // Both ends are inclusive.
     assert_eq!(list(&format!("?from={}&to={}", on("02"), on("03"))).await, [three, two]);
     assert_eq!(list(&format!("?to={}", on("02"))).await, [two, one]);
     assert_eq!(list("?from=2031-03-02T10:00:00%2B01:00").await, [three, two]);
@@ -153,7 +153,7 @@ async fn a_walk_meets_everything_once_while_others_write() {
     for _ in 0..100 {
         let page = backend.get(&next).by(&team.admin).send().await.is(200).json();
         met.extend(ids(page["items"].as_array().unwrap()));
-        // One on each side of where the walk is, and one is deleted that was met.
+        // One on each side of the current position, and one is deleted that was already returned.
         backend.meeting(&team, json!({"date": "2039-01-01T00:00:00Z"})).await;
         backend.meeting(&team, json!({"date": "2031-03-02T09:00:00Z"})).await;
         if let Some(old) = met.iter().rev().nth(1) {
@@ -181,7 +181,7 @@ async fn a_walk_meets_everything_once_while_others_write() {
 async fn pages_of_long_meetings_fit_an_answer_and_miss_none() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
-    // Escaped, each of these characters is six: the worst that an answer of 6 MB can be asked to hold.
+    // Escaped, each of these characters takes six: the worst case for an answer of 6 MB.
     let long = "\u{1}".repeat(150_000);
     for _ in 0..12 {
         backend.meeting(&team, json!({"transcript": long})).await;

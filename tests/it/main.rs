@@ -1,16 +1,15 @@
-//! The contract, asked of the real thing: every function's own binary in an emulated execution environment, on a real
-//! PostgreSQL.
+//! Tests of the contract: every function's own binary in an emulated execution environment, on a real PostgreSQL.
 //!
-//! | file | holds |
+//! | file | purpose |
 //! |---|---|
-//! | [`backend`] | one test's backend: a database of its own and all functions |
-//! | [`call`] | a request, made into an API Gateway event and sent |
-//! | [`answer`] | what came back, and what every answer must be |
+//! | [`backend`] | one test's backend: a separate database and all functions |
+//! | [`call`] | a request, converted to an API Gateway event and sent |
+//! | [`answer`] | the answer, and the requirements on every answer |
 //! | [`people`] | callers: admins and the members of their teams |
 //!
-//! The other files hold the tests, one subject each. A test starts a [`backend::Backend`], shares nothing with other
-//! tests, and makes all it needs through the routes. Nothing here may know how the functions do what they do: only
-//! events, answers, log lines, rows and what passes on the wire are looked at.
+//! The other files contain the tests, one subject each. A test starts a [`backend::Backend`], shares nothing with other
+//! tests, and creates all its data through the routes. Invariants: the tests know nothing of the functions'
+//! implementation; they only use events, answers, log lines, rows and the traffic on the wire.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -66,7 +66,7 @@ async fn it_applies_what_is_pending_and_grants_the_roles_what_they_need_and_no_m
     );
     assert_eq!(roles[0]["memberOf"], json!(["rds_iam"]));
     let monitoring = roles[1]["memberOf"].as_array().unwrap();
-    // The third is there from PostgreSQL 16 on.
+    // The third exists from PostgreSQL 16 on.
     assert_eq!(monitoring[..2], [json!("rds_iam"), json!("pg_monitor")]);
 
     for table in ["users", "meetings", "tasks", "receipts"] {
@@ -112,8 +112,8 @@ async fn a_table_that_a_later_migration_makes_is_granted_too() {
     assert!(allowed(&mut session, "seer_app", "SELECT FROM later").await);
 }
 
-/// On RDS nobody logs in with a token but members of `rds_iam`. Who may grant that is the server's to say: on RDS, and
-/// before PostgreSQL 16, not only who has its admin option.
+/// On RDS only members of `rds_iam` can log in with a token. The server decides which roles may grant it: on RDS, and
+/// before PostgreSQL 16, not only those with its admin option.
 #[tokio::test]
 async fn roles_that_could_not_log_in_are_a_failure_and_none_is_made() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
@@ -144,7 +144,7 @@ async fn roles_that_could_not_log_in_are_a_failure_and_none_is_made() {
     sqlx::raw_sql(grant).execute(&mut session).await.unwrap();
     let done = migrated(&lambda).await;
     assert_eq!(done["roles"][0]["memberOf"], json!(["rds_iam"]), "{done}");
-    // What monitoring would need besides, this owner may not give: it does without, and says so.
+    // This owner may not grant the other roles for monitoring: it continues without them, and reports it.
     assert_eq!(done["roles"][1]["memberOf"], json!(["rds_iam"]), "{done}");
 }
 

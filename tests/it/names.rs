@@ -1,5 +1,5 @@
-//! One name end to end: a route's file, its binary, its entry in the router and its event are called the same, and all
-//! say the same method and path.
+//! Consistent names: a route's file, its binary, its entry in the router and its event have the same name, and all have
+//! the same method and path.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,10 +11,10 @@ use standardwebhooks::Webhook;
 use super::answer::Answer;
 use super::backend::{Backend, ROUTES, WEBHOOK_SECRET, binary, functions, invoke, workspace};
 
-/// Functions that serve no route: what is said of names holds for them, what is said of routes does not.
+/// Functions that serve no route: the rules about names apply to them, the rules about routes do not.
 pub const NO_ROUTES: [&str; 1] = ["migrations-run"];
 
-/// The files of a folder with this extension: their names without it, and their text.
+/// Returns the files of a folder with this extension: their names without it, and their text.
 pub fn files(folder: &str, extension: &str) -> BTreeMap<String, String> {
     let folder = workspace().join(folder);
     let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
@@ -29,7 +29,7 @@ pub fn files(folder: &str, extension: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The method and path of each function, as the router has them.
+/// Returns the method and path of each function, as in the router.
 pub fn routes() -> BTreeMap<String, String> {
     ROUTES
         .iter()
@@ -37,7 +37,7 @@ pub fn routes() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What each set has that the other has not, with what to do about it.
+/// Returns the differences between two sets, with the fix.
 fn differences(
     one: &BTreeSet<String>,
     other: &BTreeSet<String>,
@@ -124,7 +124,7 @@ fn each_says_the_same_method_and_path() {
     }
 }
 
-/// A sentence as a heading has it.
+/// Capitalizes a sentence, as in a heading.
 fn capitalised(sentence: &str) -> String {
     let (first, rest) = sentence.split_at(1);
     first.to_uppercase() + rest
@@ -232,7 +232,7 @@ fn a_route_file_holds_a_route_and_nothing_else() {
     }
 }
 
-/// A service on a database as `cargo local` leaves it: migrated, and seeded at each of two starts.
+/// Starts a service on a database as `cargo local` leaves it: migrated, and seeded at each of two starts.
 async fn seeded() -> Backend {
     let backend = Backend::start().await;
     backend.execute(include_str!("../../cli/src/seed.sql")).await;
@@ -240,12 +240,12 @@ async fn seeded() -> Backend {
     backend
 }
 
-/// What a function answers to its event on a seeded database.
+/// Returns the status of a function's answer to its event on a seeded database.
 pub fn expected_status(function: &str) -> u16 {
     match function {
         "invitations-create" | "meetings-create" | "tasks-create" | "users-register" => 201,
         "meetings-delete" | "tasks-delete" => 204,
-        // Its time is long past.
+        // Its timestamp is long past.
         "meetings-webhook" => 401,
         _ => 200,
     }
@@ -274,7 +274,7 @@ async fn every_event_is_answered_on_a_seeded_database() {
     }
 }
 
-/// Signed anew, it is about a meeting of the seed.
+/// With a new signature, it refers to a meeting of the seed data.
 #[tokio::test]
 async fn the_webhooks_event_is_good_but_for_its_age() {
     let backend = seeded().await;

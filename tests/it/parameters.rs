@@ -1,5 +1,4 @@
-//! What `DATABASE_URL`'s parameters change, seen from outside: each is read and tested in `shared::config`, and does here
-//! what it is for.
+//! The effects of `DATABASE_URL`'s parameters, observed from outside: `shared::config` tests how each is parsed.
 
 use local::lambda::Function;
 use serde_json::json;
@@ -37,12 +36,12 @@ async fn the_name_in_pg_stat_activity_can_be_chosen() {
     assert_eq!(backend.number(named).await, 1);
 }
 
-/// Behind a transaction pooler nothing may be left on a server connection, neither settings nor statements: the next
-/// transaction on it is somebody else's.
+/// Behind a transaction pooler neither settings nor statements may stay on a server connection, because another client
+/// runs the next transaction on it.
 #[tokio::test]
 async fn behind_a_pooler_nothing_is_left_on_the_session() {
     let backend = Backend::with(with("?pgbouncer=true&schema=public")).await;
-    // Nobody sees a session's statements but the session itself: what it keeps is written down at each insert.
+    // Only the session itself sees its statements, so a trigger records them at each insert.
     backend
         .execute(
             "CREATE OR REPLACE FUNCTION kept() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \

@@ -1,11 +1,11 @@
-//! Callers: what the gateway would say about them, and their rows.
+//! Callers: the gateway's claims about them, and their rows.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::backend::Backend;
 
-/// Somebody with a valid token, registered or not.
+/// A person with a valid token, registered or not.
 #[derive(Clone, Debug)]
 pub struct Person {
     /// The token's `sub`.
@@ -17,7 +17,7 @@ pub struct Person {
 }
 
 impl Person {
-    /// Somebody who has not registered.
+    /// Returns an unregistered person.
     pub fn stranger(name: &str) -> Self {
         Self {
             sub: format!("user_{name}"),
@@ -39,7 +39,7 @@ impl Person {
     }
 }
 
-/// An admin and somebody on the admin's team.
+/// An admin and a member of the admin's team.
 #[derive(Clone, Debug)]
 pub struct Team {
     /// Leads the team.
@@ -49,7 +49,7 @@ pub struct Team {
 }
 
 impl Backend {
-    /// Registers somebody as they are.
+    /// Registers a person unchanged.
     pub async fn register(&self, mut person: Person) -> Person {
         let user = self.post("/api/users/register").by(&person).send().await.is(201).json();
         person.id = id(&user);
@@ -81,7 +81,7 @@ impl Backend {
         Team { admin, member }
     }
 
-    /// A new meeting of the team's admin with its member; `more` wins over what it would have.
+    /// Creates a meeting of the team's admin with its member; `more` overrides the defaults.
     pub async fn meeting(&self, team: &Team, more: Value) -> Value {
         let body = meeting(team.member.id, more);
         self.post("/api/meetings")
@@ -106,7 +106,7 @@ impl Backend {
     }
 }
 
-/// The smallest body of a new meeting with `team_member`, and more.
+/// Returns the smallest body of a new meeting with `team_member`, and more.
 pub fn meeting(team_member: Uuid, more: Value) -> Value {
     let body = json!({
         "title": "Weekly 1:1",
@@ -117,7 +117,7 @@ pub fn meeting(team_member: Uuid, more: Value) -> Value {
     with(body, more)
 }
 
-/// An object with another's members in it, which win; null for none.
+/// Merges another object into an object; the other's members take precedence.
 pub fn with(mut object: Value, more: Value) -> Value {
     for (name, value) in more.as_object().into_iter().flatten() {
         object[name] = value.clone();
@@ -125,7 +125,7 @@ pub fn with(mut object: Value, more: Value) -> Value {
     object
 }
 
-/// The id of something that was answered.
+/// Returns the id in an answer.
 pub fn id(value: &Value) -> Uuid {
     value["id"]
         .as_str()

@@ -1,14 +1,14 @@
-//! One warm connection: used again by every invocation, counted on the wire, and replaced when it has died.
+//! One warm connection: reused by every invocation, counted on the wire, and replaced after it has died.
 //!
-//! What a connect looks like over TLS, and that no packet waits for another's acknowledgement, is tested where the
-//! socket's options are set: `shared/src/db/socket.rs`.
+//! `shared/src/db/socket.rs`, where the socket's options are set, tests a connect over TLS, and that no packet waits
+//! for the acknowledgement of another.
 
 use serde_json::json;
 
 use super::backend::Backend;
 use super::people::{id, meeting};
 
-/// Ends the server's side of every session of one function, as a restart or an administrator does.
+/// Terminates the server's side of every session of one function, like a restart or an administrator.
 async fn terminate(backend: &Backend, function: &str) {
     let ended = format!(
         "SELECT count(*) FROM (SELECT pg_terminate_backend(pid, 10000) AS done FROM pg_stat_activity \
@@ -17,7 +17,7 @@ async fn terminate(backend: &Backend, function: &str) {
     assert_eq!(backend.number(&ended).await, 1, "{function} had not one session");
 }
 
-/// The one environment of a function, frozen.
+/// Returns the only environment of a function, frozen.
 async fn frozen(backend: &Backend, function: &str) -> u32 {
     let environments = backend.environments(function);
     let [environment] = &environments[..] else {
@@ -84,7 +84,7 @@ async fn a_write_after_its_session_was_ended_is_applied_once() {
     }
 }
 
-/// Nothing that is sent arrives, and nothing says so: what an address translator leaves of a flow it has forgotten.
+/// Nothing that is sent arrives, and there is no error: like a flow that an address translator has forgotten.
 #[tokio::test]
 async fn a_connection_that_fell_silent_while_frozen_costs_a_connect_and_no_timeout() {
     let (backend, proxy) = Backend::behind_proxy().await;

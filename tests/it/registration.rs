@@ -1,5 +1,5 @@
-//! INIT on a Runtime API that is slow: an extension that is registered has to ask for its next event, or Lambda waits for
-//! it until INIT's ten seconds are over and begins again.
+//! INIT on a slow Runtime API: a registered extension has to request its next event, or Lambda waits for it until
+//! INIT's ten seconds are over and starts again.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const LATE: Duration = Duration::from_millis(1_500);
 
 const REGISTERED: &str = r#"{"functionName":"users-me","functionVersion":"1","handler":"users-me"}"#;
 
-/// Tells each request's path; answers the registration, late, and nothing else.
+/// Reports each request's path; answers the registration, late, and nothing else.
 async fn serve(mut connection: TcpStream, paths: UnboundedSender<String>) {
     let mut read = Vec::new();
     while let Ok(1..) = connection.read_buf(&mut read).await {

@@ -1,5 +1,4 @@
-//! Requests that are wrong before their body is looked at: nobody believable asks, by another method, in an event that is
-//! none.
+//! Requests that are invalid before their body is read: no valid caller, another method, a malformed event.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -65,7 +64,7 @@ async fn only_the_gateway_says_who_is_asking() {
             call.json(&route.body).send().await.problem(401, "unauthorized");
         }
     }
-    // Claims anywhere else in the event than in the verified token's place.
+    // Claims anywhere in the event except at the verified token's place.
     let (function, good) = all.backend.get("/api/users/me").by(&all.team.admin).event();
     let claims = good["requestContext"]["authorizer"]["jwt"]["claims"].clone();
     for elsewhere in [
@@ -152,7 +151,7 @@ async fn an_event_that_is_no_request_is_answered_too() {
         );
     }
     assert_eq!(all.backend.stored().await, before);
-    // And the environment is as good as before.
+    // And the environment still works.
     all.backend.send(&function, good, false).await.is(200);
     assert_eq!(all.backend.environments(&function).len(), 1);
 }

@@ -1,4 +1,4 @@
-//! The roles of `docs/postgres/roles.md`, created by its own SQL: each can do its work, and no more.
+//! The roles of `docs/postgres/roles.md`, created by its own SQL: each has the privileges that it needs, and no more.
 
 use std::fs;
 
@@ -17,8 +17,8 @@ const SEED: &str = include_str!("../../cli/src/seed.sql");
 /// SQLSTATE of insufficient_privilege.
 const NOT_ALLOWED: &str = "42501";
 
-/// The statements of the chapter about roles: those for the server, then those for the database. Blocks with commands
-/// of psql are left out: they set passwords, or need a superuser and do not concern these roles.
+/// Returns the statements of the chapter about roles: those for the server, then those for the database. Blocks with
+/// psql commands are left out: they set passwords, or require a superuser instead of these roles.
 fn guide() -> [Vec<String>; 2] {
     let chapter = fs::read_to_string(workspace().join("docs/postgres/roles.md")).unwrap();
     let blocks = chapter.split("\n```sql\n").skip(1);
@@ -44,7 +44,7 @@ async fn prepared() -> Cluster {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
     let [server, database] = guide();
     let mut session = connect(&cluster.url_of("postgres")).await;
-    // The cluster's own, which has the name that the guide gives to its.
+    // The cluster's own database, which has the same name as the guide's.
     run(&mut session, "DROP DATABASE seer").await.unwrap();
     for statement in server {
         run(&mut session, &statement).await.unwrap();
@@ -74,7 +74,7 @@ async fn every_function_works_with_the_application_role() {
     let target = DatabaseUrl::parse(&application).unwrap();
     let lambda = Lambda::start(functions(&application), Options::default()).unwrap();
     for (name, event) in files("tests/events", "json") {
-        // What the event before has deleted is there again.
+        // Restores the rows that the previous event has deleted.
         seed(&target, &functions::SERVICE, SEED).await.unwrap();
         let function = name.trim_end_matches("-scheduled");
         let invocation = invoke(&lambda, function, event.into_bytes()).await;
@@ -112,7 +112,7 @@ async fn the_application_role_may_change_rows_and_nothing_else() {
         refused(&mut session, sql).await;
     }
 
-    // The table of a later migration, without a word about privileges in it.
+    // The table of a later migration, which grants no privileges on it.
     let mut later = connect(&migrator).await;
     let table = "CREATE TABLE later (id serial PRIMARY KEY, note text)";
     run(&mut later, table).await.unwrap();

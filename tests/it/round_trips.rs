@@ -1,6 +1,7 @@
 //! The round trips of every route, counted on the wire: exact numbers, and no time.
 //!
-//! A round trip is a ReadyForQuery of the server. `docs/PERFORMANCE.md` has the table, which is held against these counts.
+//! A round trip is a ReadyForQuery of the server. `docs/PERFORMANCE.md` has the table, which is compared with these
+//! counts.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -15,7 +16,7 @@ use super::call::Call;
 use super::people::{Person, Team, id, meeting};
 use super::webhook::Delivery;
 
-/// What INIT costs: the log-in, the status, and preparing and running the statement of the example event.
+/// The round trips of INIT: the log-in, the status, and preparing and running the statement of the example event.
 const INIT: u64 = 4;
 
 /// Counts the round trips of requests, without those of a sweep of expired receipts, which follows one write in fifty.
@@ -36,7 +37,7 @@ impl<'a> Counter<'a> {
     }
 }
 
-/// Makes a request for each cell of the ledger, with the rows that it needs.
+/// Makes a request for each cell of the table, with the rows that it needs.
 struct Scene<'a> {
     backend: &'a Backend,
     team: &'a Team,
@@ -95,7 +96,7 @@ impl Scene<'_> {
     }
 }
 
-/// Every function that asks the database on behalf of a client.
+/// Returns every function that queries the database for a client.
 fn functions() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin");
     let mut names: Vec<String> = std::fs::read_dir(folder)
@@ -126,7 +127,7 @@ async fn every_route_takes_one_round_trip() {
         assert!(answer.status < 300, "{name}: {} {}", answer.status, answer.body);
         rows.push([first - INIT, fresh]);
     }
-    // Longer than any connection is trusted for having been used.
+    // Longer than a used connection is reused without a ping.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     let mut ledger = String::new();
     for (name, [first, fresh]) in names.iter().zip(rows) {
@@ -164,7 +165,7 @@ async fn the_exceptions_cost_what_they_should() {
     answer.problem(412, "precondition-failed");
     row("a refusal under a client's key", trips);
 
-    // The read of a replay is prepared when it is first needed.
+    // The read of a replay is prepared at its first use.
     update("first").send().await.is(200);
     let (trips, answer) = counter.count(update("first")).await;
     assert_eq!(answer.is(200).header("idempotency-replayed"), Some("true"));

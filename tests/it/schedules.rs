@@ -1,9 +1,9 @@
-//! What EventBridge Scheduler and AWS Backup take for a schedule expression. No linter of templates looks into one, and
-//! a wrong one is found only by deploying it.
+//! The schedule expressions that EventBridge Scheduler and AWS Backup accept. No linter of templates checks them, and
+//! an invalid one would fail only at deployment.
 
 use std::ops::RangeInclusive;
 
-/// What is wrong with an expression: `rate(…)`, `cron(…)` or `at(…)`.
+/// Returns the error in an expression: `rate(…)`, `cron(…)` or `at(…)`.
 pub fn fault(expression: &str) -> Option<String> {
     let inside = |word: &str| expression.strip_prefix(word)?.strip_prefix('(')?.strip_suffix(')');
     let fault = if let Some(rate) = inside("rate") {
@@ -24,7 +24,7 @@ fn rate_fault(rate: &str) -> Option<String> {
     let Some(number) = number.parse().ok().filter(|number: &u32| *number > 0) else {
         return Some("the rate is a whole number above 0".to_owned());
     };
-    // One is singular, more are plural: the other way round is refused.
+    // One is singular, more are plural: anything else is rejected.
     let units = if number == 1 {
         ["minute", "hour", "day"]
     } else {

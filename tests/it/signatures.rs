@@ -1,4 +1,4 @@
-//! Who is believed to be the recording service: Standard Webhooks signatures over the raw body, five minutes either way.
+//! Authentication of the recording service: Standard Webhooks signatures over the raw body, five minutes either way.
 
 use serde_json::json;
 use standardwebhooks::Webhook;

@@ -1,4 +1,4 @@
-//! Tasks: what comes out of a meeting, who may change it, and how it is done.
+//! Tasks: their creation, permissions and completion.
 
 use std::collections::BTreeSet;
 
@@ -184,7 +184,7 @@ async fn the_team_member_may_say_how_far_it_is_and_no_more() {
         .await
         .problem(403, "forbidden");
     assert_eq!(backend.stored().await, before);
-    // Approving is not theirs either, by whatever way.
+    // They cannot approve it in any other way either.
     for status in ["incomplete", "complete"] {
         patch(&backend, &team.member, &task, json!({"status": status}))
             .await

@@ -1,6 +1,6 @@
-//! `template.yaml` is held against everything else that names a function: binaries, router, events, the README, the
-//! variables that `shared::config` knows, the metrics that health writes. What would be found only by deploying is
-//! found here.
+//! Compares `template.yaml` with everything else that names a function: binaries, router, events, the README, the
+//! variables that `shared::config` knows, the metrics that health writes. It finds errors that would otherwise appear
+//! only at deployment.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ struct Project {
     /// Method and path of each function that has one.
     routes: BTreeMap<String, String>,
     events: BTreeSet<String>,
-    /// The README's table: method, path and who may call.
+    /// The README's table: method, path and permitted callers.
     readme: BTreeMap<String, (String, String)>,
     health: String,
 }
@@ -42,7 +42,7 @@ impl Project {
         }
     }
 
-    /// Everything in which the template and the project differ.
+    /// Returns all differences between the template and the project.
     fn differences(&self, template: &Template) -> Vec<String> {
         let values = Values::new(template, &BTreeMap::new()).unwrap();
         let functions = template.functions();
@@ -149,7 +149,7 @@ impl Project {
             expect("how many routes it serves", &json!(http.len()), json!(0));
             assert!(NO_ROUTES.contains(&binary), "{binary} is neither a route nor excepted");
         }
-        // Either way of logging in, whatever the parameters: a variable that is misspelt is one that is missing.
+        // Both ways of logging in, with any parameters: a misspelt variable counts as missing.
         let variables = function
             .properties
             .pointer("/Environment/Variables")
@@ -178,7 +178,7 @@ impl Project {
         found
     }
 
-    /// Alarms are about metrics that health writes, of the function that writes them.
+    /// Checks that alarms use metrics that health writes, of the function that writes them.
     fn metrics(&self, template: &Template, found: &mut Vec<String>) {
         let mut watched = BTreeSet::new();
         for (id, alarm) in template.resources("AWS::CloudWatch::Alarm") {
@@ -248,7 +248,7 @@ fn the_template_binaries_router_events_and_readme_agree() {
     assert!(differences.is_empty(), "{differences:#?}");
 }
 
-/// The variables of a function as it is deployed; what only AWS knows is made up.
+/// Returns the variables of a function as it is deployed; values that only AWS knows are invented.
 fn variables(values: &Values, function: &Function) -> BTreeMap<String, String> {
     let properties = values.of(&function.properties);
     let variables = properties["Environment"]["Variables"].as_object().unwrap();
@@ -266,7 +266,7 @@ fn variables(values: &Values, function: &Function) -> BTreeMap<String, String> {
                 "{{resolve:secretsmanager:${WebhookSecretArn}:SecretString}}",
                 WEBHOOK_SECRET,
             ),
-        // An attribute: of these only the ARN of the owner's secret.
+        // An attribute: the only one is the ARN of the owner's secret.
         None => "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!cluster-c0ffee-AbCdEf".to_owned(),
     };
     let variables = variables.iter().map(|(name, value)| (name.clone(), text(value)));
@@ -319,7 +319,7 @@ fn every_function_understands_its_variables_whichever_database_it_is() {
     }
 }
 
-/// A change to the template, and what must be said of it.
+/// A change to the template, and the expected message.
 type Mutation = (&'static str, fn(&mut Value), &'static str);
 
 #[test]
@@ -458,7 +458,7 @@ fn a_template_that_disagrees_is_told_where() {
             "{name}: {differences:#?}"
         );
     }
-    // What is outside the template.
+    // Changes outside the template.
     let mut project = project;
     project.events.remove("tasks-all");
     project.readme.remove("users-me");

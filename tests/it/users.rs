@@ -1,4 +1,4 @@
-//! Users: registration, invitations, and who one is.
+//! Users: registration, invitations, and the caller's own user.
 
 use std::collections::BTreeSet;
 
@@ -52,7 +52,7 @@ async fn registering_again_finds_the_same_row() {
     let backend = Backend::start().await;
     let ada = Person::stranger("ada");
     let first = backend.post(REGISTER).by(&ada).send().await.is(201).json();
-    // Another name in the token changes nothing: the row is the user's.
+    // Another name in the token changes nothing: the row keeps the user's name.
     let renamed = with(
         ada.claims(),
         json!({"name": "Somebody else", "email": "else@example.com"}),
@@ -135,7 +135,7 @@ async fn an_invited_address_joins_the_team_as_a_user() {
         "SELECT count(*) FROM invitations i JOIN users u ON u.id = i.accepted_by WHERE i.status = 'accepted'";
     assert_eq!(backend.number(accepted).await, 1);
 
-    // Used up: a second account with the address is nobody's.
+    // Used up: a second account with the address joins no team.
     let second = with(claims_of("max2"), json!({"email": "max@example.com"}));
     assert_eq!(
         backend.post(REGISTER).claiming(second).send().await.is(201).json()["role"],
@@ -250,7 +250,7 @@ async fn only_admins_invite_and_only_who_is_not_there_yet() {
         .await
         .problem(409, "conflict");
     invite(&team.admin, &team.admin.email).await.problem(409, "conflict");
-    // That somebody is on another team is not this admin's to learn.
+    // This admin must not learn that a person is on another team.
     let pending = invite(&team.admin, &other.member.email).await.is(201).json();
     let unknown = invite(&team.admin, "unknown@example.com").await.is(201).json();
     assert_eq!(members(&pending), members(&unknown));

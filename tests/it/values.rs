@@ -1,5 +1,5 @@
-//! Values that are wrong, each where it is: text that is none, numbers out of bounds, ids that are no UUIDs. And values that
-//! only look wrong: SQL in text is text.
+//! Invalid values at each place: malformed text, numbers out of range, ids that are not UUIDs. And valid values that
+//! look harmful: SQL in text is text.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::bad_input::{Bodies, MIB};
 use super::people::with;
 
-/// Text that would do harm wherever it met SQL as SQL.
+/// Text that would do harm if it were executed as SQL.
 const SQL: [&str; 8] = [
     "'; DROP TABLE users; --",
     "' OR '1'='1",
@@ -49,7 +49,7 @@ async fn text_is_text_of_a_length_that_is_meant_to_be_stored() {
         }
     }
     assert_eq!(all.backend.stored().await, before);
-    // The longest there may be, in characters and not in bytes.
+    // The maximum length, in characters and not in bytes.
     for route in &all.routes {
         for (field, most) in route.texts.iter().filter(|(_, most)| *most < MIB / 4) {
             let longest = json!("\u{1f389}".repeat(*most));
@@ -66,8 +66,8 @@ async fn text_is_text_of_a_length_that_is_meant_to_be_stored() {
     }
 }
 
-/// Half of a character is no text. JSON can say it, so it is named like any other value that breaks a rule, or refused
-/// with the place it is at.
+/// Half of a character is not text. JSON can represent it, so it is named like any other value that violates a rule, or
+/// rejected with its position.
 #[tokio::test]
 async fn lone_surrogates_are_refused_where_they_are() {
     let all = Bodies::start().await;
@@ -206,7 +206,7 @@ async fn values_of_another_kind_are_named() {
                 .names(named);
         }
     }
-    // Numbers that no type holds are told from text that is no JSON only by some readers: refused either way.
+    // Only some parsers distinguish numbers that no type represents from text that is not JSON: both are rejected.
     for number in [
         "1e400",
         "-1e400",

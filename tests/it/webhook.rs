@@ -1,4 +1,4 @@
-//! The recording service's webhooks: applied once, in whatever order they come. Whom they come from is for `signatures`.
+//! The recording service's webhooks: applied once, in any order. `signatures` tests their authentication.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,12 +24,12 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Of this event, now, with a new id.
+    /// Returns a delivery of this event, now, with a new id.
     pub fn of(event: &Value) -> Self {
         Self::at(event, 0)
     }
 
-    /// As [`Self::of`], sent this many seconds from now.
+    /// Returns a delivery of this event, sent this many seconds from now.
     pub fn at(event: &Value, offset: i64) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let mut delivery = Self {
@@ -89,7 +89,7 @@ pub fn status(bot: &str, code: &str, at: &str) -> Value {
     json!({"event": "bot.status_change", "data": {"bot_id": bot, "status": {"code": code, "created_at": at}}})
 }
 
-/// A backend with a meeting that the bot `bot-1` records.
+/// Starts a backend with a meeting that the bot `bot-1` records.
 pub async fn recorded(more: Value) -> (Backend, Team, String) {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
@@ -154,7 +154,7 @@ async fn a_delivery_that_comes_twice_is_applied_once() {
     let again = delivery.send(&backend).await.is(200);
     assert_eq!(again.body, first.body);
     assert_eq!(backend.stored().await, stored);
-    // The service signs each attempt anew, under the same id.
+    // The service signs each attempt separately, under the same id.
     let mut retried = Delivery {
         id: delivery.id.clone(),
         ..Delivery::at(&complete("bot-1"), 60)
@@ -231,7 +231,7 @@ async fn an_older_status_does_not_replace_a_newer_one() {
     deliver(&backend, &status("bot-1", "recording_failed", "09:30:05")).await;
     deliver(&backend, &status("bot-1", "call_ended", "09:30:00")).await;
     assert_eq!(read(&backend, &team, &path).await["processingStatus"], "failed");
-    // Times are compared, not the texts that say them.
+    // Times are compared, not their text.
     let mut newer = status("bot-1", "call_ended", "x");
     newer["data"]["status"]["created_at"] = json!("2031-03-04T11:31:00.5+02:00");
     deliver(&backend, &newer).await;
@@ -326,7 +326,7 @@ async fn a_signed_event_that_makes_no_sense_names_what_does_not() {
     let undated = json!({"event": "bot.status_change", "data": {"bot_id": "bot-1", "status": {
         "code": "call_ended", "created_at": "yesterday",
     }}});
-    // Members by their places, where they have names.
+    // Members by position instead of by name.
     let by_place = json!({"event": "complete", "data": ["bot-1", null, null, null]});
     let status_by_place = json!({"event": "bot.status_change", "data": {
         "bot_id": "bot-1", "status": ["call_ended", "2031-03-04T09:30:00Z"],

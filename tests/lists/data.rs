@@ -1,4 +1,4 @@
-//! The table: skewed as real ones are, so that an average says nothing about the largest team.
+//! The table: skewed like real ones, so that an average tells nothing about the largest team.
 
 use local::postgres::{Cluster, Settings};
 use shared::config::{Config, DatabaseUrl};
@@ -6,21 +6,20 @@ use shared::db::{Pool, migrate};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use uuid::Uuid;
 
-/// Callers by the `sub` of their token, with what they may see of `n` meetings.
-pub(crate) const CALLERS: [&str; 8] = [
-    // The admin of a team with 30% of all meetings, in which nothing is in progress and only the oldest is cancelled.
-    "leader", // The admin of a team with 5% of all meetings, each with `mover`.
-    "second", // The admin of a small team.
-    "small",  // A member of the large team with 5% of all meetings.
-    "busy",
-    // A member of the large team with ten meetings in it, and 5% of all meetings in the team that they left.
-    "mover",   // A member of the large team who created 2% of all meetings.
-    "creator", // A member of the large team like many others.
-    "member",  // A member without a meeting.
-    "new",
-];
+/// Callers by the `sub` of their token, with the meetings, of `n`, that they may see:
+///
+/// - `leader`: the admin of a team with 30% of all meetings, in which nothing is in progress and only the oldest is
+///   cancelled;
+/// - `second`: the admin of a team with 5% of all meetings, each with `mover`;
+/// - `small`: the admin of a small team;
+/// - `busy`: a member of the large team with 5% of all meetings;
+/// - `mover`: a member of the large team with ten meetings in it, and 5% of all meetings in the team that they left;
+/// - `creator`: a member of the large team who created 2% of all meetings;
+/// - `member`: a member of the large team like many others;
+/// - `new`: a member without a meeting.
+pub(crate) const CALLERS: [&str; 8] = ["leader", "second", "small", "busy", "mover", "creator", "member", "new"];
 
-/// A migrated database with `n` meetings, half as many tasks, and statistics as autovacuum leaves them.
+/// A migrated database with `n` meetings, half as many tasks, and statistics as autovacuum creates them.
 pub(crate) struct Database {
     pub(crate) cluster: Cluster,
     pub(crate) direct: PgConnection,
@@ -62,7 +61,7 @@ impl Database {
     }
 }
 
-/// Foreign keys and triggers are off while it loads: they would take most of the time.
+/// Foreign keys and triggers are disabled while it loads, because they would take most of the time.
 fn script(n: u32) -> String {
     format!(
         r"

@@ -1,11 +1,11 @@
-//! The lists on a large, skewed table: what they return, and how much of the table they read for it.
+//! The lists on a large, skewed table: their results, and how much of the table they read.
 //!
-//! | file | holds |
+//! | file | purpose |
 //! |---|---|
 //! | [`data`] | the table: one large team, members with many meetings, many small teams |
-//! | [`plan`] | what a statement of `functions/.sqlx` reads, as EXPLAIN counts it |
+//! | [`plan`] | the cost of a statement of `functions/.sqlx`, as EXPLAIN reports it |
 //! | [`meetings`], [`tasks`] | each filter, caller and page |
-//! | [`million`] | the table of docs/PERFORMANCE.md; by hand, because it loads a million meetings |
+//! | [`million`] | the table of docs/PERFORMANCE.md; run manually, because it loads a million meetings |
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod data;

@@ -68,7 +68,7 @@ impl Case {
         cases
     }
 
-    /// The visible meetings by the definition of visible, without regard to cost.
+    /// Returns the visible meetings by the definition of visibility, regardless of cost.
     pub(crate) async fn expected(&self, session: &mut PgConnection) -> Vec<(DateTime<Utc>, Uuid)> {
         let [from, to] = self.range.unwrap_or(["1970-01-01T00:00:00Z", "9999-01-01T00:00:00Z"]);
         sqlx::query_as(
@@ -87,7 +87,7 @@ impl Case {
         .unwrap()
     }
 
-    /// How the prepared statement `list` is executed for a page that begins below `cursor`.
+    /// Returns the execution of the prepared statement `list` for a page that begins below `cursor`.
     pub(crate) fn execute(&self, cursor: Option<(DateTime<Utc>, Uuid)>) -> String {
         let from = self.range.map_or("1970-01-01T00:00:00Z", |range| range[0]);
         let to = self.range.map_or("294000-01-01Z", |range| range[1]);
@@ -122,7 +122,7 @@ impl Case {
 /// A meeting's date and id, by which a list is sorted.
 type Place = (DateTime<Utc>, Uuid);
 
-/// Where the first, a middle and the last page begin.
+/// Returns the starts of the first, a middle and the last page.
 pub(crate) fn cursors(expected: &[Place]) -> Vec<(&'static str, Option<Place>)> {
     let mut cursors = vec![("first", None)];
     if expected.len() > 3 * LIMIT {
@@ -136,7 +136,7 @@ pub(crate) fn list_statement() -> String {
     statement(&["octet_length(m.transcript)", "visible"])
 }
 
-/// The first page of the largest team, without a filter: what the others are compared with.
+/// The first page of the largest team, without a filter: the reference for the others.
 pub(crate) const PAGE: Case = Case {
     sub: "leader",
     member: None,
@@ -152,7 +152,7 @@ async fn meetings_by_any_filter_read_one_page() {
     let mut pages = Vec::new();
     for mode in MODES {
         let page = explain(session, mode, &PAGE.execute(None)).await;
-        // The walks of four statuses in two indexes, the rows once for their size and once whole.
+        // The scans of four statuses in two indexes, the rows once for their size and once as a whole.
         assert!(page.rows <= 10.0 * LIMIT as f64, "{mode}: {page:?}");
         pages.push((mode, page));
     }
@@ -207,7 +207,7 @@ async fn meetings_by_any_filter_are_those_visible() {
     );
 }
 
-/// A creator who no longer leads the team still sees what they created.
+/// A creator who no longer leads the team still sees their meetings.
 #[tokio::test]
 async fn meetings_of_a_former_leader_stay_visible() {
     let mut database = Database::of(5_000).await;

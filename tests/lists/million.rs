@@ -15,8 +15,9 @@ use super::plan::{MODES, explain, prepare};
 /// The shortest of this many executions is the time of a page.
 const RUNS: usize = 7;
 
-/// Prints, for each caller and kind of filter, how many database pages the dearest list page reads; fails if any reads
-/// more than three times a first page without a filter. Time is printed and not tested: it is the machine's.
+/// Prints, for each caller and kind of filter, how many database pages the most expensive list page reads; fails if any
+/// reads more than three times a first page without a filter. Time is printed and not tested, because it depends on the
+/// machine.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "asks whether to measure, not how")]
 async fn million_meetings_any_filter() {
@@ -67,7 +68,7 @@ async fn time(session: &mut PgConnection, execute: &str) -> Duration {
     shortest
 }
 
-/// What a filter names; dates are with or without the others.
+/// The fields of a filter; dates with or without the others.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Nothing,

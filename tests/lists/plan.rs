@@ -1,4 +1,4 @@
-//! What a statement reads, as EXPLAIN counts it.
+//! The cost of a statement, as EXPLAIN reports it.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
-/// What one execution read.
+/// The cost of one execution.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     /// Pages of tables and indexes.
@@ -16,13 +16,14 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    /// Whether this is at most three times `page`, a first page without a filter, and what the look-ups before cost.
+    /// Returns whether this is at most three times `page`, a first page without a filter, plus the cost of the
+    /// preceding look-ups.
     pub(crate) fn fits(&self, page: &Self) -> bool {
         self.pages <= 3.0 * page.pages + 50.0 && self.rows <= 3.0 * page.rows + 20.0
     }
 }
 
-/// The only statement of `functions/.sqlx` with all of `parts` in it: the text that the functions send.
+/// Returns the only statement of `functions/.sqlx` that contains all of `parts`: the text that the functions send.
 pub(crate) fn statement(parts: &[&str]) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
     let mut found: Vec<String> = fs::read_dir(folder)
@@ -67,7 +68,7 @@ pub(crate) async fn explain(session: &mut PgConnection, mode: &str, execute: &st
 fn rows(node: &Value) -> f64 {
     let count = |name: &str| node[name].as_f64().unwrap_or_default();
     let own = match node["Relation Name"].as_str() {
-        // The caller's row; a small table is read whole for it.
+        // The caller's row; a small table is read completely for it.
         None | Some("users") => 0.0,
         Some(_) => {
             let removed = count("Rows Removed by Filter") + count("Rows Removed by Index Recheck");

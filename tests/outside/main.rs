@@ -1,4 +1,4 @@
-//! The engine as a stranger uses it: `tests/adopter`, a package outside the workspace, is built and put through faults.
+//! The engine used from outside: `tests/adopter`, a package outside the workspace, is built and tested with faults.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 

@@ -1,4 +1,4 @@
-//! Migration 5: functions of the earlier release go on while it is applied and after it, beside the new ones.
+//! Migration 5: functions of the earlier release keep working during and after it, beside the new ones.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -59,7 +59,7 @@ fn key(name: &str) -> IdempotencyKey {
     IdempotencyKey::from_client("caller", name, &[BODY])
 }
 
-/// As the earlier release computed it.
+/// Returns the digest as the earlier release computed it.
 fn digest(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -136,7 +136,7 @@ async fn receipts_of_earlier_release_are_copied() {
     );
     bench.sql(&expire).await;
 
-    // One that is at work when the migration begins.
+    // One that is running when the migration begins.
     let sql = format!(
         "BEGIN;{}",
         receipt("late", &created(late)).replace("COMMIT", "SELECT 1")
@@ -162,7 +162,7 @@ async fn receipts_of_earlier_release_are_copied() {
     assert!(matches!(again, Written::Done(_)), "{again:?}");
 }
 
-/// A write that began before takes more locks while the migrations wait for it: neither may wait for the other.
+/// A write that began before acquires more locks while the migrations wait for it: neither may wait for the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_under_way_do_not_deadlock_with_the_migrations() {
     let bench = earlier().await;
@@ -204,7 +204,7 @@ async fn earlier_release_writes_beside_the_new_one() {
     assert_eq!(bench.notes(second).await, 0);
     replays(&bench, "new first", 201, new).await;
 
-    // Both keys have expired, in both tables, and serve the earlier release once more.
+    // Both keys have expired, in both tables, and are usable once more by the earlier release.
     bench.expire_receipts().await;
     bench
         .sql("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")

@@ -1,4 +1,4 @@
-//! Shows a step of the start to the developer: what is being done, its outcome, and how long it took.
+//! Shows a step of the start to the developer: its description, its outcome, and how long it took.
 
 use std::io::{Write as _, stdout};
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! A test's surroundings: a cluster, a proxy in front of it, a pool that goes through the proxy.
+//! A test's environment: a cluster, a proxy in front of it, a pool that connects through the proxy.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use uuid::Uuid;
 /// A service without a schema of its own.
 pub(crate) static NOTES: Service = Service::new("notes");
 
-/// Time for work that must succeed, however slow the machine.
+/// The time for work that must succeed, on any machine.
 pub(crate) const PLENTY: Duration = Duration::from_secs(25);
 
-/// Statements of writes, as a part of their text tells.
+/// Matches the statements of writes by a part of their text.
 const WRITES: Statements = Statements::Containing("known AS (");
 
 pub(crate) struct Bench {
@@ -32,7 +32,7 @@ impl Bench {
         Self::with(Settings::default(), "").await
     }
 
-    /// `parameters`: what follows the `?` of the connection string.
+    /// `parameters`: the part of the connection string after the `?`.
     pub(crate) async fn with(settings: Settings, parameters: &str) -> Self {
         let cluster = Cluster::throwaway(settings).await.unwrap();
         migrate::migrate(&DatabaseUrl::parse(&cluster.url()).unwrap(), &NOTES)
@@ -49,7 +49,7 @@ impl Bench {
         bench
     }
 
-    /// One statement past the pool and the proxy.
+    /// Runs one statement, bypassing the pool and the proxy.
     pub(crate) async fn sql(&self, sql: &str) {
         let mut direct = self.direct().await;
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
@@ -59,13 +59,13 @@ impl Bench {
         direct.close().await.unwrap();
     }
 
-    /// Makes every receipt that is there one of yesterday's.
+    /// Moves the creation of every receipt to yesterday.
     pub(crate) async fn expire_receipts(&self) {
         self.sql("UPDATE receipts SET expires_at = now() - interval '1 second'")
             .await;
     }
 
-    /// A connection past the pool and the proxy.
+    /// Returns a connection that bypasses the pool and the proxy.
     #[expect(clippy::disallowed_methods, reason = "past the pool is the point")]
     pub(crate) async fn direct(&self) -> PgConnection {
         PgConnection::connect(&self.cluster.url()).await.unwrap()
@@ -81,7 +81,7 @@ impl Bench {
         count
     }
 
-    /// Our sessions, as the server sees them.
+    /// Counts the pool's sessions, as the server reports them.
     pub(crate) async fn sessions(&self) -> i64 {
         self.count("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'bench:$LATEST'")
             .await
@@ -129,7 +129,7 @@ impl Bench {
     }
 }
 
-/// The first bytes of a digest over length-prefixed parts, as of a client's key.
+/// Returns the first bytes of a digest over length-prefixed parts, as of a client's key.
 pub(crate) fn first_bytes(parts: &[&[u8]]) -> Uuid {
     let mut hash = Sha256::new();
     for part in parts {
@@ -139,7 +139,7 @@ pub(crate) fn first_bytes(parts: &[&[u8]]) -> Uuid {
     Uuid::from_slice(&hash.finalize()[..16]).unwrap()
 }
 
-/// Waits for a state; one that never comes fails the test.
+/// Waits for a state; fails the test if it never comes about.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !holds().await {
@@ -150,7 +150,7 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     assert!(come.is_ok(), "it never came that {what}");
 }
 
-/// Work in these tests refuses nothing of its own.
+/// The work in these tests rejects nothing itself.
 #[derive(Debug)]
 pub(crate) struct Refusal(pub(crate) Error);
 
@@ -191,7 +191,7 @@ pub(crate) async fn note(db: &mut Session, attempt: &WriteAttempt, id: &Uuid) ->
     Ok(row.try_get("id")?)
 }
 
-/// A note never changes: its receipt has it all.
+/// A note never changes: its receipt contains everything.
 pub(crate) async fn replayed(_: &mut Session, receipt: &Receipt, _: &Uuid) -> Result<Uuid, Abort<Refusal>> {
     Ok(receipt.id)
 }

@@ -1,5 +1,4 @@
-//! Statements, transactions and connections that their caller ends: what a pool of sqlx's own would do, and what it
-//! would not.
+//! Executor, transactions and connections that the caller ends: where they behave like sqlx's pool, and where not.
 
 use std::time::Duration;
 
@@ -13,10 +12,10 @@ use uuid::Uuid;
 
 use super::bench::{Bench, PLENTY, one};
 
-/// Longer than a connection may idle without being asked whether it lives.
+/// Longer than an idle connection is reused without a ping.
 const STALE: Duration = Duration::from_millis(1_100);
 
-/// Set in the process that has a pool of its own.
+/// Set in the process that has its own pool.
 const WITHIN: &str = "SEER_TEST_SHARED_POOL";
 
 async fn insert(bench: &Bench, id: Uuid) -> Result<(), sqlx::Error> {
@@ -108,7 +107,7 @@ async fn what_is_not_committed_is_not_there() {
 
     let mut transaction = bench.pool.begin().await.unwrap();
     insert().execute(&mut *transaction).await.unwrap();
-    // sqlx's own would say that it had been committed.
+    // sqlx's own pool would report that it was committed.
     insert().execute(&mut *transaction).await.unwrap_err();
     transaction.commit().await.unwrap_err();
 
@@ -163,7 +162,7 @@ async fn what_a_batch_did_to_its_session_is_not_met_by_others() {
 async fn a_transaction_that_somebody_left_failed_costs_a_read_and_a_write_no_error() {
     let bench = Bench::new().await;
     let leave_failed = async || {
-        // A statement of its own each, of which nobody can see what they do to the session.
+        // Separate statements, whose effect on the session is unknown to the pool.
         sqlx::query("BEGIN").execute(&bench.pool).await.unwrap();
         sqlx::query("SELECT 1/0").execute(&bench.pool).await.unwrap_err();
     };

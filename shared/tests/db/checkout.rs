@@ -1,4 +1,4 @@
-//! What a connection has to show before it is lent again.
+//! The checks on a connection before it is borrowed again.
 
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
@@ -32,7 +32,7 @@ async fn a_warm_read_and_a_warm_write_are_one_round_trip() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connection_costs_no_extra_round_trip() {
-    // On a slow machine no companion is to be counted.
+    // A slow machine must not start a companion.
     let bench = Bench::with(Settings::default(), "connect_timeout=20&pool_timeout=20").await;
     bench.read().await.unwrap();
     tokio::time::sleep(Duration::from_millis(1_500)).await;
@@ -71,7 +71,7 @@ async fn unread_message_costs_a_ping_and_no_connect() {
     assert_eq!(bench.proxy.counts().opened, 1);
 }
 
-/// The same, with a pool that gives a statement one attempt.
+/// The same, with a pool that makes only one attempt at a statement.
 fn pool_of_one_attempt(bench: Bench, parameters: &str) -> Bench {
     let url = format!("{}?{parameters}", bench.proxy.url(&bench.cluster.url()));
     let config = Config::from_lookup(|name| match name {
@@ -97,13 +97,13 @@ async fn siblings_of_a_lost_connection_are_checked() {
         connection.release().await;
     }
     bench.proxy.silence();
-    // The first request loses its one attempt on the first connection; the second is spared the others.
+    // The first request loses its only attempt on the first connection; the second one is spared the other connections.
     assert_eq!(bench.read().await.unwrap_err().kind, Kind::Lost);
     bench.read().await.unwrap();
-    // Held together: reads that are answered at once would take turns on one connection.
+    // Held at the same time: reads that are answered at once would take turns on one connection.
     let together = futures_util::future::try_join_all((0..3).map(|_| checkout()));
     let _held = together.await.unwrap();
-    // The witness of the first took its place.
+    // The witness of the first replaced it.
     assert_eq!(bench.proxy.counts().opened, 6);
 }
 
@@ -136,7 +136,7 @@ async fn a_lost_connection_does_not_hide_one_that_lives() {
     bench.proxy.set_door(Door::Refused).await;
     bench.read().await.unwrap();
     bench.proxy.set_door(Door::Open).await;
-    // The lost one's place is free still, and only one.
+    // The lost one's slot is still free, and only that one.
     let _both = (checkout().await.unwrap(), checkout().await.unwrap());
     assert_eq!(bench.proxy.counts().opened, 3);
     let third = bench
@@ -183,7 +183,7 @@ async fn work_that_is_dropped_half_way_takes_its_connection_with_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_outlasts_the_deadline_is_ended_on_the_server_too() {
-    // The session's own limit is not what ends it.
+    // The session's own limit does not end it.
     let bench = Bench::with(Settings::default(), "socket_timeout=600").await;
     bench.read().await.unwrap();
     let sleep = async |db: &mut Session| {
@@ -229,7 +229,7 @@ async fn a_connection_opened_by_name_in_init_notices_it_too_whatever_else_init_c
     };
     let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
     let other = async {
-        // At once: there is little time while `localhost` is looked up.
+        // At once, because there is little time while `localhost` is resolved.
         let other = TcpStream::connect(elsewhere.local_addr().unwrap());
         tokio::task::yield_now().await;
         other
@@ -271,7 +271,7 @@ async fn a_plan_that_a_migration_made_stale_is_prepared_anew() {
     read().await.unwrap();
 }
 
-/// The pool's connection is the first one still, clean, and holds nothing.
+/// Asserts that the pool's connection is still the first one, clean, and holds no locks.
 async fn as_new(bench: &Bench) {
     let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
     assert_eq!(bench.count(open).await, 0);
@@ -289,7 +289,7 @@ async fn nothing_a_transaction_left_open_is_lent_again() {
         sqlx::query("SELECT 1/0").execute(db).await?;
         Ok::<_, Abort<Refusal>>(())
     };
-    // In autocommit; in a transaction of its own, for want of time; in a write.
+    // In autocommit; in an explicit transaction, because time is short; in a write.
     for budget in [PLENTY, Duration::from_secs(10)] {
         let failed = bench.pool.read(Deadline::after(budget), divide).await;
         assert_eq!(failed.unwrap_err().0.sqlstate.as_deref(), Some("22012"));
@@ -333,7 +333,7 @@ async fn the_server_is_told_who_asks_and_what_to_give_up() {
 async fn behind_a_pooler_a_read_stays_on_one_server_connection_and_leaves_no_statement_there() {
     let bench = Bench::with(Settings::default(), "pgbouncer=true").await;
     let read = bench.pool.read(Deadline::after(PLENTY), async |db| {
-        // Set for a transaction only; and the statement that asks for names has none itself.
+        // Set for a transaction only; and the statement that queries the names has none itself.
         let sql = "SELECT current_setting('idle_in_transaction_session_timeout'), \
                    (SELECT count(*) FROM pg_prepared_statements)";
         let seen: (String, i64) = sqlx::query_as(sql).fetch_one(db).await?;
@@ -386,7 +386,7 @@ async fn a_server_that_speaks_tls_is_verified() {
     let verified = through(&format!("sslmode=verify-full&sslrootcert={authority}"));
     let answer = verified.read(Deadline::after(PLENTY), async |db| one(db).await).await;
     assert_eq!(answer.unwrap(), 1);
-    // Of several hosts each is verified by its own name, which the certificate must have.
+    // With several hosts each is verified by its own name, which must be in the certificate.
     let verify = format!("sslmode=verify-full&sslrootcert={authority}");
     let several = |hosts: &str, parameters: &str| {
         let url = bench.cluster.url().replace("127.0.0.1", hosts);
@@ -404,7 +404,7 @@ async fn a_server_that_speaks_tls_is_verified() {
     bench.direct().await.close().await.unwrap();
 }
 
-/// What each setting that a role could have would change.
+/// Returns results that change with each setting that a role could have.
 async fn meaning(bench: &Bench) -> String {
     let read = bench.pool.read(Deadline::after(PLENTY), async |db| {
         let sql = r"SELECT concat_ws(' ', '\x00ff'::bytea, length('\n'), coalesce((1 = NULL)::text, 'unknown'),
@@ -441,7 +441,7 @@ async fn role_settings_change_no_result() {
 async fn session_is_set_up_in_its_one_statement() {
     let bench = Bench::new().await;
     let mut live = bench.pool.probe(Deadline::after(PLENTY)).await.unwrap();
-    // One ends the log-in, one is the status.
+    // One ends the log-in, the other is the status.
     assert_eq!(bench.proxy.counts().ready, 2);
     let sql = "SELECT current_setting('plan_cache_mode'), \
                current_setting('client_connection_check_interval'), \

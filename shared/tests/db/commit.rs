@@ -131,7 +131,7 @@ async fn one_of_fifty_writes_sweeps_expired_receipts() {
     assert_eq!(bench.count("SELECT count(*) FROM receipts").await, 50);
 }
 
-/// A transaction that has put the receipt of a request under its key, and is not ended yet.
+/// Opens a transaction that has put a request's receipt under its key, and has not ended.
 async fn open_transaction(bench: &Bench, key: &IdempotencyKey, id: Uuid) -> PgConnection {
     bench.write_under(key, id).await.unwrap();
     let mut other = bench.direct().await;

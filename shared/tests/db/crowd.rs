@@ -1,4 +1,4 @@
-//! More environments than the server has slots, or than it logs in at once.
+//! More environments than the server has slots, or than it logs in concurrently.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use super::bench::{Bench, PLENTY, one, pool, until};
 
-/// The time that INIT has for its connection.
+/// INIT's time for its connection.
 fn init() -> Deadline {
     Deadline::after(Duration::from_secs(3))
 }
@@ -58,7 +58,7 @@ async fn a_server_whose_slots_are_all_taken_is_named_as_such() {
     bench.read().await.unwrap();
 }
 
-/// A cluster with most of its ten slots taken, and the connections that have them.
+/// Returns a cluster with most of its ten slots in use, and the connections that use them.
 async fn near_capacity() -> (Bench, Vec<sqlx::PgConnection>) {
     let bench = Bench::with(few_slots(), "").await;
     let mut others = Vec::new();
@@ -73,7 +73,7 @@ async fn init_near_capacity_gives_its_slot_back() {
     let (bench, _others) = near_capacity().await;
     bench.pool.connect_during_init(init()).await.unwrap();
     assert_eq!(bench.sessions().await, 1);
-    // No invocation comes.
+    // No invocation follows.
     until("its session ended by itself", async || bench.sessions().await == 0).await;
     bench.read().await.unwrap();
 }
@@ -103,8 +103,9 @@ async fn provisioned_init_near_capacity_keeps_nothing() {
     assert_eq!(bench.proxy.counts().opened, 2);
 }
 
-/// A server that logs in one after the other: connections are accepted at once, and reach the server in turn, `every` so
-/// often, also those whose client has gone. The first `lost` never do. Returns its address and what it has let through.
+/// Starts a server that logs in one client after the other: connections are accepted at once, and reach the server in
+/// turn, one per `every`, including those whose client has disconnected. The first `lost` never do. Returns its address
+/// and the number of forwarded connections.
 async fn queue(server: SocketAddr, every: Duration, lost: usize) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -134,7 +135,7 @@ async fn queue(server: SocketAddr, every: Duration, lost: usize) -> (SocketAddr,
     (address, through)
 }
 
-/// Cold environments at once, each with one request, before a server that logs in slowly. Returns the log-ins beyond
+/// Starts cold environments at once, each with one request, at a server with slow log-ins. Returns the log-ins beyond
 /// one each.
 async fn wasted_log_ins(environments: usize, every: Duration, parameters: &str) -> usize {
     let bench = Bench::new().await;
@@ -164,8 +165,8 @@ async fn wasted_log_ins(environments: usize, every: Duration, parameters: &str) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_log_ins_keep_their_place() {
-    // The last is let in after INIT has ended, and after four times the bound of an attempt. Each may get a companion,
-    // which may be let in too where the machine is slower than the queue.
+    // The last is admitted after INIT has ended, and after four times the limit of an attempt. Each may start a
+    // companion, which may be admitted too if the machine is slower than the queue.
     let wasted = wasted_log_ins(40, Duration::from_millis(100), "connect_timeout=1&pool_timeout=0").await;
     assert!(wasted <= 40, "{wasted} log-ins were for none");
 }
@@ -207,7 +208,7 @@ async fn log_in_of_init_that_died_is_begun_again() {
     let bench = Bench::with(Settings::default(), "connect_timeout=20").await;
     bench.proxy.set_door(Door::Held).await;
     bench.pool.connect_during_init(init()).await.unwrap_err();
-    // What was held is closed.
+    // The held connections are closed.
     bench.proxy.set_door(Door::Open).await;
     bench.read().await.unwrap();
     assert_eq!(bench.proxy.counts().opened, 1);

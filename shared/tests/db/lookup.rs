@@ -1,4 +1,4 @@
-//! What is looked up when COMMIT was not answered, where, and for how long.
+//! The lookup after a lost reply to COMMIT: its result, its connection, and its time limit.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::bench::{Bench, NOTES, PLENTY, Refusal, pool, until};
 
-/// From now on COMMIT of a transaction that wrote a note takes until the session is closed.
+/// From now on COMMIT of a transaction that wrote a note waits until this session is closed.
 async fn held_commits(bench: &Bench) -> PgConnection {
     bench
         .sql(
@@ -34,7 +34,7 @@ async fn write_within(bench: &Bench, budget: Duration, id: Uuid) -> Result<Writt
     bench.write_within(Deadline::after(budget), &key, id).await
 }
 
-/// Waits until a statement waits for one that waits for the commit to go on.
+/// Waits until a statement waits for one that waits for the commit.
 async fn second_waits(bench: &Bench) {
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
     until("a second statement waits", async || bench.count(waiting).await > 1).await;
@@ -128,7 +128,7 @@ async fn a_commit_that_nobody_can_ask_about_is_unknown_and_its_key_tells() {
         let (first, again) = (Uuid::now_v7(), Uuid::now_v7());
         let key = IdempotencyKey::from_client("caller", &number.to_string(), &[b"body"]);
         bench.read().await.unwrap();
-        // The connection at hand serves on; another cannot be had.
+        // The connection at hand remains usable; no other can be opened.
         bench.proxy.set_door(Door::Refused).await;
         bench.cut_writes(cut, 1);
         let unknown = bench
@@ -163,7 +163,7 @@ async fn an_outage_longer_than_pool_timeout_is_waited_out_at_commit_while_there_
         bench.cut_writes(cut, 1);
         let (written, ()) = tokio::join!(bench.write(id), async {
             until("it was cut", async || bench.proxy.counts().cut > 0).await;
-            // Without an attempt: whoever wants a connection now has spent what an outage is given.
+            // Without an attempt: the outage's budget is spent.
             until("everybody is refused at once", async || {
                 bench.read().await.is_err_and(|refused| refused.attempts == 0)
             })
@@ -188,7 +188,7 @@ async fn a_server_that_lets_nobody_in_is_not_waited_for_at_commit() {
     bench.read().await.unwrap();
     bench.sql("ALTER ROLE other NOLOGIN").await;
     bench.cut_writes(Cut::BeforeAcknowledgement, 1);
-    // One that waits for its deadline fails here.
+    // A write that waits for its deadline fails here.
     let write = write_within(&bench, 4 * PLENTY, Uuid::now_v7());
     let unknown = tokio::time::timeout(PLENTY, write).await.unwrap().unwrap_err();
     assert_eq!(unknown.kind, Kind::CommitUnknown, "{unknown}");
@@ -231,11 +231,11 @@ async fn a_standby_that_lags_is_not_asked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_waits_for_its_standby_is_not_cancelled_and_called_a_success() {
-    // A statement may take a second, and the COMMIT is waited for longer than that.
+    // A statement may take a second, but the COMMIT is awaited for longer.
     let bench = Bench::with(Settings::default(), "socket_timeout=1").await;
     bench.cluster.set("synchronous_standby_names", "nobody").await.unwrap();
     bench.cluster.reload().await.unwrap();
-    // The server has understood when somebody waits.
+    // The server has applied the setting once a session waits.
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
     let mut other = tokio::spawn(std::future::ready(Ok(())));
     until("a COMMIT waits", async || {

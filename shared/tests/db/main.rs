@@ -1,6 +1,7 @@
-//! The pool against a real PostgreSQL behind a proxy that fails as networks do.
+//! The pool with a real PostgreSQL behind a proxy that injects network failures.
 //!
-//! In process, so that one cause is under test at a time; whole functions in whole environments are `tests/it`'s.
+//! The tests run in process, so that one cause is tested at a time; `tests/it` tests whole functions in whole
+//! environments.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::result_large_err, reason = "the tests' own refusal, made a few times")]
 

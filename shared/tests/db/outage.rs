@@ -1,4 +1,4 @@
-//! A database that cannot be reached, and one that comes back.
+//! A database that cannot be reached, and one that recovers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,7 +20,7 @@ async fn the_true_cause_of_not_connecting_is_kept() {
         (Door::Reset, Kind::Lost),
     ] {
         bench.proxy.set_door(door).await;
-        // A pool of its own: an outage seen before would be remembered.
+        // A separate pool, because the other one would remember an earlier outage.
         let fresh = pool(
             &bench.proxy.url(&bench.cluster.url()),
             "pool_timeout=1&connect_timeout=1",
@@ -60,7 +60,7 @@ async fn the_true_cause_of_not_connecting_is_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_refuses_the_limits_at_the_start_up_is_taken_for_a_pooler() {
     let bench = Bench::new().await;
-    // What RDS Proxy answers to `options`, in the first statement instead of the start-up.
+    // RDS Proxy's answer to `options`, at the first statement instead of the start-up.
     bench
         .sql(
             "CREATE SCHEMA proxy;
@@ -101,10 +101,10 @@ async fn a_role_that_may_not_connect_is_no_matter_of_the_schema() {
     assert!(said.contains("GRANT CONNECT") && !said.contains("migrate"), "{said}");
 }
 
-/// A read that ends by itself long before anything but its deadline could end it.
+/// A read that ends by itself long before anything except its deadline could end it.
 async fn read_within(bench: &Bench, budget: Duration) -> Error {
     let read = bench.pool.read(Deadline::after(budget), async |db| one(db).await);
-    // One that outlives its deadline fails here.
+    // A read that outlives its deadline fails here.
     tokio::time::timeout(PLENTY, read).await.unwrap().unwrap_err().0
 }
 
@@ -126,7 +126,7 @@ async fn neither_a_free_slot_nor_a_connection_is_waited_for_past_the_deadline() 
     let (held, failed) = tokio::join!(holder, waiter);
     held.unwrap();
     assert_eq!((failed.kind, failed.phase), (Kind::Timeout, Phase::Acquire), "{failed}");
-    // It is our own connections that are short, and nothing between here and the server.
+    // The environment's own connections are exhausted; the network and the server are not the cause.
     let said = failed.to_string();
     assert!(said.contains("connection_limit") && !said.contains("route"), "{said}");
 
@@ -215,7 +215,7 @@ async fn a_writer_that_turned_reader_is_left_for_the_new_writer() {
     bench.read().await.unwrap();
     let id = Uuid::now_v7();
     let (written, ()) = tokio::join!(bench.write(id), async {
-        // The write has met the reader when it has come back for another connection.
+        // The write has used the reader once it requests another connection.
         until("it came back", async || bench.proxy.counts().opened > 2).await;
         bench.sql("ALTER SYSTEM RESET default_transaction_read_only").await;
         bench.sql("SELECT pg_reload_conf()").await;
@@ -306,14 +306,14 @@ async fn failover_between_two_hosts_needs_no_resolver() {
     let (primary, other) = (address(&bench.cluster), address(&standby));
     let both = format!("{other},{primary}");
     let pool = pool(&bench.cluster.url().replace(&primary.to_string(), &both), "");
-    // The first host takes no writes, and reads prefer the one that does.
+    // The first host rejects writes, and reads prefer the one that accepts them.
     until("reads found the writer", async || !recovering(&pool).await).await;
     let bench = Bench { pool, ..bench };
     let before = Uuid::now_v7();
     bench.write(before).await.unwrap();
     bench.cluster.stop(Shutdown::Immediate).await.unwrap();
     let after = Uuid::now_v7();
-    // It begins while no server takes writes.
+    // It begins while no server accepts writes.
     let (written, promoted) = tokio::join!(bench.write(after), standby.promote());
     promoted.unwrap();
     written.unwrap();

@@ -1,4 +1,4 @@
-//! Behind PgBouncer: statements that it keeps, and a user, password or database that it does not have.
+//! Behind PgBouncer: statements that it keeps, and unknown users, passwords and databases.
 
 use local::postgres::Pooler;
 use local::proxy::{Cut, Effect, Proxy, Statements};
@@ -36,7 +36,7 @@ async fn pgbouncers_refusals_are_named_at_once() {
     }
 }
 
-/// A bench whose pool goes through the proxy to a PgBouncer that keeps statements.
+/// Returns a bench whose pool connects through the proxy to a PgBouncer that keeps statements.
 async fn keeping_statements() -> Option<(Bench, Pooler)> {
     if Pooler::find_with_prepared_statements().is_none() {
         eprintln!("skipped: pgbouncer 1.21 or newer is not there");

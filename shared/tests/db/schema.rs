@@ -1,4 +1,4 @@
-//! Migrations, seeds and grants whose COMMIT is not answered.
+//! Migrations, seeds and grants with a lost reply to COMMIT.
 
 use local::proxy::Cut;
 use shared::config::{DatabaseUrl, Roles};

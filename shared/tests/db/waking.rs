@@ -1,5 +1,5 @@
-//! A provider's database that wakes or is full: connections are refused for seconds, in the provider's words, and then
-//! let in.
+//! A provider's database that resumes or is full: it rejects connections for seconds, with the provider's messages, and
+//! then accepts them.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::bench::{Bench, PLENTY, one, pool, until};
 
-/// The words of a provider's server or proxy.
+/// The messages of a provider's server or proxy.
 const WORDS: [(&str, &str); 8] = [
     ("XX000", "Couldn't connect to compute node"),
     ("XX000", "Control plane request failed"),
@@ -25,7 +25,7 @@ const WORDS: [(&str, &str); 8] = [
     ("55000", "database \"seer\" is not currently accepting connections"),
 ];
 
-/// A pool of an environment of its own.
+/// Creates the pool of another environment.
 fn environment(bench: &Bench, parameters: &str) -> Pool {
     pool(&bench.proxy.url(&bench.cluster.url()), parameters)
 }
@@ -38,7 +38,7 @@ async fn requests_during_a_waking_are_served() {
     assert!(matches!(bench.write(id).await.unwrap(), Written::Done(_)));
 }
 
-/// Four environments ask, are refused twice each, and are let in.
+/// Four environments connect, are rejected twice each, and are then accepted.
 async fn served_after(bench: &Bench, code: &'static str, message: &'static str) {
     let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], bench.cluster.port())))
         .await

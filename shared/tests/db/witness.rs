@@ -85,7 +85,7 @@ async fn a_refusal_on_a_hung_path_is_final() {
         bench
             .proxy
             .order(Statements::Containing("known AS ("), [Effect::Hang(place)]);
-        // The same row under another key: the primary key refuses it.
+        // The same row under another key: it violates the primary key.
         let refused = bench.write(id).await.unwrap_err();
         assert_eq!(refused.sqlstate.as_deref(), Some("23505"), "{place:?}: {refused}");
         assert_eq!(bench.notes(id).await, 1, "{place:?}");
@@ -101,7 +101,7 @@ async fn a_session_that_works_is_left_alone() {
         Ok::<_, Abort<Refusal>>(())
     });
     slow.await.unwrap();
-    // The witness came and went; the session is the same.
+    // The witness was opened and closed; the session is the same.
     assert_eq!(bench.proxy.counts().opened, 2);
     until("one session is left", async || bench.sessions().await == 1).await;
     bench.read().await.unwrap();
@@ -134,7 +134,8 @@ async fn a_session_that_waits_for_a_lock_is_left_alone() {
     assert_eq!(bench.proxy.counts().opened, 2);
 }
 
-/// A path to the server that carries 32 KiB every 20 ms in each direction. Returns its address and a count of connections.
+/// Starts a path to the server that carries 32 KiB every 20 ms in each direction. Returns its address and a count of
+/// connections.
 async fn slow_path(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
     async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
         let mut buffer = vec![0; 32 * 1024];
@@ -146,7 +147,7 @@ async fn slow_path(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
         }
     }
     let socket = TcpSocket::new_v4().unwrap();
-    // It acknowledges no more than it has carried.
+    // It acknowledges no more than it has forwarded.
     socket.set_recv_buffer_size(64 * 1024).unwrap();
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let listener = socket.listen(16).unwrap();

@@ -1,4 +1,4 @@
-//! A session past the proxies, opened again whenever the server was away. Its commits wait for no standby.
+//! A session that bypasses the proxies, and is reopened after the server was away. Its commits wait for no standby.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _
 
 use super::super::bench::PLENTY;
 
-/// A statement that takes longer than this is given up with its session.
+/// A slower statement is abandoned with its session.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) struct Direct {

@@ -16,7 +16,7 @@ use super::direct::Direct;
 /// The write itself, the look, the tombstone, and the COMMIT with the receipt.
 const RECEIPTS: Statements = Statements::Containing("receipts");
 
-/// How a request ended, as its client sees it.
+/// The outcome of a request, from its client's view.
 #[derive(Debug)]
 pub(super) enum Outcome {
     Done(Uuid),
@@ -29,7 +29,7 @@ pub(super) enum Outcome {
     Absent,
 }
 
-/// What a request writes.
+/// The data that a request writes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Input {
     /// The same for all requests of a round.
@@ -59,7 +59,7 @@ pub(super) struct Environment {
     name: String,
     pub(super) proxy: Arc<Proxy>,
     pool: Pool,
-    /// What was ordered in each round since the last time of quiet, with the orders carried out before.
+    /// The orders of each round since the last pause, with the number of orders carried out before.
     ordered: Vec<(u64, Vec<Effect>)>,
 }
 
@@ -84,7 +84,7 @@ impl Environment {
     pub(super) async fn connect(&self) {
         let read =
             async |db: &mut Session| Ok::<i32, Abort<Refusal>>(sqlx::query_scalar("SELECT 1").fetch_one(db).await?);
-        // A crash of the server may be longer than that.
+        // A crash of the server can take longer than that.
         let _ = self.pool.read(Deadline::after(PLENTY), read).await;
     }
 
@@ -116,7 +116,7 @@ impl Environment {
         }
     }
 
-    /// Waits until every late message has been delivered and answered, and ends what hangs.
+    /// Waits until every late message has been delivered and answered, and ends connections that hang.
     pub(super) async fn quiet(&mut self, direct: &mut Direct) {
         self.pool.close_idle().await;
         let hung = self.hung();
@@ -129,7 +129,7 @@ impl Environment {
         until("the sessions have ended", async || direct.number(&sessions).await == 0).await;
     }
 
-    /// How many connections hang by order.
+    /// Returns how many connections hang because of an order.
     fn hung(&mut self) -> usize {
         let mut ended = self.proxy.counts().cut;
         let mut hung = 0;

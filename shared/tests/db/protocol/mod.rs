@@ -1,10 +1,10 @@
-//! The write protocol against random faults: messages that are late, lost, cut or delivered twice, paths that hang,
-//! sessions that are killed, rows that are locked, conditions that change, a server that crashes, and a failover.
+//! The write protocol under random faults: messages that are late, lost, cut or delivered twice, paths that hang,
+//! sessions that are terminated, rows that are locked, conditions that change, a server that crashes, and a failover.
 //!
-//! A round is one logical write, sent by one environment or by two with one client's key. When everything that was
-//! late has arrived, no write may have been applied twice, every acknowledged one must be there, and none that was
-//! refused for good. Round `n` of a run draws everything from `PROTOCOL_SEED` + n, so that one round is repeated, as far
-//! as scheduling allows, with its own seed and `PROTOCOL_ROUNDS=1`.
+//! A round is one logical write, sent by one environment or by two with one client's key. When all late messages have
+//! arrived, no write may have been applied twice, every acknowledged one must be there, and none that was finally
+//! refused. Round `n` of a run derives all random choices from `PROTOCOL_SEED` + n, so that one round can be repeated,
+//! as far as scheduling allows, with its own seed and `PROTOCOL_ROUNDS=1`.
 //!
 //! ```text
 //! PROTOCOL_ROUNDS=5000 cargo test -p shared --test db protocol::random -- --nocapture
@@ -32,13 +32,13 @@ use environment::{Environment, Input, Outcome};
 use oracle::{Report, Round};
 use plan::{Disturbance, Key, Plan};
 
-/// Rounds that run at the same time.
+/// Rounds that run concurrently.
 const WORKERS: usize = 12;
 
 /// A worker judges this many rounds together, so that late messages of one arrive in those after it.
 const BATCH: usize = 8;
 
-/// The server crashes once in so many rounds.
+/// One crash of the server in this many rounds.
 const CRASH_EVERY: usize = 150;
 
 /// Two environments that send rounds, one after the other.
@@ -104,7 +104,7 @@ impl Worker {
                 earlier.id
             );
             self.direct.rows(&expire).await;
-            // A receipt that may still come would be replayed.
+            // A receipt that may still arrive would be replayed.
             if !matches!(earliest, Outcome::Done(_)) {
                 name = Uuid::now_v7().to_string();
             }
@@ -144,14 +144,14 @@ impl Worker {
         Round { seed, plan, answers }
     }
 
-    /// Looks at another server from now on.
+    /// Switches to another server from now on.
     fn follow(&mut self, url: &str) {
         for direct in [&mut self.direct].into_iter().chain(&mut self.others) {
             direct.follow(url);
         }
     }
 
-    /// Waits until nothing of the rounds is under way, and judges them.
+    /// Waits until nothing of the rounds is in progress, and judges them.
     async fn judge(&mut self, report: &mut Report, rounds: Vec<Round>) {
         for environment in &mut self.environments {
             environment.quiet(&mut self.direct).await;
@@ -200,7 +200,7 @@ async fn disturb(
     join(lock, disturb).await;
 }
 
-/// A migrated cluster with the tables of the rounds.
+/// Creates a migrated cluster with the tables of the rounds.
 async fn cluster(rounds: usize) -> Cluster {
     let settings = Settings {
         max_connections: 300,
@@ -271,7 +271,8 @@ async fn random_faults_break_no_promise() {
     conclude(seed, rounds, reports);
 }
 
-/// The old server goes on alone for a while, as before a DNS record changes: without its standby it acknowledges nothing.
+/// The old server continues alone for a while, as before a DNS record changes: without its standby it acknowledges
+/// nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn failover_breaks_no_promise() {
     let seed = seed();
@@ -293,7 +294,7 @@ async fn failover_breaks_no_promise() {
                 worker.follow(&standby.url());
             }
             let (seed, row) = (seed + round as u64, i32::try_from(round).unwrap());
-            // Its receipt would expire on one of the servers only.
+            // Its receipt would expire on only one of the servers.
             let plan = Plan {
                 expired: false,
                 ..Plan::new(seed)

@@ -1,4 +1,4 @@
-//! Compares the answers of a round with the rows that are there when every message has arrived.
+//! Compares the answers of a round with the rows that exist when every message has arrived.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,14 +9,14 @@ use super::direct::Direct;
 use super::environment::{Input, Outcome};
 use super::plan::{Key, Plan};
 
-/// A round that is over.
+/// A finished round.
 pub(super) struct Round {
     pub(super) seed: u64,
     pub(super) plan: Plan,
     pub(super) answers: Vec<(Input, Outcome)>,
 }
 
-/// What the rounds came to.
+/// The results of the rounds.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub(super) rounds: usize,
@@ -27,7 +27,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Judges rounds of which nothing is under way any more.
+    /// Judges rounds that have no work in progress any more.
     pub(super) async fn judge(&mut self, direct: &mut Direct, rounds: Vec<Round>) {
         let applied = applied(direct, &rounds).await;
         for round in rounds {
@@ -47,7 +47,7 @@ impl Report {
     }
 }
 
-/// The ids that were applied, of each logical write, each with whether there is one receipt for it.
+/// Returns the ids that each logical write applied, each with whether there is one receipt for it.
 async fn applied(direct: &mut Direct, rounds: &[Round]) -> HashMap<Uuid, Vec<(Uuid, bool)>> {
     let writes: Vec<_> = rounds
         .iter()

@@ -1,14 +1,14 @@
-//! A round, drawn from its seed.
+//! A round, generated from its seed.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 use local::proxy::{Cut, Effect};
 
-/// Late messages are held back for at most this many milliseconds.
+/// Late messages are delayed by at most this many milliseconds.
 const LATEST: u64 = 600;
 
-/// One logical write: its requests, and the faults that they meet.
+/// One logical write: its requests, and the faults that affect them.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) key: Key,
@@ -20,7 +20,7 @@ pub(super) struct Plan {
     pub(super) transaction: bool,
     /// The write also inserts a row with a primary key of its own.
     pub(super) creates: bool,
-    /// That row is there already: the write violates another constraint than the receipt's.
+    /// That row exists already: the write violates another constraint than the receipt's.
     pub(super) taken: bool,
     /// The write's condition does not hold when the round begins.
     pub(super) closed: bool,
@@ -43,18 +43,18 @@ pub(super) enum Key {
 pub(super) struct Request {
     pub(super) start: Duration,
     pub(super) deadline: Duration,
-    /// For its statements that touch the receipts, in their order.
+    /// For its statements that access the receipts, in order.
     pub(super) effects: Vec<Effect>,
 }
 
-/// What another session does meanwhile.
+/// Another session's action during the round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Disturbance {
-    /// Ends the sessions of the environments.
+    /// Terminates the sessions of the environments.
     Kill,
     /// Locks the row for this long.
     Lock(Duration),
-    /// Turns the condition of the write into its opposite.
+    /// Negates the condition of the write.
     Toggle,
 }
 
@@ -109,7 +109,8 @@ fn request(rng: &mut Rng) -> Request {
     }
 }
 
-/// Two requests that wait for the row: the second is refused meanwhile, while its statement and the first one's go on.
+/// Two requests that wait for the row: the second is refused meanwhile, while its statement and the first one's
+/// continue.
 fn contenders(rng: &mut Rng) -> [Request; 2] {
     let mut contender = |deadline| Request {
         start: Duration::from_millis(rng.u64(30..100)),

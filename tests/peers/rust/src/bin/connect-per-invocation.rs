@@ -1,7 +1,7 @@
 //! A peer: every invocation opens a connection, reads, and closes it.
 //!
-//! What one gets from the first page of sqlx's documentation, with its defaults. Not part of the product and not linted
-//! with it: the project's clippy.toml bans this.
+//! As on the first page of sqlx's documentation, with its defaults. Not part of the product and not linted with it: the
+//! project's clippy.toml bans this.
 
 #![allow(clippy::disallowed_methods, reason = "its own connections are what it is compared for")]
 

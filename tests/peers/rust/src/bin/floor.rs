@@ -1,9 +1,10 @@
-//! The floor: the least that a function can do and still answer with a meeting. No peer: nobody should deploy it.
+//! The floor: the minimum that a function can do and still answer with a meeting. It is not a peer, and should not be
+//! deployed.
 //!
 //! It runs the statement of `GET /api/meetings/{id}`, or for a POST the statement of `POST /api/meetings` with its
-//! receipt, on a connection that it has held since INIT, and passes the JSON through. It checks nothing, logs nothing,
-//! and fails as it comes. `cargo seer bench` states every other figure as a multiple of its figures. At a concurrency
-//! above one it holds a connection for each request.
+//! receipt, on a connection that it has kept since INIT, and forwards the JSON. It validates nothing, logs nothing, and
+//! handles no errors. `cargo seer bench` states every other figure as a multiple of its figures. At a concurrency above
+//! one it keeps a connection for each request.
 
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +19,7 @@ const READ: &str = include_str!("../floor/read.sql");
 /// The statement of `functions::meetings::create`, and the receipt.
 const WRITE: &str = include_str!("../floor/write.sql");
 
-/// What is read of an event of API Gateway, payload format 2.0.
+/// The parts used of an event of API Gateway, payload format 2.0.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {
@@ -69,7 +70,7 @@ struct Headers {
 type Connections = Arc<Mutex<Vec<PgConnection>>>;
 
 async fn handle(event: Event, connections: &Connections) -> Result<Answer, Error> {
-    // As many connections as requests: there is one.
+    // There are as many connections as requests, so one is available.
     let taken = connections.lock().map_err(|_| "poisoned")?.pop();
     let mut connection = taken.ok_or("no connection is free")?;
     let sub = event.request_context.authorizer.jwt.claims.sub;
@@ -97,7 +98,7 @@ async fn handle(event: Event, connections: &Connections) -> Result<Answer, Error
     Ok(Answer { status_code, headers, body })
 }
 
-/// The body under the names of the columns, with the defaults of the route.
+/// Returns the body under the names of the columns, with the defaults of the route.
 fn draft(body: &str, id: Uuid) -> Result<String, Error> {
     let mut draft = json!({
         "id": id.to_string(), "status": "scheduled", "meeting_type": "default", "speakers": [], "wins": [],
