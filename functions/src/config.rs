@@ -14,7 +14,7 @@ use shared::config::{ConfigError, variable};
 
 const WEBHOOK_SECRET: &str = "WEBHOOK_SECRET";
 
-/// Every variable of the product that a function's configuration may set.
+/// Every variable of the product that a function's configuration can set.
 pub const VARIABLES: &[&str] = &[WEBHOOK_SECRET];
 
 /// The key of the webhooks' signature, decoded.
@@ -22,20 +22,20 @@ pub const VARIABLES: &[&str] = &[WEBHOOK_SECRET];
 pub struct WebhookSecret(Vec<u8>);
 
 impl WebhookSecret {
-    /// Returns this environment's, read once.
+    /// Returns this environment's secret, read once.
     ///
     /// # Errors
-    /// The variable is not set, or is not base64.
+    /// Fails if the variable is not set, or is not base64.
     pub fn from_env() -> Result<&'static Self, ConfigError> {
         static SECRET: OnceLock<Result<WebhookSecret, ConfigError>> = OnceLock::new();
         let secret = SECRET.get_or_init(|| Self::parse(variable(WEBHOOK_SECRET)));
         secret.as_ref().map_err(Clone::clone)
     }
 
-    /// Reads the variable's text.
+    /// Parses the variable's text.
     ///
     /// # Errors
-    /// It is not set, or is not base64.
+    /// Fails if it is not set, or is not base64.
     pub fn parse(value: Option<String>) -> Result<Self, ConfigError> {
         const BASE64: GeneralPurpose = GeneralPurpose::new(
             &alphabet::STANDARD,
@@ -47,14 +47,14 @@ impl WebhookSecret {
         let key = BASE64
             .decode(text.strip_prefix("whsec_").unwrap_or(&text))
             .unwrap_or_default();
-        // An empty key would verify anyone's signature.
+        // With an empty key, every signature could be forged.
         if key.is_empty() {
             return Err(wrong("must be base64, with or without whsec_ in front"));
         }
         Ok(Self(key))
     }
 
-    /// The key's bytes.
+    /// Returns the key's bytes.
     #[must_use]
     pub fn key(&self) -> &[u8] {
         &self.0

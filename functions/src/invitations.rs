@@ -1,7 +1,7 @@
-//! Invitations: how an admin puts somebody on their team. `users::register` uses them up.
+//! Invitations: how an admin adds a person to their team. `users::register` uses them up.
 //!
-//! May not: tell an admin anything about people of other teams. Relies on the index `invitations_pending`: one pending
-//! invitation for an address and an admin.
+//! Invariants: an admin learns nothing about people of other teams. Depends on: the index `invitations_pending`: one
+//! pending invitation per address and admin.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -12,27 +12,27 @@ use shared::db::{Session, WriteAttempt};
 use shared::http::{Abort, Caller, Error};
 use shared::write_query;
 
-/// What became of an invitation.
+/// The status of an invitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = InvitationStatus))]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Nobody has registered with the address since.
+    /// The address has not been registered since.
     Pending,
-    /// Somebody has, and is on the team.
+    /// The invited person has registered and is on the team.
     Accepted,
 }
 
-/// An invitation, as the admin who sent it sees it.
+/// An invitation, visible to the admin who sent it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
 #[serde(rename_all(serialize = "camelCase"))]
 pub struct Invitation {
     /// UUIDv7.
     pub id: Uuid,
-    /// Who is invited, in lower case.
+    /// The invited address, in lower case.
     pub email: String,
-    /// What became of it.
+    /// The status.
     pub status: Status,
     /// When the address was first invited.
     pub created_at: DateTime<Utc>,
@@ -49,7 +49,7 @@ shared::schema!(Email, |schema| {
         r"[^.@\s\u0000-\u001f\u007f-\u009f]+",
     );
     let text = schema.schema_type(Type::String).max_length(Some(254));
-    // Not `format`, whose addresses are fewer than those that are taken.
+    // Not `format`, which accepts fewer addresses than this rule.
     text.pattern(Some(format!(r"^{usable}+@{label}(\.{label})+$")))
 });
 
@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for Email {
     }
 }
 
-/// A new invitation, with the id it gets: made once, so that the create can run again.
+/// A new invitation, with its id: created once, so that the create can be retried.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = InvitationDraft))]
 #[serde(deny_unknown_fields)]
@@ -83,10 +83,10 @@ pub struct Draft {
     email: Email,
 }
 
-/// Invites an address to the caller's team; an invitation that is pending already is given again.
+/// Invites an address to the caller's team; returns an invitation that is already pending.
 ///
 /// # Errors
-/// 401 for an unregistered caller, 403 unless they are an admin, 409 for somebody who is on the team.
+/// Fails with 401 for an unregistered caller, 403 unless they are an admin, 409 if the person is on the team.
 pub async fn create(
     db: &mut Session,
     attempt: &WriteAttempt,
@@ -123,10 +123,10 @@ pub async fn create(
     Ok(row.invitation.ok_or_else(taken)?.0)
 }
 
-/// One invitation of the caller's team.
+/// Returns one invitation of the caller's team.
 ///
 /// # Errors
-/// 401 for an unregistered caller, 404 unless they are the admin who sent it.
+/// Fails with 401 for an unregistered caller, 404 unless they are the admin who sent it.
 pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Invitation, Abort> {
     let invitation = sqlx::query_scalar!(
         r#"

@@ -1,13 +1,13 @@
 //! Seer, the product: its domain over the engine of `shared`. The routes are the binaries beside this library.
 //!
-//! | module | holds |
+//! | module | purpose |
 //! |---|---|
 //! | [`users`], [`invitations`], [`meetings`], [`tasks`] | one statement for each operation, with its access rule and its refusals |
 //! | [`config`] | the product's own environment variables |
 //! | `openapi` | the description of the routes, with the feature `openapi` |
 //!
-//! May not: connect, retry, or read the environment elsewhere than in `config`. The schema is `functions/migrations`,
-//! and what the compiler knows of it is `functions/.sqlx`.
+//! Invariants: never connects or retries, and reads the environment only in `config`. The schema is
+//! `functions/migrations`, and the compiler's offline data about it is `functions/.sqlx`.
 
 pub mod config;
 pub mod invitations;
@@ -24,7 +24,7 @@ use sqlx::migrate::Migrator;
 /// The schema, without the engine's receipts.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// What the engine is told of Seer.
+/// The product's settings for the engine.
 pub static SERVICE: Service = Service {
     metrics_namespace: "Seer",
     unknown_caller: "The token is valid, but its subject is not a user yet: POST /api/users/register first.",
@@ -32,7 +32,7 @@ pub static SERVICE: Service = Service {
     ..Service::new("seer")
 };
 
-/// The event of the route in `tests/events`, which has the binary's name.
+/// Returns the example event of the route in `tests/events`, which has the binary's name.
 #[macro_export]
 macro_rules! example_event {
     () => {

@@ -1,12 +1,12 @@
-//! Partial updates: telling a field that was left out from one that is null.
+//! Partial updates: distinguishes an omitted field from one that is null.
 //!
-//! A field of type `Option<T>` read with [`given`] and `default` is `None` when it was left out; given as null it is
-//! what `T` makes of null: `Some(None)` for a field that can be cleared, an error for one that cannot. Written with
-//! `skip_serializing_if`, only what was given reaches `jsonb_populate_record`, which leaves everything else as it is.
+//! A field of type `Option<T>` deserialized with [`given`] and `default` is `None` if it was omitted; null is
+//! deserialized as `T`: `Some(None)` for a field that can be cleared, an error for others. Serialized with
+//! `skip_serializing_if`, only the given fields reach `jsonb_populate_record`, which keeps all others.
 
 use serde::{Deserialize, Deserializer};
 
-/// What to say of a body that names no field.
+/// The rule in the error for a body without fields.
 pub(crate) const NOTHING: &str = "must name at least one field to change";
 
 /// For `deserialize_with`: a field that was given.

@@ -1,7 +1,7 @@
-//! Users: who a token's subject is, and whose team they are on.
+//! Users: the identity behind a token's subject, and their team.
 //!
-//! May not: believe anything about a caller but the verified claims. Relies on `users.clerk_id` being unique: however
-//! often and at once somebody registers, there is one row.
+//! Invariants: trusts nothing about a caller except the verified claims. Depends on: the uniqueness of
+//! `users.clerk_id`: repeated and concurrent registrations create one row.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use shared::db::{Session, WriteAttempt};
 use shared::http::{Abort, Caller, Error};
 use shared::write_query;
 
-/// What a user may do.
+/// A user's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -25,37 +25,37 @@ pub enum Role {
 
 /// A user.
 ///
-/// Here and in the other resources a row comes as one jsonb value: it can be absent as a whole, and a column that a
-/// migration adds does not change a prepared statement's result type (0A000).
+/// Here and in the other resources a row is returned as one jsonb value: it can be absent as a whole, and a column that
+/// a migration adds does not change a prepared statement's result type (0A000).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
 #[serde(rename_all(serialize = "camelCase"))]
 pub struct User {
     /// UUIDv7.
     pub id: Uuid,
-    /// As the token said at registration, in lower case.
+    /// The address in the token at registration, in lower case.
     pub email: String,
-    /// As the token said at registration, else the address's local part.
+    /// The name in the token at registration, else the address's local part.
     pub name: String,
-    /// What they may do.
+    /// The role.
     pub role: Role,
     /// The token's `sub`.
     pub clerk_id: String,
-    /// The admin whose team they are on.
+    /// The admin whose team the user is on.
     pub admin_id: Option<Uuid>,
-    /// When they registered.
+    /// The time of registration.
     pub created_at: DateTime<Utc>,
-    /// When the row last changed.
+    /// The time of the row's last change.
     pub updated_at: DateTime<Utc>,
 }
 
-/// The body of a registration: nothing, everything is in the token.
+/// The body of a registration: empty, because everything is in the token.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NoFields {}
 
-/// A registration, with the id the user gets should they be new: made once, so that it can be tried again.
+/// A registration, with the id for a new user: created once, so that it can be retried.
 #[derive(Debug)]
 pub struct Registration {
     id: Uuid,
@@ -65,20 +65,20 @@ pub struct Registration {
     email_verified: bool,
 }
 
-/// What a registration came to.
+/// The result of a registration.
 #[derive(Debug)]
 pub enum Registered {
     /// The user is new.
     Now(User),
-    /// They were registered before.
+    /// The user was registered before.
     Before(User),
 }
 
 impl Registration {
-    /// From the caller's claims.
+    /// Creates a registration from the caller's claims.
     ///
     /// # Errors
-    /// 422 naming the claim `email` when the token has none.
+    /// Fails with 422 and the claim `email` if the token has none.
     pub fn of(caller: &Caller) -> Result<Self, Error> {
         let Caller {
             sub,
@@ -105,17 +105,17 @@ impl Registration {
 }
 
 /// Creates the caller's row, or finds it. A verified address with a pending invitation joins the inviting admin's team
-/// and uses the invitation up; anybody else becomes an admin.
+/// and uses the invitation up; every other caller becomes an admin.
 ///
 /// # Errors
-/// The database's only.
+/// Fails only with database errors.
 pub async fn register(
     db: &mut Session,
     attempt: &WriteAttempt,
     registration: &Registration,
 ) -> Result<Registered, Abort> {
-    // Two at once: the invitation's row lock makes the second wait and then pass it by; the unique clerk_id makes it
-    // wait and then take the first one's row, which DO UPDATE returns where DO NOTHING would return none.
+    // Two concurrent registrations: the invitation's row lock makes the second one wait and then skip it; the unique
+    // clerk_id makes it wait and then use the first one's row, which DO UPDATE returns and DO NOTHING would not.
     let row = write_query!(
         attempt,
         r#"existing AS (
@@ -161,10 +161,10 @@ pub async fn register(
     })
 }
 
-/// The caller's own row.
+/// Returns the caller's own row.
 ///
 /// # Errors
-/// 401 for somebody who has not registered.
+/// Fails with 401 for an unregistered caller.
 pub async fn me(db: &mut Session, caller: &Caller) -> Result<User, Abort> {
     let user = sqlx::query_scalar!(
         r#"SELECT to_jsonb(u) AS "user!: Json<User>" FROM users u WHERE clerk_id = $1"#,

@@ -1,8 +1,8 @@
-//! Health: one fresh look at the database.
+//! Health: one fresh examination of the database.
 //!
-//! It opens a connection of its own, asks, and closes it, so it tells the truth when every pool is exhausted, and it
-//! leaves nothing behind. The public answer says only whether the service works; the report for operators says why.
-//! Both are had within [`BUDGET`], whatever the database does.
+//! Opens its own connection, runs one statement, and closes it, so that the result is correct when every pool is
+//! exhausted, and nothing is left behind. The public answer only tells whether the service works; the report for
+//! operators tells why. Both are available within [`BUDGET`] in any state of the database.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -18,10 +18,10 @@ use crate::db::{self, Deadline, Kind, Pool};
 use crate::http::{Error, Function, Request, Response};
 use crate::service::Service;
 
-/// The whole check, connecting included; the contract gives 3 s for the answer.
+/// The limit of the whole check, including connecting; the contract allows 3 s for the answer.
 const BUDGET: Duration = Duration::from_millis(2_500);
 
-/// A share of taken slots, in percent, from which new environments may find none.
+/// The percentage of used slots from which new environments may find none.
 const NEARLY_FULL: i64 = 90;
 
 /// Whether the service works.
@@ -31,13 +31,13 @@ const NEARLY_FULL: i64 = 90;
 pub enum Status {
     /// Everything works.
     Ok,
-    /// Reads work; writes do not, or will soon not find a connection.
+    /// Reads work; writes do not, or new connections will soon fail.
     Degraded,
-    /// The database cannot be used.
+    /// The database is not usable.
     Down,
 }
 
-/// What anyone may know.
+/// The public answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Health))]
 #[serde(rename_all = "camelCase")]
@@ -47,63 +47,63 @@ pub struct Public {
     /// `connected` or `disconnected`.
     #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^(dis)?connected$"))]
     pub database: &'static str,
-    /// When it was looked.
+    /// The time of the check.
     pub timestamp: DateTime<Utc>,
-    /// How long the look took, in milliseconds.
+    /// The duration of the check, in milliseconds.
     pub latency_ms: u64,
 }
 
-/// What operators are told.
+/// The report for operators.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Whether the service works.
     pub status: Status,
-    /// `up`, or what is the matter: `refused`, `unresolvable`, `timeout`, `auth`, `starting`, `read-only`, `saturated`,
-    /// or another [`Kind`]'s name.
+    /// `up`, or the problem: `refused`, `unresolvable`, `timeout`, `auth`, `starting`, `read-only`, `saturated`, or
+    /// another [`Kind`]'s name.
     pub state: &'static str,
-    /// When it was looked.
+    /// The time of the check.
     pub timestamp: DateTime<Utc>,
-    /// DNS to authentication and first answer, in milliseconds, attempts before it included.
+    /// The time from DNS to authentication and first answer, in milliseconds, including earlier attempts.
     pub connect_ms: u64,
-    /// The report's own statement, in milliseconds.
+    /// The time of the report's own statement, in milliseconds.
     pub query_ms: Option<u64>,
-    /// What the server said, where it could be asked.
+    /// The server's properties, if the statement succeeded.
     #[serde(flatten)]
     pub server: Option<Server>,
-    /// The cause and what to do, in one line without secrets.
+    /// The cause and the fix, in one line without secrets.
     pub cause: Option<String>,
 }
 
-/// What the server says of itself.
+/// The server's properties.
 #[derive(Clone, Debug, Serialize, FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Server {
-    /// Such as `18.0`.
+    /// For example `18.0`.
     pub server_version: String,
-    /// Slots taken, by anyone.
+    /// Slots in use by all roles.
     pub connections_used: i64,
-    /// Slots kept for superusers and reserved roles.
+    /// Slots reserved for superusers and reserved roles.
     pub connections_reserved: i64,
     /// `max_connections`.
     pub connections_max: i64,
-    /// A standby.
+    /// Whether the server is a standby.
     pub in_recovery: bool,
-    /// Takes no writes.
+    /// Whether the server rejects writes.
     pub read_only: bool,
-    /// Age of the oldest open transaction this role may see, in seconds.
+    /// The age of the oldest open transaction visible to this role, in seconds.
     pub oldest_transaction_seconds: i64,
 }
 
 impl Server {
-    /// Slots taken, in percent of those that ordinary roles may take.
+    /// Returns the used slots in percent of those that ordinary roles can use.
     fn percent_used(&self) -> i64 {
         self.connections_used * 100 / (self.connections_max - self.connections_reserved).max(1)
     }
 }
 
 impl Report {
-    /// The part that anyone may know.
+    /// Returns the public part.
     pub fn public(&self) -> Public {
         Public {
             status: self.status,
@@ -149,13 +149,13 @@ impl Report {
     }
 }
 
-/// Looks at the database `pool` would use, over a connection of its own. A pool that could not be made is a database
-/// that cannot be used.
+/// Checks the database of `pool`, over a separate connection. If the pool could not be created, the database is not
+/// usable.
 pub async fn look(pool: Result<&Pool, Error>, deadline: Deadline) -> Report {
     examine(pool, deadline, Sweep::No).await
 }
 
-/// Whether an examination also deletes the receipts that have expired.
+/// Whether a check also deletes expired receipts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sweep {
     Yes,
@@ -194,8 +194,8 @@ async fn examine(pool: Result<&Pool, Error>, deadline: Deadline, sweep: Sweep) -
 }
 
 impl Service {
-    /// Runs the health function until Lambda ends the environment: `route` answers anyone with [`Public`], uncached; any
-    /// event that is not an HTTP request is a schedule's, and gets the full [`Report`].
+    /// Runs the health function until Lambda ends the environment: `route` answers every caller with [`Public`],
+    /// uncached; an event that is not an HTTP request comes from a schedule, and gets the full [`Report`].
     pub fn run_health(&'static self, route: &'static str) -> ExitCode {
         self.run_with_schedule(route, answer, scheduled)
     }
@@ -210,10 +210,10 @@ async fn answer(request: Request) -> Result<Response, Error> {
     Ok(response.with_header("cache-control", "no-store"))
 }
 
-/// Looks on behalf of the schedule: metrics and one log line for operators; the report is the invocation's result.
+/// Runs the scheduled check: emits metrics and one log line for operators; the report is the invocation's result.
 ///
 /// # Errors
-/// None: a database that is down is a report too.
+/// Never fails: an unusable database is a report too.
 pub async fn scheduled(function: &'static Function, deadline: Deadline) -> Result<serde_json::Value, Error> {
     let report = examine(function.pool(), deadline, Sweep::Yes).await;
     emit_metrics(&report, function);
@@ -243,10 +243,10 @@ async fn server(db: &mut db::Session) -> Result<Server, sqlx::Error> {
 }
 
 /// Writes the report's figures to standard output in CloudWatch's embedded metric format, as metrics of the service's
-/// namespace. Their dimension is the function's name, by which two deployments in one account are told apart.
+/// namespace. Their dimension is the function's name, which distinguishes two deployments in one account.
 ///
-/// Histograms, of one value each, because the collector repeats a gauge's last value at every flush: in an outage that
-/// would be what was true before it. What is not recorded this time is not written.
+/// Uses histograms of one value each, because the collector repeats a gauge's last value at every flush: during an
+/// outage it would repeat the value from before. A histogram without a value is not written.
 fn emit_metrics(report: &Report, function: &Function) {
     static COLLECTOR: std::sync::OnceLock<Option<&'static Collector>> = std::sync::OnceLock::new();
     let collector = COLLECTOR.get_or_init(|| {

@@ -1,7 +1,7 @@
-//! The function that brings the schema up to date: for a database that only functions reach.
+//! The function that migrates the schema: for a database that only functions can reach.
 //!
-//! Deploying invokes it; it serves no route and is never invoked by a client. It connects once, as the owner of the tables,
-//! and holds no pool. Its answer, and its error, are for the operator: complete, and without secrets.
+//! Deploying invokes it; it serves no route and clients never invoke it. It connects once, as the owner of the tables,
+//! and has no pool. Its answer, and its error, are for the operator: complete, and without secrets.
 
 use std::process::ExitCode;
 
@@ -18,17 +18,17 @@ use crate::db::roles::{Granted, grant};
 use crate::service::Service;
 use crate::telemetry;
 
-/// What an invocation did.
+/// The result of an invocation.
 #[derive(Debug, Serialize)]
 struct Done {
-    /// The migrations it applied, in order; none when the schema was up to date.
+    /// The migrations that it applied, in order; empty if the schema was up to date.
     applied: Vec<String>,
     /// The roles that `APPLICATION_ROLE` and `MONITORING_ROLE` name.
     roles: Vec<Granted>,
 }
 
 impl Service {
-    /// Runs the function that migrates until Lambda ends the environment. The event's content does not matter.
+    /// Runs the function that migrates until Lambda ends the environment. The content of the event is ignored.
     pub fn run_migrations(&'static self) -> ExitCode {
         run(self)
     }

@@ -1,6 +1,6 @@
-//! What a product hands to the engine: its names, its words and its migrations.
+//! The settings that a product passes to the engine: its names, its messages and its migrations.
 //!
-//! One value, a static of the product. May not: hold anything that an environment variable decides.
+//! It is one value, a static of the product. Invariants: contains nothing that an environment variable decides.
 
 use sqlx::migrate::Migrator;
 
@@ -16,19 +16,19 @@ use sqlx::migrate::Migrator;
 /// ```
 #[derive(Debug)]
 pub struct Service {
-    /// A short lower-case word. It is part of each problem's `type` (`urn:NAME:problem:not-found`), names the internal
-    /// extension, the sessions that migrate, and the lock that keeps two migrations apart.
+    /// A short lower-case word. It is part of each problem's `type` (`urn:NAME:problem:not-found`), and of the names of
+    /// the internal extension, of migrating sessions, and of the lock that serializes migrations.
     pub name: &'static str,
     /// The namespace of the health function's metrics in CloudWatch.
     pub metrics_namespace: &'static str,
-    /// The `detail` of the 401 for a valid token whose subject is unknown: what the client has to do first.
+    /// The `detail` of the 401 for a valid token whose subject is unknown: the client's next step.
     pub unknown_caller: &'static str,
     /// The product's schema, applied after the engine's own; see [`migrate`](crate::db::migrate::migrate).
     pub migrations: Option<&'static Migrator>,
 }
 
 impl Service {
-    /// A service without a schema of its own, whose metrics have the service's name.
+    /// Returns a service without a schema of its own, whose metrics use the service's name.
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,
@@ -38,7 +38,7 @@ impl Service {
         }
     }
 
-    /// The key of the advisory lock that migrations hold: the first eight bytes of the name.
+    /// Returns the key of the migrations' advisory lock: the first eight bytes of the name.
     pub(crate) fn migration_lock(&self) -> i64 {
         let bytes = self.name.bytes().take(8);
         bytes.fold(0, |lock, byte| lock << 8 | i64::from(byte))

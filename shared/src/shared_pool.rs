@@ -1,9 +1,8 @@
-//! The process's one pool, and a handle on it for code that is given neither a request nor a pool.
+//! The process's one pool, and a handle for code that receives neither a request nor a pool.
 //!
-//! Routes get their connections from `Request::read` and `Request::write`, which know the deadline and try again. The
-//! handle stands where code had a pool of its own. `docs/USE_SHARED_POOL.md`
-//! says what it promises. May not: connect, or
-//! wait. Relies on `config` for the variables.
+//! Routes get their connections from `Request::read` and `Request::write`, which know the deadline and retry. The
+//! handle replaces a pool of the code's own; `docs/USE_SHARED_POOL.md` lists its guarantees. Invariants: never connects
+//! or waits by itself. Depends on: `config` for the variables.
 
 use std::sync::OnceLock;
 
@@ -18,7 +17,7 @@ use crate::db::{Held, Pool, Transaction};
 
 static POOL: OnceLock<Result<Pool, ConfigError>> = OnceLock::new();
 
-/// The pool of a process whose configuration was read; of the first one, should there be several.
+/// Returns the pool of a process whose configuration was read; the first one if there are several.
 pub(crate) fn of(config: &Config) -> &'static Result<Pool, ConfigError> {
     POOL.get_or_init(|| {
         let database = config.database.as_ref();
@@ -28,12 +27,13 @@ pub(crate) fn of(config: &Config) -> &'static Result<Pool, ConfigError> {
     })
 }
 
-/// The process's pool. It implements sqlx's `Executor`, as a reference to sqlx's pool does: `query.fetch_all(&SharedPool)`.
+/// The process's pool. It implements sqlx's `Executor`, like a reference to sqlx's pool:
+/// `query.fetch_all(&SharedPool)`.
 ///
-/// The pool is made when it is first used, from `DATABASE_URL`. Each statement takes a connection for itself, for as
-/// long as it runs, and is not run again; text without even an empty list of arguments may do anything to the session, so
-/// its connection is closed. With `connection_limit=1`, the usual one, a statement that is sent while a
-/// [`Transaction`] or [`Held`] is open waits for it, and fails after `pool_timeout`.
+/// The pool is created at first use, from `DATABASE_URL`. Each statement uses a connection of its own for as long as it
+/// runs, and is not retried. Text without even an empty list of arguments can change the session arbitrarily, so its
+/// connection is closed. With `connection_limit=1`, the usual value, a statement that is sent while a [`Transaction`]
+/// or [`Held`] is open waits for it, and fails after `pool_timeout`.
 #[derive(Clone, Debug, Default)]
 pub struct SharedPool;
 
@@ -47,15 +47,15 @@ impl SharedPool {
     /// Begins a transaction; see [`Pool::begin`].
     ///
     /// # Errors
-    /// As [`Pool::begin`]; `Configuration` when `DATABASE_URL` cannot be used.
+    /// As [`Pool::begin`]; `Configuration` if `DATABASE_URL` is not usable.
     pub async fn begin(&self) -> Result<Transaction<'static>, sqlx::Error> {
         Self::pool()?.begin().await
     }
 
-    /// Lends a connection for as long as the caller keeps it; see [`Pool::hold`].
+    /// Acquires a connection for as long as the caller keeps it; see [`Pool::hold`].
     ///
     /// # Errors
-    /// As [`Pool::hold`]; `Configuration` when `DATABASE_URL` cannot be used.
+    /// As [`Pool::hold`]; `Configuration` if `DATABASE_URL` is not usable.
     pub async fn acquire(&self) -> Result<Held, sqlx::Error> {
         Self::pool()?.hold().await
     }

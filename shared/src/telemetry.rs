@@ -1,14 +1,14 @@
-//! Log lines: JSON, one a line, on standard output, where Lambda collects them.
+//! Log lines: JSON, one per line, on standard output, where Lambda collects them.
 //!
 //! Every line within an invocation carries its request id and whether it was a cold start, from the span that
-//! `http::run` opens. Nothing here may log a secret; the driver's own lines are kept out, because they show SQL.
+//! `http::run` opens. Invariants: never logs a secret; the driver's own lines are suppressed, because they show SQL.
 
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Crates, by the beginning of their names, whose warnings are worth a line and whose other lines are not.
+/// Crates, by the beginning of their names, of which only warnings and errors are logged.
 const QUIET: [&str; 8] = ["aws_", "h2", "hyper", "lambda_", "metrics", "rustls", "tokio", "tower"];
 
 /// Starts logging at `level`. A second call does nothing.

@@ -1,4 +1,4 @@
-//! Text fields that carry their rule in their type: what deserializes is valid, and the error names the rule.
+//! Text fields whose types enforce their rule: deserialized values are valid, and errors name the rule.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 #[serde(transparent)]
 pub struct Text<const MAX: usize>(String);
 
-/// An absolute http or https URL of at most 8,192 characters: a presigned one can be long.
+/// An absolute http or https URL of at most 8,192 characters: presigned URLs can be long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct HttpUrl(String);
@@ -22,29 +22,29 @@ pub struct HttpUrl(String);
 pub struct Id(Uuid);
 
 impl<const MAX: usize> Text<MAX> {
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl HttpUrl {
-    /// The URL as it was given.
+    /// Returns the URL as it was given.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl Id {
-    /// What is said of text that is none.
+    /// The rule in the error for an invalid id.
     pub const RULE: &str = "must be a UUID such as 01890c5e-0000-7000-8000-000000000000";
 
-    /// Reads the hyphenated form only: `uuid` would also take braces, a URN prefix and no hyphens.
+    /// Parses the hyphenated form only: `uuid` would also accept braces, a URN prefix and missing hyphens.
     pub fn parse(text: &str) -> Option<Self> {
         text.parse().ok().filter(|_| text.len() == 36).map(Self)
     }
 
-    /// The UUID.
+    /// Returns the UUID.
     pub fn uuid(self) -> Uuid {
         self.0
     }
@@ -97,8 +97,8 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
-/// Makes enumerations text wherever they are read: what serde derives would take `{"completed": null}` as well. Each
-/// derives its two traits with `remote = "Self"`, which leaves implementing them to this.
+/// Implements enumerations as text in every format: serde's derived implementation would accept `{"completed": null}`
+/// as well. Each type derives its two traits with `remote = "Self"`, and this macro implements them.
 #[macro_export]
 macro_rules! names {
     ($($name:ty),+) => {$(
@@ -117,7 +117,7 @@ macro_rules! names {
     )+};
 }
 
-/// Says in JSON Schema what a type's `Deserialize` checks, for `openapi.json`: from the empty schema.
+/// Describes the rule of a type's `Deserialize` in JSON Schema, for `openapi.json`, starting from the empty schema.
 #[cfg(feature = "openapi")]
 #[macro_export]
 macro_rules! schema {
@@ -136,7 +136,7 @@ macro_rules! schema {
 
             impl$(<const $max: usize>)? ToSchema for $name {
                 fn name() -> std::borrow::Cow<'static, str> {
-                    // Nobody sees it: the schema is put wherever it is referred to.
+                    // It does not appear in the document, because the schema is inlined at each use.
                     [stringify!($name) $(, &$max.to_string())?].concat().into()
                 }
             }
@@ -146,7 +146,7 @@ macro_rules! schema {
 #[cfg(feature = "openapi")]
 crate::schema!(Text<MAX>, <const MAX>, |schema| {
     let text = schema.schema_type(Type::String).min_length(Some(1)).max_length(Some(MAX));
-    // Something but space, and no NUL.
+    // At least one character other than space, and no NUL.
     text.pattern(Some(r"^[^\u0000]*[^\s\u0000][^\u0000]*$"))
 });
 

@@ -1,5 +1,5 @@
-//! No route: invoked by who deploys, it brings the schema up to date and grants the functions' roles what they need.
-//! Safe to repeat: what is applied already is left alone.
+//! No route: a deployment invokes it to migrate the schema and to grant the functions' roles the privileges they need.
+//! Safe to repeat: applied migrations are skipped.
 
 use std::process::ExitCode;
 

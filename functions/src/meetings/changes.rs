@@ -1,7 +1,7 @@
 //! Updating a meeting, and the record of its changes.
 //!
-//! An update and its record are one statement. Two at once wait for each other at the meeting's row, so what a record
-//! calls previous is what the update replaced.
+//! An update and its record are one statement. Concurrent updates wait for each other at the meeting's row, so the
+//! previous values of a record are those that the update replaced.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -17,8 +17,8 @@ use shared::http::{Abort, Caller, Error, IfMatch};
 use shared::text::{HttpUrl, Id};
 use shared::write_query;
 
-/// The fields of a meeting that a client changes: at least one. With the id of the change's record: made once, so that
-/// the update can run again.
+/// The fields of a meeting that a client changes: at least one. Includes the id of the change's record: created once,
+/// so that the update can be retried.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "Fields")]
 pub struct Changes {
@@ -79,18 +79,18 @@ impl TryFrom<Fields> for Changes {
     }
 }
 
-/// What an update was, the weightiest first.
+/// The kind of an update, the most important first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeType {
-    /// The meeting will not be held.
+    /// The meeting will not take place.
     Cancelled,
-    /// It is at another time or takes longer or shorter.
+    /// The meeting's date or duration changed.
     Rescheduled,
-    /// It has another title.
+    /// The meeting's title changed.
     Renamed,
-    /// Something else changed.
+    /// Another field changed.
     Updated,
 }
 
@@ -101,27 +101,27 @@ pub enum ChangeType {
 pub struct MeetingChange {
     /// UUIDv7.
     pub id: Uuid,
-    /// What was changed.
+    /// The changed meeting.
     pub meeting_id: Uuid,
-    /// What kind of change it was.
+    /// The kind of change.
     pub change_type: ChangeType,
-    /// The title before.
+    /// The previous title.
     pub previous_title: String,
-    /// The date before.
+    /// The previous date.
     pub previous_date: DateTime<Utc>,
-    /// The duration before, in minutes.
+    /// The previous duration, in minutes.
     pub previous_duration: i32,
-    /// The title after.
+    /// The new title.
     pub new_title: String,
-    /// The date after.
+    /// The new date.
     pub new_date: DateTime<Utc>,
-    /// The duration after, in minutes.
+    /// The new duration, in minutes.
     pub new_duration: i32,
-    /// When it was made.
+    /// The time of the change.
     pub created_at: DateTime<Utc>,
 }
 
-/// Which changes to list.
+/// The filter of a list of changes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {
@@ -129,11 +129,11 @@ pub struct Filter {
     cursor: Option<Cursor>,
 }
 
-/// Changes a meeting and records it.
+/// Changes a meeting and records the change.
 ///
 /// # Errors
-/// 401 for an unregistered caller, 404, 403 unless they are an admin who may change it, 412, 422 for a team member of
-/// another team, 409 for a `meetingBaasId` that another meeting has.
+/// Fails with 401 for an unregistered caller, 404, 403 unless they are an admin who may change it, 412, 422 for a team
+/// member of another team, 409 for a `meetingBaasId` that another meeting has.
 pub async fn update(
     db: &mut Session,
     attempt: &WriteAttempt,
@@ -142,8 +142,8 @@ pub async fn update(
     if_match: &IfMatch,
     changes: &Changes,
 ) -> Result<Meeting, Abort> {
-    // A transcript that is not changed is named by the old row itself, so that its pages are not written again. The
-    // answer is JSON within JSON: its size is that of the row's JSON, escaped once more.
+    // An unchanged transcript is taken from the old row itself, so that its pages are not written again. The answer is
+    // JSON within JSON: its size is that of the row's JSON, escaped once more.
     let row = write_query!(
         attempt,
         r#"caller AS (
@@ -228,14 +228,14 @@ pub async fn update(
     Ok(row.meeting.ok_or_else(too_large)?.0)
 }
 
-/// A page of a meeting's changes, newest first.
+/// Returns a page of a meeting's changes, newest first.
 ///
 /// # Errors
-/// 401 for an unregistered caller, 404.
+/// Fails with 401 for an unregistered caller, 404.
 pub async fn list(db: &mut Session, caller: &Caller, id: Uuid, filter: &Filter) -> Result<Page<MeetingChange>, Abort> {
     let before = filter.cursor.unwrap_or(Cursor::NEWEST);
-    // `LIMIT (SELECT $5)` hides the limit from the planner, as in the list of meetings. Of the meeting's row only ids are
-    // read, so that a meeting takes the same time whether it is absent or invisible.
+    // `LIMIT (SELECT $5)` hides the limit from the planner, as in the list of meetings. Only ids are read from the
+    // meeting's row, so that absent and invisible meetings take the same time.
     let rows = sqlx::query!(
         r#"
         SELECT m.id AS "meeting?", to_jsonb(h) AS "change: Json<MeetingChange>"

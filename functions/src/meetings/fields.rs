@@ -1,6 +1,6 @@
-//! What a client may write about a meeting: each field's rule is in its type.
+//! The fields of a meeting that clients write; each field's type enforces its rule.
 //!
-//! May not: know of the database beyond the names of its columns, which a draft is serialized with.
+//! Invariants: knows nothing of the database except its column names, with which a draft is serialized.
 
 use std::fmt;
 
@@ -10,19 +10,19 @@ use uuid::Uuid;
 
 use shared::text::{HttpUrl, Id, Text};
 
-/// Where a meeting stands.
+/// The status of a meeting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = MeetingStatus))]
 #[serde(rename_all = "snake_case", remote = "Self")]
 pub enum Status {
-    /// It has not begun.
+    /// It has not started.
     #[default]
     Scheduled,
-    /// It is being held.
+    /// It is taking place.
     InProgress,
-    /// It is over.
+    /// It has ended.
     Completed,
-    /// It will not be held.
+    /// It will not take place.
     Cancelled,
 }
 
@@ -30,7 +30,7 @@ impl Status {
     /// Every status.
     pub const ALL: [Self; 4] = [Self::Scheduled, Self::InProgress, Self::Completed, Self::Cancelled];
 
-    /// As it is stored.
+    /// Returns the stored name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scheduled => "scheduled",
@@ -41,12 +41,12 @@ impl Status {
     }
 }
 
-/// What kind of meeting it is.
+/// The type of a meeting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", remote = "Self")]
 pub enum MeetingType {
-    /// None of the others.
+    /// No specific type.
     #[default]
     Default,
     /// A manager and one team member.
@@ -55,11 +55,11 @@ pub enum MeetingType {
     TeamMeeting,
     /// A presentation to a client.
     ClientPresentation,
-    /// A call to sell something.
+    /// A sales call.
     SalesCall,
 }
 
-/// Where a meeting is held.
+/// The platform of a meeting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", remote = "Self")]
@@ -72,23 +72,23 @@ pub enum Platform {
     Teams,
 }
 
-/// Where a meeting's recording stands. Only the recording service changes it.
+/// The status of a meeting's recording. Only the recording service changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ProcessingStatus {
-    /// Nothing was recorded yet.
+    /// Nothing has been recorded yet.
     Pending,
-    /// The call is over, its transcript to come.
+    /// The call has ended, and the transcript is pending.
     Processing,
-    /// Transcript and recording are there.
+    /// The transcript and the recording are available.
     Completed,
-    /// There will be none.
+    /// There will be no recording.
     Failed,
 }
 
 impl ProcessingStatus {
-    /// As it is stored.
+    /// Returns the stored name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -101,7 +101,7 @@ impl ProcessingStatus {
 
 shared::names!(Status, MeetingType, Platform);
 
-/// A meeting's time: RFC 3339 with an offset, in the years 1970 to 9999, in microseconds as PostgreSQL keeps it.
+/// A meeting's time: RFC 3339 with an offset, in the years 1970 to 9999, in microseconds like PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Time(DateTime<Utc>);
@@ -114,7 +114,7 @@ shared::schema!(Time, |schema| {
 });
 
 impl Time {
-    /// The instant.
+    /// Returns the instant.
     pub fn at(self) -> DateTime<Utc> {
         self.0
     }
@@ -125,7 +125,7 @@ impl<'de> Deserialize<'de> for Time {
         let text = String::deserialize(deserializer)?;
         DateTime::parse_from_rfc3339(&text)
             .ok()
-            // Cut and not rounded, with a leap second carried over: neither may reach the year 10000.
+            // Truncated instead of rounded, with a leap second carried over: neither may reach the year 10000.
             .and_then(|date| DateTime::from_timestamp_micros(date.timestamp_micros()))
             .filter(|date| (1970..=9999).contains(&date.year()))
             .map(Self)
@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// A planned length in minutes, 1 to 1,440.
+/// A planned duration in minutes, 1 to 1,440.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub(super) struct Minutes(i32);
@@ -154,7 +154,7 @@ impl<'de> Deserialize<'de> for Minutes {
     }
 }
 
-/// Reads [`Minutes`].
+/// Deserializes [`Minutes`].
 struct Whole;
 
 impl Whole {
@@ -168,7 +168,7 @@ impl de::Visitor<'_> for Whole {
         f.write_str(Self::RULE)
     }
 
-    /// 30.0 is a whole number too: JSON does not tell it from 30.
+    /// 30.0 is a whole number too: JSON does not distinguish it from 30.
     fn visit_f64<E: de::Error>(self, minutes: f64) -> Result<Minutes, E> {
         if minutes.fract() != 0.0 || !(1.0..=1440.0).contains(&minutes) {
             return Err(E::custom(format_args!("must be {}", Self::RULE)));
@@ -214,8 +214,8 @@ pub(super) type BotId = Text<200>;
 pub(super) type LongText = Text<20_000>;
 pub(super) type Transcript = Text<1_000_000>;
 
-/// A new meeting, with the id it gets: made once, so that the create can run again. Read from a request's field names,
-/// written with the table's column names.
+/// A new meeting, with its id: created once, so that the create can be retried. Deserialized from a request's field
+/// names, serialized with the table's column names.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = MeetingDraft, rename_all = "camelCase"))]
 #[serde(rename_all(deserialize = "camelCase"), deny_unknown_fields)]

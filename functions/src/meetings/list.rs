@@ -1,8 +1,8 @@
-//! The list of meetings: a page of those the caller may see, newest date first.
+//! The list of meetings: a page of those that the caller may see, newest date first.
 //!
-//! Invariant: an index decides every condition, so a page costs what its rows cost, whatever the filter and however many
-//! meetings others have. Each index names its owner, then the status, then the sort key: a list of every status walks the
-//! index once for each status and merges. `tests/lists` holds every filter to this.
+//! Invariants: an index decides every condition, so the cost of a page depends only on its rows, regardless of the
+//! filter and of other users' meetings. Each index starts with its owner, then the status, then the sort key: a list of
+//! every status scans the index once per status and merges. `tests/lists` verifies this for every filter.
 
 use chrono::{DateTime, TimeDelta};
 use serde::Deserialize;
@@ -15,11 +15,11 @@ use shared::http::page::{self, Cursor, Limit, Page};
 use shared::http::{Abort, Caller, Error};
 use shared::text::Id;
 
-/// Upper bound in bytes on the text fetched for one page; more would exceed Lambda's response limit. [`page::fit`] counts
-/// what JSON's escapes add.
+/// Upper bound in bytes on the text fetched for one page; more would exceed Lambda's response limit. [`page::fit`]
+/// accounts for JSON's escapes.
 const PAGE_TEXT: i64 = 3 * 1024 * 1024;
 
-/// Which meetings to list.
+/// The filter of a list of meetings.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Filter {
@@ -27,33 +27,33 @@ pub struct Filter {
     cursor: Option<Cursor>,
     status: Option<Status>,
     team_member_id: Option<Id>,
-    /// The earliest date, itself included.
+    /// The earliest date, inclusive.
     from: Option<Time>,
-    /// The latest date, itself included.
+    /// The latest date, inclusive.
     to: Option<Time>,
 }
 
-/// Returns a page of the meetings the caller may see, newest date first; it ends before its limit if their text would
-/// not fit an answer.
+/// Returns a page of the meetings that the caller may see, newest date first; it ends before its limit if their text
+/// would not fit an answer.
 ///
 /// # Errors
-/// 401 for an unregistered caller.
+/// Fails with 401 for an unregistered caller.
 pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<Page<Meeting>, Abort> {
-    // `visible` has one arm for each way to see a meeting. An arm reads its index from the cursor on, at most `$2` rows
-    // for each status, and reads nothing if it does not apply to the caller or the filter:
+    // `visible` has one arm for each reason why a meeting is visible. An arm reads its index from the cursor on, at
+    // most `$2` rows per status, and reads nothing if it does not apply to the caller or the filter:
     //
     // 1. The admin's team, without a team member.
     // 2. `pairs`: the caller's own meetings in each team that has any, or those of one member in the admin's team. The
-    //    recursion reads one row of the index for each team.
-    // 3. and 4. What the caller created in another admin's team, without and with a team member.
-    // 5. What the caller created while leading the team, if they no longer do: no route makes such a row, so this arm
-    //    alone has conditions that no index decides.
+    //    recursion reads one row of the index per team.
+    // 3. and 4. Meetings that the caller created in another admin's team, without and with a team member.
+    // 5. Meetings that the caller created while leading the team, if they no longer do: no route creates such a row, so
+    //    only this arm has conditions that no index decides.
     //
-    // `LIMIT (SELECT $2)` hides the limit from the planner. Where it sees one above the average number of rows, it expects
-    // to need all of them, and sorts those of the largest team rather than walk the index in order.
+    // `LIMIT (SELECT $2)` hides the limit from the planner. If it sees one above the average number of rows, it expects
+    // to need all of them, and sorts those of the largest team instead of scanning the index in order.
     //
-    // Sizes are summed before a row is read whole, and `CASE` reads only the rows that fit: text beyond the page is never
-    // decompressed.
+    // Sizes are summed before a row is read as a whole, and `CASE` reads only the rows that fit: text beyond the page
+    // is never decompressed.
     let before = filter.before();
     let from = filter.from.map_or(DateTime::UNIX_EPOCH, Time::at);
     let statuses: Vec<&str> = match filter.status {
@@ -160,7 +160,7 @@ pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<
 }
 
 impl Filter {
-    /// Returns where the page begins: below the cursor and not above `to`, whichever is lower.
+    /// Returns the start of the page: below the cursor and not above `to`, whichever is lower.
     fn before(&self) -> Cursor {
         let to = self.to.map(|to| Cursor {
             at: to.at() + TimeDelta::microseconds(1),
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(before(json!({})), Cursor::NEWEST);
         let latest = before(json!({"to": to}));
         let date: Time = serde_json::from_value(json!(to)).unwrap();
-        // A meeting at that very time is still on the page, whatever its id.
+        // A meeting at exactly that time is still on the page, for any id.
         assert!((date.at(), Uuid::max()) < (latest.at, latest.id));
         assert_eq!(before(json!({"to": to, "cursor": cursor(0)})).id, Uuid::max());
         assert_eq!(before(json!({"to": to, "cursor": cursor(3000)})), latest);

@@ -1,15 +1,16 @@
-//! Meetings: what they are, and reading, listing, creating and deleting them.
+//! Meetings: the resource, and reading, listing, creating and deleting it.
 //!
-//! | file | holds |
+//! | file | purpose |
 //! |---|---|
-//! | [`fields`] | what a client may write, with each field's rule |
+//! | [`fields`] | the fields that clients write, with their rules |
 //! | `list.rs` | the page of meetings that a caller may see |
 //! | [`changes`] | updating a meeting, and the record of it |
-//! | [`webhook`] | what the recording service reports |
+//! | [`webhook`] | the recording service's deliveries |
 //!
 //! A meeting is visible to its creator, its team member and the admin of its team; that admin, and a creator who is an
-//! admin, may change and delete it. Every operation is one statement that holds the caller's row, that check and the
-//! data, so a read is one round trip. May not: answer differently for what is absent and what is invisible.
+//! admin, may change and delete it. Every operation is one statement that reads the caller's row, checks the permission
+//! and accesses the data, so a read is one round trip. Invariants: the answers for absent and invisible meetings are
+//! identical.
 
 pub mod changes;
 pub mod fields;
@@ -36,60 +37,60 @@ use shared::write_query;
 pub struct Meeting {
     /// UUIDv7.
     pub id: Uuid,
-    /// What it is about.
+    /// The title.
     pub title: String,
-    /// With whom; somebody of the creator's team.
+    /// The participant, on the creator's team.
     pub team_member_id: Uuid,
-    /// When it starts.
+    /// The start time.
     pub date: DateTime<Utc>,
-    /// How long it is planned to last, in minutes.
+    /// The planned duration, in minutes.
     pub duration: i32,
-    /// Where it stands.
+    /// The status.
     pub status: Status,
-    /// What kind it is.
+    /// The type.
     pub meeting_type: MeetingType,
-    /// Where it is held.
+    /// The platform.
     pub platform: Option<Platform>,
-    /// The link to join it.
+    /// The link to join the meeting.
     pub platform_meeting_url: Option<String>,
     /// The recording service's `bot_id`.
     pub meeting_baas_id: Option<String>,
-    /// Where its recording stands.
+    /// The status of the recording.
     pub processing_status: ProcessingStatus,
-    /// Where the recording is.
+    /// The address of the recording.
     pub recording_url: Option<String>,
-    /// Who said what: a line for each turn.
+    /// The transcript: one line per turn.
     pub transcript: Option<String>,
-    /// Who spoke.
+    /// The speakers.
     pub speakers: Vec<String>,
-    /// What it came to, in short.
+    /// A short summary.
     pub executive_summary: Option<String>,
-    /// What went well.
+    /// Successes.
     pub wins: Vec<String>,
-    /// What needs help.
+    /// Areas that need support.
     pub areas_for_support: Vec<String>,
-    /// What was learned.
+    /// Insights.
     pub key_insights: Vec<String>,
-    /// What is to be talked about.
+    /// The planned topics.
     pub agenda: Option<String>,
-    /// Who created it.
+    /// The user who created it.
     pub created_by: Uuid,
-    /// When it was created.
+    /// The time of creation.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// The time of the last change.
     pub updated_at: DateTime<Utc>,
-    /// Counts up with every change; clients see it as the ETag.
+    /// Increases with every change; clients see it as the ETag.
     #[serde(skip_serializing)]
     pub version: i32,
 }
 
-/// One meeting.
+/// Returns one meeting.
 ///
 /// # Errors
-/// 401 for an unregistered caller, 404.
+/// Fails with 401 for an unregistered caller, 404.
 pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Meeting, Abort> {
-    // The row is read in a subquery, once it is known to be visible: joined as a whole, the text of a row that the caller
-    // may not see would be decompressed before the decision.
+    // The row is read in a subquery, after its visibility was checked: joined as a whole, the text of a row that the
+    // caller may not see would be decompressed before the check.
     let meeting = sqlx::query_scalar!(
         r#"
         SELECT (SELECT to_jsonb(m) FROM meetings m WHERE m.id = seen.id) AS "meeting: Json<Meeting>"
@@ -110,8 +111,8 @@ pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Meeting,
 /// Creates a meeting of the caller's team.
 ///
 /// # Errors
-/// 401 for an unregistered caller, 403 unless they are an admin, 422 for a team member of another team, 409 for a
-/// `meetingBaasId` that another meeting has.
+/// Fails with 401 for an unregistered caller, 403 unless they are an admin, 422 for a team member of another team, 409
+/// for a `meetingBaasId` that another meeting has.
 pub async fn create(
     db: &mut Session,
     attempt: &WriteAttempt,
@@ -157,7 +158,7 @@ pub async fn create(
 /// Deletes a meeting with its tasks and its record of changes.
 ///
 /// # Errors
-/// 401 for an unregistered caller, 404, 403 unless they are an admin who may change it, 412.
+/// Fails with 401 for an unregistered caller, 404, 403 unless they are an admin who may change it, 412.
 pub async fn delete(
     db: &mut Session,
     attempt: &WriteAttempt,
@@ -205,7 +206,7 @@ fn stranger() -> Error {
     Error::field("teamMemberId", "must be somebody of the meeting's team")
 }
 
-/// A bot that records another meeting already: the only constraint a client's input can run into.
+/// Another meeting has this bot already: the only constraint that a client's input can violate.
 fn known_bot(error: sqlx::Error) -> Abort {
     if error.as_database_error().and_then(|e| e.constraint()) == Some("meetings_meeting_baas_id_key") {
         return Error::conflict("Another meeting has this meetingBaasId.").into();

@@ -1,9 +1,9 @@
-//! What the recording service reports about a meeting: deliveries signed by Standard Webhooks, at least once, in any
-//! order.
+//! The recording service's deliveries: signed by Standard Webhooks, sent at least once, in any order.
 //!
-//! Applied exactly once: the delivery's id is its idempotency key. Order does not matter: a status older than the last
-//! applied one is skipped, and nothing is undone that `complete` brought. A bot that no meeting knows is 404, so that
-//! the sender comes again: the meeting may not be saved yet. May not: look at a delivery before its signature is verified.
+//! Each is applied exactly once: the delivery's id is its idempotency key. Order does not matter: a status older than
+//! the last applied one is skipped, and no event undoes the data of `complete`. A bot that belongs to no meeting is
+//! 404, so that the sender retries: the meeting may not be saved yet. Invariants: a delivery is not read before its
+//! signature is verified.
 
 use std::time::Duration;
 
@@ -19,25 +19,25 @@ use shared::http::{Abort, Error, Request};
 use shared::text::HttpUrl;
 use shared::write_query;
 
-/// The headers of a delivery; senders that came before the standard put `svix` for `webhook`.
+/// The headers of a delivery; senders older than the standard use the prefix `svix` instead of `webhook`.
 const HEADERS: [(&str, &str); 3] = [
     (standardwebhooks::HEADER_WEBHOOK_ID, "svix-id"),
     (standardwebhooks::HEADER_WEBHOOK_TIMESTAMP, "svix-timestamp"),
     (standardwebhooks::HEADER_WEBHOOK_SIGNATURE, "svix-signature"),
 ];
 
-/// Digits of a Unix time in seconds; more would overflow where its age is reckoned.
+/// Digits of a Unix time in seconds; more would overflow when its age is computed.
 const LONGEST_TIMESTAMP: usize = 12;
 
-/// How long a delivery is remembered: longer than the recording service goes on sending it.
+/// How long a delivery is remembered: longer than the recording service retries it.
 pub const DELIVERY_LIFETIME: Duration = Duration::from_secs(72 * 60 * 60);
 
 /// A verified delivery.
 #[derive(Debug)]
 pub struct Delivery {
-    /// The sender's id of it, the same whenever it is sent again.
+    /// The sender's id of the delivery, the same for each retry.
     pub id: String,
-    /// What it reports.
+    /// The event.
     pub event: Event,
 }
 
@@ -50,22 +50,22 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// The answer to every delivery that was taken, now or before.
+    /// The answer to every accepted delivery, first or repeated.
     pub const RECEIVED: Self = Self { received: true };
 }
 
-/// What the recording service has to say.
+/// An event of the recording service.
 #[derive(Debug)]
 pub enum Event {
     /// The recording is ready.
     Complete(Complete),
-    /// Its bot is somewhere else than before.
+    /// The status of its bot changed.
     StatusChange(StatusChange),
-    /// One this backend has no use for.
+    /// An event that this backend does not use.
     Other,
 }
 
-/// Fields that this backend does not know are the sender's to add.
+/// Unknown fields are accepted, because the sender may add some.
 #[derive(Deserialize)]
 struct Named {
     event: String,
@@ -76,12 +76,12 @@ struct Body<T> {
     data: Object<T>,
 }
 
-/// What was recorded.
+/// The recorded data.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = WebhookComplete))]
 pub struct Complete {
     bot_id: BotId,
-    /// Absent when speech was not transcribed.
+    /// Absent if speech was not transcribed.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<Turn>>))]
     transcript: Option<Vec<Object<Turn>>>,
     speakers: Option<Vec<Speaker>>,
@@ -110,7 +110,7 @@ enum Speaker {
     Object { name: Spoken },
 }
 
-/// Where a bot is.
+/// The status of a bot.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = WebhookStatusChange))]
 pub struct StatusChange {
@@ -142,11 +142,11 @@ impl<'de> Deserialize<'de> for Spoken {
 }
 
 impl Delivery {
-    /// Verifies a request's signature and age, then reads it.
+    /// Verifies a request's signature and age, then parses it.
     ///
     /// # Errors
-    /// 401 for a signature that is absent, wrong or more than five minutes old or early, 500 without a secret, 400, 415
-    /// or 422 for a body that is not what its event should bring.
+    /// Fails with 401 for a signature that is absent, wrong or more than five minutes old or early, 500 without a
+    /// secret, and 400, 415 or 422 for a body that does not match its event.
     pub fn of(request: &Request) -> Result<Self, Error> {
         let id = if request.is_rehearsal() {
             String::new()
@@ -163,7 +163,7 @@ impl Delivery {
     }
 }
 
-/// Gives a delivery's id once its signature over id, time and raw body is found right.
+/// Returns a delivery's id if its signature over id, time and raw body is valid.
 fn verify(secret: &WebhookSecret, headers: &HeaderMap, body: &[u8]) -> Result<String, Error> {
     const REFUSED: &str = "The webhook's signature is missing, wrong, or more than five minutes old.";
     let refused = || Error::unauthorized(REFUSED);
@@ -195,10 +195,10 @@ fn verify(secret: &WebhookSecret, headers: &HeaderMap, body: &[u8]) -> Result<St
     Ok(id.to_owned())
 }
 
-/// Applies an event to the meeting it is about.
+/// Applies an event to its meeting.
 ///
 /// # Errors
-/// 404 when no meeting has its bot.
+/// Fails with 404 if no meeting has its bot.
 pub async fn apply(db: &mut Session, attempt: &WriteAttempt, event: &Event) -> Result<Receipt, Abort> {
     let known = match event {
         Event::Complete(complete) => finish(db, attempt, complete).await?,
@@ -214,7 +214,7 @@ pub async fn apply(db: &mut Session, attempt: &WriteAttempt, event: &Event) -> R
     Err(Error::not_found("meeting with this bot_id").into())
 }
 
-/// Stores the recording; what the event does not bring stays. Returns whether a meeting has the bot.
+/// Stores the recording; fields that the event does not contain are kept. Returns whether a meeting has the bot.
 async fn finish(db: &mut Session, attempt: &WriteAttempt, complete: &Complete) -> Result<bool, Abort> {
     let speakers: Option<Vec<String>> = complete
         .speakers
@@ -246,7 +246,7 @@ async fn finish(db: &mut Session, attempt: &WriteAttempt, complete: &Complete) -
     Ok(row.meeting.is_some())
 }
 
-/// Moves a meeting on, never back. Returns whether a meeting has the bot.
+/// Advances a meeting's status, never back. Returns whether a meeting has the bot.
 async fn advance(db: &mut Session, attempt: &WriteAttempt, change: &StatusChange, step: Step) -> Result<bool, Abort> {
     let row = write_query!(
         attempt,
@@ -276,7 +276,7 @@ async fn advance(db: &mut Session, attempt: &WriteAttempt, change: &StatusChange
     Ok(row.meeting.is_some())
 }
 
-/// What a bot's status means for its meeting.
+/// The effect of a bot's status on its meeting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Step {
     status: Option<Status>,
@@ -284,7 +284,7 @@ struct Step {
 }
 
 impl BotStatus {
-    /// By the recording service's codes; `None` for those on the way to one that matters, and for new ones.
+    /// Maps the recording service's codes; returns `None` for intermediate and unknown ones.
     fn step(&self) -> Option<Step> {
         match self.code.as_str() {
             "in_call_recording" | "recording_resumed" => Some(Step {
@@ -317,7 +317,7 @@ impl Speaker {
     }
 }
 
-/// A line for each turn: the speaker, a colon, what they said.
+/// Formats one line per turn: the speaker, a colon, the text.
 fn transcript(turns: &[Object<Turn>]) -> String {
     let line = |Object(turn): &Object<Turn>| {
         let words = turn
@@ -339,7 +339,7 @@ mod tests {
         WebhookSecret::parse(Some("whsec_c2VjcmV0".to_owned())).unwrap()
     }
 
-    /// Headers of a delivery signed `age` seconds ago with the prefix of their names.
+    /// Returns the headers of a delivery signed `age` seconds ago, with the prefix of their names.
     fn signed(prefix: &str, age: i64, body: &[u8]) -> HeaderMap {
         let time = chrono::Utc::now().timestamp() - age;
         let signature = Webhook::from_bytes(secret().key().to_vec())
@@ -424,7 +424,7 @@ mod tests {
             json!({"bot_id": "b", "speakers": ["\0"]}),
             json!({"bot_id": "b\0"}),
             json!({"bot_id": "b", "mp4": "javascript:alert(1)"}),
-            // The same members, by their places.
+            // The same members, by position.
             json!(["b", null, null, null]),
             json!({"bot_id": "b", "transcript": [["a", []]]}),
             json!({"bot_id": "b", "transcript": [{"speaker": "a", "words": [["b"]]}]}),

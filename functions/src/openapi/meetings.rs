@@ -11,7 +11,7 @@ use shared::text::Id;
 
 const ID: &str = "The meeting";
 const ETAG: (&str, &str) = ("ETag", "ETag");
-/// Meetings of the seed: to be changed, to be deleted, with changes, recorded.
+/// Meetings of the seed data: to be changed, to be deleted, with changes, recorded.
 const PLANNED: &str = "01900000-0000-7000-8000-000000000103";
 const CANCELLED: &str = "01900000-0000-7000-8000-000000000104";
 const MOVED: &str = "01900000-0000-7000-8000-000000000101";
@@ -29,7 +29,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     for list in ["speakers", "wins", "areasForSupport", "keyInsights"] {
         schemas.defaults_to("MeetingDraft", list, json!([]));
     }
-    let said = "The fields of a meeting that a client changes: at least one. Null clears what may be empty.";
+    let said = "The fields of a meeting that a client changes: at least one. Null clears an optional field.";
     let changes = schemas.changes("MeetingChanges", "MeetingDraft", said);
     let stranger = || Error::field("teamMemberId", "must be somebody of the meeting's team");
     let known_bot = || Error::conflict("Another meeting has this meetingBaasId.");
@@ -42,10 +42,10 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .registered()
         .paged()
-        .query::<Status>("status", "Only those that stand there.")
-        .query::<Id>("teamMemberId", "Only those with this team member.")
-        .query::<Time>("from", "The earliest date, itself included.")
-        .query::<Time>("to", "The latest date, itself included.")
+        .query::<Status>("status", "Only meetings with this status.")
+        .query::<Id>("teamMemberId", "Only meetings with this team member.")
+        .query::<Time>("from", "The earliest date, inclusive.")
+        .query::<Time>("to", "The latest date, inclusive.")
         .reads()
         .answers(
             200,
@@ -77,7 +77,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .keyed()
         .refuses(Error::forbidden("Only an admin may create a meeting."))
-        // A replay whose meeting was deleted since.
+        // A replay whose meeting has been deleted since.
         .refuses(Error::not_found("meeting"))
         .refuses(known_bot())
         .refuses(stranger())
@@ -157,8 +157,8 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
 fn webhook(schemas: &mut Schemas) -> Operation {
     let receipt = schemas.answer::<Receipt>();
     let (complete, status_change) = (
-        schemas.request::<Complete>("What was recorded."),
-        schemas.request::<StatusChange>("Where the bot is now."),
+        schemas.request::<Complete>("The recorded data."),
+        schemas.request::<StatusChange>("The current status of the bot."),
     );
     let event = |event: Value, data: Value| {
         let properties = if data.is_null() {
@@ -177,7 +177,7 @@ fn webhook(schemas: &mut Schemas) -> Operation {
     let body = schemas.component(
         "WebhookEvent",
         json!({
-            "description": "What the recording service has to say. Events of other kinds are acknowledged and ignored.",
+            "description": "An event of the recording service. Events of other kinds are acknowledged and ignored.",
             "oneOf": [
                 event(json!({"const": known[0]}), complete),
                 event(json!({"const": known[1]}), status_change),
@@ -194,7 +194,7 @@ fn webhook(schemas: &mut Schemas) -> Operation {
     .public()
     .header(
         "webhook-id",
-        "The delivery, the same whenever it is sent again (Standard Webhooks; `svix-id` will do).",
+        "The delivery's id, the same for each retry (Standard Webhooks; or `svix-id`).",
         "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",
     )
     .header(

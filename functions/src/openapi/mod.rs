@@ -1,14 +1,15 @@
-//! `openapi.json`: what a client may ask of this backend and what it may be answered, in OpenAPI 3.1.
+//! `openapi.json`: this backend's requests and responses, in OpenAPI 3.1.
 //!
-//! | file | holds |
+//! | file | purpose |
 //! |---|---|
-//! | [`operation`] | how an operation is described, and what all have in common |
-//! | [`schemas`] | the components, from the types that bodies are read into and answers written from |
+//! | [`operation`] | describes an operation, and the parts that all have in common |
+//! | [`schemas`] | the components, from the types of bodies and answers |
 //! | `health`, `users`, `meetings`, `tasks` | the operations |
 //!
-//! Rules come from the types, and problems from [`Error`](shared::http::Error) itself. Only with the feature `openapi`,
-//! which no function that is deployed has. May not: state a rule that a type states. Relies on the tests to hold the
-//! operations against the route files, and on `tests/openapi.py` to ask a running backend whether it is all true.
+//! Rules come from the types, and problems from [`Error`](shared::http::Error) itself. Compiled only with the feature
+//! `openapi`, which no deployed function has. Invariants: repeats no rule that a type defines. Depends on: the tests,
+//! which compare the operations with the route files, and `tests/openapi.py`, which compares the document with a
+//! running backend.
 
 mod health;
 mod meetings;
@@ -26,7 +27,7 @@ use serde_json::{Map, Value, json};
 use operation::Operation;
 use schemas::Schemas;
 
-/// The document.
+/// Returns the document.
 pub fn document() -> Value {
     let mut schemas = Schemas::default();
     let mut operations = health::operations(&mut schemas);
@@ -79,7 +80,7 @@ fn paths(operations: Vec<Operation>) -> BTreeMap<&'static str, Map<String, Value
     paths
 }
 
-/// Moves the responses that several operations have in common to the components, and gives those.
+/// Moves responses that several operations share to the components, and returns those.
 fn shared_responses(paths: &mut BTreeMap<&'static str, Map<String, Value>>) -> Value {
     let responses = |paths: &mut BTreeMap<_, Map<String, Value>>, act: &mut dyn FnMut(&str, &mut Value)| {
         let operations = paths.values_mut().flat_map(|path| path.values_mut());

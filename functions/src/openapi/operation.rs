@@ -1,4 +1,5 @@
-//! How an operation is described: parameters, body, answers, problems. What operations have in common is said here once.
+//! Describes an operation: parameters, body, answers, problems. Parts that operations have in common are defined here
+//! once.
 
 use std::collections::BTreeMap;
 
@@ -16,21 +17,21 @@ use shared::text::Id;
 /// The `requestId` of examples.
 const REQUEST: &str = "8f3b2a10-4c5d-4e6f-9a7b-0c1d2e3f4a5b";
 
-/// What is the same wherever it is referred to: the token, headers, parameters, problems as such.
+/// Returns the parts that operations refer to: the token, headers, parameters, problems.
 pub(super) fn components(schemas: &mut Schemas) -> Value {
     let field = schemas.answer::<FieldError>();
     schemas.component(
         "Problem",
         json!({
             "type": "object",
-            "description": "Why a request was not answered as asked (RFC 9457).",
+            "description": "Why a request failed (RFC 9457).",
             "properties": {
-                "type": {"type": "string", "description": "Which problem it is: stable, to be matched."},
-                "title": {"type": "string", "description": "The same in words."},
+                "type": {"type": "string", "description": "The type of the problem: stable, for matching."},
+                "title": {"type": "string", "description": "The type in words."},
                 "status": {"type": "integer", "description": "The status code."},
-                "detail": {"type": "string", "description": "What is the matter with this request."},
-                "requestId": {"type": "string", "description": "What to quote to the operators."},
-                "errors": {"type": "array", "items": field, "description": "The rules that are broken."},
+                "detail": {"type": "string", "description": "The problem of this request."},
+                "requestId": {"type": "string", "description": "The id to report to the operators."},
+                "errors": {"type": "array", "items": field, "description": "The violated rules."},
             },
             "required": ["type", "title", "status", "detail", "requestId"],
         }),
@@ -39,7 +40,7 @@ pub(super) fn components(schemas: &mut Schemas) -> Value {
         "GatewayMessage",
         json!({
             "type": "object",
-            "description": "What API Gateway answers of its own, before or in place of a function.",
+            "description": "An answer of API Gateway itself, before or instead of a function's.",
             "properties": {"message": {"type": "string"}},
             "required": ["message"],
         }),
@@ -51,26 +52,26 @@ pub(super) fn components(schemas: &mut Schemas) -> Value {
                 "type": "http",
                 "scheme": "bearer",
                 "bearerFormat": "JWT",
-                "description": "A token of the issuer that the HTTP API is set up with; its `sub` says who is asking.",
+                "description": "A token of the issuer that the HTTP API is configured with; its `sub` identifies the caller.",
             },
         },
         "headers": {
-            "RequestId": header("Which invocation answered: what to quote to the operators.", json!({"type": "string"}), true),
+            "RequestId": header("The invocation's id, to report to the operators.", json!({"type": "string"}), true),
             "ETag": header(
                 "The version of the meeting, for If-Match.",
                 json!({"type": "string", "pattern": "^\"[0-9]+\"$"}),
                 true,
             ),
-            "Location": header("Where it can be read.", json!({"type": "string", "format": "uri-reference"}), true),
+            "Location": header("The address of the new resource.", json!({"type": "string", "format": "uri-reference"}), true),
             "IdempotencyReplayed": header(
                 "The request was applied before under the same Idempotency-Key. A replay shows the resource as it is \
                     now, with the status of the first answer; its 403 or 404 has this header too.",
                 json!({"type": "string", "enum": ["true"]}),
                 false,
             ),
-            "RetryAfter": header("Seconds to wait before sending it again.", json!({"type": "integer", "minimum": 1}), false),
+            "RetryAfter": header("Seconds to wait before a retry.", json!({"type": "integer", "minimum": 1}), false),
             "Authenticate": header("How to authenticate.", json!({"type": "string"}), true),
-            "NoStore": header("Every answer is a new look.", json!({"type": "string", "enum": ["no-store"]}), true),
+            "NoStore": header("Every answer is a new check.", json!({"type": "string", "enum": ["no-store"]}), true),
         },
         "parameters": {
             "IdempotencyKey": {
@@ -87,20 +88,20 @@ pub(super) fn components(schemas: &mut Schemas) -> Value {
             "IfMatch": {
                 "name": "If-Match",
                 "in": "header",
-                "description": "The ETag that the change is meant for, or several, or `*` for any.",
+                "description": "The ETag of the version to change, or several, or `*` for any.",
                 "schema": {"type": "string", "minLength": 1, "pattern": "^(\\*|(W/)?\"[^\",]*\"( *, *(W/)?\"[^\",]*\")*)$"},
                 "example": "*",
             },
             "Limit": {
                 "name": "limit",
                 "in": "query",
-                "description": "The most items on the page.",
+                "description": "The maximum number of items on the page.",
                 "schema": schemas::of::<Limit>(),
             },
             "Cursor": {
                 "name": "cursor",
                 "in": "query",
-                "description": "The `nextCursor` of the page before.",
+                "description": "The `nextCursor` of the previous page.",
                 "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{32}$"},
             },
         },
@@ -119,8 +120,8 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    /// An operation for callers with a token. `summary` and `again`, why it may be repeated, are the two lines of the
-    /// route file's documentation.
+    /// Describes an operation for callers with a token. `summary` and `again`, why it is safe to repeat, are the two
+    /// lines of the route file's documentation.
     pub(super) fn new(function: &'static str, route: &'static str, summary: &str, again: &str) -> Self {
         let resource = function.split('-').next().unwrap_or_default();
         let mut members = Map::new();
@@ -139,19 +140,19 @@ impl Operation {
         }
     }
 
-    /// For anyone.
+    /// Requires no token.
     pub(super) fn public(mut self) -> Self {
         self.members.insert("security".to_owned(), json!([]));
         self.token = false;
         self
     }
 
-    /// For callers who are registered.
+    /// Requires a registered caller.
     pub(super) fn registered(self) -> Self {
         self.refuses(Error::unknown_caller())
     }
 
-    /// With an id in the path.
+    /// Adds an id in the path.
     pub(super) fn id(mut self, name: &str, description: &str, example: &str) -> Self {
         self.parameters.push(json!({
             "name": name,
@@ -164,26 +165,26 @@ impl Operation {
         self.refuses(Error::field(name, Id::RULE))
     }
 
-    /// With a parameter of the query string.
+    /// Adds a parameter of the query string.
     pub(super) fn query<T: ToSchema>(mut self, name: &str, description: &str) -> Self {
         self.parameters
             .push(json!({"name": name, "in": "query", "description": description, "schema": schemas::of::<T>()}));
         self
     }
 
-    /// With a page's `cursor`.
+    /// Adds a page's `cursor`.
     pub(super) fn cursor(mut self) -> Self {
         self.parameters.push(json!({"$ref": "#/components/parameters/Cursor"}));
         self.refuses(Error::field("cursor", "must be a nextCursor as it was received"))
     }
 
-    /// With a page's `limit` and `cursor`.
+    /// Adds a page's `limit` and `cursor`.
     pub(super) fn paged(mut self) -> Self {
         self.parameters.push(json!({"$ref": "#/components/parameters/Limit"}));
         self.cursor()
     }
 
-    /// With a header that must be there.
+    /// Adds a required header.
     pub(super) fn header(mut self, name: &str, description: &str, example: &str) -> Self {
         self.parameters.push(json!({
             "name": name,
@@ -196,7 +197,7 @@ impl Operation {
         self
     }
 
-    /// With a JSON body.
+    /// Adds a JSON body.
     pub(super) fn body(mut self, schema: Value, required: bool, example: Value) -> Self {
         let body = json!({
             "required": required,
@@ -211,38 +212,38 @@ impl Operation {
         .refuses(Error::field("body", "must be a JSON object"))
     }
 
-    /// Asks the database.
+    /// Adds the problems of a read.
     pub(super) fn reads(self) -> Self {
         self.refuses(db::Error::bare(Kind::Refused, Phase::Connect).into())
     }
 
-    /// Changes something, once under whatever makes the request one.
+    /// Adds the problems of a write that has its own idempotency key.
     pub(super) fn writes(self) -> Self {
         self.reads()
             .refuses(db::Error::bare(Kind::CommitUnknown, Phase::Commit).into())
             .refuses(Error::KeyReused)
     }
 
-    /// Changes something, once under an Idempotency-Key.
+    /// Adds the problems of a write, and the Idempotency-Key.
     pub(super) fn keyed(mut self) -> Self {
         self.parameters
             .push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));
         self.writes().refuses(Error::field("Idempotency-Key", KEY_RULE))
     }
 
-    /// Only while the meeting is as the client knows it.
+    /// Adds If-Match.
     pub(super) fn conditional(mut self) -> Self {
         self.parameters.push(json!({"$ref": "#/components/parameters/IfMatch"}));
         self.refuses(Error::precondition_failed())
     }
 
-    /// A problem that it may answer, as it looks.
+    /// Adds a problem, as it is answered.
     pub(super) fn refuses(mut self, error: Error) -> Self {
         self.problems.push(error);
         self
     }
 
-    /// An answer with a JSON body, and its headers from the components.
+    /// Adds an answer with a JSON body, and its headers from the components.
     pub(super) fn answers(
         self,
         status: u16,
@@ -255,7 +256,7 @@ impl Operation {
         self.answers_with(status, description, headers, Some(content))
     }
 
-    /// 204.
+    /// Adds 204.
     pub(super) fn answers_nothing(self, description: &str) -> Self {
         self.answers_with(204, description, &[], None)
     }
@@ -275,13 +276,13 @@ impl Operation {
         self
     }
 
-    /// Its method in lower case and its path.
+    /// Returns its method in lower case and its path.
     pub(super) fn place(&self) -> (String, &'static str) {
         let (method, path) = self.route.split_once(' ').unwrap_or(("", self.route));
         (method.to_ascii_lowercase(), path)
     }
 
-    /// As OpenAPI has it.
+    /// Returns the operation in OpenAPI's format.
     pub(super) fn finish(mut self) -> Value {
         if self.token {
             let detail = "This needs a bearer token with a sub claim in the Authorization header.";
@@ -295,14 +296,14 @@ impl Operation {
             .iter()
             .any(|one| one["$ref"] == "#/components/parameters/IdempotencyKey");
         if keyed || self.function == "meetings-webhook" {
-            // A replay may meet that the caller may not see the resource any more, or that it is gone.
+            // In a replay the caller may have lost access to the resource, or it may be deleted.
             let replayed = |status: &u16| *status < 300 || [403, 404].contains(status);
             for (_, response) in self.responses.iter_mut().filter(|(status, _)| replayed(status)) {
                 response["headers"]["Idempotency-Replayed"] =
                     json!({"$ref": "#/components/headers/IdempotencyReplayed"});
             }
         }
-        // What the gateway answers when more is asked than it or the account lets through.
+        // The gateway's answer if the limits of the route or the account are exceeded.
         self.responses.entry(429).or_insert_with(|| {
             let schema = json!({"$ref": "#/components/schemas/GatewayMessage"});
             let content = json!({"schema": schema, "example": {"message": "Too Many Requests"}});
@@ -321,7 +322,7 @@ impl Operation {
     }
 }
 
-/// References to headers of the components.
+/// Returns references to headers of the components.
 fn headers(named: &[(&str, &str)]) -> Map<String, Value> {
     let every = [("X-Request-Id", "RequestId")];
     let all = every.iter().chain(named);
@@ -332,7 +333,7 @@ fn headers(named: &[(&str, &str)]) -> Map<String, Value> {
     .collect()
 }
 
-/// Adds a problem to the responses of its status: from the answer that the error becomes.
+/// Adds a problem to the responses of its status: from the response of the error.
 fn refuse(responses: &mut BTreeMap<u16, Value>, error: Error, token: bool) {
     let (status, sent, problem) = error.into_response(&crate::SERVICE, REQUEST).into_parts();
     let response = responses
@@ -383,7 +384,7 @@ fn refuse(responses: &mut BTreeMap<u16, Value>, error: Error, token: bool) {
         };
         examples.insert(name, json!({"value": problem}));
     }
-    // The gateway's own: a token it does not accept, a body larger than it passes on, a function that did not answer.
+    // The gateway's own: a token that it rejects, a body larger than its limit, a function that did not answer.
     let message = match status {
         401 if token => "Unauthorized",
         413 => "Request Entity Too Large",

@@ -1,4 +1,4 @@
-//! The schemas of bodies: components by name, as utoipa derives them from the types, and what it cannot know.
+//! The schemas of bodies: components by name, derived by utoipa from the types, and completed here.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ const PREFIX: &str = "#/components/schemas/";
 pub(super) struct Schemas(BTreeMap<String, Value>);
 
 impl Schemas {
-    /// What a client sends, as a reference; what the type says of itself is for its readers.
+    /// Returns a reference to the schema of a request; the type's own description is for readers of the code.
     pub(super) fn request<T: ToSchema>(&mut self, description: &str) -> Value {
         self.insert::<T>();
         if let Some(schema) = self.0.get_mut(&*T::name()) {
@@ -21,7 +21,7 @@ impl Schemas {
         reference(&T::name())
     }
 
-    /// What a client gets, as a reference: every member is there, if only as null.
+    /// Returns a reference to the schema of an answer: every member is present, possibly null.
     pub(super) fn answer<T: ToSchema>(&mut self) -> Value {
         self.insert::<T>();
         if let Some(schema) = self.0.get_mut(&*T::name()) {
@@ -31,7 +31,7 @@ impl Schemas {
         reference(&T::name())
     }
 
-    /// A page of a list, as a reference.
+    /// Returns a reference to the schema of a page.
     pub(super) fn page<T: ToSchema>(&mut self) -> Value {
         let item = self.answer::<T>();
         let name = format!("{}Page", T::name());
@@ -42,7 +42,7 @@ impl Schemas {
                 "items": {"type": "array", "items": item, "description": "In the list's order."},
                 "nextCursor": {
                     "type": ["string", "null"],
-                    "description": "What to pass as `cursor` for the next page; null on the last.",
+                    "description": "The `cursor` parameter for the next page; null on the last page.",
                 },
             },
             "required": ["items", "nextCursor"],
@@ -50,13 +50,13 @@ impl Schemas {
         self.component(&name, page)
     }
 
-    /// A component that no one type is behind, as a reference.
+    /// Returns a reference to a component without a type of its own.
     pub(super) fn component(&mut self, name: &str, schema: Value) -> Value {
         self.0.insert(name.to_owned(), schema);
         reference(name)
     }
 
-    /// Says of `draft`'s members what `resource` says of those that are called the same.
+    /// Copies the descriptions of `resource`'s members to the members of the same name in `draft`.
     pub(super) fn describe(&mut self, draft: &str, resource: &str) {
         let said = self.0.get(resource).map(|schema| schema["properties"].clone());
         let members = self
@@ -70,14 +70,14 @@ impl Schemas {
         }
     }
 
-    /// What a member is when it is left out.
+    /// Sets a member's default.
     pub(super) fn defaults_to(&mut self, name: &str, member: &str, default: Value) {
         if let Some(member) = self.member(name, member) {
             member["default"] = default;
         }
     }
 
-    /// The members of `draft`, of which any may be left out but not all, as a reference.
+    /// Returns a reference to a schema with the members of `draft`, all optional, but at least one required.
     pub(super) fn changes(&mut self, name: &str, draft: &str, description: &str) -> Value {
         let mut schema = self.0.get(draft).cloned().unwrap_or_default();
         schema["description"] = description.into();
@@ -100,7 +100,7 @@ impl Schemas {
         T::schemas(&mut found);
         for (name, schema) in found {
             let mut schema = serde_json::to_value(schema).unwrap_or_default();
-            // The first paragraph says what it is, the others how it is done.
+            // The first paragraph describes the type, the others its implementation.
             if let Some((first, _)) = schema["description"].as_str().and_then(|said| said.split_once("\n\n")) {
                 schema["description"] = first.to_owned().into();
             }
@@ -111,7 +111,7 @@ impl Schemas {
         }
     }
 
-    /// The components. A rule about one value, such as a text's length, stands where the value does: it is worth no name.
+    /// Returns the components. A rule about one value, such as a text's length, is inlined, because it needs no name.
     pub(super) fn finish(self) -> Value {
         let named = |schema: &Value| {
             ["enum", "oneOf"].iter().any(|key| schema.get(key).is_some()) || schema["type"] == "object"
@@ -125,7 +125,7 @@ impl Schemas {
     }
 }
 
-/// A type's schema on its own, for a parameter.
+/// Returns a type's schema alone, for a parameter.
 pub(super) fn of<T: ToSchema>() -> Value {
     let mut schema = serde_json::to_value(T::schema()).unwrap_or_default();
     schema.as_object_mut().map(|schema| schema.remove("description"));
@@ -136,13 +136,13 @@ fn reference(name: &str) -> Value {
     json!({"$ref": format!("{PREFIX}{name}")})
 }
 
-/// The schemas of an object's members.
+/// Returns the schemas of an object's members.
 fn members(schema: &mut Value) -> impl Iterator<Item = &mut Value> {
     let members = schema.get_mut("properties").and_then(Value::as_object_mut);
     members.into_iter().flat_map(Map::values_mut)
 }
 
-/// Puts what is said of one of a choice beside the choice: the other is null.
+/// Moves the description of the only non-null choice beside the choice.
 fn raise(member: &mut Value) {
     let choices = member.get_mut("oneOf").and_then(Value::as_array_mut);
     let choices = choices.into_iter().flatten();
@@ -154,7 +154,7 @@ fn raise(member: &mut Value) {
     }
 }
 
-/// Puts rules in place of references to them, and a type that may be null in place of a choice of the two.
+/// Inlines rules in place of references to them, and replaces a choice between a type and null with a nullable type.
 fn settle(schema: &mut Value, rules: &BTreeMap<String, Value>) {
     for inner in schema.as_object_mut().into_iter().flat_map(Map::values_mut) {
         settle(inner, rules);
@@ -180,7 +180,7 @@ fn settle(schema: &mut Value, rules: &BTreeMap<String, Value>) {
     }
 }
 
-/// Puts a schema's members in place of one that stands for them; what is said beside it stays.
+/// Replaces a reference with a schema's members; descriptions beside it are kept.
 fn take(schema: &mut Value, key: &str, members: Value) {
     let (Some(schema), Value::Object(members)) = (schema.as_object_mut(), members) else {
         return;

@@ -9,7 +9,7 @@ use shared::http::Error;
 
 const MEETING: &str = "The meeting it belongs to";
 const TASK: &str = "The task";
-/// Of the seed: a meeting with tasks, and those of them to be changed, approved, deleted.
+/// Seed data: a meeting with tasks, and those of them to be changed, approved, deleted.
 const RECORDED: &str = "01900000-0000-7000-8000-000000000102";
 const OPEN: &str = "01900000-0000-7000-8000-000000000201";
 const SUGGESTED: &str = "01900000-0000-7000-8000-000000000203";
@@ -21,7 +21,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let draft = schemas.request::<Draft>("A new task.");
     schemas.describe("TaskDraft", "Task");
     schemas.defaults_to("TaskDraft", "status", json!(Status::default()));
-    let said = "The fields of a task that a client changes: at least one. Null clears what may be empty.";
+    let said = "The fields of a task that a client changes: at least one. Null clears an optional field.";
     let changes = schemas.changes("TaskChanges", "TaskDraft", said);
     let stranger = || Error::field("assignedTo", "must be somebody of the meeting's team, or null");
     let example = || example(RECORDED);
@@ -120,7 +120,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .registered()
         .paged()
-        .query::<Status>("status", "Only those that stand there.")
+        .query::<Status>("status", "Only tasks with this status.")
         .reads()
         .refuses(Error::forbidden("Only an admin may list the tasks of the team."))
         .answers(

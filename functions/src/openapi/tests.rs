@@ -1,5 +1,4 @@
-//! Whether the document says what the types check and what the code answers. Whether a running backend does what it says
-//! is for `tests/openapi.py`.
+//! Compares the document with the types and the code. `tests/openapi.py` compares it with a running backend.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -7,7 +6,7 @@ use serde_json::{Value, json};
 use super::document;
 use crate::{invitations, meetings, tasks};
 
-/// The sources of all sentences that clients are told.
+/// The sources of all messages for clients.
 const SOURCES: [&str; 9] = [
     include_str!("../../../shared/src/http/caller.rs"),
     include_str!("../../../shared/src/http/problem.rs"),
@@ -20,7 +19,7 @@ const SOURCES: [&str; 9] = [
     include_str!("../tasks/mod.rs"),
 ];
 
-/// A schema of the document, where there is a reference to one.
+/// Returns a schema of the document, following a reference.
 fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     let choices = schema["oneOf"].as_array().into_iter().flatten();
     let other = choices.into_iter().find(|choice| choice["type"] != "null");
@@ -38,7 +37,7 @@ fn nullable(schema: &Value) -> bool {
     types.into_iter().any(|kind| kind == "null") || choices.into_iter().any(|choice| *choice == null)
 }
 
-/// Values at the bounds of a schema that it takes, and values beyond them.
+/// Returns values at the bounds of a schema that it accepts, and values beyond them.
 fn values(schema: &Value) -> (Vec<Value>, Vec<Value>) {
     let number = |name: &str| schema[name].as_u64();
     let (mut good, mut bad) = (Vec::new(), vec![json!({}), json!(true)]);
@@ -75,7 +74,7 @@ fn values(schema: &Value) -> (Vec<Value>, Vec<Value>) {
     (good, bad)
 }
 
-/// Compares what `operation` says of its body with what `T` reads.
+/// Compares the body of `operation` with the type `T` that deserializes it.
 fn agrees<T: DeserializeOwned>(document: &Value, operation: &str) {
     let content = document
         .pointer(&format!("{operation}/requestBody/content/application~1json"))
@@ -171,7 +170,7 @@ fn references_lead_somewhere() {
     }
 }
 
-/// A body too large for the gateway, or for Lambda, never reaches the function, whose answer is a problem.
+/// A body too large for the gateway, or for Lambda, never reaches the function that would answer with a problem.
 #[test]
 fn a_body_too_large_is_refused_by_the_function_or_by_the_gateway() {
     let document = document();

@@ -1,7 +1,8 @@
 //! The tasks of a whole team, for its admin.
 //!
-//! Invariant: an index decides every condition, so a page costs what its rows cost, whatever the filter. A list of every
-//! status walks the index once for each status and merges. `tests/lists` holds every filter to this.
+//! Invariants: an index decides every condition, so the cost of a page depends only on its rows, regardless of the
+//! filter. A list of every status scans the index once per status and merges. `tests/lists` verifies this for every
+//! filter.
 
 use serde::Deserialize;
 use sqlx::types::Json;
@@ -11,7 +12,7 @@ use shared::db::Session;
 use shared::http::page::{Cursor, Limit, Page};
 use shared::http::{Abort, Caller, Error};
 
-/// Which tasks to list.
+/// The filter of a list of tasks.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {
@@ -20,10 +21,10 @@ pub struct Filter {
     status: Option<Status>,
 }
 
-/// A page of the tasks of the caller's team, newest first.
+/// Returns a page of the tasks of the caller's team, newest first.
 ///
 /// # Errors
-/// 401 for an unregistered caller, 403 unless they are an admin.
+/// Fails with 401 for an unregistered caller, 403 unless they are an admin.
 pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<Page<Task>, Abort> {
     let before = filter.cursor.unwrap_or(Cursor::NEWEST);
     let statuses: Vec<&str> = match filter.status {

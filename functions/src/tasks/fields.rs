@@ -1,6 +1,6 @@
-//! What a client may write about a task: each field's rule is in its type.
+//! The fields of a task that clients write; each field's type enforces its rule.
 //!
-//! May not: know of the database beyond the names of its columns, which drafts and changes are serialized with.
+//! Invariants: knows nothing of the database except its column names, with which drafts and changes are serialized.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::partial::{self, given};
 use shared::text::{Id, Text};
 
-/// Where a task stands.
+/// The status of a task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TaskStatus))]
 #[serde(rename_all = "snake_case", remote = "Self")]
@@ -18,7 +18,7 @@ pub enum Status {
     Incomplete,
     /// Done.
     Complete,
-    /// Proposed; to be approved or deleted.
+    /// Suggested; to be approved or deleted.
     Suggested,
 }
 
@@ -26,7 +26,7 @@ impl Status {
     /// Every status.
     pub const ALL: [Self; 3] = [Self::Incomplete, Self::Complete, Self::Suggested];
 
-    /// As it is stored.
+    /// Returns the stored name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Incomplete => "incomplete",
@@ -36,14 +36,14 @@ impl Status {
     }
 }
 
-/// Who should do a task.
+/// The suggested assignee's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", remote = "Self")]
 pub enum Assignee {
-    /// The one who leads the team.
+    /// The leader of the team.
     Manager,
-    /// The one the meeting was held with.
+    /// The participant of the meeting.
     TeamMember,
 }
 
@@ -51,8 +51,8 @@ shared::names!(Status, Assignee);
 
 type LongText = Text<5000>;
 
-/// A new task, with the id it gets: made once, so that the create can run again. Read from a request's field names,
-/// written with the table's column names.
+/// A new task, with its id: created once, so that the create can be retried. Deserialized from a request's field names,
+/// serialized with the table's column names.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TaskDraft, rename_all = "camelCase"))]
 #[serde(rename_all(deserialize = "camelCase"), deny_unknown_fields)]
@@ -92,7 +92,7 @@ struct Fields {
 }
 
 impl Changes {
-    /// Whether the status is all that changes.
+    /// Returns whether only the status changes.
     pub(super) fn only_status(&self) -> bool {
         self.0
             == Fields {

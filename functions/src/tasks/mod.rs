@@ -1,13 +1,13 @@
-//! Tasks that come out of a meeting.
+//! Tasks that result from a meeting.
 //!
-//! | file | holds |
+//! | file | purpose |
 //! |---|---|
-//! | [`fields`] | what a client may write, with each field's rule |
+//! | [`fields`] | the fields that clients write, with their rules |
 //! | [`all`] | the tasks of a whole team |
 //!
-//! Who sees the meeting sees its tasks. Its creator and its team's admin manage them; its team member may say that one
-//! is done, or not. Each operation is one statement, as in [`meetings`](crate::meetings). A task under another meeting's
-//! id is absent. May not: approve a suggestion for anybody who does not manage the meeting.
+//! A caller who sees the meeting sees its tasks. Its creator and its team's admin manage them; its team member may mark
+//! one as done or not done. Each operation is one statement, as in [`meetings`](crate::meetings). A task under another
+//! meeting's id is absent. Invariants: only a caller who manages the meeting can approve a suggestion.
 
 pub mod all;
 pub mod fields;
@@ -31,40 +31,40 @@ use shared::write_query;
 pub struct Task {
     /// UUIDv7.
     pub id: Uuid,
-    /// What is to be done.
+    /// The text.
     pub text: String,
-    /// Where it stands.
+    /// The status.
     pub status: Status,
-    /// Who does it; somebody of the meeting's team.
+    /// The assignee, on the meeting's team.
     pub assigned_to: Option<Uuid>,
-    /// Why it was suggested.
+    /// The reason for the suggestion.
     pub reasoning: Option<String>,
-    /// The area for support it serves.
+    /// The area for support that it serves.
     pub related_area_for_support: Option<String>,
-    /// Who should do it.
+    /// The suggested assignee.
     pub suggested_assignee: Option<Assignee>,
-    /// The meeting it came out of.
+    /// The meeting that it results from.
     pub meeting_id: Uuid,
-    /// When it was created.
+    /// The time of creation.
     pub created_at: DateTime<Utc>,
-    /// When it was done; set and cleared with the status.
+    /// The time of completion; set and cleared with the status.
     pub completed_at: Option<DateTime<Utc>>,
 }
 
-/// The most tasks on a page; few meetings have as many.
+/// The maximum number of tasks on a page; few meetings have as many.
 const ROWS: usize = 1_000;
 
-/// Where in a meeting's tasks to begin.
+/// The start of a page in a meeting's tasks.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Place {
     cursor: Option<Cursor>,
 }
 
-/// A meeting's tasks, oldest first: all of them, unless there are more than fit an answer.
+/// Returns a meeting's tasks, oldest first: all of them, unless there are more than fit an answer.
 ///
 /// # Errors
-/// 401 for an unregistered caller, 404.
+/// Fails with 401 for an unregistered caller, 404.
 pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid, place: &Place) -> Result<Page<Task>, Abort> {
     let after = place.cursor.unwrap_or(Cursor::OLDEST);
     let rows = sqlx::query!(
@@ -95,10 +95,10 @@ pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid, place: &Plac
     }))
 }
 
-/// One task of a meeting.
+/// Returns one task of a meeting.
 ///
 /// # Errors
-/// 401 for an unregistered caller, 404.
+/// Fails with 401 for an unregistered caller, 404.
 pub async fn get(db: &mut Session, caller: &Caller, meeting: Uuid, id: Uuid) -> Result<Task, Abort> {
     let task = sqlx::query_scalar!(
         r#"
@@ -122,7 +122,8 @@ pub async fn get(db: &mut Session, caller: &Caller, meeting: Uuid, id: Uuid) -> 
 /// Adds a task to a meeting.
 ///
 /// # Errors
-/// 401 for an unregistered caller, 404, 403 unless they manage the meeting, 422 for an assignee of another team.
+/// Fails with 401 for an unregistered caller, 404, 403 unless they manage the meeting, 422 for an assignee of another
+/// team.
 pub async fn create(
     db: &mut Session,
     attempt: &WriteAttempt,
@@ -130,7 +131,7 @@ pub async fn create(
     meeting: Uuid,
     draft: &Draft,
 ) -> Result<Task, Abort> {
-    // The meeting's row is held, so that it is not deleted before its task is there.
+    // The meeting's row is locked, so that it is not deleted before its task is inserted.
     let row = write_query!(
         attempt,
         r#"caller AS (
@@ -177,7 +178,8 @@ pub async fn create(
 /// Changes a task.
 ///
 /// # Errors
-/// 401 for an unregistered caller, 404, 403 for more than the caller may change, 422 for an assignee of another team.
+/// Fails with 401 for an unregistered caller, 404, 403 for more than the caller may change, 422 for an assignee of
+/// another team.
 pub async fn update(
     db: &mut Session,
     attempt: &WriteAttempt,
@@ -238,10 +240,11 @@ pub async fn update(
     }
 }
 
-/// Makes a suggested task one to be done.
+/// Approves a suggested task.
 ///
 /// # Errors
-/// 401 for an unregistered caller, 404, 403 unless they manage the meeting, 409 for a task that is not suggested.
+/// Fails with 401 for an unregistered caller, 404, 403 unless they manage the meeting, 409 for a task that is not
+/// suggested.
 pub async fn approve(
     db: &mut Session,
     attempt: &WriteAttempt,
@@ -293,7 +296,7 @@ pub async fn approve(
 /// Deletes a task.
 ///
 /// # Errors
-/// 401 for an unregistered caller, 404, 403 unless they manage the meeting.
+/// Fails with 401 for an unregistered caller, 404, 403 unless they manage the meeting.
 pub async fn delete(
     db: &mut Session,
     attempt: &WriteAttempt,

@@ -1,38 +1,38 @@
-//! `DATABASE_URL`: a PostgreSQL connection string with Prisma's parameters, each one honoured or refused by name.
+//! `DATABASE_URL`: a PostgreSQL connection string with Prisma's parameters, each one applied or rejected by name.
 //!
-//! `postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE[?NAME=VALUE&…]`, or `postgresql://…`. The port is 5432 unless
-//! given. User, password, database and values are percent-decoded (`+` is a plus). HOST is a name, an IPv4 address,
-//! an IPv6 address in brackets, or the percent-encoded directory of a Unix socket.
+//! `postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE[?NAME=VALUE&…]`, or `postgresql://…`. The port defaults to 5432.
+//! User, password, database and values are percent-decoded (`+` is a plus). HOST is a name, an IPv4 address, an IPv6
+//! address in brackets, or the percent-encoded directory of a Unix socket.
 //!
-//! Several servers are written `HOST[:PORT],HOST[:PORT],…`: a primary and its standbys. A write takes the one that accepts
-//! writes, so that nothing waits for DNS after a failover; a read prefers it. Each certificate is verified for its own
-//! host.
+//! Several servers are written `HOST[:PORT],HOST[:PORT],…`: a primary and its standbys. A write uses the one that
+//! accepts writes, so that nothing waits for DNS after a failover; a read prefers it. Each certificate is verified for
+//! its own host.
 //!
 //! | parameter | unit | default | meaning | too high | too low |
 //! |---|---|---|---|---|---|
 //! | `schema` | a name | the role's search_path | search_path | – | – |
 //! | `connection_limit` | connections, 1–1,000 | the environment's concurrency | connections one environment may hold | environments take each other's slots | concurrent requests queue |
 //! | `pool_timeout` | seconds, 0–86,400 | 8 | longest wait for a usable connection, connect retries included; 0 = until the deadline | clients wait for a 503 | a restart of a few seconds fails requests |
-//! | `connect_timeout` | seconds, 0–86,400 | 3 | half of the time that a connect attempt goes on without a second one beside it; 0 = until the deadline | a lost flow is noticed late | a busy server gets more attempts than it needs |
-//! | `socket_timeout` | seconds, 0–86,400 | 14 (0 too) | longest single statement, never past the deadline | the deadline cuts first | slow statements fail that would succeed |
-//! | `pgbouncer` | `true`, `false` | `false` | a transaction pooler (PgBouncer, RDS Proxy) stands in between: no startup options, no cached statements | – | – |
-//! | `statement_cache_size` | statements, 0–10,000 | 100 (0 with `pgbouncer`) | prepared statements kept per connection; with `pgbouncer` it says that the pooler keeps them too (PgBouncer 1.21 or newer with `max_prepared_statements`) | memory on the server | each statement is prepared again, one more round trip |
+//! | `connect_timeout` | seconds, 0–86,400 | 3 | half of the time after which a second connect attempt starts beside the first; 0 = until the deadline | a lost flow is detected late | a busy server gets more attempts than it needs |
+//! | `socket_timeout` | seconds, 0–86,400 | 14 (0 too) | longest single statement, never past the deadline | the deadline ends it first | slow statements fail that would succeed |
+//! | `pgbouncer` | `true`, `false` | `false` | the server is a transaction pooler (PgBouncer, RDS Proxy): no startup options, no cached statements | – | – |
+//! | `statement_cache_size` | statements, 0–10,000 | 100 (0 with `pgbouncer`) | prepared statements kept per connection; with `pgbouncer` it declares that the pooler keeps them too (PgBouncer 1.21 or newer with `max_prepared_statements`) | memory on the server | each statement is prepared again, one more round trip |
 //! | `application_name` | 1–63 printable ASCII characters | function and version | the name in `pg_stat_activity` | – | – |
 //! | `host` | a directory, or names separated by commas | – | the Unix socket's directory, or the servers, instead of HOST | – | – |
 //! | `port` | 1–65,535, separated by commas | 5432 | with `host`: the port of all its servers, or one for each | – | – |
-//! | `sslmode` | `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full` | `prefer` | as libpq, but the driver cannot try plaintext first, so `allow` is `prefer`; a Unix socket never uses TLS | – | below `verify-full` anyone in between can pose as the server |
-//! | `sslrootcert` | a PEM file | the roots of Amazon RDS | what is trusted besides the public authorities; as in libpq it makes `require` check the certificate | – | – |
+//! | `sslmode` | `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full` | `prefer` | as in libpq, but the driver cannot try plaintext first, so `allow` is `prefer`; a Unix socket never uses TLS | – | below `verify-full` an attacker on the path can impersonate the server |
+//! | `sslrootcert` | a PEM file | the roots of Amazon RDS | authorities trusted in addition to the public ones; as in libpq it makes `require` check the certificate | – | – |
 //! | `sslcert`, `sslkey` | PEM files | – | the client's certificate and key | – | – |
 //!
-//! With `DATABASE_SECRET_ARN` the URL has no user and no password, and may leave out host and database, which the secret
-//! then gives: `postgres://HOST/DATABASE?…`, or `postgres:///?…` for parameters alone. With `DATABASE_IAM_AUTH=true` it has
-//! a user and no password, and `sslmode` must be `require` or stricter.
+//! With `DATABASE_SECRET_ARN` the URL has no user and no password, and can leave out host and database, which the
+//! secret then provides: `postgres://HOST/DATABASE?…`, or `postgres:///?…` for parameters alone. With
+//! `DATABASE_IAM_AUTH=true` it has a user and no password, and `sslmode` must be `require` or stricter.
 //!
-//! Every other name is an error that says which name was meant or what to do instead, as are a name given twice, a
-//! malformed value, and combinations that cannot both be honoured.
+//! Every other name is an error that suggests the intended name or an alternative. A name given twice, a malformed
+//! value, and contradicting parameters are errors too.
 //!
-//! May not: read the environment, or show a value of any parameter or the password in an error or in `Debug`.
-//! The driver's own parser is never used: it ignores what it does not know and logs its value.
+//! Invariants: never reads the environment; neither errors nor `Debug` show the password or a parameter's value. The
+//! driver's own parser is never used: it ignores parameters that it does not know and logs their values.
 
 mod authorities;
 mod location;
@@ -50,7 +50,7 @@ pub use authorities::RDS_ROOTS;
 use location::Location;
 use parameters::Parameters;
 
-/// Where the database is and how its connections are set up.
+/// The address of the database and the settings of its connections.
 #[derive(Clone)]
 pub struct DatabaseUrl {
     location: Location,
@@ -59,18 +59,18 @@ pub struct DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// Parses a connection string whose user and password connections log in with.
+    /// Parses a connection string that contains the user and password.
     ///
     /// # Errors
-    /// The first rule that is broken, with the parameter's name, never its value.
+    /// Fails with the first violated rule: the parameter's name, never its value.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         Self::parse_for(text, Login::Url)
     }
 
-    /// As [`DatabaseUrl::parse`], for connections that log in another way.
+    /// Parses a connection string for another way to authenticate; see [`DatabaseUrl::parse`].
     ///
     /// # Errors
-    /// The same.
+    /// As [`DatabaseUrl::parse`].
     pub fn parse_for(text: &str, login: Login) -> Result<Self, ConfigError> {
         Self::read(text, login, Parameters::parse)
     }
@@ -91,8 +91,8 @@ impl DatabaseUrl {
             .find_map(|scheme| text.strip_prefix(scheme))
             .ok_or_else(|| ConfigError::url("must begin with postgres:// or postgresql:// (no quotes around it)"))?;
         let (authority, path_and_query) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        // An unencoded / ? or # inside the password ends the authority early. Going on would take the rest of the
-        // password for a database or parameter name, and send or print it.
+        // An unencoded / ? or # inside the password ends the authority early. Continuing would interpret the rest of
+        // the password as a database or parameter name, and send or print it.
         if path_and_query.contains(['@', '#']) {
             return Err(ConfigError::url(
                 "has an @ or # after the host; inside user, password, database and values write / as %2F, \
@@ -123,13 +123,13 @@ impl DatabaseUrl {
         Ok(url)
     }
 
-    /// How connections log in.
+    /// Returns how connections authenticate.
     #[must_use]
     pub fn login(&self) -> &Login {
         &self.login
     }
 
-    /// This URL with a token for its password.
+    /// Returns this URL with a token as its password.
     #[must_use]
     pub fn with_token(&self, token: String) -> Self {
         let mut url = self.clone();
@@ -138,8 +138,8 @@ impl DatabaseUrl {
         url
     }
 
-    /// Host, port and database for the operator's log line; never a parameter's value. What only the secret knows is
-    /// said to be there.
+    /// Returns host, port and database for the operator's log line; never a parameter's value. Parts that only the
+    /// secret contains are shown as such.
     #[must_use]
     pub fn target(&self) -> String {
         let Location { host, database, .. } = &self.location;
@@ -151,7 +151,7 @@ impl DatabaseUrl {
         }
     }
 
-    /// This URL once for each server, in the order they are written.
+    /// Returns this URL once per server, in the order in which they are written.
     #[must_use]
     pub fn servers(&self) -> Vec<Self> {
         let Location { host, port, others, .. } = &self.location;
@@ -165,7 +165,7 @@ impl DatabaseUrl {
         all.map(one).collect()
     }
 
-    /// The first host's name and its port, as a token is signed for them.
+    /// Returns the first host and its port, for which a token is signed.
     #[must_use]
     pub fn address(&self) -> (&str, u16) {
         (&self.location.host, self.location.port)
@@ -178,7 +178,7 @@ impl DatabaseUrl {
         }
     }
 
-    /// Host and port, of each server, for the operator's log line; never a parameter's value.
+    /// Returns host and port of each server for the operator's log line; never a parameter's value.
     #[must_use]
     pub fn endpoint(&self) -> String {
         let Location { host, port, others, .. } = &self.location;
@@ -195,26 +195,26 @@ impl DatabaseUrl {
         all.map(shown).collect::<Vec<_>>().join(",")
     }
 
-    /// The role to log in as.
+    /// Returns the role to log in as.
     #[must_use]
     pub fn user(&self) -> &str {
         &self.location.user
     }
 
-    /// The database to connect to.
+    /// Returns the database to connect to.
     #[must_use]
     pub fn database(&self) -> &str {
         &self.location.database
     }
 
-    /// Whether a transaction pooler stands in between: it takes no startup options, and what a session holds is
-    /// not there in the next transaction.
+    /// Returns whether the server is a transaction pooler: it accepts no startup options, and session state does not
+    /// survive a transaction.
     #[must_use]
     pub fn is_pooled(&self) -> bool {
         self.parameters.pgbouncer
     }
 
-    /// The `schema`, quoted, as both `SET LOCAL search_path = …` and a startup option take it.
+    /// Returns the `schema`, quoted for both `SET LOCAL search_path = …` and a startup option.
     /// [`connect_options`](Self::connect_options) sends it already, except to a pooler.
     #[must_use]
     pub fn search_path(&self) -> Option<String> {
@@ -224,43 +224,46 @@ impl DatabaseUrl {
             .map(|name| format!("\"{}\"", name.replace('"', "\"\"")))
     }
 
-    /// Connections one environment may hold, at least 1; `None` = as many as it serves requests at once.
+    /// Returns how many connections one environment may hold, at least 1; `None` = as many as it serves requests at
+    /// once.
     #[must_use]
     pub fn connection_limit(&self) -> Option<usize> {
         self.parameters.connection_limit
     }
 
-    /// Longest wait for a usable connection, connect retries included; `None` = until the deadline.
+    /// Returns the longest wait for a usable connection, connect retries included; `None` = until the deadline.
     #[must_use]
     pub fn pool_timeout(&self) -> Option<Duration> {
         self.parameters.pool_timeout
     }
 
-    /// Half of the time that a connect attempt goes on without a second one beside it; `None` = until the deadline.
+    /// Returns half of the time after which a second connect attempt starts beside the first; `None` = until the
+    /// deadline.
     #[must_use]
     pub fn connect_timeout(&self) -> Option<Duration> {
         self.parameters.connect_timeout
     }
 
-    /// Longest single statement; `None` = until the deadline.
+    /// Returns the limit of a single statement; `None` = until the deadline.
     #[must_use]
     pub fn socket_timeout(&self) -> Option<Duration> {
         self.parameters.socket_timeout
     }
 
-    /// Prepared statements kept per connection. 0, as always behind a pooler, means that every query must be sent
-    /// with `persistent(false)`: a named statement stays on the server's session, where the next client of the
-    /// pooler finds the name taken.
+    /// Returns the number of prepared statements kept per connection. 0, the default behind a pooler, means that every
+    /// query must be sent with `persistent(false)`: a named statement stays on the server's session, where the next
+    /// client of the pooler would find the name in use.
     #[must_use]
     pub fn statement_cache_size(&self) -> usize {
         self.parameters.statement_cache_size
     }
 
-    /// The driver's options for one connect, to the first of several servers. `application_name` is used when the URL names none. Session limits are
-    /// the caller's to add with [`PgConnectOptions::options`], unless [`is_pooled`](Self::is_pooled).
+    /// Returns the driver's options for one connect, to the first of several servers. `application_name` is used if the
+    /// URL has none. The caller adds session limits with [`PgConnectOptions::options`], unless
+    /// [`is_pooled`](Self::is_pooled).
     ///
-    /// Nothing comes from `PG…` variables, given that those the driver cannot be kept from reading are unset, which
-    /// [`Config`](super::Config) checks. The result's `Debug` shows the password: never format it.
+    /// No value comes from `PG…` variables: [`Config`](super::Config) checks that those which the driver always reads
+    /// are unset. The result's `Debug` shows the password: never format it.
     #[must_use]
     pub fn connect_options(&self, application_name: &str) -> PgConnectOptions {
         let Location {
@@ -279,17 +282,17 @@ impl DatabaseUrl {
             .password(password.as_deref().unwrap_or_default())
             .database(database)
             .application_name(parameters.application_name.as_deref().unwrap_or(application_name))
-            // The server's own default is exact since PostgreSQL 12, and PgBouncer refuses the parameter.
+            // The server's own default is exact since PostgreSQL 12, and PgBouncer rejects the parameter.
             .extra_float_digits(None)
-            // At 0 the driver still names every statement it prepares, and then never closes one.
+            // At 0 the driver still names every statement that it prepares, and then never closes one.
             .statement_cache_capacity(parameters.statement_cache_size.max(1))
-            // The driver would ask for TLS over a Unix socket too, where PostgreSQL never speaks it.
+            // The driver would request TLS over a Unix socket too, where PostgreSQL never uses it.
             .ssl_mode(if self.is_socket() {
                 PgSslMode::Disable
             } else {
                 parameters.ssl_mode
             });
-        // The driver adds these to the public authorities, and reads them only where it checks the certificate.
+        // The driver adds these to the public authorities, and reads them only if it verifies the certificate.
         options = match &parameters.ssl_root_cert {
             Some(path) => options.ssl_root_cert(path),
             None => options.ssl_root_cert_from_pem(authorities::RDS_ROOTS.into()),
@@ -303,13 +306,13 @@ impl DatabaseUrl {
         options
     }
 
-    /// The file with an authority that is trusted besides the public ones, where the URL names one.
+    /// Returns the file with an additional trusted authority, if the URL names one.
     #[must_use]
     pub fn ssl_root_cert(&self) -> Option<&Path> {
         self.parameters.ssl_root_cert.as_deref()
     }
 
-    /// Whether the server is reached over a Unix socket.
+    /// Returns whether the server is reached over a Unix socket.
     #[must_use]
     pub fn is_socket(&self) -> bool {
         self.location.host.starts_with('/')
@@ -326,8 +329,8 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// Undoes percent-encoding; `None` for a malformed escape, bytes that are not UTF-8, and NUL, which would end the
-/// value inside PostgreSQL's startup message and let the rest pass for another setting.
+/// Decodes percent-encoding. Returns `None` for a malformed escape, for bytes that are not UTF-8, and for NUL, which
+/// would end the value inside PostgreSQL's startup message and turn the rest into another setting.
 fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

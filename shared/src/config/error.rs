@@ -1,13 +1,13 @@
-//! Why a variable cannot be used, in one line for the operator.
+//! Why a variable is not usable, in one line for the operator.
 //!
-//! May not: hold or print a value. Values are secrets as often as not, and a value that is wrong here may be
-//! right somewhere else.
+//! Invariants: never contains or prints a value. Values are often secrets, and a value that is wrong here may be valid
+//! elsewhere.
 
 use super::{DATABASE_SECRET_ARN, DATABASE_URL};
 
-/// A variable, one parameter of `DATABASE_URL`, or what a variable leads to, that cannot be used.
+/// An unusable variable, parameter of `DATABASE_URL`, or resource that a variable refers to.
 ///
-/// `Display` is one line: the variable, the parameter, and the rule that was broken with what to do about it.
+/// `Display` is one line: the variable, the parameter, and the violated rule with the fix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {}{problem}", parameter.as_ref().map(|name| format!("parameter {name}: ")).unwrap_or_default())]
 pub struct ConfigError {
@@ -17,7 +17,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// A problem of a variable.
+    /// Returns a problem of a variable.
     pub fn new(variable: &'static str, problem: impl Into<String>) -> Self {
         Self {
             variable,
@@ -26,12 +26,12 @@ impl ConfigError {
         }
     }
 
-    /// A problem of `DATABASE_URL` outside its parameters.
+    /// Returns a problem of `DATABASE_URL` outside its parameters.
     pub(super) fn url(problem: impl Into<String>) -> Self {
         Self::new(DATABASE_URL, problem)
     }
 
-    /// A problem of one parameter of `DATABASE_URL`.
+    /// Returns a problem of one parameter of `DATABASE_URL`.
     pub(super) fn parameter_of_url(name: &str, problem: impl Into<String>) -> Self {
         Self {
             parameter: Some(name.to_owned()),
@@ -39,7 +39,7 @@ impl ConfigError {
         }
     }
 
-    /// A problem of a connection string that is not `DATABASE_URL`'s but stands in the secret.
+    /// Turns it into a problem of the connection string in the secret instead of `DATABASE_URL`.
     pub(super) fn of_secret(self) -> Self {
         let problem = match self.parameter {
             Some(_) => self.problem,
@@ -52,13 +52,13 @@ impl ConfigError {
         }
     }
 
-    /// The environment variable at fault.
+    /// Returns the invalid environment variable.
     #[must_use]
     pub fn variable(&self) -> &'static str {
         self.variable
     }
 
-    /// The parameter of `DATABASE_URL` at fault, when it is one parameter's.
+    /// Returns the invalid parameter of `DATABASE_URL`, if it is a single one.
     #[must_use]
     pub fn parameter(&self) -> Option<&str> {
         self.parameter.as_deref()

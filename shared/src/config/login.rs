@@ -1,37 +1,37 @@
-//! With what connections log in: which of the three ways, and what each needs to be known beforehand.
+//! How connections authenticate: URL password, Secrets Manager secret, or RDS IAM token.
 //!
-//! May not: hold a secret. What a secret of Secrets Manager holds is read from it at connect, by `db::credentials`, and
-//! understood by [`DatabaseUrl::with_secret`](super::DatabaseUrl::with_secret).
+//! Invariants: holds no secret. `db::credentials` reads a secret of Secrets Manager at connect, and
+//! [`DatabaseUrl::with_secret`](super::DatabaseUrl::with_secret) parses it.
 
 use super::{
     AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_REGION, ConfigError, DATABASE_IAM_AUTH,
     DATABASE_SECRET_ARN, DATABASE_URL,
 };
 
-/// How connections log in.
+/// How connections authenticate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Login {
     /// With the URL's user and password.
     Url,
-    /// With what a secret of Secrets Manager holds at the time.
+    /// With the current user and password of a Secrets Manager secret.
     Secret(SecretSource),
-    /// As the URL's user with a token that is signed at each connect, for a database in `region`.
+    /// As the URL's user, with a token that is signed at each connect, for a database in `region`.
     Iam {
-        /// Such as `eu-west-1`.
+        /// For example `eu-west-1`.
         region: String,
     },
 }
 
-/// Where a secret is, and what it may say.
+/// The location of a secret, and which settings it can contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretSource {
     /// The secret's whole ARN.
     pub arn: String,
     /// The region in the ARN.
     pub region: String,
-    /// Another endpoint than the region's own: an interface endpoint's name, or a server for tests.
+    /// Another endpoint than the region's own: an interface endpoint's name, or a test server.
     pub endpoint: Option<String>,
-    /// Whether `DATABASE_URL` is not set, so that a connection string in the secret may say how TLS is done.
+    /// Whether `DATABASE_URL` is not set, so that a connection string in the secret can define TLS.
     pub alone: bool,
 }
 
@@ -63,7 +63,7 @@ impl Login {
     }
 }
 
-/// The region that an ARN such as `arn:aws:secretsmanager:eu-west-1:123456789012:secret:seer-AbCdEf` names.
+/// Returns the region in an ARN such as `arn:aws:secretsmanager:eu-west-1:123456789012:secret:seer-AbCdEf`.
 fn region_of(arn: &str) -> Result<String, ConfigError> {
     let parts: Vec<_> = arn.splitn(7, ':').collect();
     match parts.as_slice() {

@@ -1,47 +1,48 @@
-//! The configuration: every environment variable the engine reads, each read once, here and nowhere else.
+//! The configuration: every environment variable that the engine reads, each of them once, and only here.
 //!
 //! | variable | unit | default | set too high | set too low |
 //! |---|---|---|---|---|
-//! | `DATABASE_URL` | `postgres://USER:PASSWORD@HOST:PORT/DATABASE?…`; its parameters are listed in [`database_url`] | required, unless the secret says all of it | – | – |
+//! | `DATABASE_URL` | `postgres://USER:PASSWORD@HOST:PORT/DATABASE?…`; its parameters are listed in [`database_url`] | required, unless the secret contains everything | – | – |
 //! | `DATABASE_SECRET_ARN` | the whole ARN of a secret of Secrets Manager, see below | none | – | – |
 //! | `DATABASE_IAM_AUTH` | `true`, `false`: log in to RDS with a token instead of a password, see below | `false` | – | – |
-//! | `MAX_RETRY_ATTEMPTS` | attempts in all at one read or transaction, 1–100 (1 = never retry) | 5 | work that cannot succeed is tried until the deadline, and a struggling database gets that load again | one lost connection or serialization failure reaches a client |
-//! | `RETRY_DELAY_MS` | milliseconds, 1–10,000: the base of the back-off (full jitter, doubling, capped) | 50 | the deadline passes while waiting | a fleet retries in step and keeps the database down |
-//! | `APPLICATION_ROLE`, `MONITORING_ROLE` | lower-case names of roles; only `migrations-run` reads them, and makes them | none | – | – |
-//! | `LOG_LEVEL` | `trace`, `debug`, `info`, `warn`, `error` | `AWS_LAMBDA_LOG_LEVEL`, else `info` | (`trace`) logs cost more than the function | (`error`) retries and slow connects go unseen |
+//! | `MAX_RETRY_ATTEMPTS` | total attempts at one read or transaction, 1–100 (1 = never retry) | 5 | work that cannot succeed is retried until the deadline, which adds load to a struggling database | one lost connection or serialization failure reaches a client |
+//! | `RETRY_DELAY_MS` | milliseconds, 1–10,000: the base of the back-off (full jitter, doubling, capped) | 50 | the deadline passes while waiting | all environments retry at the same time and keep the database down |
+//! | `APPLICATION_ROLE`, `MONITORING_ROLE` | lower-case names of roles; only `migrations-run` reads them, and creates the roles | none | – | – |
+//! | `LOG_LEVEL` | `trace`, `debug`, `info`, `warn`, `error` | `AWS_LAMBDA_LOG_LEVEL`, else `info` | (`trace`) logs cost more than the function | (`error`) retries and slow connects are not logged |
 //!
-//! With `DATABASE_SECRET_ARN` the secret says who logs in. It is JSON as RDS writes it (`username`, `password`, and `host`,
-//! `port`, `dbname` where it has them; a master secret that RDS manages has not), or a connection string, as it is or in
-//! JSON under `DATABASE_URL` or `url`. `DATABASE_URL`, without user and password, then says where and how: its host and
-//! database win over the secret's, and it is the one place for parameters. It may leave out either, as
-//! `postgres:///?connection_limit=2` does. Without it `sslmode` is `verify-full`, and a connection string in the secret
-//! may have the parameters `sslmode`, `sslrootcert`, `sslcert`, `sslkey` and `host`; the others decide how the pool is
-//! made, which is before the secret is read.
+//! With `DATABASE_SECRET_ARN` the secret provides user and password. It is JSON as RDS writes it (`username`,
+//! `password`, and `host`, `port`, `dbname` if present; a master secret that RDS manages has none of these three), or a
+//! connection string, directly or in JSON under `DATABASE_URL` or `url`. `DATABASE_URL`, without user and password,
+//! then provides address and parameters: its host and database take precedence over the secret's, and only it can
+//! contain parameters. It may leave out either, for example `postgres:///?connection_limit=2`. Without it `sslmode` is
+//! `verify-full`, and a connection string in the secret can contain the parameters `sslmode`, `sslrootcert`, `sslcert`,
+//! `sslkey` and `host`; the others configure the pool, which is created before the secret is read.
 //!
 //! With `DATABASE_IAM_AUTH=true` `DATABASE_URL` has a user and no password, and `sslmode` must be `require` or stricter.
 //!
-//! These two need an execution role. `AWS_REGION`, `AWS_ENDPOINT_URL_SECRETS_MANAGER` and `AWS_ENDPOINT_URL` are read
-//! here for them. The role's credentials are the one thing that is not read here: `aws-config` takes them from
-//! `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, or with SnapStart from where
-//! `AWS_CONTAINER_CREDENTIALS_FULL_URI` points, anew each time, because Lambda renews them.
+//! Both need an execution role. `AWS_REGION`, `AWS_ENDPOINT_URL_SECRETS_MANAGER` and `AWS_ENDPOINT_URL` are read here
+//! for them. The role's credentials are the only exception: `aws-config` reads them from `AWS_ACCESS_KEY_ID`,
+//! `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, or with SnapStart from the address in
+//! `AWS_CONTAINER_CREDENTIALS_FULL_URI`, each time again, because Lambda renews them.
 //!
-//! Lambda sets these; outside Lambda their defaults hold:
+//! Lambda sets these; outside Lambda their defaults apply:
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
-//! | `AWS_LAMBDA_FUNCTION_NAME` | part of `application_name`, so `pg_stat_activity` says whose a session is | `local` |
+//! | `AWS_LAMBDA_FUNCTION_NAME` | part of `application_name`, so that `pg_stat_activity` shows which function owns a session | `local` |
 //! | `AWS_LAMBDA_FUNCTION_VERSION` | the same | `$LATEST` |
 //! | `AWS_LAMBDA_MAX_CONCURRENCY` | requests one environment serves at once (Managed Instances): the pool's size without `connection_limit` | 1 |
-//! | `AWS_LAMBDA_INITIALIZATION_TYPE` | `provisioned-concurrency` where INIT runs long before the first request: on a crowded server its connection is closed then | – |
-//! | `AWS_LAMBDA_LOG_LEVEL` | as `LOG_LEVEL`, which wins; `fatal` counts as `error` | – |
+//! | `AWS_LAMBDA_INITIALIZATION_TYPE` | `provisioned-concurrency` if INIT runs long before the first request: near the server's capacity its connection is then closed | – |
+//! | `AWS_LAMBDA_LOG_LEVEL` | as `LOG_LEVEL`, which takes precedence; `fatal` counts as `error` | – |
 //!
-//! `PGOPTIONS`, `PGSSLCERT` and `PGSSLKEY` must not be set: the driver takes them from the environment and has no
-//! way to leave them out again. All other `PG…` variables have no effect.
+//! `PGOPTIONS`, `PGSSLCERT` and `PGSSLKEY` must not be set: the driver reads them from the environment, and they cannot
+//! be removed from its options. All other `PG…` variables have no effect.
 //!
-//! A malformed variable spoils only the part that needs it: a function whose `DATABASE_URL` is wrong still finishes
-//! INIT, logs the one line of its [`ConfigError`] and answers. Values are trimmed; an empty one counts as unset.
+//! A malformed variable only affects the part that needs it: a function with an invalid `DATABASE_URL` still finishes
+//! INIT, logs the one line of its [`ConfigError`] and answers requests. Values are trimmed; an empty one counts as
+//! unset.
 //!
-//! May not: connect, log, or print a value. Relies on nothing of this crate.
+//! Invariants: never connects, logs, or prints a value. Depends on: nothing of this crate.
 
 pub mod database_url;
 mod error;
@@ -72,8 +73,8 @@ const AWS_LAMBDA_FUNCTION_VERSION: &str = "AWS_LAMBDA_FUNCTION_VERSION";
 const AWS_LAMBDA_MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 const AWS_LAMBDA_INITIALIZATION_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
 
-/// Every variable of the engine that a function's configuration may set; the product has its own.
-/// `RUST_BACKTRACE` and what else the platform reads is not of them, nor is what Lambda itself sets.
+/// Every variable of the engine that a function's configuration can set; the product has its own. Variables of the
+/// platform, such as `RUST_BACKTRACE`, and those that Lambda itself sets are not included.
 pub const VARIABLES: &[&str] = &[
     DATABASE_URL,
     DATABASE_SECRET_ARN,
@@ -98,75 +99,75 @@ fn usable(value: Option<String>) -> Option<String> {
     value.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// What the driver reads from the environment and its builder cannot unset.
+/// Variables that the driver reads from the environment and its builder cannot unset.
 const READ_BY_THE_DRIVER: [&str; 3] = ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"];
 
-/// Bytes PostgreSQL keeps of an `application_name` or an identifier; the rest it cuts off without a word.
+/// Bytes that PostgreSQL keeps of an `application_name` or an identifier; it cuts off the rest silently.
 const NAME_BYTES: usize = 63;
 
 /// The configuration of one execution environment. Each part that can be malformed carries its own error.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How to reach PostgreSQL, and how often to try.
+    /// How to reach PostgreSQL, and how often to retry.
     pub database: Result<DatabaseConfig, ConfigError>,
-    /// The roles that `migrations-run` makes.
+    /// The roles that `migrations-run` creates.
     pub roles: Result<Roles, ConfigError>,
     /// The least severe level that is logged.
     pub log_level: Result<Level, ConfigError>,
-    /// What Lambda says about this environment.
+    /// The environment's properties from Lambda.
     pub lambda: LambdaEnvironment,
 }
 
-/// Everything `db` needs.
+/// The settings that `db` needs.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
-    /// Where the database is, how its connections are set up and how they log in.
+    /// The address of the database, and the settings and authentication of its connections.
     pub url: DatabaseUrl,
-    /// How failed work is tried again.
+    /// The retry policy for failed work.
     pub retry: RetryConfig,
 }
 
-/// How failed work is tried again. The deadline bounds all of it as well.
+/// The retry policy for failed work. The deadline limits it as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryConfig {
-    /// Attempts in all at one read or transaction, the first included; at least 1. Connecting is bounded by
-    /// [`DatabaseUrl::pool_timeout`] instead: a restart lasts seconds, whatever the number of attempts.
+    /// The total number of attempts at one read or transaction, including the first; at least 1. Connecting is limited
+    /// by [`DatabaseUrl::pool_timeout`] instead: a restart lasts seconds, regardless of the number of attempts.
     pub max_attempts: u32,
     /// The base of the back-off: the longest wait before the second attempt.
     pub base_delay: Duration,
 }
 
-/// The roles that functions log in as, where `migrations-run` is to make them.
+/// The roles that functions log in as, if `migrations-run` creates them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Roles {
-    /// Of the routes.
+    /// The role of the routes.
     pub application: Option<String>,
-    /// Of `health`.
+    /// The role of `health`.
     pub monitoring: Option<String>,
 }
 
-/// What Lambda says about this execution environment.
+/// The execution environment's properties from Lambda.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LambdaEnvironment {
     /// The function's name.
     pub function_name: String,
     /// The function's version.
     pub function_version: String,
-    /// Requests served at once; at least 1.
+    /// Concurrent requests; at least 1.
     pub max_concurrency: usize,
-    /// Provisioned concurrency: INIT may run hours before the first request.
+    /// Provisioned concurrency: INIT can run hours before the first request.
     pub provisioned: bool,
 }
 
 impl Config {
-    /// Reads the process's environment. Never fails: what is wrong is in the part it spoils.
+    /// Reads the process's environment. Never fails: each part carries its own error.
     #[must_use]
     pub fn from_env() -> Self {
         #[allow(clippy::disallowed_methods, reason = "the one place where the environment is read")]
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
-    /// As [`Config::from_env`], from any source of variables.
+    /// Reads the configuration from any source of variables; see [`Config::from_env`].
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let value = |name| usable(lookup(name));
         let driver_variable = READ_BY_THE_DRIVER.into_iter().find(|name| lookup(name).is_some());
@@ -177,7 +178,7 @@ impl Config {
             lambda: LambdaEnvironment {
                 function_name: value(AWS_LAMBDA_FUNCTION_NAME).unwrap_or_else(|| "local".to_owned()),
                 function_version: value(AWS_LAMBDA_FUNCTION_VERSION).unwrap_or_else(|| "$LATEST".to_owned()),
-                // What is not a number counts as 1 for the Lambda runtime too, and both must agree.
+                // The Lambda runtime also treats text that is not a number as 1, and both must agree.
                 max_concurrency: value(AWS_LAMBDA_MAX_CONCURRENCY)
                     .and_then(|text| text.parse().ok())
                     .map_or(1, |requests: u16| usize::from(requests.max(1))),
@@ -189,7 +190,8 @@ impl Config {
 }
 
 impl LambdaEnvironment {
-    /// `name:version` for `pg_stat_activity`, the name cut so that PostgreSQL's 63 bytes still show the version.
+    /// Returns `name:version` for `pg_stat_activity`, with the name cut so that PostgreSQL's 63 bytes still show the
+    /// version.
     #[must_use]
     pub fn application_name(&self) -> String {
         let room = NAME_BYTES.saturating_sub(self.function_version.len() + 1);
@@ -234,7 +236,7 @@ fn number(variable: &'static str, value: Option<String>, default: u32, most: u32
     })
 }
 
-/// Decimal digits only, so that no sign, space or fraction passes for a number.
+/// Accepts only decimal digits, so that no sign, space or fraction counts as a number.
 fn whole_number(text: &str, least: u32, most: u32) -> Option<u32> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse()

@@ -1,4 +1,4 @@
-//! The configuration as its variables make it. Relies on nothing but a lookup: no test sets a variable of the process.
+//! The configuration for given variables. Depends on: a lookup function only; no test sets a variable of the process.
 
 #![allow(
     clippy::unwrap_used,
@@ -62,7 +62,7 @@ fn a_malformed_variable_spoils_only_its_part_and_is_named_without_its_value() {
     assert_eq!(config(&[]).database.unwrap_err().variable(), "DATABASE_URL");
 }
 
-/// What Lambda sets, and no function's configuration can set.
+/// Variables that Lambda sets, and that no function's configuration can set.
 const SET_BY_LAMBDA: &[&str] = &[
     AWS_REGION,
     AWS_LAMBDA_LOG_LEVEL,

@@ -1,9 +1,10 @@
-//! Statements, transactions and connections that their caller ends: for code that is not written as units of work.
+//! Executor, transactions and connections that the caller ends: for code that is not written as units of work.
 //!
-//! Nothing here is run again, because only a closure can be: domain code takes `read` and `write` instead. What
-//! connecting and checkout promise holds here too, and so do the bounds: `pool_timeout` for a connection,
-//! `statement_timeout` for each statement. An invocation's deadline is not known here; whoever waits for it drops the
-//! future, and the connection goes with it. Errors are sqlx's, so that code written for sqlx's pool goes on as it is.
+//! Nothing here is retried, because only a closure can be run again; domain code uses `read` and `write` instead. The
+//! guarantees of connecting and checkout apply here too, and so do the limits: `pool_timeout` for a connection,
+//! `statement_timeout` for each statement. The invocation's deadline is not known here; a caller that stops waiting
+//! drops the future, and the connection with it. Errors are sqlx's, so that code written for sqlx's pool works
+//! unchanged.
 
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -27,11 +28,11 @@ use super::receipt::{Change, IdempotencyKey, Known};
 use super::session::Session;
 use super::work::answered;
 
-/// How long a lost reply to COMMIT is looked up. Whoever waits has a deadline of its own that is not known here, and
-/// would rather hear that nothing is known than be cut off.
+/// How long a lost reply to COMMIT is looked up. The caller has a deadline that is not known here, and an unknown
+/// outcome is more useful to it than being cut off.
 const LOOKED_UP: Duration = Duration::from_secs(8);
 
-/// What the receipt of such a transaction says: nothing is known of it but that it was committed.
+/// The content of such a transaction's receipt: it was committed, and nothing else is known.
 const CHANGE: Change = Change {
     kind: "transaction",
     id: Uuid::nil(),
@@ -40,7 +41,7 @@ const CHANGE: Change = Change {
 };
 
 impl Pool {
-    /// A connection for statements that their caller ends.
+    /// Acquires a connection for statements that the caller ends.
     async fn lend(&self) -> Result<PooledConnection, sqlx::Error> {
         let lease = self.checkout(Purpose::Unrepeatable, Deadline::after(FUNCTION_TIMEOUT));
         let lease = lease.await;
@@ -49,8 +50,8 @@ impl Pool {
         Ok(lease)
     }
 
-    /// A connection for one statement. Behind a pooler the statement gets a transaction, without which it would not stay
-    /// on one server connection from Parse to Bind.
+    /// Acquires a connection for one statement. Behind a pooler the statement runs in a transaction, because otherwise
+    /// it would not stay on one server connection from Parse to Bind.
     async fn lend_for_one(&self) -> Result<PooledConnection, sqlx::Error> {
         let mut lease = self.lend().await?;
         if self.target.pooled {
@@ -61,9 +62,9 @@ impl Pool {
         Ok(lease)
     }
 
-    /// Ends the use of a connection that was lent for one statement: it is kept if the server answered. After a batch,
-    /// which may leave anything on the session, a failed transaction too, it is closed; behind a pooler the end of the
-    /// transaction around it is enough.
+    /// Releases the connection of a single statement if the server answered. After a batch, which can leave the session
+    /// in any state, including a failed transaction, it is closed; behind a pooler the end of the surrounding
+    /// transaction is sufficient.
     async fn finish<T>(
         &self,
         mut lease: PooledConnection,
@@ -90,10 +91,11 @@ impl Pool {
 
     /// Begins a transaction on a connection of its own. One round trip.
     ///
-    /// Dropping the future drops the connection.
-    ///
     /// # Errors
-    /// What kept it from connecting, within `pool_timeout`, or from beginning.
+    /// Fails if no connection is available within `pool_timeout`, or if BEGIN fails.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the connection.
     pub async fn begin(&self) -> Result<Transaction<'_>, sqlx::Error> {
         let mut lease = self.lend().await?;
         let begin = self.begin_sql("", Deadline::after(FUNCTION_TIMEOUT));
@@ -106,11 +108,11 @@ impl Pool {
         })
     }
 
-    /// Lends a connection for as long as the caller keeps it.
+    /// Acquires a connection for as long as the caller keeps it.
     ///
     /// # Errors
-    /// What kept it from connecting, within `pool_timeout`. Behind a transaction pooler, which has no connections to
-    /// keep: `Configuration`.
+    /// Fails if no connection is available within `pool_timeout`. Fails with `Configuration` behind a transaction
+    /// pooler, which has no sessions to keep.
     pub async fn hold(&self) -> Result<Held, sqlx::Error> {
         if self.target.pooled {
             let why = "a connection cannot be held behind a transaction pooler (pgbouncer=true)";
@@ -120,8 +122,8 @@ impl Pool {
     }
 }
 
-/// Each statement takes a connection of its own for as long as it runs. Rows are read whole before the first is handed
-/// out, so that whoever takes them one by one may send other statements meanwhile.
+/// Each statement uses a connection of its own for as long as it runs. All rows are read before the first is returned,
+/// so that a caller that processes rows one by one can send other statements meanwhile.
 impl<'p> Executor<'p> for &'p Pool {
     type Database = Postgres;
 
@@ -184,7 +186,7 @@ impl<'p> Executor<'p> for &'p Pool {
     }
 }
 
-/// A query whose arguments have been taken out, to see whether there are any.
+/// A query whose arguments have been taken out, to check whether it has any.
 struct Asked<E> {
     query: E,
     arguments: Option<PgArguments>,
@@ -199,7 +201,8 @@ impl<E> Asked<E> {
         Ok(Self { query, arguments })
     }
 
-    /// Text that goes to the server as it is and may be several statements: without even an empty list of arguments.
+    /// Returns whether the text is sent unchanged and may be several statements: if it has not even an empty list of
+    /// arguments.
     fn is_batch(&self) -> bool {
         self.arguments.is_none()
     }
@@ -223,10 +226,10 @@ impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Asked<E> {
     }
 }
 
-/// A transaction that its caller commits. `&mut *transaction` is what statements run on.
+/// A transaction that the caller commits. Run statements on `&mut *transaction`.
 ///
-/// It leaves a receipt, as every write does, so that a lost reply to COMMIT is looked up and not guessed. Dropped, it
-/// takes its connection with it, and the server rolls back.
+/// It leaves a receipt, as every write does, so that the outcome of a lost reply to COMMIT can be looked up. If
+/// dropped, it closes its connection, and the server rolls back.
 #[derive(Debug)]
 #[must_use = "dropped, a transaction is rolled back"]
 pub struct Transaction<'p> {
@@ -239,8 +242,9 @@ impl Transaction<'_> {
     /// Commits.
     ///
     /// # Errors
-    /// What the server says, and then nothing is applied: an earlier statement that failed is among it. When no
-    /// connection could be had to find out what a lost reply meant, an I/O error that says so.
+    /// Fails with the server's error, and then nothing is applied: this includes an earlier statement that failed.
+    /// Fails with an I/O error that states it if the reply was lost and no connection could be opened to find out the
+    /// outcome.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
         let (pool, deadline) = (self.pool, Deadline::after(FUNCTION_TIMEOUT));
         let session = &mut self.lease.live.session;
@@ -275,10 +279,10 @@ impl Transaction<'_> {
         }
     }
 
-    /// Rolls back, and keeps the connection. Dropping the transaction rolls back as well, at the price of it.
+    /// Rolls back, and keeps the connection. Dropping the transaction rolls back as well, but loses the connection.
     ///
     /// # Errors
-    /// A lost connection, with which the server rolls back too.
+    /// Fails if the connection is lost, in which case the server rolls back too.
     pub async fn rollback(mut self) -> Result<(), sqlx::Error> {
         let session = &mut self.lease.live.session;
         session.execute(sqlx::raw_sql("ROLLBACK")).await?;
@@ -301,18 +305,19 @@ impl DerefMut for Transaction<'_> {
     }
 }
 
-/// A connection that its caller keeps: for settings, locks or temporary tables of the session.
+/// A connection that the caller keeps: for settings, locks or temporary tables of the session.
 ///
-/// What was done on it cannot be known, so it is closed in the end and never goes back: each use costs a connect. It
-/// holds one of the environment's few slots meanwhile; with `connection_limit=1`, the usual one, everything else waits.
+/// The state of its session is unknown afterwards, so it is always closed and never reused: each use costs a connect.
+/// Meanwhile it occupies one of the environment's few slots; with `connection_limit=1`, the usual value, everything
+/// else waits.
 #[derive(Debug)]
 pub struct Held(PooledConnection);
 
 impl Held {
-    /// Closes it with a goodbye, so that the server's slot is free at once.
+    /// Closes it with Terminate, so that the server's slot is free at once.
     ///
     /// # Errors
-    /// None: as sqlx's `close`, which this stands in for, it has a result.
+    /// Never fails: it returns a result like sqlx's `close`, which it replaces.
     pub async fn close(self) -> Result<(), sqlx::Error> {
         self.0.close().await;
         Ok(())
@@ -371,14 +376,14 @@ impl<'c> Executor<'c> for &'c mut Held {
     }
 }
 
-/// Puts a clean connection back, as units of work get it.
+/// Releases a clean connection in the state in which units of work get it.
 async fn release(mut lease: PooledConnection) {
     lease.live.session.client_timeout = None;
     lease.release().await;
 }
 
-/// Whether the server answered, and the connection may serve on. The rest is dropped: lost, late, or the writer that
-/// became a reader.
+/// Returns whether the server answered, and the connection is reusable. Other connections are dropped: lost, late, or
+/// to a writer that became a standby.
 fn in_step(cause: &sqlx::Error) -> bool {
     let kind = kind_of_statement(cause);
     let answered = cause.as_database_error().is_some() && kind != Kind::Lost && kind != Kind::Timeout;
@@ -388,8 +393,8 @@ fn in_step(cause: &sqlx::Error) -> bool {
     }
 }
 
-/// The error as code written for sqlx's pool expects it: what the server said is the server's error; the rest is an I/O
-/// error that carries ours, whole.
+/// Converts an error for code written for sqlx's pool: a server error stays one; any other becomes an I/O error that
+/// contains the original.
 fn into_sqlx(mut error: Error) -> sqlx::Error {
     let connected = matches!(error.phase, Phase::Statement | Phase::Commit);
     if connected && error.kind != Kind::CommitUnknown && error.sqlstate.is_some() {

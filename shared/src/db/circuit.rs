@@ -1,10 +1,10 @@
-//! Keeps an outage from costing every request its whole budget.
+//! Prevents an outage from costing every request its whole budget.
 //!
 //! The budget for getting a connection is counted per outage, not per request: a cold start that spent three seconds in
-//! INIT leaves five to its first request. Once it is spent, requests are refused at once, and after a moment one of them
-//! probes with a single attempt. A saturated server is not an outage, and ends one: it will serve, so everyone keeps
-//! trying. A server that takes no writes is an outage of writes alone: reads go on.
-//! No timer: the state is only looked at when a connection is wanted.
+//! INIT leaves five to its first request. Once it is spent, requests are refused at once, and after a moment one of
+//! them probes with a single attempt. A saturated server is not an outage, and ends one: slots become free, so every
+//! request keeps retrying. A server that rejects writes is an outage of writes alone: reads continue. There is no
+//! timer: the state is only evaluated when a connection is needed.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,35 +13,35 @@ use super::clock::Moment;
 use super::connect::Purpose;
 use super::error::Kind;
 
-/// How long requests are refused between probes. Half of the second within which a returned database must be found.
+/// How long requests are refused between probes: half of the second within which a returned database must be detected.
 const REFUSE_FOR: Duration = Duration::from_millis(500);
 
-/// An outage last seen longer ago says nothing about now.
+/// An outage last seen longer ago is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(10);
 
-/// A rest of the budget shorter than this is not worth a retry loop.
+/// A remaining budget shorter than this is not enough for a retry loop.
 const WORTH_RETRYING: Duration = Duration::from_secs(1);
 
-/// What a request that needs a connection may do.
+/// The permission for a request that needs a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Try, and try again, for this long.
+    /// Retry for this long.
     Retry(Duration),
     /// Try once.
     Probe,
-    /// Do not try: the outage's budget is spent, and this is what it looked like.
+    /// Do not try: the outage's budget is spent; this was its cause.
     Refuse(Kind),
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Outage {
-    /// Time spent on connecting. An environment that is frozen spends none.
+    /// Time spent on connecting. A frozen environment spends none.
     spent: Duration,
     last: Moment,
     kind: Kind,
 }
 
-/// The state of this environment's database as last seen.
+/// The last known state of this environment's database.
 #[derive(Debug, Default)]
 pub struct Circuit {
     outages: Mutex<Outages>,
@@ -51,35 +51,35 @@ pub struct Circuit {
 struct Outages {
     /// No connection can be opened.
     all: Option<Outage>,
-    /// Connections can be opened, to servers that take no writes.
+    /// Connections can be opened, but only to servers that reject writes.
     writes: Option<Outage>,
 }
 
 impl Circuit {
-    /// What may be done now, with `budget` for a whole outage. A probe counts as begun by asking.
+    /// Returns the permission for a request now, with `budget` for a whole outage. A returned probe counts as started.
     pub fn admit(&self, purpose: Purpose, budget: Duration) -> Admission {
         let mut seen = self.seen();
         let all = admit(&mut seen.all, budget);
-        // Connections can be opened, as far as is known: the question is to which servers.
+        // As far as is known, connections can be opened; the server may still reject writes.
         if purpose == Purpose::Write && seen.all.is_none() {
             return admit(&mut seen.writes, budget);
         }
         all
     }
 
-    /// Whether connections could not be opened lately.
+    /// Returns whether connections could not be opened recently.
     pub fn knows_outage(&self) -> bool {
         let all = self.seen().all;
         all.is_some_and(|outage| outage.last.elapsed() <= FORGET_AFTER)
     }
 
-    /// A retry loop or a probe that began at `since` ended without a connection.
+    /// Records that a retry loop or a probe, started at `since`, ended without a connection.
     pub fn failed(&self, since: Moment, kind: Kind) {
         let mut seen = self.seen();
         let outage = |known: Option<Outage>| {
             Some(Outage {
                 spent: known.map_or(since.elapsed(), |outage| {
-                    // Efforts beside each other are counted once.
+                    // Concurrent retry loops are counted once.
                     outage.spent + since.elapsed().min(outage.last.elapsed())
                 }),
                 last: Moment::now(),
@@ -87,7 +87,7 @@ impl Circuit {
             })
         };
         if kind == Kind::Saturated {
-            // The server answered, and slots come free.
+            // The server responded, and slots become free.
             *seen = Outages::default();
         } else if kind == Kind::ReadOnly {
             seen.all = None;
@@ -97,7 +97,7 @@ impl Circuit {
         }
     }
 
-    /// A connection was opened, to a server that takes no writes if `read_only`.
+    /// Records that a connection was opened, to a server that rejects writes if `read_only`.
     pub fn succeeded(&self, read_only: bool) {
         let mut seen = self.seen();
         seen.all = None;
@@ -218,7 +218,7 @@ mod tests {
         let admit = |purpose| circuit.admit(purpose, Duration::ZERO);
         assert_eq!(admit(Purpose::Write), refused);
         assert_eq!(admit(Purpose::Read), Admission::Retry(Duration::ZERO));
-        // A read's connection to a standby says nothing about writes.
+        // A read's connection to a standby tells nothing about writes.
         circuit.succeeded(true);
         assert_eq!(admit(Purpose::Write), refused);
         circuit.succeeded(false);
@@ -239,7 +239,7 @@ mod tests {
     fn only_one_of_many_waiting_requests_probes() {
         let circuit = Circuit::default();
         circuit.failed(Moment::now(), Kind::Lost);
-        // Once the refusals have lasted as long as they do, and long before the outage is forgotten.
+        // After the refusal period, and long before the outage is forgotten.
         let since = Moment::now();
         while circuit.admit(Purpose::Read, Duration::ZERO) != Admission::Probe {
             assert!(since.elapsed() < FORGET_AFTER, "nobody probes");

@@ -1,8 +1,8 @@
-//! The retry table: what a failure means for the work it hit.
+//! The retry table: the consequence of a failure for the work that it interrupted.
 //!
-//! Pure: phase × SQLSTATE × whether the work may run twice → verdict; `docs/reliability/retries.md` has this table. It
-//! may not wait, log or touch a connection. Codes: PostgreSQL manual, appendix A. Names for everything PostgreSQL can
-//! send are not needed; a code the table does not list is permanent, because the server answered and meant it.
+//! A pure function: phase × SQLSTATE × whether the work may run twice → verdict. `docs/reliability/retries.md` prints this
+//! table. Invariants: never waits, logs or touches a connection. Codes: PostgreSQL manual, appendix A. Not every code
+//! of PostgreSQL is listed; an unlisted code is permanent, because the server answered deliberately.
 
 mod refusal;
 
@@ -13,24 +13,24 @@ use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use super::error::{Kind, Phase};
 pub use refusal::{Server, is_managed, kind_of_connect};
 
-/// What to do about a failure.
+/// The reaction to a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Not applied, and may pass by itself: try again, on this connection if it still stands.
+    /// Not applied, and possibly temporary: retry, on this connection if it is still usable.
     Transient,
-    /// Not applied; this connection is of no more use: drop it, then try again.
+    /// Not applied, and this connection is unusable: drop it, then retry.
     Reconnect,
-    /// As [`Verdict::Reconnect`], but once only: a second time means the cause is not the connection.
+    /// As [`Verdict::Reconnect`], but only once: a second failure means that the connection is not the cause.
     ReconnectOnce,
-    /// May or may not have been applied: find out before anything else is done.
+    /// May or may not have been applied: determine which before anything else.
     Ambiguous,
-    /// Trying again would fail the same way.
+    /// A retry would fail in the same way.
     Permanent,
 }
 
-/// Sorts a failure by what the server or the socket said.
+/// Classifies a failure by the error of the server or the socket.
 pub fn kind_of(error: &sqlx::Error) -> Kind {
-    // The other variants are misuse of the library or of the schema: our own defects, `Kind::Query`.
+    // The other variants are incorrect use of the library or the schema: defects of this program, `Kind::Query`.
     if let sqlx::Error::Database(database) = error {
         return kind_of_sqlstate(database.code().as_deref().unwrap_or_default());
     }
@@ -46,9 +46,9 @@ pub fn kind_of(error: &sqlx::Error) -> Kind {
     Kind::Query
 }
 
-/// Sorts a failure of a statement on an open connection. An error that ends the session decides nothing about the
-/// statement, whatever its code: a pooler whose server connection was lost sends XX000 or 58000, and the statement may
-/// have been committed.
+/// Classifies a failed statement on an open connection. An error that ends the session does not tell whether the
+/// statement was applied, regardless of its code: a pooler that lost its server connection sends XX000 or 58000, and
+/// the statement may have been committed.
 pub fn kind_of_statement(error: &sqlx::Error) -> Kind {
     let database = error
         .as_database_error()
@@ -64,11 +64,11 @@ fn kind_of_io(error: &io::Error) -> Kind {
     if error.kind() == io::ErrorKind::TimedOut {
         return Kind::Timeout;
     }
-    // getaddrinfo's failures carry no OS error of their own, nor a kind of their own; std words them all alike.
+    // Failures of getaddrinfo have neither an OS error nor an error kind; std uses the same text for all of them.
     if error.raw_os_error().is_none() && error.to_string().starts_with("failed to lookup address") {
         return Kind::Unresolvable;
     }
-    // rustls reports a certificate it does not accept as invalid data, inside an I/O error.
+    // rustls reports a certificate that it rejects as invalid data, inside an I/O error.
     if error.kind() == io::ErrorKind::InvalidData {
         return Kind::Tls;
     }
@@ -81,25 +81,26 @@ fn kind_of_sqlstate(code: &str) -> Kind {
         "3D000" => Kind::NoDatabase,
         "53300" => Kind::Saturated,
         "57P03" => Kind::Starting,
-        // A pooler says 08P01 for whatever it cannot do at the moment; `kind_of_refusal` knows its words. 57P04: the
-        // database was dropped; if it does not return, the next connect says so.
+        // A pooler sends 08P01 for everything that it cannot do at the moment; `kind_of_refusal` interprets its
+        // messages. 57P04: the database was dropped; if it does not return, the next connect fails with that reason.
         "57P01" | "57P02" | "57P04" | "57P05" | "25P03" | "25P04" | "08000" | "08001" | "08003" | "08004" | "08006"
         | "08007" | "08P01" => Kind::Lost,
         "25006" => Kind::ReadOnly,
         "40001" | "40P01" => Kind::Conflict,
         "55P03" => Kind::LockTimeout,
         "57014" => Kind::Timeout,
-        // The last: somebody left a failed transaction on this session. Another connection mends it, or nothing does.
+        // The last one: an earlier user left a failed transaction on this session. A new connection resolves it, or
+        // nothing does.
         "0A000" | "26000" | "42P05" | "25P02" => Kind::StalePlan,
         _ => Kind::Query,
     }
 }
 
-/// The table. `repeatable`: whether running the work twice leaves what running it once leaves, which an explicit
-/// transaction makes true until COMMIT is sent.
+/// Returns the verdict. `repeatable`: whether running the work twice has the same effect as running it once, which an
+/// explicit transaction guarantees until COMMIT is sent.
 pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
     match phase {
-        // Nothing was tried, or the wait for a free connection had its whole budget.
+        // Nothing was tried, or waiting for a free connection used the whole budget.
         Phase::Config | Phase::Acquire => Verdict::Permanent,
         Phase::Connect => match kind {
             Kind::Refused
@@ -112,7 +113,7 @@ pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
             | Kind::ReadOnly
             | Kind::Lost
             | Kind::SecretUnreachable => Verdict::Reconnect,
-            // Once, because a rotated password is right the second time it is fetched.
+            // Once, because a rotated password is correct when it is fetched again.
             Kind::Auth => Verdict::ReconnectOnce,
             Kind::Tls
             | Kind::NoCredential
@@ -127,8 +128,8 @@ pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
         },
         Phase::Statement => match kind {
             Kind::Conflict | Kind::LockTimeout => Verdict::Transient,
-            // The server cancelled it, or nobody answered: our own timeout, and the statement was not applied, but the
-            // connection may be out of step. In autocommit a late statement may still commit.
+            // The server cancelled it, or the client's timeout expired: the statement was not applied, but the
+            // connection may be out of sync. In autocommit a late statement may still commit.
             Kind::Timeout | Kind::Lost | Kind::Pooler | Kind::Refused | Kind::Unresolvable | Kind::Tls => {
                 if repeatable {
                     Verdict::Reconnect
@@ -138,7 +139,7 @@ pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
             }
             Kind::ReadOnly | Kind::Saturated | Kind::Starting => Verdict::Reconnect,
             Kind::StalePlan => Verdict::ReconnectOnce,
-            // The last four are of connecting only.
+            // The last four occur only while connecting.
             Kind::Auth
             | Kind::NoDatabase
             | Kind::Config

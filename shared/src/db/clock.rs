@@ -1,8 +1,8 @@
-//! Elapsed time that holds over a freeze.
+//! Measures elapsed time correctly across a freeze.
 //!
-//! A frozen execution environment runs no code, and neither clock can be trusted across it: the monotonic one may
-//! stand still while the machine is suspended, the wall clock may be stepped. The larger of the two readings is the
-//! safe answer to "how long has this connection been idle" and "how much time is left". Nothing here waits.
+//! A frozen execution environment runs no code, and neither clock is reliable across a freeze: the monotonic one may
+//! stop while the machine is suspended, and the wall clock may be adjusted. The larger of the two readings is the safe
+//! answer to "how long has this connection been idle" and "how much time is left". Invariants: nothing here waits.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,7 +15,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Now.
+    /// Returns the current time.
     pub fn now() -> Self {
         Self {
             monotonic: Instant::now(),
@@ -23,21 +23,21 @@ impl Moment {
         }
     }
 
-    /// Time since this moment: the larger of what the two clocks say.
+    /// Returns the time since this moment: the larger reading of the two clocks.
     pub fn elapsed(&self) -> Duration {
         let wall = self.wall.elapsed().unwrap_or_default();
         self.monotonic.elapsed().max(wall)
     }
 
-    /// Whether this moment came before `other`, by either clock.
+    /// Returns whether this moment precedes `other`, by either clock.
     pub fn is_before(&self, other: &Self) -> bool {
         self.monotonic < other.monotonic || self.wall < other.wall
     }
 }
 
-/// A random duration shorter than `bound`, so that a fleet does not act in step.
+/// Returns a random duration shorter than `bound`, so that environments do not act at the same time.
 pub fn jitter(bound: Duration) -> Duration {
-    // Seeded by the system for each thread, and another for each call.
+    // Seeded by the system for each thread, and different in each call.
     let random = RandomState::new().hash_one(()) >> 32;
     bound.mul_f64(random as f64 / 2_f64.powi(32))
 }

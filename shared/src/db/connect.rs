@@ -1,7 +1,8 @@
-//! Opening a connection: one attempt, at several servers if there are, and the effort of several attempts.
+//! Opens connections: one attempt, at one or several servers, and the retry loop of several attempts.
 //!
-//! Relies on `socket` for the options sqlx does not set, on `retry` for the waits and on `classify` for what is worth
-//! another attempt. The last real cause is always kept. A dropped future closes its socket; nothing runs on.
+//! Invariants: the last real cause is always kept; a dropped future closes its socket, and nothing continues in the
+//! background. Depends on: `socket` for the options that sqlx does not set, `retry` for the waits, and `classify` for
+//! the failures that are retried.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,36 +28,36 @@ use super::socket::{Peek, SocketHandle, Tuned};
 use super::status::{STATUS_QUERY, ServerStatus, SessionIdentity, status_query};
 use crate::config::{DatabaseUrl, RetryConfig};
 
-/// `statement_timeout` when `socket_timeout` is not given: about half of the function's timeout, which leaves
-/// room for another try.
+/// `statement_timeout` if `socket_timeout` is not given: about half of the function's timeout, which leaves time for
+/// another attempt.
 const STATEMENT: Duration = Duration::from_secs(14);
 
-/// Our transactions never wait for anything but the server; one that idles has lost its client. Not longer: it holds
-/// its locks until then, and several lost in a row on one row are waited for one after another.
+/// Transactions of this crate wait only for the server, so an idle one has lost its client. Not longer: it keeps its
+/// locks until then, and if several clients lose a connection on the same row, the waits add up.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
 
-/// The server reaps what a destroyed environment leaves behind after this long. Longer than `MAX_IDLE`, so that a
-/// connection we still trust is never one that the server has closed.
+/// The server ends an abandoned session of a destroyed environment after this time. Longer than `MAX_IDLE`, so that the
+/// server never closes a connection that the pool would still reuse.
 pub const IDLE_SESSION: Duration = Duration::from_secs(10 * 60);
 
-/// How long one of several servers is waited for before the next is tried beside it.
+/// How long the next of several servers is delayed while one is being tried.
 const HEAD_START: Duration = Duration::from_millis(500);
 
-/// How many times `connect_timeout` a log-in goes on without a companion. Not once: at a server that logs in slowly, each
-/// companion is one more to log in.
+/// A companion starts after this many times `connect_timeout`. Not after one: at a server with slow log-ins, each
+/// companion adds another log-in.
 const COMPANION_AFTER: u32 = 2;
 
 /// A server closes a connection that has not logged in after a minute (`authentication_timeout`).
 const UNFINISHED_LOG_IN_KEPT: Duration = Duration::from_secs(30);
 
-/// A connection is replaced when it is this old, or up to a third younger, so that a fleet does not reconnect in step: it
-/// spreads over new servers, and plans do not age for ever.
+/// A connection is replaced at this age, or up to a third earlier, so that environments do not reconnect at the same
+/// time: connections are distributed over new servers, and cached plans are renewed.
 const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// How soon after it was opened a read that would use a standby looks for the writer. Doubled each time there is none.
+/// How soon after opening a connection to a standby a read looks for the writer. Doubled each time there is none.
 const FIRST_WRITER_CHECK: Duration = Duration::from_secs(5);
 
-/// Where and how to connect; made once from the configuration.
+/// The target and parameters of connections; created once from the configuration.
 #[derive(Clone, Debug)]
 pub struct Target {
     credentials: Arc<Credentials>,
@@ -64,26 +65,26 @@ pub struct Target {
     attempt: Option<Duration>,
     /// `host:port/database`, for messages; free of secrets.
     pub name: String,
-    /// Whether a transaction pooler stands in between: then no session state may be relied on.
+    /// Whether the server is a transaction pooler: then no session state is reliable.
     pub pooled: bool,
-    /// Whether prepared statements may not be kept.
+    /// Whether prepared statements must not be kept.
     unnamed: bool,
-    /// Whether each statement needs an explicit transaction: behind a pooler, where an unnamed statement stays on one
-    /// server connection only within one, and where the schema is set within it.
+    /// Whether each statement needs an explicit transaction. It does behind a pooler: only a transaction keeps an
+    /// unnamed statement on one server connection, and it sets the schema.
     pub(super) needs_transaction: bool,
-    /// How often statements kept by a pooler were found to be stale.
+    /// How often statements kept by a pooler were stale.
     pub(super) stale_statements: Arc<AtomicU32>,
-    /// SQL that gives an explicit transaction what session options would have given it; behind a pooler only.
+    /// SQL with which an explicit transaction gets the settings that session options would set; behind a pooler only.
     pub local_settings: String,
-    /// The longest any statement may run.
+    /// The limit of every statement.
     pub statement_timeout: Duration,
     status_query: String,
-    /// Of several servers, the one that took writes when it was last connected to.
+    /// Of several servers, the one that accepted writes at the last connect.
     writer: Arc<AtomicUsize>,
 }
 
 impl Target {
-    /// From the connection string; `application_name` is the function and its version.
+    /// Creates it from the connection string; `application_name` is the function and its version.
     pub fn new(url: &DatabaseUrl, application_name: &str) -> Self {
         let mut local_settings = String::new();
         if url.is_pooled() {
@@ -114,16 +115,16 @@ impl Target {
         }
     }
 
-    /// The bound of one attempt: `connect_timeout`, never past `deadline`.
+    /// Returns the deadline of one attempt: `connect_timeout`, never past `deadline`.
     pub(super) fn within_attempt(&self, deadline: Deadline) -> Deadline {
         self.attempt.map_or(deadline, |attempt| deadline.within(attempt))
     }
 
-    /// For one connect, with a URL that is complete.
+    /// Returns the options of one connect, with a complete URL.
     fn options(&self, url: &DatabaseUrl) -> PgConnectOptions {
         let options = url.connect_options(&self.application_name);
         if self.pooled {
-            // PgBouncer and RDS Proxy refuse the `options` startup parameter.
+            // PgBouncer and RDS Proxy reject the `options` startup parameter.
             return options;
         }
         let milliseconds = |duration: Duration| duration.as_millis().to_string();
@@ -134,14 +135,14 @@ impl Target {
         ])
     }
 
-    /// Sorts a failure to connect; some mean more to who knows where it was going.
+    /// Classifies a connect error with the facts about the target.
     fn kind_of(&self, cause: &sqlx::Error, url: &DatabaseUrl) -> Kind {
         let missing = matches!(cause, sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::NotFound);
         if missing {
-            // No socket where the server's would be, or else no file where a certificate should be.
+            // The server's socket is missing, or else a certificate file.
             return if url.is_socket() { Kind::Refused } else { Kind::Tls };
         }
-        // PgBouncer's words, and RDS Proxy's code. Nothing of ours is prepared yet that could be stale.
+        // PgBouncer's message, and RDS Proxy's code. No statement has been prepared yet that could be stale.
         let refused = |error: &dyn sqlx::error::DatabaseError| {
             error.message().contains("unsupported startup parameter")
                 || error.code().is_some_and(|code| code == "0A000")
@@ -162,40 +163,40 @@ impl Target {
 pub struct Connection {
     pub(super) session: Session,
     pub(super) identity: Option<SessionIdentity>,
-    /// Which of the URL's servers it leads to.
+    /// The index of its server among the URL's servers.
     pub(super) server: usize,
     /// `None` over a Unix socket.
     pub(super) socket: Option<SocketHandle>,
     pub(super) opened: Moment,
     pub(super) used: Moment,
     pub(super) lifetime: Duration,
-    /// When a read last looked for the writer, and how long after that it does again.
+    /// When a read last looked for the writer, and the delay until the next time.
     pub(super) writer_checked: Moment,
     pub(super) writer_check_after: Duration,
     pub(super) connected_in: Duration,
-    /// The last round trip seen while nothing else was going on.
+    /// The last round trip measured without concurrent work.
     pub(super) round_trip: Duration,
     pub(super) status: ServerStatus,
 }
 
 impl Connection {
-    /// Which session this is; `None` behind a pooler, where the next transaction may run on another.
+    /// Returns the identity of the session; `None` behind a pooler, where the next transaction may run on another.
     pub fn identity(&self) -> Option<SessionIdentity> {
         self.identity
     }
 
-    /// How long the whole connect took, from the credential to the status.
+    /// Returns how long the whole connect took, from the credential to the status.
     pub fn connected_in(&self) -> Duration {
         self.connected_in
     }
 
-    /// Looks at bytes that arrived while the connection was idle. Always quiet over a Unix socket: there the statement itself
-    /// is the check. TLS may hold back bytes that it has already read; those are answers.
+    /// Checks for bytes that arrived while the connection was idle. Always quiet over a Unix socket: there the
+    /// statement itself is the check. TLS can hold back bytes that it has already read; those are answers.
     pub(super) fn peek(&self) -> Peek {
         self.socket.map_or(Peek::Quiet, SocketHandle::peek)
     }
 
-    /// Whether the server answers by `deadline`. One round trip. If not, the connection must be dropped.
+    /// Returns whether the server answers by `deadline`. One round trip. If not, the connection must be dropped.
     pub(super) async fn ping(&mut self, deadline: Deadline) -> bool {
         let asked = Moment::now();
         let answered = timeout(deadline.left(), self.session.connection.ping()).await;
@@ -207,20 +208,20 @@ impl Connection {
         true
     }
 
-    /// Lets the server end the session when it idles for `limit`. One round trip; false if it was not done, and the
-    /// connection must be dropped then.
+    /// Makes the server end the session after it was idle for `limit`. One round trip; returns false if it failed, and
+    /// the connection must then be dropped.
     pub(super) async fn end_when_idle(&mut self, limit: Duration, deadline: Deadline) -> bool {
         let sql = format!("SET idle_session_timeout = {}", limit.as_millis());
         let set = self.session.connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
         matches!(timeout(deadline.left(), set).await, Ok(Ok(_)))
     }
 
-    /// Asks one question, once: for health, which wants the truth and no second try. Unnamed statements get a
-    /// transaction, without which a pooler may send Bind where Parse has not been; not a read-only one, which would
-    /// say of every server that it takes no writes.
+    /// Runs one statement, without a retry: for health, which needs the current state. Without named statements it runs
+    /// in a transaction, because a pooler may otherwise send Bind to another server than Parse; not in a read-only one,
+    /// because then every server would appear to reject writes.
     ///
     /// # Errors
-    /// `Statement` with the cause, or a timeout at `deadline`. The connection is only good for closing then.
+    /// Fails with `Statement` and the cause, or with a timeout at `deadline`. The connection must then be closed.
     pub async fn ask<T, W>(&mut self, deadline: Deadline, work: W) -> Result<T, Error>
     where
         W: AsyncFn(&mut Session) -> Result<T, sqlx::Error>,
@@ -241,44 +242,45 @@ impl Connection {
         }
     }
 
-    /// Sends Terminate, so that the server frees the slot at once. Takes 100 ms at most; the connection is closed either
-    /// way.
+    /// Sends Terminate, so that the server frees the slot at once. Takes at most 100 ms; the connection is closed in
+    /// any case.
     pub async fn close(self) {
         let _ = timeout(Duration::from_millis(100), self.session.connection.close()).await;
     }
 }
 
-/// What the connection is for.
+/// The purpose of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Reads: a standby will do.
+    /// Reads: a standby is sufficient.
     Read,
-    /// Statements that are not run again after a lost connection. A standby will do: whether a write follows is unknown.
+    /// Statements that are not retried after a lost connection. A standby is sufficient: whether a write follows is
+    /// unknown.
     Unrepeatable,
-    /// Writes: a server that takes none is no use.
+    /// Writes: the server must accept writes.
     Write,
 }
 
-/// The URL that a connection opened now would log in with: `url` itself, or what its secret or a token makes of it. For
-/// tools that go the way to the server step by step.
+/// Returns the URL that a connection opened now would log in with: `url` itself, or completed by its secret or a token.
+/// For tools that connect to the server step by step.
 ///
 /// # Errors
-/// [`Kind::SecretUnreachable`] or [`Kind::NoCredential`], within half of what `deadline` leaves.
+/// Fails with [`Kind::SecretUnreachable`] or [`Kind::NoCredential`], within half of the time left until `deadline`.
 pub async fn complete(url: &DatabaseUrl, deadline: Deadline) -> Result<Arc<DatabaseUrl>, Error> {
     let found = Credentials::new(url).get(deadline).await;
     found.map_err(|failed| failed.trying(url.target()))
 }
 
-/// Logging in to the database: needs no bound of its own once TCP stands, and goes on when it is polled again.
+/// A log-in to the database: needs no timeout of its own once TCP is connected, and continues when it is polled again.
 type LogIn = BoxFuture<'static, Result<Connection, Error>>;
 
-/// A log-in that was not finished in time. A server with many to log in serves them in turn, and one that is dropped
-/// loses its place: the next attempt goes on with it.
+/// A log-in that did not finish in time. A busy server processes log-ins in turn, and a dropped one loses its place, so
+/// the next attempt continues it.
 #[derive(Default)]
 pub struct Unfinished(Mutex<Option<(Moment, LogIn)>>);
 
 impl Unfinished {
-    /// The log-in that was kept last, unless the server has ended it by now.
+    /// Takes the log-in that was kept last, unless the server has ended it by now.
     fn take(&self) -> Option<LogIn> {
         let (since, log_in) = self.slot().take()?;
         (since.elapsed() < UNFINISHED_LOG_IN_KEPT).then_some(log_in)
@@ -288,12 +290,12 @@ impl Unfinished {
         *self.slot() = Some((Moment::now(), log_in));
     }
 
-    /// Whether there is one.
+    /// Returns whether one is kept.
     pub(super) fn is_kept(&self) -> bool {
         self.slot().is_some()
     }
 
-    /// Closes its sockets, if there is one.
+    /// Closes its sockets, if one is kept.
     pub(super) fn discard(&self) {
         drop(self.slot().take());
     }
@@ -309,15 +311,16 @@ impl fmt::Debug for Unfinished {
     }
 }
 
-/// One attempt, within `connect_timeout`: the credential, DNS, TCP, TLS, authentication and the status.
+/// Performs one attempt within `connect_timeout`: the credential, DNS, TCP, TLS, authentication and the status.
 ///
 /// # Errors
-/// What kept it from connecting; [`Kind::ReadOnly`] if it is for writes and no server takes them.
+/// Fails with the cause; [`Kind::ReadOnly`] if it is for writes and no server accepts them.
 pub async fn connect_once(target: &Target, purpose: Purpose, deadline: Deadline) -> Result<Connection, Error> {
     attempt(target, purpose, target.within_attempt(deadline), &Unfinished::default()).await
 }
 
-/// One attempt, until `deadline`: goes on with the unfinished log-in, or begins one. Keeps a log-in that does not finish.
+/// Performs one attempt until `deadline`: continues the unfinished log-in, or starts one. Keeps a log-in that does not
+/// finish.
 pub(super) async fn attempt(
     target: &Target,
     purpose: Purpose,
@@ -338,7 +341,7 @@ pub(super) async fn attempt(
                 break Error::bare(Kind::ReadOnly, Phase::Connect);
             }
             Ok(Ok(live)) => return Ok(live),
-            // It died while it was not polled.
+            // It failed while it was not polled.
             Ok(Err(_)) if is_resumed => {}
             Ok(Err(failed)) => break failed,
             Err(_) => {
@@ -355,8 +358,8 @@ pub(super) async fn attempt(
     Err(failed.after(1, since.elapsed()))
 }
 
-/// Opens a connection with the credential at hand, and with each other that there is while the server refuses them.
-/// `deadline` is for credentials.
+/// Opens a connection with the current credential, and with each further one while the server rejects them. `deadline`
+/// is for credentials.
 async fn log_in(target: Target, purpose: Purpose, deadline: Deadline) -> Result<Connection, Error> {
     let since = Moment::now();
     let mut url = target.credentials.get(deadline).await?;
@@ -376,9 +379,9 @@ async fn log_in(target: Target, purpose: Purpose, deadline: Deadline) -> Result<
     }
 }
 
-/// Logs in to the URL's servers side by side until one will do, a writer rather than a standby. Begins with the one that
-/// took writes last; the next begins when one has failed, or [`HEAD_START`] after it. When all are under way
-/// and have not answered for long, the first gets one companion: a path that lost this flow may carry another.
+/// Logs in to the URL's servers concurrently until one is sufficient; prefers a writer to a standby. Starts with the
+/// server that accepted writes last; the next starts when one has failed, or [`HEAD_START`] after it. If none of them
+/// answers for long, the first gets one companion: a path that lost this flow may carry another.
 async fn race(target: &Target, url: &DatabaseUrl, purpose: Purpose) -> Result<Connection, Error> {
     let servers = url.servers();
     let first = target.writer.load(Ordering::Relaxed);
@@ -408,7 +411,7 @@ async fn race(target: &Target, url: &DatabaseUrl, purpose: Purpose) -> Result<Co
             }
             Ok(Some((server, Ok(live)))) => {
                 let live = Connection { server, ..live };
-                // One for a read is enough.
+                // One is sufficient for a read.
                 if let Some(spare) = standby.replace(live) {
                     Connection::close(spare).await;
                 }
@@ -434,16 +437,19 @@ async fn race(target: &Target, url: &DatabaseUrl, purpose: Purpose) -> Result<Co
     }
 }
 
-/// One log-in to the server with this number, without a retry, and with the credential at hand: for asking about its
-/// session. Has no bound of its own beyond `deadline`; dropping the future closes the socket.
+/// Logs in to the server with this number once, with the current credential: for queries about its session. Has no
+/// limit except `deadline`.
 ///
 /// # Errors
-/// What kept it from connecting by `deadline`.
+/// Fails with the cause if it is not connected by `deadline`.
+///
+/// # Cancel safety
+/// Dropping the future closes the socket.
 pub(super) async fn connect_beside(target: &Target, number: usize, deadline: Deadline) -> Result<Connection, Error> {
     let since = Moment::now();
     let opened = async {
         let url = target.credentials.get(deadline).await?;
-        // A secret that was read again may name fewer servers.
+        // A secret that was read again may contain fewer servers.
         let servers = url.servers();
         let server = servers.get(number).or(servers.first()).unwrap_or(&url);
         open(target, server).await
@@ -454,7 +460,8 @@ pub(super) async fn connect_beside(target: &Target, number: usize, deadline: Dea
     Ok(live)
 }
 
-/// Of two servers' failures, the one that says more about what to do: another credential, then another attempt.
+/// Returns the more informative of two servers' failures: first those that another credential may resolve, then those
+/// that a retry may.
 fn worse(earlier: Option<Error>, error: Error) -> Error {
     let rank = |error: &Error| match verdict(Phase::Connect, error.kind, true) {
         Verdict::ReconnectOnce => 2,
@@ -505,11 +512,11 @@ async fn open_session(target: &Target, url: &DatabaseUrl) -> Result<Connection, 
     })
 }
 
-/// Attempts until one succeeds, the cause is permanent, or `deadline` or the attempts are spent. An attempt that `deadline`
-/// cuts short is kept in `unfinished`, from where the next one takes it.
+/// Retries until an attempt succeeds, the cause is permanent, or `deadline` or the attempts are exhausted. An attempt
+/// that `deadline` interrupts is kept in `unfinished`, and the next one continues it.
 ///
 /// # Errors
-/// The last cause that was not a time-out of ours, if there was one.
+/// Fails with the last cause other than a timeout of this crate, if there was one.
 pub async fn connect_with_retry(
     target: &Target,
     purpose: Purpose,
@@ -522,7 +529,7 @@ pub async fn connect_with_retry(
     loop {
         let failed = match attempt(target, purpose, deadline, unfinished).await {
             Ok(live) => return Ok(live),
-            // An attempt that the deadline cut short says less than the one before it.
+            // An attempt that the deadline interrupted is less informative than the one before it.
             Err(cut) if cut.kind == Kind::Timeout && deadline.is_past() => last.take().unwrap_or(cut),
             Err(failed) => failed,
         };

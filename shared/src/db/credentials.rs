@@ -1,12 +1,12 @@
-//! With what a connection logs in, where it is more than the URL says: a secret that is rotated, or a signed token.
+//! Credentials that are not in the URL: a secret that is rotated, or a signed token.
 //!
-//! Asked before every connect, and again when the server refuses what was had. A secret is held for the environment's
-//! life and fetched only when there is none, when the one held was refused, or when an outage has lasted: the database
-//! may have moved. A token is reused. No timer: all of it happens while connecting, and within the attempt's bound. Warm
-//! connections outlive a rotation; only new ones see it.
+//! Used before every connect, and again if the server rejects the credential. A secret is kept for the environment's
+//! life and fetched only if there is none, if it was rejected, or if an outage lasts, because the database may have
+//! moved. A token is reused. There is no timer: everything happens while connecting, and within the attempt's limit.
+//! Warm connections survive a rotation; only new ones use the new password.
 //!
-//! May not: retry what Secrets Manager does not answer (that is `connect`'s), or show a secret. Nothing of AWS runs, and
-//! no client for it is made, unless the configuration asks for it.
+//! Invariants: never retries Secrets Manager (`connect` does), and never shows a secret. No AWS code runs, and no AWS
+//! client is created, unless the configuration requires it.
 
 mod aws;
 mod https;
@@ -25,7 +25,7 @@ use crate::config::{DatabaseUrl, Login};
 use secret::Secret;
 use token::Tokens;
 
-/// The way connections log in, and what is held for it.
+/// How connections authenticate, and the cached credential.
 #[derive(Debug)]
 pub(super) struct Credentials {
     url: Arc<DatabaseUrl>,
@@ -34,13 +34,13 @@ pub(super) struct Credentials {
 
 #[derive(Debug)]
 enum Source {
-    /// The URL has it all.
+    /// The URL contains everything.
     Url,
     Secret(Box<Secret>),
     Iam(Tokens),
 }
 
-/// Why there is nothing to log in with.
+/// Why there is no credential.
 #[derive(Clone, Debug)]
 struct Failure {
     kind: Kind,
@@ -63,7 +63,7 @@ impl From<Failure> for Error {
 }
 
 impl Credentials {
-    /// Does no I/O.
+    /// Creates the source without I/O.
     pub(super) fn new(url: &DatabaseUrl) -> Self {
         Self {
             url: Arc::new(url.clone()),
@@ -80,24 +80,25 @@ impl Credentials {
         matches!(self.source, Source::Iam(_))
     }
 
-    /// The URL to connect with now: complete, user and password included. At most half of what `deadline` leaves, so
-    /// that there is time to connect with it.
+    /// Returns the URL to connect with now: complete, including user and password. Takes at most half of the time left
+    /// until `deadline`, so that there is time to connect.
     ///
     /// # Errors
-    /// [`Kind::SecretUnreachable`], [`Kind::NoCredential`], or [`Kind::Auth`] while everything that Secrets Manager has
-    /// was refused a moment ago.
+    /// Fails with [`Kind::SecretUnreachable`] or [`Kind::NoCredential`], or with [`Kind::Auth`] while every version in
+    /// Secrets Manager was rejected recently.
     pub(super) async fn get(&self, deadline: Deadline) -> Result<Arc<DatabaseUrl>, Error> {
         let bound = deadline.left() / 2;
         let found = match &self.source {
             Source::Url => return Ok(Arc::clone(&self.url)),
-            // Boxed here and below: the libraries' futures are large and deep, and would be a part of every request's.
+            // Boxed here and below: the libraries' futures are large and deep, and would be part of every request's
+            // future.
             Source::Secret(secret) => timeout(bound, secret.get(bound).boxed()).await,
             Source::Iam(tokens) => timeout(bound, tokens.get(&self.url).boxed()).await,
         };
         Ok(found.unwrap_or_else(|_| Err(self.late(bound)))?)
     }
 
-    /// Notes that the server accepted a connection.
+    /// Records that the server accepted a connection.
     pub(super) fn accepted(&self) {
         match &self.source {
             Source::Secret(secret) => secret.answered(),
@@ -105,8 +106,8 @@ impl Credentials {
         }
     }
 
-    /// Notes that the server answered a connect with `url` with a failure of `kind`. Returns another URL to connect with
-    /// if the user or password was refused and there is another.
+    /// Records that the server answered a connect with `url` with a failure of `kind`. Returns another URL to connect
+    /// with if the user or password was rejected and there is another.
     ///
     /// # Errors
     /// As [`Credentials::get`].

@@ -1,23 +1,23 @@
-//! The one deadline of an invocation, from which every wait takes its bound.
+//! The deadline of an invocation, which limits every wait.
 //!
-//! Relies on the Lambda context's deadline; a reserve is kept back so that there is always time to answer. Nothing here
-//! waits: callers ask how much is left.
+//! Depends on: the Lambda context's deadline; a reserve is subtracted so that there is always time to answer.
+//! Invariants: nothing here waits; callers ask how much time is left.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::clock::Moment;
 
-/// The functions' own timeout, assumed when an event brings a deadline that is already past: cargo-lambda's emulator
-/// sends one from 1970. `template.yaml` sets the same number. With INIT's 3 s before it, it stays under the gateway's 30 s.
+/// The functions' own timeout, assumed if an event has a deadline in the past: cargo-lambda's emulator sends one from
+/// 1970. `template.yaml` sets the same number. With INIT's 3 s before it, it stays under the gateway's 30 s.
 pub const FUNCTION_TIMEOUT: Duration = Duration::from_secs(26);
 
-/// Kept back from the deadline to compose, log and send an answer.
+/// Reserved before the deadline to build, log and send an answer.
 const RESERVE: Duration = Duration::from_millis(500);
 
-/// Lambda's longest timeout; a deadline further away is not believed.
+/// Lambda's maximum timeout; a later deadline is implausible and ignored.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
-/// When an invocation must have answered.
+/// The time by which an invocation must have answered.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     since: Moment,
@@ -25,7 +25,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// A deadline `budget` from now, with no reserve: for work outside an invocation.
+    /// Returns a deadline `budget` from now, without a reserve: for work outside an invocation.
     pub fn after(budget: Duration) -> Self {
         Self {
             since: Moment::now(),
@@ -33,7 +33,7 @@ impl Deadline {
         }
     }
 
-    /// The deadline of an invocation, from the context's milliseconds since the Unix epoch, less the reserve.
+    /// Returns the deadline of an invocation, from the context's milliseconds since the Unix epoch, minus the reserve.
     pub fn of_invocation(epoch_ms: u64) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let left = Duration::from_millis(epoch_ms).saturating_sub(now);
@@ -42,21 +42,21 @@ impl Deadline {
         } else {
             left.min(LONGEST)
         };
-        // A function with a timeout of a second still needs most of it to work in.
+        // A function with a timeout of one second still needs most of it for its work.
         Self::after(left - RESERVE.min(left / 4))
     }
 
-    /// What is left; zero once it has passed.
+    /// Returns the time left; zero once the deadline has passed.
     pub fn left(&self) -> Duration {
         self.budget.saturating_sub(self.since.elapsed())
     }
 
-    /// Whether nothing is left.
+    /// Returns whether no time is left.
     pub fn is_past(&self) -> bool {
         self.left().is_zero()
     }
 
-    /// The earlier of this deadline and `budget` from now.
+    /// Returns the earlier of this deadline and `budget` from now.
     pub fn within(&self, budget: Duration) -> Self {
         Self::after(budget.min(self.left()))
     }

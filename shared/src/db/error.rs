@@ -1,64 +1,64 @@
-//! Why the database could not do what was asked.
+//! Why a database operation failed.
 //!
-//! For operators: [`Error`]'s `Display` is one complete line without SQL parameters or secrets. What a client is told is
-//! decided in `http::problem` from [`Kind`] alone; database text never gets there.
+//! For operators: [`Error`]'s `Display` is one complete line without SQL parameters or secrets. `http::problem` derives
+//! the client's message from [`Kind`] alone; database text never reaches it.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::receipt::Known;
 
-/// What went wrong, by what an operator would do about it.
+/// The kind of failure, by the operator's reaction to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Nothing listens at the address.
     Refused,
-    /// The host's name did not resolve.
+    /// The host name did not resolve.
     Unresolvable,
     /// No answer in time: while connecting, acquiring or in a statement (57014).
     Timeout,
-    /// The server's certificate or TLS set-up was not accepted.
+    /// The server's certificate or TLS configuration was rejected.
     Tls,
-    /// The credential was refused (28P01, 28000; a pooler's 08P01 that says so).
+    /// The credential was rejected (28P01, 28000; a pooler's 08P01 with such a message).
     Auth,
-    /// Secrets Manager did not give the credential, and may in a moment: no answer, throttled, a failure of its own.
+    /// Secrets Manager did not return the credential, but may soon: no answer, throttled, an internal error.
     SecretUnreachable,
-    /// There is no credential to log in with: Secrets Manager refuses it, it cannot be understood, or the function has
-    /// no role to ask or sign with.
+    /// There is no credential to log in with: Secrets Manager denies access, its content is invalid, or the function
+    /// has no role to request or sign with.
     NoCredential,
     /// The database named in the URL does not exist (3D000).
     NoDatabase,
-    /// A pooler stands in between that refuses the session's limits at the start-up.
+    /// A pooler rejects the session's limits at start-up.
     Pooler,
     /// The server is starting up or shutting down (57P03).
     Starting,
-    /// A provider's database that is waking refuses connections: 28000 "no pg_hba.conf entry", XX000 that says retry.
+    /// A provider's resuming database rejects connections: 28000 "no pg_hba.conf entry", XX000 with a request to retry.
     Waking,
-    /// The provider takes no more log-ins at the moment: 53400, or 28000 for an IAM token.
+    /// The provider temporarily limits log-ins: 53400, or 28000 for an IAM token.
     Throttled,
-    /// Every connection slot is taken (53300), or a pooler's.
+    /// All connection slots of the server (53300) or of a pooler are in use.
     Saturated,
-    /// The server takes no writes (25006): a standby, or a writer turned reader.
+    /// The server rejects writes (25006): a standby, or a writer that became one.
     ReadOnly,
-    /// The connection was lost: closed, reset, terminated (57P01, 57P02, 08xxx), out of step.
+    /// The connection was lost: closed, reset, terminated (57P01, 57P02, 08xxx), out of sync.
     Lost,
-    /// Transactions got in each other's way (40001, 40P01).
+    /// Concurrent transactions conflicted (40001, 40P01).
     Conflict,
-    /// A lock was not had in time (55P03).
+    /// A lock was not acquired in time (55P03).
     LockTimeout,
-    /// A prepared statement no longer fits the schema or is gone (0A000, 26000, 42P05), or the session is in a failed
-    /// transaction that somebody left (25P02): what another connection mends.
+    /// A prepared statement no longer matches the schema or no longer exists (0A000, 26000, 42P05), or the session is
+    /// in an abandoned failed transaction (25P02): a new connection resolves it.
     StalePlan,
-    /// COMMIT was sent, and nothing could find out whether it was applied.
+    /// COMMIT was sent, and its outcome could not be determined.
     CommitUnknown,
-    /// The configuration does not allow a connection to be tried.
+    /// The configuration is invalid, so no connection is tried.
     Config,
-    /// The server refused the statement itself: a defect of ours or of the schema.
+    /// The server rejected the statement itself: a defect of this program or of the schema.
     Query,
 }
 
 impl Kind {
-    /// One word for logs and metrics.
+    /// Returns one word for logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Refused => "refused",
@@ -85,7 +85,7 @@ impl Kind {
         }
     }
 
-    /// What an operator should do next, in one sentence.
+    /// Returns the operator's next step, in one sentence.
     pub fn advice(self, phase: Phase) -> &'static str {
         match self {
             Self::Refused => "check that PostgreSQL runs and that DATABASE_URL names its host and port",
@@ -138,12 +138,12 @@ impl Kind {
     }
 }
 
-/// How far the work had come.
+/// The progress of the work at the time of the failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Reading the configuration.
     Config,
-    /// Waiting for one of this environment's connections to be free.
+    /// Waiting for a free connection of this environment.
     Acquire,
     /// Opening a connection: DNS, TCP, TLS, authentication, first query.
     Connect,
@@ -154,7 +154,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// One word for logs.
+    /// Returns one word for logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Config => "config",
@@ -166,32 +166,32 @@ impl Phase {
     }
 }
 
-/// What a library, or Secrets Manager, said of it; free of secrets.
+/// The error of a library, or of Secrets Manager; free of secrets.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// A failure of the database after everything the retry policy allows was tried.
+/// A database failure after all attempts that the retry policy allows.
 #[derive(Debug)]
 pub struct Error {
-    /// What went wrong.
+    /// The kind of failure.
     pub kind: Kind,
-    /// Where.
+    /// The phase in which it occurred.
     pub phase: Phase,
-    /// The server's code, where the server answered.
+    /// The server's SQLSTATE, if the server answered.
     pub sqlstate: Option<String>,
-    /// The constraint that refused a row, where one did.
+    /// The violated constraint, if any.
     pub constraint: Option<String>,
-    /// Attempts made, the first included; 0 when none was (an open circuit).
+    /// The number of attempts, including the first; 0 if there was none (an open circuit).
     pub attempts: u32,
     /// Time spent on all of them.
     pub elapsed: Duration,
     /// The last real cause.
     pub cause: Option<Cause>,
-    /// What was being tried, free of secrets: `host:port/database`, or the variable that is wrong.
+    /// The subject of the failed operation, free of secrets: `host:port/database`, or the invalid variable.
     pub tried: String,
 }
 
 impl Error {
-    /// An error of `kind` with the cause's details taken over.
+    /// Returns an error of `kind` with the details of its cause.
     pub fn new(kind: Kind, phase: Phase, cause: sqlx::Error) -> Self {
         let database = cause.as_database_error();
         Self {
@@ -201,7 +201,7 @@ impl Error {
         }
     }
 
-    /// An error that no library error caused.
+    /// Returns an error without a library error as its cause.
     pub fn bare(kind: Kind, phase: Phase) -> Self {
         Self {
             kind,
@@ -215,19 +215,19 @@ impl Error {
         }
     }
 
-    /// The same, with what caused it.
+    /// Sets the cause.
     pub fn caused_by(mut self, cause: impl Into<Cause>) -> Self {
         self.cause = Some(cause.into());
         self
     }
 
-    /// The same, with what was tried.
+    /// Sets the subject of the failed operation.
     pub fn trying(mut self, what: impl Into<String>) -> Self {
         self.tried = what.into();
         self
     }
 
-    /// The same, with the whole effort: attempts and time spent.
+    /// Sets the totals of the retry loop: attempts and elapsed time.
     pub fn after(mut self, attempts: u32, elapsed: Duration) -> Self {
         self.attempts = attempts;
         self.elapsed = elapsed;
@@ -256,7 +256,7 @@ impl fmt::Display for Error {
         if let Some(cause) = &self.cause {
             let library = cause.downcast_ref::<sqlx::Error>();
             match library.and_then(sqlx::Error::as_database_error) {
-                // The driver adds the line of the server's own source, which reads like one of a statement.
+                // The driver appends the line of the server's own source, which looks like a line of the statement.
                 Some(said) => write!(f, ": error returned from database: {}", said.message())?,
                 None => write!(f, ": {cause}")?,
             }
@@ -274,9 +274,9 @@ impl std::error::Error for Error {
 /// Why a unit of work stopped before its end.
 #[derive(Debug)]
 pub enum Abort<R> {
-    /// A statement failed: the retry table decides what happens.
+    /// A statement failed: the retry table decides the reaction.
     Database(sqlx::Error),
-    /// The work itself refuses: nothing is applied, nothing is tried again.
+    /// The work itself rejects the request: nothing is applied, and nothing is retried.
     Rejected(R),
     /// The statement of a write was not let in, because of a row under its key.
     Known(Known),

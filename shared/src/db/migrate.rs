@@ -1,12 +1,12 @@
-//! The schema: the engine's migrations, then the product's, forward-only SQL that is never applied at a cold start.
+//! The schema: the engine's migrations, then the product's: forward-only SQL that is never applied at a cold start.
 //!
-//! The engine's first is number 0, before any of a product's. Everything pending is applied in one transaction, under a lock that ends with it: whole or not at all, safe to run
-//! twice and twice at once, through a transaction pooler too. So a migration holds nothing that PostgreSQL keeps out of
-//! transactions; an index that must be built `CONCURRENTLY` is built by hand first, and the migration says `IF NOT
-//! EXISTS`.
+//! The engine's first is number 0, before any of a product's. All pending migrations are applied in one transaction,
+//! under a lock that ends with it: all or nothing, safe to run repeatedly and concurrently, also through a transaction
+//! pooler. So a migration cannot contain statements that PostgreSQL does not allow in transactions; an index that must
+//! be built `CONCURRENTLY` is built manually first, and the migration uses `IF NOT EXISTS`.
 //!
-//! May not: run inside a function that serves a route. Relies on `connect` for the connection and on sqlx for what was
-//! applied already.
+//! Invariants: never runs inside a function that serves a route. Depends on: `connect` for the connection, and sqlx for
+//! the list of applied migrations.
 
 use std::time::Duration;
 
@@ -20,20 +20,20 @@ use super::error::{Error, Kind, Phase};
 use crate::config::{DatabaseUrl, RetryConfig};
 use crate::service::Service;
 
-/// How long a server that refuses, starts or does not answer is tried.
+/// How long connecting is retried at a server that refuses, starts or does not answer.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// How long another run on the same database is waited for.
+/// How long another run on the same database is awaited.
 const OTHER_RUN: &str = "10min";
 
-/// How long a statement waits for a lock on a table. All who want that table queue up behind it, and a function gives
-/// up after 26 s.
+/// How long a statement waits for a table lock. All other users of that table queue behind it, and a function gives up
+/// after 26 s.
 const TABLE_LOCK: &str = "10s";
 
-/// Why the database is as it was before, or in one case may not be.
+/// Why the migration failed. The database is unchanged, with one exception.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// No connection within ten seconds, or one that takes no writes.
+    /// No connection within ten seconds, or one to a server that rejects writes.
     #[error("{0}")]
     Connect(Error),
     /// Another run has held the lock for ten minutes.
@@ -42,10 +42,10 @@ pub enum Failure {
     /// A statement failed. The message is the server's: for the operator.
     #[error("{0}; nothing was applied")]
     Statement(sqlx::Error),
-    /// COMMIT was sent, and the connection lost before its answer: all of it was applied, or nothing.
+    /// COMMIT was sent, and the connection was lost before its reply: everything was applied, or nothing.
     #[error("{0}; whether it was applied is not known: run it again, which leaves alone what is there")]
     Unknown(sqlx::Error),
-    /// A migration failed, or those applied before are not those of this build.
+    /// A migration failed, or the applied ones differ from those of this build.
     #[error("{}", explain(.0))]
     Migration(MigrateError),
 }
@@ -66,33 +66,35 @@ fn explain(error: &MigrateError) -> String {
     format!("{error}; nothing was applied")
 }
 
-/// The engine's migrations and those of the service, in the order in which they are applied.
+/// Returns the engine's migrations and those of the service, in the order in which they are applied.
 pub fn migrations(service: &Service) -> Migrator {
     let engine = sqlx::migrate!("./migrations");
     let product = service.migrations.map(Migrator::iter).unwrap_or_default();
     Migrator::with_migrations(engine.iter().chain(product).cloned().collect())
 }
 
-/// Brings the schema up to date and returns the names of the migrations this run applied. Creates the URL's `schema` if
-/// it is not there. Connecting is bounded by ten seconds, each wait for a lock too; the statements take what they take.
-///
-/// Dropping the future, or losing the process, rolls back, unless COMMIT is under way.
+/// Applies pending migrations and returns the names of those that this run applied. Creates the URL's `schema` if it
+/// does not exist. Connecting, and each wait for a table lock, is limited to ten seconds; the statements are not
+/// limited.
 ///
 /// # Errors
-/// See [`Failure`]; but for [`Failure::Unknown`], nothing is applied then.
+/// See [`Failure`]; except with [`Failure::Unknown`], nothing is applied.
+///
+/// # Cancel safety
+/// Dropping the future, or losing the process, rolls back, unless COMMIT has been sent.
 pub async fn migrate(url: &DatabaseUrl, service: &Service) -> Result<Vec<String>, Failure> {
     let mut connection = open(url, service).await?;
     let mut transaction = connection.begin().await?;
     alone(&mut transaction, url, service).await?;
     let before = applied(&mut transaction).await?;
     let mut migrations = migrations(service);
-    // Ours holds already, and ends with the transaction: a pooler would keep sqlx's.
+    // The lock of this module is held already, and ends with the transaction: a pooler would keep sqlx's.
     migrations.set_locking(false);
     migrations
         .run_direct(None, &mut *transaction, false)
         .await
         .map_err(Failure::Migration)?;
-    // What sqlx has prepared must not meet the next client of a pooler's connection.
+    // Statements that sqlx has prepared must not stay on a pooler's connection for the next client.
     sqlx::raw_sql("DEALLOCATE ALL").execute(&mut *transaction).await?;
     commit(transaction).await?;
     let _ = connection.close().await;
@@ -104,10 +106,10 @@ pub async fn migrate(url: &DatabaseUrl, service: &Service) -> Result<Vec<String>
     Ok(names)
 }
 
-/// Runs a script on a migrated database, in one transaction, and not at the same time as [`migrate`].
+/// Runs a script on a migrated database, in one transaction, and never concurrently with [`migrate`].
 ///
 /// # Errors
-/// See [`Failure`]; but for [`Failure::Unknown`], nothing is applied then.
+/// See [`Failure`]; except with [`Failure::Unknown`], nothing is applied.
 pub async fn seed(url: &DatabaseUrl, service: &Service, script: &'static str) -> Result<(), Failure> {
     let mut connection = open(url, service).await?;
     let mut transaction = connection.begin().await?;
@@ -120,7 +122,7 @@ pub async fn seed(url: &DatabaseUrl, service: &Service, script: &'static str) ->
 
 pub(super) async fn open(url: &DatabaseUrl, service: &Service) -> Result<PgConnection, Failure> {
     let retry = RetryConfig {
-        max_attempts: 1, // Of statements, which are not tried again here.
+        max_attempts: 1, // Of statements, which are not retried here.
         base_delay: Duration::from_millis(50),
     };
     let target = Target::new(url, &format!("{} migrate", service.name));
@@ -129,7 +131,7 @@ pub(super) async fn open(url: &DatabaseUrl, service: &Service) -> Result<PgConne
     Ok(live.map_err(Failure::Connect)?.session.connection)
 }
 
-/// Ends a transaction, and tells what the server refused from an answer that was not had.
+/// Commits, and distinguishes an error of the server from a lost reply.
 pub(super) async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(), Failure> {
     let committed = transaction.commit().await;
     committed.map_err(|cause| match verdict(Phase::Commit, kind_of(&cause), true) {
@@ -140,7 +142,7 @@ pub(super) async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(),
     })
 }
 
-/// Takes the lock, lifts the limits of a function's session, and sees to the schema: for this transaction only.
+/// Acquires the lock, removes the limits of a function's session, and creates the schema: for this transaction only.
 async fn alone(transaction: &mut PgConnection, url: &DatabaseUrl, service: &Service) -> Result<(), Failure> {
     let lock = service.migration_lock();
     let begin = format!(
@@ -157,7 +159,7 @@ async fn alone(transaction: &mut PgConnection, url: &DatabaseUrl, service: &Serv
         return Err(if locked { Failure::Locked } else { cause.into() });
     }
     let Some(schema) = url.search_path() else { return Ok(()) };
-    // Not IF NOT EXISTS, which asks for the right to create even where there is nothing to create.
+    // Not IF NOT EXISTS, which requires the right to create even if the schema exists.
     let there: bool = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL")
         .bind(&schema)
         .fetch_one(&mut *transaction)

@@ -1,28 +1,28 @@
 //! PostgreSQL for code that is frozen between requests.
 //!
-//! | file | holds |
+//! | file | purpose |
 //! |---|---|
 //! | [`pool`] | the static pool: checkout that survives a freeze, overflow |
-//! | [`credentials`] | with what a connection logs in: a rotated secret, a signed token |
+//! | [`credentials`] | credentials that are not in the URL: a rotated secret, a signed token |
 //! | [`connect`] | opening a connection: attempts, budget, session limits |
 //! | [`status`] | the statement after each connect: settings, facts about server and session |
-//! | [`socket`] | socket options sqlx does not set, a look at what has arrived |
-//! | [`work`] | `read`: what domain code runs in; attempts |
+//! | [`socket`] | socket options that sqlx does not set, a check for received bytes |
+//! | [`work`] | `read`: the unit of work of domain code; attempts |
 //! | [`mod@write`] | `write` and `transact`: the write protocol |
 //! | [`witness`] | whether a late answer will still come |
-//! | [`by_hand`] | the same without closures: statements, transactions, connections that their caller ends |
-//! | [`receipt`] | the row that makes a write findable: idempotency, lost commits |
+//! | [`by_hand`] | without closures: executor, transactions, connections that the caller ends |
+//! | [`receipt`] | the row that records a write: idempotency, lost commits |
 //! | [`session`] | the connection as domain code sees it |
 //! | [`classify`] | the retry table |
 //! | [`retry`] | attempts and back-off |
 //! | [`circuit`] | refusing fast while the database is down |
 //! | [`deadline`], [`clock`] | time |
-//! | [`error`] | what went wrong |
+//! | [`error`] | the kinds of failure |
 //! | [`migrate`] | the schema |
-//! | [`roles`] | who the functions log in as |
+//! | [`roles`] | the roles that functions log in as |
 //!
-//! May not: know of HTTP, read the environment, or run anything in the background. `docs/RELIABILITY.md` explains the
-//! retry table and the time budget.
+//! Invariants: knows nothing of HTTP, never reads the environment, and runs nothing in the background.
+//! `docs/RELIABILITY.md` explains the retry table and the time budget.
 
 pub mod by_hand;
 pub mod circuit;

@@ -1,8 +1,8 @@
 //! The static pool: one per execution environment, reused across warm invocations.
 //!
-//! `deadpool` keeps the slots and the queue for them; what a slot holds, and whether it may still be used, is decided
-//! here at checkout, because no timer runs while the environment is frozen. A connection is taken out of its slot while
-//! it is lent: a future that is dropped, times out or fails half-way drops the connection with it, and only one that is
+//! `deadpool` manages the slots and the queue for them. This module decides at checkout whether a slot's connection is
+//! usable, because no timer runs while the environment is frozen. A connection is taken out of its slot while it is
+//! borrowed: a future that is dropped, times out or fails half-way drops the connection with it, and only one that is
 //! known to be clean is put back. Nothing here retries statements.
 
 use std::convert::Infallible;
@@ -24,32 +24,32 @@ use super::socket::Peek;
 use super::witness::Witnesses;
 use crate::config::{DatabaseConfig, LambdaEnvironment, RetryConfig};
 
-/// Idle longer than this, a connection is replaced without asking: NAT gateways and load balancers forget a flow after
-/// 350 s without a word.
+/// A connection that was idle for longer is replaced without a check: NAT gateways and load balancers drop an idle flow
+/// after 350 s.
 const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
 
-/// Idle longer than this, a connection answers a ping before statements that cannot run again.
+/// A connection that was idle for longer is pinged before statements that must not run twice.
 const PING_FREE_WINDOW: Duration = Duration::from_secs(1);
 
-/// The longest wait for a ping's answer, which is sent only on a suspicion.
+/// The timeout of a ping, which is sent only on suspicion.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long a read waits for a connection to the writer while it has one to a standby: four times as long as that one
-/// took, between these bounds.
+/// How long a read waits for a connection to the writer while it has one to a standby: four times as long as connecting
+/// to that took, within this range.
 const WRITER_CHECK_TIMEOUT_RANGE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
 
-/// The longest time between two looks for the writer: a fleet that has only a standby must not keep connecting.
+/// The longest interval between two searches for the writer: a fleet that has only a standby must not keep connecting.
 const MAX_WRITER_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// On a server near its capacity, INIT's connection ends by itself if no invocation follows within this time.
 const INIT_IDLE_NEAR_CAPACITY: Duration = Duration::from_secs(3);
 
-/// What became of INIT's connection.
+/// The state of INIT's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
     /// It is in the pool.
     Kept,
-    /// The server is near its capacity: the connection serves one request if that comes soon, or is closed already.
+    /// The server is near its capacity: the connection serves one request if that arrives soon, or is already closed.
     ForOneUse,
 }
 
@@ -62,11 +62,11 @@ pub struct Pool {
     budget: Option<Duration>,
     pub(super) circuit: Circuit,
     pub(super) witnesses: Witnesses,
-    /// How long the last connect took, in milliseconds.
+    /// The duration of the last connect, in milliseconds.
     connect_time: AtomicU32,
-    /// Writes so far, counted from a random number, so that environments do not sweep at the same time.
+    /// The number of writes, counted from a random number, so that environments do not sweep at the same time.
     pub(super) writes: AtomicU32,
-    /// When a connection was last found to be lost.
+    /// When a lost connection was last detected.
     lost: Mutex<Option<Moment>>,
     /// Whether INIT runs long before the first invocation.
     provisioned: bool,
@@ -77,7 +77,7 @@ pub struct Pool {
 struct Slots;
 
 impl managed::Manager for Slots {
-    /// Empty until it is first used, and after its connection was dropped.
+    /// Empty until its first use, and after its connection was dropped.
     type Type = Option<Connection>;
     type Error = Infallible;
 
@@ -85,7 +85,7 @@ impl managed::Manager for Slots {
         Ok(None)
     }
 
-    /// An empty slot is thrown away while there may be one with a connection below it; a new one takes its place.
+    /// An empty slot is discarded while there may be one with a connection below it; a new one replaces it.
     async fn recycle(&self, slot: &mut Self::Type, _: &Metrics) -> RecycleResult<Infallible> {
         match slot {
             Some(_) => Ok(()),
@@ -94,7 +94,7 @@ impl managed::Manager for Slots {
     }
 }
 
-/// A connection lent to one unit of work. Dropped, it takes its connection with it; see [`PooledConnection::release`].
+/// A connection borrowed by one unit of work. Dropping it closes the connection; see [`PooledConnection::release`].
 #[derive(Debug)]
 pub struct PooledConnection {
     slot: Object<Slots>,
@@ -103,8 +103,9 @@ pub struct PooledConnection {
 }
 
 impl PooledConnection {
-    /// Puts a clean connection back: in step, and outside any transaction. On a near_capacity server it is closed instead, so
-    /// that more environments than slots take turns; not behind a pooler, whose slots these are not.
+    /// Returns a clean connection to the pool: in sync, and outside any transaction. Near the server's capacity it is
+    /// closed instead, so that more environments than slots take turns; not behind a pooler, because the slots are not
+    /// its own.
     pub async fn release(mut self) {
         self.live.used = Moment::now();
         if self.live.session.in_transaction {
@@ -117,17 +118,17 @@ impl PooledConnection {
         }
     }
 
-    /// Closes the connection with Terminate; the slot goes back empty. Bounded.
+    /// Closes the connection with Terminate; the slot becomes empty. Limited in time.
     pub(super) async fn close(self) {
         self.live.close().await;
     }
 
-    /// Takes a new connection in place of the one that is dead, and returns that.
+    /// Replaces the dead connection with a new one, and returns the dead one.
     pub(super) fn replace(&mut self, live: Connection) -> Connection {
         std::mem::replace(&mut self.live, live)
     }
 
-    /// Keeps even a connection that a near_capacity server would have back: INIT's, for the invocation that follows.
+    /// Keeps INIT's connection for the following invocation, even near the server's capacity.
     fn keep(mut self) {
         self.live.used = Moment::now();
         *self.slot = Some(self.live);
@@ -135,11 +136,11 @@ impl PooledConnection {
 }
 
 impl Pool {
-    /// A pool with no connection yet. Never fails and does no I/O.
+    /// Creates a pool without connections. Never fails and does no I/O.
     pub fn new(config: &DatabaseConfig, lambda: &LambdaEnvironment) -> Self {
         let size = config.url.connection_limit().unwrap_or(lambda.max_concurrency);
         let mut slots = managed::PoolConfig::new(size);
-        // The last one given back is the one least likely to have died meanwhile.
+        // The connection released last is the least likely to have died.
         slots.queue_mode = QueueMode::Lifo;
         let builder = managed::Pool::builder(Slots).config(slots);
         // `build` fails only for timeouts without a runtime, and none are configured.
@@ -162,17 +163,17 @@ impl Pool {
         }
     }
 
-    /// Opens the first connection during INIT. A failure counts towards the first request's budget; what
-    /// is not finished goes on in its checkout. Near the server's capacity the connection does not wait long for an
+    /// Opens the first connection during INIT. A failure counts towards the first request's budget; an unfinished
+    /// log-in continues in its checkout. Near the server's capacity the connection waits only briefly for an
     /// invocation.
     ///
     /// # Errors
-    /// What kept it from connecting. The pool is as usable as before.
+    /// Fails with the cause. The pool is as usable as before.
     pub async fn connect_during_init(&self, deadline: Deadline) -> Result<Opened, Error> {
         let mut connection = match self.checkout(Purpose::Read, deadline).await {
             Ok(connection) => connection,
             Err(failed) => {
-                // It goes on in the first checkout, which has its whole budget.
+                // It continues in the first checkout, which has its whole budget.
                 if self.unfinished.is_kept() {
                     self.circuit.succeeded(true);
                 }
@@ -184,20 +185,23 @@ impl Pool {
             return Ok(Opened::Kept);
         }
         if self.provisioned {
-            // An invocation may be hours away.
+            // The first invocation may be hours away.
             connection.close().await;
         } else if connection.live.end_when_idle(INIT_IDLE_NEAR_CAPACITY, deadline).await {
-            // Nothing has to reset it: near capacity a connection is closed after its first use.
+            // It is never reset: near capacity a connection is closed after its first use.
             connection.keep();
         }
         Ok(Opened::ForOneUse)
     }
 
     /// Borrows a usable connection: waits for a free slot, then checks, replaces or opens its connection. All of it
-    /// within `pool_timeout` and `deadline`. Dropping the future gives the slot back empty.
+    /// within `pool_timeout` and `deadline`.
     ///
     /// # Errors
-    /// `Acquire`/`Timeout` when every connection stayed lent out; else the last cause of not connecting.
+    /// Fails with `Acquire`/`Timeout` if every connection stayed borrowed; otherwise with the last connect error.
+    ///
+    /// # Cancel safety
+    /// Dropping the future returns the slot empty.
     pub async fn checkout(&self, purpose: Purpose, deadline: Deadline) -> Result<PooledConnection, Error> {
         let since = Moment::now();
         let whole = self.budget.unwrap_or(Duration::MAX);
@@ -226,8 +230,8 @@ impl Pool {
         })
     }
 
-    /// Decides whether an idle connection may be used. However long it idled, this costs no round trip unless something
-    /// has arrived on it, or another connection was lost since.
+    /// Decides whether an idle connection is usable. Regardless of its idle time, this costs no round trip unless bytes
+    /// have arrived on it, or another connection was lost since.
     async fn revive(&self, mut live: Connection, purpose: Purpose, deadline: Deadline) -> Result<Connection, Error> {
         let unfit = purpose == Purpose::Write && live.status.read_only;
         if live.used.elapsed() > MAX_IDLE || live.opened.elapsed() > live.lifetime || unfit {
@@ -248,8 +252,9 @@ impl Pool {
         self.open(purpose, deadline).await
     }
 
-    /// The connection, or one to the writer instead of one to a standby: after a failover the name may lead there, and a
-    /// standby shows writes late. If there is none, the standby is used on, and the next look is later.
+    /// Returns the connection, or one to the writer instead of one to a standby: after a failover the name may resolve
+    /// to it, and a standby shows writes late. If there is no writer, the standby is kept, and the next search is
+    /// later.
     async fn prefer_writer(&self, mut live: Connection, deadline: Deadline) -> Connection {
         if !live.status.read_only || live.writer_checked.elapsed() < live.writer_check_after {
             return live;
@@ -269,8 +274,8 @@ impl Pool {
         }
     }
 
-    /// Drops a connection that failed in use. Its siblings may have died with it, so those that were last used before
-    /// this moment are pinged before they are lent.
+    /// Drops a connection that failed in use. Its siblings may be dead too, so those that were last used before this
+    /// moment are pinged before they are borrowed.
     pub fn connection_lost<C>(&self, connection: C) {
         drop(connection);
         *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(Moment::now());
@@ -281,7 +286,7 @@ impl Pool {
         lost.is_some_and(|lost| used.is_before(&lost))
     }
 
-    /// Opens a connection, as far as the circuit lets it.
+    /// Opens a connection, as far as the circuit allows it.
     async fn open(&self, purpose: Purpose, deadline: Deadline) -> Result<Connection, Error> {
         let since = Moment::now();
         let opened = match self.circuit.admit(purpose, self.budget.unwrap_or(Duration::MAX)) {
@@ -310,21 +315,21 @@ impl Pool {
         opened
     }
 
-    /// How long the last connect took.
+    /// Returns the duration of the last connect.
     pub(super) fn connect_time(&self) -> Duration {
         Duration::from_millis(self.connect_time.load(Ordering::Relaxed).into())
     }
 
-    /// Opens a connection outside the pool, circuit or no circuit: for health. The caller closes it.
+    /// Opens a connection outside the pool, regardless of the circuit: for health. The caller closes it.
     ///
     /// # Errors
-    /// The last cause of not connecting, by `deadline`.
+    /// Fails with the last connect error, by `deadline`.
     pub async fn probe(&self, deadline: Deadline) -> Result<Connection, Error> {
         let unfinished = Unfinished::default();
         connect::connect_with_retry(&self.target, Purpose::Read, &self.retry, deadline, &unfinished).await
     }
 
-    /// Closes every connection that is not lent, with Terminate: before a snapshot, and on SIGTERM.
+    /// Closes every idle connection with Terminate: before a snapshot, and on SIGTERM.
     pub async fn close_idle(&self) {
         self.unfinished.discard();
         let idle = self.slots.retain(|_, _| false).removed;

@@ -1,15 +1,15 @@
 //! Receipts: how a write is applied exactly once.
 //!
-//! Every write is one statement that also inserts a row into `receipts` under its idempotency key. When the reply is
+//! Every write is one statement that also inserts a row into `receipts` under its idempotency key. If the reply is
 //! lost, the same statement is sent again under the same key: it finds the receipt (the lost statement was committed),
 //! waits for it on the key's index (it is still running), or applies the change itself; a statement that arrives after
-//! that fails on the key, and everything it did is undone. Only before a request is refused while a statement of its
-//! own may still arrive is a *tombstone* put under the key, which keeps that statement out. Whoever meets the tombstone
-//! later names its nonce and is let in, so an environment that dies blocks no other. `docs/reliability/writes.md`
+//! that fails on the key, and everything it did is undone. A *tombstone* is put under the key only before a request is
+//! refused while a statement of its own may still arrive; it keeps that statement out. A client that finds the
+//! tombstone later sends its nonce and is let in, so an environment that dies blocks no other. `docs/reliability/writes.md`
 //! has the protocol with its cases.
 //!
-//! Invariants: a receipt holds no content of a request or an answer; a write that changed nothing leaves none.
-//! Depends on: the table `receipts`. The statements here go over the simple protocol, because it needs no preparation;
+//! Invariants: a receipt contains no content of a request or an answer; a write that changed nothing leaves none.
+//! Depends on: the table `receipts`. The statements here use the simple protocol, because it needs no preparation;
 //! every value in them is a number or a UUID.
 
 use std::fmt::Write as _;
@@ -29,8 +29,8 @@ const CLIENT_KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long the receipt of a write without a client's key is kept: longer than any invocation lasts.
 const GENERATED_KEY_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-/// A sweep after a write deletes this many receipts at most, of those that expired this lately: a snapshot that is held
-/// for long keeps deleted rows in the index, and a walk from the oldest would meet them all.
+/// A sweep after a write deletes at most this many receipts, and only recently expired ones: a snapshot that is held
+/// for long keeps deleted rows in the index, and a scan from the oldest would read them all.
 const SWEEP: &str = "SELECT sweep_receipts('10 minutes', 100)";
 
 /// A scheduled sweep deletes the rest.
@@ -41,14 +41,14 @@ const SWEEP_ALL: &str = "SELECT sweep_receipts('1000 years', 20000)";
 pub struct IdempotencyKey {
     /// The receipt's primary key.
     key: Uuid,
-    /// Tells a repetition from another request under the same key.
+    /// Distinguishes a repetition from another request under the same key.
     request: Uuid,
     lifetime: Duration,
     pub(super) from_client: bool,
 }
 
 impl IdempotencyKey {
-    /// For a write that brings no key: it can be sent again by this invocation, and is never replayed.
+    /// Creates the key of a write without a client's key: this invocation can send it again, and it is never replayed.
     pub fn generated() -> Self {
         Self {
             key: Uuid::now_v7(),
@@ -58,8 +58,8 @@ impl IdempotencyKey {
         }
     }
 
-    /// For a request under a client's key. Keys are per `caller`; `request` is everything that makes two requests the
-    /// same: method, path, conditions, body. The key is remembered for 24 hours.
+    /// Creates the key of a request with a client's key. Keys are per `caller`; `request` is everything that makes two
+    /// requests the same: method, path, conditions, body. The key is remembered for 24 hours.
     pub fn from_client(caller: &str, key: &str, request: &[&[u8]]) -> Self {
         Self {
             key: digest(&[b"keyed", caller.as_bytes(), key.as_bytes()]),
@@ -69,13 +69,13 @@ impl IdempotencyKey {
         }
     }
 
-    /// The same, remembered for `lifetime`.
+    /// Sets how long the key is remembered.
     pub fn kept_for(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
     }
 
-    /// The parameters of the write's statement when it is sent with `nonce`.
+    /// Returns the parameters of the write's statement when it is sent with `nonce`.
     pub(super) fn attempt(&self, nonce: Option<Uuid>) -> WriteAttempt {
         WriteAttempt {
             key: self.key,
@@ -85,14 +85,14 @@ impl IdempotencyKey {
         }
     }
 
-    /// Whether `receipt` is that of this very request.
+    /// Returns whether `receipt` belongs to this very request.
     pub(super) fn matches(&self, receipt: &Receipt) -> bool {
         self.request == receipt.request
     }
 
-    /// Looks for a receipt or a tombstone. `FOR KEY SHARE` makes the look a write of its own: its commit waits for the
-    /// synchronous standby, so that what it reports survives a failover. `settings` are a transaction's, and hold for
-    /// the statement that is sent with them: behind a pooler the schema is among them.
+    /// Looks for a receipt or a tombstone. `FOR KEY SHARE` makes the query a write: its commit waits for the
+    /// synchronous standby, so that its result survives a failover. `settings` are a transaction's, and apply to the
+    /// statement that is sent with them: behind a pooler they include the schema.
     pub(super) async fn look(&self, session: &mut Session, settings: &str) -> Result<Known, sqlx::Error> {
         let key = self.key;
         let sql = format!(
@@ -103,8 +103,8 @@ impl IdempotencyKey {
         row.map_or(Ok(Known::Tombstone(None)), |row| Known::from_row(&row))
     }
 
-    /// Puts a tombstone under the key, unless a receipt is there: then it comes back unchanged. Waits for a statement
-    /// under this key that is still running.
+    /// Puts a tombstone under the key, unless there is a receipt, which is then returned unchanged. Waits for a
+    /// statement under this key that is still running.
     pub(super) async fn bury(&self, session: &mut Session, settings: &str) -> Result<Known, sqlx::Error> {
         let (key, request, nonce, lifetime) = (self.key, self.request, Uuid::now_v7(), self.lifetime.as_secs());
         let sql = format!(
@@ -160,7 +160,7 @@ impl IdempotencyKey {
 pub struct Change {
     /// The kind of the changed resource, such as `order`: letters only.
     pub kind: &'static str,
-    /// Its id.
+    /// The resource's id.
     pub id: Uuid,
     /// Its version after the change, if it has one.
     pub version: Option<i32>,
@@ -168,7 +168,7 @@ pub struct Change {
     pub status: u16,
 }
 
-/// The parameters that the statement of a write has before its own: see [`write_query!`](crate::write_query).
+/// The parameters that precede the statement's own in a write: see [`write_query!`](crate::write_query).
 #[derive(Clone, Copy, Debug)]
 pub struct WriteAttempt {
     /// `$1`
@@ -182,23 +182,24 @@ pub struct WriteAttempt {
 }
 
 impl WriteAttempt {
-    /// One that no tombstone lets in: its statement can be run, and changes nothing.
+    /// Returns parameters that no tombstone lets in: the statement can be run, and changes nothing.
     pub fn rehearsal() -> Self {
         IdempotencyKey::generated().attempt(Some(Uuid::now_v7()))
     }
 
-    /// As [`check`](Self::check), of the row of [`write_query_unchecked!`](crate::write_query_unchecked).
+    /// Checks the row of [`write_query_unchecked!`](crate::write_query_unchecked); see [`check`](Self::check).
     ///
     /// # Errors
-    /// As [`check`](Self::check), or a row that such a statement did not return.
+    /// As [`check`](Self::check); also fails for a row that such a statement does not return.
     pub fn check_row<R>(&self, row: &PgRow) -> Result<(), Abort<R>> {
         Ok(self.check(row.try_get(0)?, row.try_get(1)?)?)
     }
 
-    /// Checks what the statement found under its key.
+    /// Checks the result of the statement's look under its key.
     ///
     /// # Errors
-    /// [`Known`] unless the statement was let in: it has changed nothing then, and its other columns mean nothing.
+    /// Fails with [`Known`] unless the statement was let in: it has then changed nothing, and its other columns are
+    /// meaningless.
     pub fn check(&self, receipt: bool, nonce: Option<Uuid>) -> Result<(), Known> {
         if receipt {
             return Err(Known::Receipt(None));
@@ -255,15 +256,16 @@ pub(super) async fn sweep(session: &mut Session, settings: &str) -> Result<(), s
     session.execute(sqlx::raw_sql(sql)).await.map(drop)
 }
 
-/// Deletes the receipts that have expired, up to 20,000: for a schedule. Returns how many.
+/// Deletes expired receipts, at most 20,000: for a schedule. Returns how many.
 ///
 /// # Errors
-/// The server's refusal, for example on a standby, or a lost connection.
+/// Fails with the server's error, for example on a standby, or if the connection is lost.
 pub async fn sweep_all(session: &mut Session) -> Result<i64, sqlx::Error> {
     session.fetch_one(sqlx::raw_sql(SWEEP_ALL)).await?.try_get(0)
 }
 
-/// The first 16 bytes of SHA-256 over length-prefixed parts, so that no two lists of parts read the same.
+/// Returns the first 16 bytes of SHA-256 over length-prefixed parts, so that different lists of parts never collide by
+/// concatenation.
 fn digest(parts: &[&[u8]]) -> Uuid {
     let mut hash = Sha256::new();
     for part in parts {
@@ -275,13 +277,13 @@ fn digest(parts: &[&[u8]]) -> Uuid {
     Uuid::from_bytes(first)
 }
 
-/// The statement of a write, checked at compile time as [`sqlx::query!`] checks it.
+/// Builds the statement of a write, checked at compile time like [`sqlx::query!`].
 ///
 /// `$attempt` is the [`WriteAttempt`], whose values are `$1` to `$4`; the statement's own parameters follow from `$5`
-/// on. `$ctes` are its common table expressions. The first of them that decides anything must select from `known` `WHERE
-/// clear`, so that a statement that is not let in changes nothing; the last is `changed (kind, id, version, status)`: a
-/// row for the receipt, or none if nothing was changed. `$result` are the columns of the answer `FROM known …`, which is
-/// one row whatever happens. The row has two columns more, `receipt` and `nonce`, for [`WriteAttempt::check`].
+/// on. `$ctes` are its common table expressions. The first of them that decides anything must select from `known`
+/// `WHERE clear`, so that a statement that is not let in changes nothing; the last is `changed (kind, id, version,
+/// status)`: a row for the receipt, or none if nothing was changed. `$result` are the columns of the answer `FROM known
+/// …`, which is always one row. The row has two more columns, `receipt` and `nonce`, for [`WriteAttempt::check`].
 #[macro_export]
 macro_rules! write_query {
     ($attempt:expr, $ctes:tt, $result:tt $(, $($arguments:tt)*)?) => {

@@ -1,7 +1,7 @@
-//! The one place that decides when to try again: attempts, back-off, budget.
+//! The only place that decides when to retry: attempts, back-off, budget.
 //!
-//! Relies on `backoff` for the intervals. The crate is unmaintained (RUSTSEC-2025-0012), so nothing outside this file
-//! names it; `backon` is the way out. What to try again is `classify`'s decision, how long there is the deadline's.
+//! Depends on: `backoff` for the intervals. The crate is unmaintained (RUSTSEC-2025-0012), so only this file uses it;
+//! `backon` is the replacement. `classify` decides what is retried, and the deadline for how long.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use super::clock::Moment;
 use super::deadline::Deadline;
 use crate::config::RetryConfig;
 
-/// How to wait between attempts, by what is tried.
+/// The wait between attempts, by operation.
 #[derive(Clone, Copy, Debug)]
 pub enum Policy {
-    /// Opening a connection to a server that does not answer as it should.
+    /// Opening a connection to a server that does not respond correctly.
     Connect,
-    /// Opening a connection while every slot is taken: the wait is long from the start and hardly grows. Each attempt
-    /// costs the server a process, and slots come free all the time.
+    /// Opening a connection while every slot is in use: the wait is long from the start and hardly grows. Each attempt
+    /// costs the server a process, and slots become free all the time.
     Saturated,
     /// A read, run again.
     Read,
@@ -28,7 +28,8 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// Attempts in all. Connecting is bounded by its budget alone: a restart lasts seconds, however many attempts.
+    /// Returns the maximum number of attempts. Connecting is limited by its budget alone: a restart lasts seconds,
+    /// regardless of the number of attempts.
     fn most(self, config: &RetryConfig) -> u32 {
         match self {
             Self::Connect | Self::Saturated => u32::MAX,
@@ -36,7 +37,7 @@ impl Policy {
         }
     }
 
-    /// The shortest and the longest upper bound of one wait.
+    /// Returns the smallest and the largest upper bound of one wait.
     fn bounds(self, base: Duration) -> (Duration, Duration) {
         match self {
             Self::Connect => (base, Duration::from_millis(500)),
@@ -46,10 +47,10 @@ impl Policy {
     }
 }
 
-/// An attempt with less time than this would end as a timeout, whatever is the matter.
+/// An attempt with less time than this would only time out.
 const WORTH_TRYING: Duration = Duration::from_millis(100);
 
-/// One effort: attempts are 1-based, waits have full jitter, and none reaches past the deadline.
+/// A retry loop: attempts are 1-based, waits have full jitter, and none extends past the deadline.
 #[derive(Debug)]
 pub struct RetryLoop {
     deadline: Deadline,
@@ -62,7 +63,7 @@ pub struct RetryLoop {
 }
 
 impl RetryLoop {
-    /// An effort that ends with `deadline`, at its first attempt.
+    /// Creates a retry loop that ends with `deadline`, at its first attempt.
     pub fn new(policy: Policy, config: &RetryConfig, deadline: Deadline) -> Self {
         Self {
             deadline,
@@ -75,46 +76,46 @@ impl RetryLoop {
         }
     }
 
-    /// The number of the attempt under way.
+    /// Returns the number of the current attempt.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// Time since the first attempt began.
+    /// Returns the time since the first attempt started.
     pub fn elapsed(&self) -> Duration {
         self.since.elapsed()
     }
 
-    /// When it ends.
+    /// Returns its deadline.
     pub fn deadline(&self) -> Deadline {
         self.deadline
     }
 
-    /// Changes the waits from here on, for a cause that another policy fits better.
+    /// Changes the policy of the following waits, for a cause that another policy fits better.
     pub fn follow(&mut self, policy: Policy) {
         self.waits = waits(policy, self.base);
     }
 
-    /// True the first time it is asked: for failures that a fresh connection mends or nothing does.
+    /// Returns true at the first call: for failures that only a fresh connection can resolve.
     pub fn first_reconnect(&mut self) -> bool {
         !std::mem::replace(&mut self.reconnected, true)
     }
 
-    /// Begins the next attempt without a wait. False when attempts or time are spent.
+    /// Starts the next attempt without a wait. Returns false if attempts or time are exhausted.
     pub fn next_attempt_at_once(&mut self) -> bool {
         let another = self.attempt < self.most && self.deadline.left() > WORTH_TRYING;
         self.attempt += u32::from(another);
         another
     }
 
-    /// Waits for the next attempt. False, at once, when attempts or time are spent.
+    /// Waits for the next attempt. Returns false, at once, if attempts or time are exhausted.
     pub async fn next_attempt(&mut self) -> bool {
         if self.attempt >= self.most {
             return false;
         }
-        // Without a maximum elapsed time the crate always gives an interval.
+        // Without a maximum elapsed time the crate always returns an interval.
         let wait = self.waits.next_backoff().unwrap_or_default();
-        // What is cut short by the deadline says less than what failed before it.
+        // An attempt that the deadline interrupts is less informative than the failure before it.
         if wait + WORTH_TRYING >= self.deadline.left() {
             return false;
         }

@@ -1,11 +1,11 @@
-//! The roles that functions log in as: made, and given what they need and nothing more.
+//! The roles that functions log in as: created with the privileges they need and no others.
 //!
-//! For databases where a token stands in for the password (RDS): the roles have none, so nobody else can log in as them.
-//! Elsewhere roles are the operator's, see docs/postgres/roles.md. Safe to run again: after each migration it
-//! grants what the new tables need.
+//! For databases where a token replaces the password (RDS): the roles have no password, so only token holders can log
+//! in as them. On other databases the operator creates the roles, see docs/postgres/roles.md. Idempotent: after each
+//! migration it grants the privileges on new tables.
 //!
-//! May not: run inside a route's function. Relies on `migrate` for the connection, whose role must be allowed to make
-//! roles and must own the tables.
+//! Invariants: never runs inside a route's function. Depends on: `migrate` for the connection, whose role must be
+//! allowed to create roles and must own the tables.
 
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
@@ -14,32 +14,32 @@ use super::migrate::{Failure, commit, open};
 use crate::config::{DatabaseUrl, Roles};
 use crate::service::Service;
 
-/// Logging in with a token of AWS's instead of a password; only RDS has it.
+/// Allows logging in with an AWS token instead of a password; only RDS has it.
 const IAM: &str = "rds_iam";
 
-/// Seeing other roles' sessions, and taking the slots kept back for that (from version 16).
+/// Allows reading other roles' sessions, and using the slots reserved for that (from version 16).
 const MONITORING: [&str; 2] = ["pg_monitor", "pg_use_reserved_connections"];
 
-/// The longest a statement of the application may run when it asks for nothing shorter: the API's longest request.
+/// The application's default `statement_timeout`: the API's longest request.
 const STATEMENT_TIMEOUT: &str = "30s";
 
-/// A role as it is now.
+/// The current state of a role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Granted {
     /// Its name.
     pub role: String,
-    /// Whether this run made it.
+    /// Whether this run created it.
     pub made: bool,
-    /// The roles it is a member of now: those of the list that this server has and lets our role grant.
+    /// The roles it is a member of now: those of the list that this server has and allows this role to grant.
     pub member_of: Vec<&'static str>,
 }
 
-/// Makes the roles that are not there, and grants: the application may read and write every table of the URL's schema
-/// (else of `public`) but the migrations' own; monitoring sees all sessions and no table. In one transaction.
+/// Creates missing roles, and grants privileges: the application may read and write every table of the URL's schema
+/// (else of `public`) except the migrations' own; monitoring sees all sessions and no table. In one transaction.
 ///
 /// # Errors
-/// See [`Failure`]; but for [`Failure::Unknown`], nothing is changed then.
+/// See [`Failure`]; except with [`Failure::Unknown`], nothing is changed.
 pub async fn grant(url: &DatabaseUrl, service: &Service, roles: &Roles) -> Result<Vec<Granted>, Failure> {
     let mut granted = Vec::new();
     if roles.application.is_none() && roles.monitoring.is_none() {
@@ -65,7 +65,7 @@ pub async fn grant(url: &DatabaseUrl, service: &Service, roles: &Roles) -> Resul
     }
     if let Some(name) = &roles.monitoring {
         let role = role(&mut transaction, name, &[&[IAM], MONITORING.as_slice()].concat()).await?;
-        // For `sweep_receipts`, which anybody who sees it may call.
+        // For `sweep_receipts`, which every role that sees it may call.
         let schema = url.search_path().unwrap_or_else(|| "public".to_owned());
         run(
             &mut transaction,
@@ -79,10 +79,10 @@ pub async fn grant(url: &DatabaseUrl, service: &Service, roles: &Roles) -> Resul
     Ok(granted)
 }
 
-/// Sees to it that the role is there and a member of those of `groups` that this server has and lets us grant.
+/// Ensures that the role exists and is a member of those of `groups` that this server has and allows to be granted.
 ///
-/// It is tried and not asked for: on RDS, and before PostgreSQL 16, more roles may grant one than those with its admin
-/// option. Where there is [`IAM`] it must be granted, or nobody could log in as the role.
+/// It tries instead of checking: on RDS, and before PostgreSQL 16, more roles can grant one than those with its admin
+/// option. If [`IAM`] exists it must be granted, because otherwise it would be impossible to log in as the role.
 async fn role(connection: &mut PgConnection, name: &str, groups: &[&'static str]) -> Result<Granted, sqlx::Error> {
     let there = exists(connection, name).await?;
     if !there {

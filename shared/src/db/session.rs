@@ -1,10 +1,10 @@
-//! What domain code runs its statements on: a connection it can query and nothing else.
+//! The connection for domain code: it can run queries and nothing else.
 //!
 //! A [`Session`] implements sqlx's `Executor`, so `query!(…).fetch_one(db)` works; it cannot begin, commit or close.
-//! With `statement_cache_size=0`, which a transaction pooler implies, every statement goes unnamed, whatever the query
-//! asked for, and none is prepared by itself: a named one would be left on whichever server connection the pooler had
-//! picked. Unnamed statements are only sound inside an explicit transaction there (sqlx sends Sync between Parse and
-//! Bind), which `read`, `write` and `Connection::ask` see to.
+//! With `statement_cache_size=0`, the default behind a transaction pooler, every statement is unnamed, regardless of
+//! the query's own setting, and none is prepared separately: a named one would stay on an arbitrary server connection
+//! of the pooler. Unnamed statements are only safe inside an explicit transaction there (sqlx sends Sync between Parse
+//! and Bind), which `read`, `write` and `Connection::ask` provide.
 
 use std::io;
 use std::time::Duration;
@@ -22,12 +22,12 @@ use tokio::time::timeout;
 pub struct Session {
     pub(super) connection: PgConnection,
     pub(super) unnamed: bool,
-    /// The version of the statements' texts: a pooler keeps a statement by its text, and gives it to new connections also
-    /// when it is stale. Another text is another statement.
+    /// The version of the statements' texts: a pooler keeps a statement by its text, and gives it to new connections
+    /// even if it is stale. A changed text makes a new statement.
     pub(super) version: u32,
-    /// How long the server may keep each answer waiting, where nobody else bounds it: in work that its caller ends.
+    /// The timeout of each answer of the server, in work that the caller ends; other work is limited by its deadline.
     pub(super) client_timeout: Option<Duration>,
-    /// Whether it is within an explicit transaction, as far as is known: then it cannot go back to the pool.
+    /// Whether it is within an explicit transaction, as far as is known: then it must not go back to the pool.
     pub(super) in_transaction: bool,
 }
 
@@ -92,14 +92,14 @@ impl<'c> Executor<'c> for &'c mut Session {
     }
 }
 
-/// The driver gives what it prepares or describes a name, and leaves it on the server.
+/// The driver names statements that it prepares or describes, and leaves them on the server.
 fn kept() -> sqlx::Error {
     let why = "nothing can be prepared or described where statements have no names \
                (pgbouncer=true or statement_cache_size=0): run it as a query";
     sqlx::Error::Configuration(why.into())
 }
 
-/// Bounds the wait for one answer.
+/// Limits the wait for one answer.
 fn bounded<'e, T: Send + 'e>(
     client_timeout: Option<Duration>,
     answer: BoxFuture<'e, Result<T, sqlx::Error>>,
@@ -110,7 +110,7 @@ fn bounded<'e, T: Send + 'e>(
     Box::pin(async move { timeout(client_timeout, answer).await.unwrap_or_else(|_| Err(late())) })
 }
 
-/// Bounds the wait for each row. What is late ends the stream, and leaves the connection out of step.
+/// Limits the wait for each row. A late row ends the stream, and leaves the connection out of sync.
 fn patient<'e, T: Send + 'e>(
     rows: BoxStream<'e, Result<T, sqlx::Error>>,
     client_timeout: Duration,
@@ -132,7 +132,7 @@ fn late() -> sqlx::Error {
     ))
 }
 
-/// A query with its persistence overruled, and its text changed if statements were stale.
+/// A query with its persistence overridden, and its text changed if statements were stale.
 struct Statement<E> {
     query: E,
     unnamed: bool,

@@ -1,12 +1,12 @@
-//! The TCP socket under a connection of sqlx 0.9.0, which gives no access to it: options, a bound for each address while
-//! connecting, and a look at what has arrived.
+//! The TCP socket of an sqlx 0.9.0 connection, which sqlx does not expose: options, a timeout per address while
+//! connecting, and a check for received bytes.
 //!
 //! Without TCP_NODELAY a TLS connect stalls twice for a delayed ACK, 40 ms each time. sqlx offers no hook between
 //! opening the socket and the handshake, so [`Tuned`] polls the connect itself and compares the TCP sockets of this
 //! process before and after each poll, until one that was opened in these polls is connected to the server's port.
-//! Sockets of others that are opened meanwhile do not end the search. Setting these options on one that another thread
-//! opened in the same instant does no harm. The options are to be deleted when a release of sqlx sets them
-//! (launchbadge/sqlx#4335, #4336).
+//! Sockets that other code opens meanwhile do not end the search. Setting these options on a socket that another thread
+//! opened in the same instant is harmless. Delete the options when a release of sqlx sets them (launchbadge/sqlx#4335,
+//! #4336).
 
 use std::future::Future;
 use std::io;
@@ -27,27 +27,26 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::config::DatabaseUrl;
 
-/// A new socket gets the lowest free descriptor number. This far around it is looked: other threads open and close
-/// descriptors too. One that is missed works; it is slower to start, and is not peeked at.
+/// A new socket gets the lowest free descriptor number. The search covers this distance around it, because other
+/// threads open and close descriptors too. A missed socket works, but starts more slowly and is not checked.
 const DESCRIPTORS_AROUND: RawFd = 32;
 
-/// A peer that neither acknowledges data nor answers probes for this long is gone: short enough that a query on a
-/// blackholed socket fails while its invocation still has time to run it again.
+/// A peer that neither acknowledges data nor answers probes for this long is considered dead: short enough that a query
+/// on a blackholed socket fails while its invocation still has time to retry it.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Idle time before the first keepalive probe, and between probes.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// How long one of a name's addresses may take to accept before the next is tried. A new attempt sends its SYN sooner
-/// than the kernel would send a lost one again.
+/// The timeout of one of a name's addresses before the next is tried. A new attempt sends its SYN sooner than the
+/// kernel would retransmit a lost one.
 const ADDRESS_TIMEOUT: Duration = Duration::from_millis(750);
 
-/// Held from before such a poll until after it, so that no connect takes another thread's socket for its own. Polls do
-/// not wait, and there are few until a connection stands.
+/// Held during such a poll, so that no connect takes another thread's socket for its own. Polls do not wait, and there
+/// are few until a connection is established.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A TCP socket that the driver owns: its descriptor, and its inode, because a descriptor's number goes to the next
-/// socket as soon as it is closed.
+/// A TCP socket that the driver owns: its descriptor, and its inode, because a closed descriptor's number is reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketHandle {
     descriptor: RawFd,
@@ -57,16 +56,16 @@ pub struct SocketHandle {
 /// The state of a socket that is not being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peek {
-    /// Nothing, or the socket is not to be found. Whether the peer is alive is unknown.
+    /// Nothing, or the socket was not found. Whether the peer is alive is unknown.
     Quiet,
-    /// Bytes that were not asked for: a notice, or the server's last words.
+    /// Unexpected bytes: a notice, or the server's last message.
     Readable,
     /// The peer has closed or reset it, or the kernel has given it up.
     Closed,
 }
 
 impl SocketHandle {
-    /// Looks at what has arrived, without reading it. One system call more than finding the socket; never waits.
+    /// Checks for received bytes without reading them. One system call more than finding the socket; never waits.
     pub fn peek(self) -> Peek {
         let Some(socket) = self.socket() else {
             return Peek::Quiet;
@@ -79,8 +78,8 @@ impl SocketHandle {
         }
     }
 
-    /// How many bytes the peer has acknowledged and sent so far; `None` where the system does not tell. A transfer that
-    /// is slow goes on; a path that hangs acknowledges at once, and then nothing.
+    /// Returns how many bytes the peer has acknowledged and sent so far; `None` if the system does not tell. A slow
+    /// transfer makes progress; a path that hangs acknowledges at once, and then sends nothing.
     #[cfg(target_os = "linux")]
     pub fn transferred(self) -> Option<u64> {
         use std::os::fd::AsRawFd as _;
@@ -113,13 +112,13 @@ impl SocketHandle {
         Some(field(BYTES_ACKED)?.wrapping_add(field(BYTES_RECEIVED)?))
     }
 
-    /// Not known here.
+    /// Not available on this system.
     #[cfg(not(target_os = "linux"))]
     pub fn transferred(self) -> Option<u64> {
         None
     }
 
-    /// The socket, unless it has been closed.
+    /// Returns the socket, unless it has been closed.
     fn socket(self) -> Option<BorrowedFd<'static>> {
         tcp_socket(self.descriptor)
             .filter(|(found, _)| *found == self)
@@ -128,18 +127,18 @@ impl SocketHandle {
 }
 
 /// A connect whose sockets get their options as soon as they exist. If the URL has a `connect_timeout`, it fails with
-/// `TimedOut` when the last of the name's addresses has not accepted in its share. Resolving the name, and everything once
-/// TCP stands, takes as long as it is polled.
+/// `TimedOut` if the last of the name's addresses has not accepted within its share. Resolving the name, and everything
+/// after TCP is connected, takes as long as it is polled.
 pub struct Tuned<F> {
     connect: Pin<Box<F>>,
-    /// The server's, while its connection is looked for.
+    /// The server's port, while its connection is searched.
     port: Option<u16>,
     connect_timeout: Option<Duration>,
     opened: Vec<SocketHandle>,
     socket: Option<SocketHandle>,
-    /// The address that is waited for, by its socket.
+    /// The address being tried, by its socket.
     waiting: Option<(SocketHandle, Pin<Box<Sleep>>)>,
-    /// The socket of the address that was given up last.
+    /// The socket of the address that was abandoned last.
     given_up: Option<SocketHandle>,
 }
 
@@ -157,12 +156,12 @@ impl<F> Tuned<F> {
         }
     }
 
-    /// The socket that is connected to the server, as far as it was found. `None` over a Unix socket.
+    /// Returns the socket that is connected to the server, if it was found. `None` over a Unix socket.
     pub fn socket(&self) -> Option<SocketHandle> {
         self.socket
     }
 
-    /// Tunes the sockets that were opened since `before` was taken, and looks for the server's among them.
+    /// Tunes the sockets that were opened since `before` was taken, and searches for the server's among them.
     fn look(&mut self, port: u16, around: Range<RawFd>, before: &[SocketHandle]) {
         for (found, socket) in around.filter_map(tcp_socket) {
             if !before.contains(&found) && !self.opened.contains(&found) {
@@ -180,7 +179,7 @@ impl<F> Tuned<F> {
         }
     }
 
-    /// Gives up an address that is late, so that the driver tries the next. True if that did not end its wait.
+    /// Abandons an address that is late, so that the driver tries the next. Returns true if that did not end its wait.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(connect_timeout) = self.connect_timeout else {
             return false;
@@ -188,7 +187,7 @@ impl<F> Tuned<F> {
         let share = ADDRESS_TIMEOUT.min(connect_timeout / 2);
         let connecting = |opened: &&SocketHandle| opened.socket().is_some_and(is_connecting);
         let mut connecting = self.opened.iter().filter(connecting);
-        // With a second one, it is not known which is the driver's.
+        // If there is a second one, it is not known which is the driver's.
         let (Some(address), None) = (connecting.next().copied(), connecting.next()) else {
             return false;
         };
@@ -244,24 +243,24 @@ where
     }
 }
 
-/// The descriptor numbers among which the next socket's will be.
+/// Returns the descriptor numbers among which the next socket's will be.
 fn around_lowest_free() -> Range<RawFd> {
     match socket(AddressFamily::UNIX, SocketType::STREAM, None) {
         Ok(lowest) => {
             let lowest = lowest.as_raw_fd();
             (lowest - DESCRIPTORS_AROUND).max(0)..lowest.saturating_add(DESCRIPTORS_AROUND)
         }
-        // No descriptor is free, and none will be for the driver.
+        // No descriptor is free, so the driver will get none either.
         Err(_) => 0..0,
     }
 }
 
-/// The open TCP socket with this descriptor's number.
+/// Returns the open TCP socket with this descriptor's number.
 #[expect(unsafe_code, reason = "a descriptor number is all there is to find sqlx's socket by")]
 fn tcp_socket(descriptor: RawFd) -> Option<(SocketHandle, BorrowedFd<'static>)> {
-    // SAFETY: the number is not negative. The socket is only asked what it is, peeked at, given options, and shut down if
-    // it is the driver's and not connected; a closed number answers EBADF. It is used at once, and a number that is
-    // reused in between is a socket like any other that a look and these options do not harm.
+    // SAFETY: the number is not negative. The socket's type is queried, its received bytes are checked, options are
+    // set, and it is shut down if it is the driver's and not connected; a closed number answers EBADF. It is used at
+    // once, and a number that is reused in between is another socket that the check and these options do not harm.
     let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
     let status = fstat(socket).ok()?;
     let tcp = FileType::from_raw_mode(status.st_mode) == FileType::Socket
@@ -274,13 +273,13 @@ fn tcp_socket(descriptor: RawFd) -> Option<(SocketHandle, BorrowedFd<'static>)> 
     tcp.then_some((SocketHandle { descriptor, inode }, socket))
 }
 
-/// The port at the other end, once there is one.
+/// Returns the peer's port, once connected.
 fn peer_port(socket: BorrowedFd<'_>) -> Option<u16> {
     let peer = SocketAddr::try_from(getpeername(socket).ok()??).ok()?;
     Some(peer.port())
 }
 
-/// Whether it waits for a peer to accept: it has an address of its own and none of a peer, and does not listen.
+/// Returns whether it is connecting: it has a local address and no peer, and does not listen.
 fn is_connecting(socket: BorrowedFd<'_>) -> bool {
     let local = getsockname(socket)
         .ok()
@@ -290,7 +289,7 @@ fn is_connecting(socket: BorrowedFd<'_>) -> bool {
         && sockopt::socket_acceptconn(socket) == Ok(false)
 }
 
-/// Best effort: a socket without an option still works, only slower to start or to fail.
+/// Sets the options as far as possible: a socket without one still works, but starts or fails more slowly.
 fn tune(socket: BorrowedFd<'_>) {
     let _ = sockopt::set_tcp_nodelay(socket, true);
     let _ = sockopt::set_socket_keepalive(socket, true);
@@ -311,7 +310,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Notify;
 
-    /// A server that accepts and says nothing.
+    /// Starts a server that accepts and sends nothing.
     async fn server() -> (TcpListener, SocketAddr, DatabaseUrl) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -319,7 +318,7 @@ mod tests {
         (listener, address, url)
     }
 
-    /// A socket that no connect under way opened.
+    /// Opens a socket that belongs to no current connect.
     fn foreign(address: SocketAddr) -> std::net::TcpStream {
         let _turn = TURN.lock();
         std::net::TcpStream::connect(address).unwrap()
@@ -373,7 +372,7 @@ mod tests {
         };
         let early = async {
             let early = Tuned::new(TcpStream::connect(address), &url).await;
-            // The late one looks around once more, still without a socket of its own.
+            // The late connect searches once more, still without a socket of its own.
             tokio::task::yield_now().await;
             looked_up.notify_one();
             early
@@ -406,7 +405,7 @@ mod tests {
         drop(many);
     }
 
-    /// A listener whose queue is full, so that the kernel drops what else arrives.
+    /// Returns a listener with a full queue, so that the kernel drops further connects.
     fn full(address: SocketAddr) -> (std::os::fd::OwnedFd, Vec<std::net::TcpStream>) {
         let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         rustix::net::bind(&listener, &address).unwrap();

@@ -1,6 +1,6 @@
 //! The one statement after each connect: sets the session up, and returns facts about the server and the session.
 //!
-//! Depends on nothing but the driver; `connect` sends it. It takes one round trip and no privileges.
+//! Depends on: only the driver; `connect` sends it. It takes one round trip and no privileges.
 
 use std::time::Duration;
 
@@ -11,40 +11,41 @@ use sqlx::postgres::PgRow;
 /// not end a session that received Bind and Execute and never Sync, which keeps its locks.
 const TRANSACTION_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
 
-/// How often the server looks for a closed client while a statement waits, so that it does not apply a statement long
+/// How often the server checks for a closed client while a statement waits, so that it does not apply a statement long
 /// after its client has gone.
 const CLIENT_CONNECTION_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Settings that override those of the role and the database, so that SQL means the same everywhere.
+/// Settings that override those of the role and the database, so that SQL has the same meaning everywhere.
 ///
-/// Not set here: `DateStyle`, `TimeZone` and `client_encoding` (the driver sends them at the start-up, which outranks a
-/// role's settings, as do the limits in `connect`), `search_path` and `default_transaction_read_only` (an
-/// operator means them; the second is reported), `lock_timeout` (a statement that it ends was not applied and runs
-/// again), `synchronous_commit` (durability is the operator's decision), `default_transaction_deferrable` (acts on
-/// serializable transactions only), and what changes neither a result nor an error, such as the planner's costs.
+/// Not set here: `DateStyle`, `TimeZone` and `client_encoding` (the driver sends them at start-up, which takes
+/// precedence over a role's settings, as do the limits in `connect`), `search_path` and `default_transaction_read_only`
+/// (an operator sets them deliberately; the second is reported), `lock_timeout` (a statement that it ends was not
+/// applied and is retried), `synchronous_commit` (durability is the operator's decision),
+/// `default_transaction_deferrable` (affects serializable transactions only), and settings that change neither a result
+/// nor an error, such as the planner's costs.
 const SESSION_SETTINGS: [(&str, &str); 11] = [
-    // Planning costs as much as running: once a statement, instead of five times and with each NULL parameter.
+    // Planning costs as much as running: once per statement, instead of five times and with each NULL parameter.
     ("plan_cache_mode", "force_generic_plan"),
     // A page of a list is read in 2 ms; compiling its plan takes a hundred, if statistics make it look expensive.
     ("jit", "off"),
-    // A statement that waited for a row looks at the row as it is then.
+    // A statement that waited for a row sees the row as it is then.
     ("default_transaction_isolation", "read committed"),
     // Backslashes in literals, `= NULL`, and `NULL` in the text of an array keep their standard meaning.
     ("standard_conforming_strings", "on"),
     ("transform_null_equals", "off"),
     ("array_nulls", "on"),
-    // Values as text, and so in jsonb.
+    // Values as text, and therefore in jsonb.
     ("bytea_output", "hex"),
     ("IntervalStyle", "postgres"),
     ("extra_float_digits", "1"),
     // Policies filter rows; `off` makes them errors.
     ("row_security", "on"),
-    // A GIN index gives all rows, not a random part of them.
+    // A GIN index returns all rows, not a random part of them.
     ("gin_fuzzy_search_limit", "0"),
 ];
 
-/// Facts about the server and the session. It runs with no privileges at all. `numbackends` counts what holds a slot,
-/// whoever may see the rows of pg_stat_activity.
+/// Facts about the server and the session. Requires no privileges. `numbackends` counts all slots in use, even if the
+/// role may not see the rows of pg_stat_activity.
 pub(super) const STATUS_QUERY: &str = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS read_only, \
     (SELECT sum(pg_stat_get_db_numbackends(oid)) FROM pg_database)::int8 AS used, \
     current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8 \
@@ -54,7 +55,7 @@ pub(super) const STATUS_QUERY: &str = "SELECT pg_is_in_recovery() OR current_set
     AS backend_start, \
     (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 AS server_start";
 
-/// The one statement after each connect, over the simple protocol: one round trip. Where the session is ours it also
+/// Returns the one statement after each connect, for the simple protocol: one round trip. For a direct session it also
 /// sets the session up. A setting that the server does not support is never evaluated.
 pub(super) fn status_query(statement_timeout: Duration) -> String {
     let settings: Vec<String> = SESSION_SETTINGS
@@ -75,11 +76,11 @@ pub(super) fn status_query(statement_timeout: Duration) -> String {
 /// The state of the server when the connection was opened.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerStatus {
-    /// A standby, or a primary that is set to take no writes.
+    /// Whether it is a standby, or a primary configured to reject writes.
     pub read_only: bool,
-    /// Connection slots taken, this one included.
+    /// Connection slots in use, including this one.
     pub used: i64,
-    /// Connection slots that ordinary roles may take.
+    /// Connection slots that ordinary roles can use.
     pub usable: i64,
 }
 
@@ -92,25 +93,25 @@ impl ServerStatus {
         })
     }
 
-    /// More than four fifths of the slots are taken: environments should take turns.
+    /// Returns whether more than four fifths of the slots are in use: environments should take turns.
     pub fn near_capacity(&self) -> bool {
         self.used * 5 > self.usable * 4
     }
 }
 
-/// Which session of which server a connection is, as another session sees it in `pg_stat_activity`.
+/// Identifies a session of a server, as another session sees it in `pg_stat_activity`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionIdentity {
     /// The server's process, from `pg_backend_pid()`.
     pub pid: i32,
-    /// `backend_start` in microseconds since the Unix epoch, exact: process ids are used again.
+    /// `backend_start` in microseconds since the Unix epoch, exact, because process ids are reused.
     pub backend_start: i64,
-    /// When the server was started, in microseconds since the Unix epoch: another server started at another time.
+    /// The server's start time, in microseconds since the Unix epoch, which identifies the server.
     pub server_start: i64,
 }
 
 impl SessionIdentity {
-    /// `None` if the server does not tell when the session began.
+    /// Returns `None` if the server does not tell when the session began.
     pub(super) fn from_row(row: &PgRow) -> Result<Option<Self>, sqlx::Error> {
         let (pid, server_start) = (row.try_get("pid")?, row.try_get("server_start")?);
         let backend_start: Option<i64> = row.try_get("backend_start")?;

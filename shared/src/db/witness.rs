@@ -1,22 +1,22 @@
 //! The witness: a second session that tells whether a late answer will still come.
 //!
-//! A path can be silent and still acknowledge what it is sent (a hung proxy, a load balancer, a stopped server process),
-//! and then nothing but a statement timeout ends the wait. So when an answer is late, one connection is opened beside it
-//! and looks at the statement's session in `pg_stat_activity`, while the statement is still waited for: the first result
-//! counts. A dead session is ended, and the statement is sent again over the witness.
+//! A path can be silent and still acknowledge data (a hung proxy, a load balancer, a stopped server process), and then
+//! only a statement timeout ends the wait. So when an answer is late, one more connection is opened, which looks up the
+//! statement's session in `pg_stat_activity` while the statement is still awaited: the first result counts. A dead
+//! session is terminated, and the statement is sent again over the witness.
 //!
-//! A session is dead if the server that opened it does not have it any more, or if it waits for its client in two looks,
-//! apart in time and in two transactions, without having run anything in between. A session that waits for a standby or
-//! for a lock is alive, and is never ended.
+//! A session is dead if its server no longer has it, or if it waits for its client in two lookups, separated in time
+//! and in two transactions, without having run anything in between. A session that waits for a standby or for a lock is
+//! alive, and is never terminated.
 //!
-//! Bounds on what a fleet asks: an environment asks one witness at a time and at most one in five seconds, in growing
-//! intervals up to a minute while answers stay late; a few more only while its sessions turn out to be dead. None in a known
-//! outage, and none if the server was near its capacity of connections at the last connect. When a server stalls for longer
-//! than a few of its own answers, every environment with a statement under way asks once, spread over a quarter of a second
-//! to a second, and then ever more rarely.
+//! Limits for a fleet: an environment opens one witness at a time and at most one in five seconds, at increasing
+//! intervals of up to a minute while answers stay late; a few more only while its sessions turn out to be dead. None in
+//! a known outage, and none if the server was near its connection capacity at the last connect. If a server stalls for
+//! several times its usual response time, every environment with a running statement opens one witness, distributed
+//! over a quarter of a second to a second, and then less and less often.
 //!
-//! Depends on: tracking of activities (`track_activities`), and direct sessions. Behind a pooler, or where the state of
-//! the session is not visible, statements are waited for until their timeout.
+//! Depends on: tracking of activities (`track_activities`), and direct sessions. Behind a pooler, or if the state of
+//! the session is not visible, statements are awaited until their timeout.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -36,7 +36,7 @@ use super::socket::SocketHandle;
 use super::status::SessionIdentity;
 use super::work::late;
 
-/// A connection that idled for longer than this may have died meanwhile: its first answer is late sooner.
+/// A connection that was idle for longer than this may have died: its first answer counts as late sooner.
 const IDLE: Duration = Duration::from_millis(50);
 
 /// Bounds on when the first answer after idling is late.
@@ -45,13 +45,13 @@ const LATE_AFTER_IDLE: (Duration, Duration) = (Duration::from_millis(100), Durat
 /// Bounds on when any other answer is late.
 const LATE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 
-/// An answer is late after this many of the longest recent ones.
+/// An answer is late after this multiple of the longest recent one.
 const LATE_FACTOR: u32 = 8;
 
-/// The shortest time between two looks at a session.
+/// The shortest time between two lookups of a session.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// After so many dead sessions without an answer in time, the next witness waits as after a living one.
+/// After this many dead sessions without an answer in time, the next witness is delayed as after a living one.
 const MOST_DEAD: u32 = 16;
 
 /// The shortest and the longest interval between two witnesses of one environment.
@@ -72,23 +72,23 @@ pub(super) struct Watch {
 #[derive(Debug)]
 pub(super) enum Watched<T, R> {
     Answered(Result<T, Abort<R>>),
-    /// Its session is dead: it will not be answered. The witness takes its place.
+    /// Its session is dead and will not answer. The witness replaces it.
     Dead(Box<Connection>),
 }
 
-/// When this environment may ask, and how long its answers have taken.
+/// When this environment may open a witness, and how long its answers have taken.
 #[derive(Debug, Default)]
 pub(super) struct Witnesses {
     asking: AtomicBool,
-    /// When the last one was asked, and the interval until the next.
+    /// When the last witness was opened, and the interval until the next.
     last: Mutex<Option<(Moment, Duration)>>,
-    /// Sessions found dead since an answer came in time.
+    /// Sessions found dead since the last answer in time.
     dead: AtomicU32,
     slowest_read: AtomicU32,
     slowest_write: AtomicU32,
 }
 
-/// A turn to ask, given back when it is dropped.
+/// The permission to open a witness, returned when it is dropped.
 struct Turn<'a>(&'a Witnesses);
 
 impl Drop for Turn<'_> {
@@ -105,7 +105,7 @@ impl Witnesses {
         }
     }
 
-    /// Notes how long an answer took. A slow one is forgotten over the next few dozen.
+    /// Records the time of an answer. A slow one is forgotten over the next few dozen.
     fn note(&self, purpose: Purpose, took: Duration) {
         let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
         let slowest = self.slowest(purpose);
@@ -113,7 +113,7 @@ impl Witnesses {
         slowest.store(took.max(recent - recent / 16), Ordering::Relaxed);
     }
 
-    /// A turn to ask, if it is time. It counts from now on, whatever comes of it.
+    /// Returns the permission to open a witness, if it is time. It counts from now on, regardless of the result.
     fn turn(&self) -> Option<Turn<'_>> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let interval = match *last {
@@ -129,7 +129,8 @@ impl Witnesses {
         Some(Turn(self))
     }
 
-    /// The session was dead. Its siblings may be, so the next witness need not wait, unless there were many.
+    /// Records a dead session. Its siblings may be dead too, so the next witness need not be delayed, unless there were
+    /// many.
     fn found_dead(&self) {
         if self.dead.fetch_add(1, Ordering::Relaxed) < MOST_DEAD {
             *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -137,7 +138,7 @@ impl Witnesses {
     }
 }
 
-/// The result of a look at a session.
+/// The result of a lookup of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Sight {
     /// The server does not have it.
@@ -145,7 +146,7 @@ enum Sight {
     /// It waits for its client: the time of its last change of state.
     Waiting(String),
     Alive,
-    /// Its state is not shown, or this is another server.
+    /// Its state is not visible, or this is another server.
     Unknown,
 }
 
@@ -176,7 +177,7 @@ impl Sight {
 }
 
 impl Pool {
-    /// What to watch while a statement runs on this connection: to be taken before each one.
+    /// Returns the watch of a statement on this connection: to be taken before each one.
     pub(super) fn watch(&self, connection: &PooledConnection, purpose: Purpose) -> Watch {
         let live = &connection.live;
         let slowest = self.witnesses.slowest(purpose).load(Ordering::Relaxed);
@@ -190,16 +191,16 @@ impl Pool {
             socket: live.socket,
             server: live.server,
             purpose,
-            // Environments whose statements are late together do not ask together.
+            // Environments whose statements are late at the same time do not ask at the same time.
             patience: patience + jitter(patience / if idle { 4 } else { 1 }),
             round_trip: live.round_trip,
         }
     }
 
-    /// Waits for a statement until the deadline, or until a witness tells that it will not be answered.
+    /// Waits for a statement until the deadline, or until a witness finds that it will not be answered.
     ///
     /// # Cancel safety
-    /// Dropped, it drops the statement and the witness.
+    /// Dropping it drops the statement and the witness.
     pub(super) async fn watched<T, R>(
         &self,
         watch: Watch,
@@ -218,7 +219,7 @@ impl Pool {
             if deadline.is_past() {
                 return Watched::Answered(Err(late().into()));
             }
-            // Until the next turn, if there is none now.
+            // Until the next permission, if there is none now.
             patience = watch.patience;
             let Some(identity) = watch.identity else {
                 patience = deadline.left();
@@ -235,7 +236,7 @@ impl Pool {
                     return Watched::Answered(answer);
                 }
                 Either::Right((Some(witness), _)) => {
-                    // A statement that takes this long is late later next time.
+                    // A statement that takes this long counts as late later next time.
                     self.witnesses.note(watch.purpose, since.elapsed());
                     self.witnesses.found_dead();
                     tracing::info!(pid = identity.pid, "a session is dead: sending its statement again");
@@ -247,11 +248,11 @@ impl Pool {
         }
     }
 
-    /// Opens a witness and returns it if the session is dead; the session is ended then.
+    /// Opens a witness and returns it if the session is dead; the session is then terminated.
     async fn ask(&self, identity: SessionIdentity, watch: Watch, deadline: Deadline) -> Option<Connection> {
         // A path that carries bytes while the witness connects is not dead.
         let transferred = watch.socket.and_then(SocketHandle::transferred);
-        // Without a retry, and unknown to the circuit: it is not this request's connection yet.
+        // Without a retry, and outside the circuit: it is not this request's connection yet.
         let mut witness = connect::connect_beside(&self.target, watch.server, deadline)
             .await
             .ok()?;
@@ -289,7 +290,7 @@ async fn is_dead(
     }
 }
 
-/// Looks at a session, in a transaction of its own: within one, the view stays as it was first read.
+/// Looks up a session, in a separate transaction: within one, the view stays as it was first read.
 async fn look(witness: &mut Connection, identity: SessionIdentity) -> Result<Sight, sqlx::Error> {
     let pid = identity.pid;
     let sql = format!(
@@ -302,7 +303,8 @@ async fn look(witness: &mut Connection, identity: SessionIdentity) -> Result<Sig
     Sight::from_row(&row, identity)
 }
 
-/// Ends a session that still waits for its client since then. Returns whether it did: one that has gone on is left alone.
+/// Terminates a session that has been waiting for its client since then. Returns whether it did: a session that has
+/// continued is not touched.
 async fn end(witness: &mut Connection, identity: SessionIdentity, since: &str) -> Result<bool, sqlx::Error> {
     let SessionIdentity { pid, backend_start, .. } = identity;
     // The time is the server's own output, which has no quotes.

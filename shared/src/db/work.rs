@@ -25,7 +25,7 @@ use super::witness::Watched;
 /// The server's statement timeout precedes the client's by this, so that the server's error arrives first.
 const STATEMENT_TIMEOUT_MARGIN: Duration = Duration::from_millis(50);
 
-/// How long after its `statement_timeout` a server that does not reply is given up.
+/// How long after its `statement_timeout` an unresponsive server is given up.
 const UNRESPONSIVE_SERVER_GRACE: Duration = Duration::from_millis(500);
 
 /// How long a sweep or a rollback may take; the answer does not depend on it.
@@ -78,8 +78,8 @@ impl Pool {
         }
     }
 
-    /// Runs `work` once on a connection at hand, whatever comes of it: the server prepares and plans its statement. Without
-    /// named statements there is nothing to gain, and nothing is run.
+    /// Runs `work` once on an available connection and ignores its result: the server prepares and plans its statement.
+    /// Without named statements this has no benefit, and nothing is run.
     pub async fn rehearse<T, R, W>(&self, deadline: Deadline, work: W)
     where
         W: AsyncFn(&mut Session) -> Result<T, Abort<R>>,
@@ -122,7 +122,7 @@ impl Pool {
         self.rehearsed(connection, outcome.err()).await;
     }
 
-    /// One attempt at a read.
+    /// Performs one attempt at a read.
     async fn read_once<T, R, W>(&self, session: &mut Session, deadline: Deadline, work: &W) -> Result<T, Abort<R>>
     where
         W: AsyncFn(&mut Session) -> Result<T, Abort<R>>,
@@ -135,10 +135,10 @@ impl Pool {
         finish(session, "ROLLBACK", outcome).await
     }
 
-    /// Puts a witness in the place of a dead connection, for the next attempt; `None` if it is no use for that.
+    /// Replaces a dead connection with a witness for the next attempt; returns `None` if the witness is not suitable.
     ///
     /// # Errors
-    /// That the connection was lost, if there is no attempt left.
+    /// Fails with the lost connection if there is no attempt left.
     pub(super) async fn resume(
         &self,
         mut connection: PooledConnection,
@@ -156,7 +156,7 @@ impl Pool {
         Ok(usable.then_some(connection))
     }
 
-    /// Deals with a failed attempt's connection and waits for the next attempt, or returns the error that ends it all.
+    /// Disposes of a failed attempt's connection and waits for the next attempt, or returns the final error.
     pub(super) async fn next_attempt(
         &self,
         failed: Error,
@@ -176,17 +176,17 @@ impl Pool {
         Err(spent(failed, retries))
     }
 
-    /// Whether each statement needs an explicit transaction.
+    /// Returns whether each statement needs an explicit transaction.
     pub(super) fn needs_transaction(&self) -> bool {
         self.target.needs_transaction
     }
 
-    /// How long one statement is waited for: a little longer than the server lets it run.
+    /// Returns the timeout of one statement: a little later than the server's.
     pub(super) fn client_timeout(&self, deadline: Deadline) -> Deadline {
         deadline.within(self.target.statement_timeout + UNRESPONSIVE_SERVER_GRACE)
     }
 
-    /// BEGIN with the settings of an explicit transaction.
+    /// Returns BEGIN with the settings of an explicit transaction.
     pub(super) fn begin_sql(&self, mode: &str, deadline: Deadline) -> String {
         let limit = deadline.left().saturating_sub(STATEMENT_TIMEOUT_MARGIN);
         // Zero would mean no limit.
@@ -200,7 +200,7 @@ impl Pool {
     }
 }
 
-/// Begins an explicit transaction. Until [`finish`] has ended it, the connection cannot go back to the pool.
+/// Begins an explicit transaction. Until [`finish`] has ended it, the connection must not go back to the pool.
 pub(super) async fn begin(session: &mut Session, sql: String) -> Result<(), sqlx::Error> {
     session.in_transaction = true;
     session.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(drop)
@@ -214,13 +214,13 @@ pub(super) async fn finish<T, R>(
     outcome: Result<T, Abort<R>>,
 ) -> Result<T, Abort<R>> {
     match &outcome {
-        // A COMMIT takes the time it takes.
+        // A COMMIT has no limit of its own.
         Ok(_) => {
             session.execute(sqlx::raw_sql(end)).await?;
             session.in_transaction = false;
         }
         Err(Abort::Database(cause)) if cause.as_database_error().is_none() => {}
-        // The outcome stands whatever becomes of the ROLLBACK.
+        // The result of the ROLLBACK does not change the outcome.
         Err(Abort::Database(_) | Abort::Rejected(_) | Abort::Known(_)) => {
             let rolled_back = timeout(CLEAN_UP_TIMEOUT, session.execute(sqlx::raw_sql("ROLLBACK"))).await;
             session.in_transaction = !matches!(rolled_back, Ok(Ok(_)));
@@ -243,13 +243,13 @@ pub(super) async fn dispose(pool: &Pool, connection: PooledConnection, failed: &
     }
 }
 
-/// Whether the server replied to a statement, with an error: then the statement is not applied, and will not be. A
-/// session that is ended may have been ended while its commit waited for a standby.
+/// Returns whether the server replied to a statement with an error: then the statement is not applied, and will not be.
+/// A terminated session may have been terminated while its commit waited for a standby.
 pub(super) fn answered(failed: &Error) -> bool {
     failed.sqlstate.is_some() && failed.kind != Kind::Lost
 }
 
-/// Bounds a wait by the deadline. A wait that ends there is a timed-out socket, and its connection must be dropped.
+/// Limits a wait by the deadline. A wait that ends there is a timed-out socket, and its connection must be dropped.
 async fn bounded<T, R>(deadline: Deadline, work: impl Future<Output = Result<T, Abort<R>>>) -> Result<T, Abort<R>> {
     timeout(deadline.left(), work)
         .await

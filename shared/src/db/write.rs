@@ -45,7 +45,7 @@ const RECEIPT_KEY: &str = "receipts_pkey";
 pub enum Written<T, R> {
     /// Applied by this request, exactly once.
     Done(T),
-    /// Applied by an earlier request under the same key: what the resource is now, or why the caller may not see it.
+    /// Applied by an earlier request under the same key: the resource as it is now, or why the caller may not see it.
     Replayed(Receipt, Result<T, R>),
     /// The key was used for another request.
     KeyReused,
@@ -59,11 +59,11 @@ enum Attempt<T, R> {
     /// The statement was not let in, and may be sent again with this nonce.
     Nonce(Option<Uuid>),
     Failed(Error),
-    /// The session is dead; this connection takes its place.
+    /// The session is dead; this connection replaces it.
     Dead(Box<Connection>),
 }
 
-/// What the write protocol sends: the work of a write, once.
+/// The work of a write, sent once.
 trait Work<I, T, R> {
     async fn once(
         &self,
@@ -187,7 +187,8 @@ impl Pool {
     /// Runs a write of several statements in an explicit transaction, exactly once: for work that locks rows and then
     /// needs a later snapshot. `work` returns the change for the receipt; `None` if it changed nothing.
     ///
-    /// Two round trips more than [`write`](Self::write): BEGIN with the look for the key, and the receipt with COMMIT.
+    /// Takes two more round trips than [`write`](Self::write): BEGIN with the look for the key, and the receipt with
+    /// COMMIT.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -219,10 +220,10 @@ impl Pool {
         protocol.run().await
     }
 
-    /// Puts a tombstone under the key, however often a connection is lost over it, until the deadline.
+    /// Puts a tombstone under the key, and retries until the deadline if connections are lost.
     ///
     /// # Errors
-    /// The last failure: whether the write is applied is not known then.
+    /// Fails with the last failure: whether the write is applied is then unknown.
     pub(super) async fn bury(
         &self,
         deadline: Deadline,
@@ -265,8 +266,8 @@ impl Pool {
         }
     }
 
-    /// The settings of a message of several statements, which is a transaction of its own: behind a pooler only, where
-    /// the session has none.
+    /// Returns the settings of a message of several statements, which is a transaction of its own: behind a pooler
+    /// only, where the session has none.
     fn message_settings(&self, deadline: Deadline) -> String {
         if !self.target.pooled {
             return String::new();
@@ -284,12 +285,12 @@ impl Pool {
         let bound = deadline.within(CLEAN_UP_TIMEOUT).left();
         session.in_transaction = true;
         let swept = timeout(bound, receipt::sweep(session, &settings)).await;
-        // A connection that was left in the middle of it is closed when it is released.
+        // A connection that was interrupted in the sweep is closed when it is released.
         session.in_transaction = !matches!(swept, Ok(Ok(())));
     }
 }
 
-/// A write on its way.
+/// A write in progress.
 struct Protocol<'a, I, W, P> {
     pool: &'a Pool,
     deadline: Deadline,
@@ -300,7 +301,7 @@ struct Protocol<'a, I, W, P> {
 }
 
 impl<I, W, P> Protocol<'_, I, W, P> {
-    /// Sends the work until it is answered, and makes sure before it gives up.
+    /// Sends the work until it is answered, and determines the outcome before it gives up.
     async fn run<T, R>(&self) -> Result<Written<T, R>, R>
     where
         W: Work<I, T, R>,
@@ -328,7 +329,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
                 Err(error) => break error.into(),
             };
             if sending.is_past() {
-                // A statement that is sent now would only have to be buried.
+                // A statement that is sent now would only need a tombstone.
                 connection.release().await;
                 break Error::bare(Kind::Timeout, Phase::Statement)
                     .trying(&pool.target.name)
@@ -399,7 +400,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
             Ok(value) => return Attempt::Finished(Ok(Written::Done(value))),
             Err(Abort::Known(Known::Tombstone(nonce))) => return Attempt::Nonce(nonce),
             Err(Abort::Known(Known::Receipt(_))) => None,
-            // The tombstone that comes next looks as well.
+            // The tombstone that follows looks as well.
             Err(Abort::Rejected(rejection)) if unresolved || !key.from_client => return Attempt::Rejected(rejection),
             Err(Abort::Rejected(rejection)) => Some(Attempt::Rejected(rejection)),
             Err(Abort::Database(cause)) => {
@@ -434,7 +435,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
         }
     }
 
-    /// Reads the resource that a receipt is about, under the caller's permission as it is now.
+    /// Reads the resource that a receipt refers to, under the caller's current permission.
     async fn replayed<T, R>(
         &self,
         session: &mut Session,

@@ -1,7 +1,8 @@
-//! JSON bodies and query strings into types, with the offending field named.
+//! Deserializes JSON bodies and query strings, and names the invalid field.
 //!
-//! Rules live in the types (`text::Text`, enums, bounded numbers): what deserializes is valid. The first broken rule is
-//! reported, with the path to it. 400 is for what is not JSON at all, 422 for JSON that breaks a rule.
+//! Rules are part of the types (`text::Text`, enums, bounded numbers): deserialized values are valid. The first
+//! violated rule is reported with the path to it. 400 is for text that is not JSON at all, 422 for JSON that violates a
+//! rule.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,14 +14,14 @@ use serde_json::{Map, Value};
 
 use super::problem::Error;
 
-/// A field's name and a rule are cut to this many characters: they may quote what the client sent.
+/// The maximum length of a field's name and a rule, in characters, because they may quote the client's input.
 const LONGEST_RULE: usize = 300;
 
-/// Reads a JSON body.
+/// Deserializes a JSON body.
 ///
 /// # Errors
-/// 415 unless the media type is `application/json` or `…+json` (or absent), 400 for anything that is not JSON, 422 for
-/// a field that breaks a rule, with its path.
+/// Fails with 415 unless the media type is `application/json` or `…+json` (or absent), with 400 for text that is not
+/// JSON, and with 422 for a field that violates a rule, with its path.
 pub fn json<T: DeserializeOwned>(content_type: Option<&str>, body: &[u8]) -> Result<T, Error> {
     let media_type = content_type
         .and_then(|value| value.split(';').next())
@@ -35,9 +36,9 @@ pub fn json<T: DeserializeOwned>(content_type: Option<&str>, body: &[u8]) -> Res
             "The body is empty; a JSON object is expected.".to_owned(),
         ));
     }
-    // The grammar on its own first: the reader below calls some values of another kind a mistake in the text.
+    // Checks the grammar first, because the reader below reports some values of another type as syntax errors.
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(&error))?;
-    // A struct would read from an array too, its fields by their places.
+    // serde would deserialize a struct from an array too, by position.
     if !text.trim_ascii_start().starts_with('{') {
         return Err(Error::field("body", "must be a JSON object"));
     }
@@ -45,15 +46,15 @@ pub fn json<T: DeserializeOwned>(content_type: Option<&str>, body: &[u8]) -> Res
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let kinds = error.inner().is_syntax().then(|| serde_json::from_str::<Value>(text));
         match kinds {
-            // Read from its tree, a value of another kind is called that.
+            // Deserialized from the tree, a value of another type is reported as such.
             Some(Ok(tree)) => serde_path_to_error::deserialize::<_, T>(tree).map_or_else(rejected, |_| rejected(error)),
-            // A lone surrogate, a number without end: JSON, and no text or number of ours.
+            // Valid JSON that `String` or `f64` cannot represent: a lone surrogate, an overflowing number.
             Some(Err(_)) | None => rejected(error),
         }
     })
 }
 
-/// A JSON object: what serde derives for a struct would read an array too, its fields by their places.
+/// A JSON object: the implementation that serde derives for a struct would also accept an array, by position.
 #[derive(Debug)]
 pub struct Object<T>(pub T);
 
@@ -77,10 +78,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Reads a query string into a struct whose fields read from text.
+/// Deserializes a query string into a struct whose fields are parsed from text.
 ///
 /// # Errors
-/// 422 for a parameter that is unknown, given twice or breaks a rule, with its name.
+/// Fails with 422 and the parameter's name if it is unknown, given twice, or violates a rule.
 pub fn query<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
     let mut parameters = Map::new();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -97,7 +98,7 @@ pub fn query<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
 fn rejected(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
     let path = &*error.path().to_string();
     let message = error.inner().to_string();
-    // serde_json ends its messages with where it stopped reading, which a path says better.
+    // serde_json appends the position to its messages; the path is more helpful.
     let rule = message.split(" at line ").next().unwrap_or(&message);
     // Missing and unknown fields are reported at their parent; the name is in the message.
     let named = rule
@@ -122,9 +123,9 @@ fn rejected(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
     Error::field(cut(&field), cut(&rule))
 }
 
-/// What serde says of a value, in JSON's words instead of Rust's, and without the value.
+/// Rewrites serde's message in terms of JSON instead of Rust, and without the value.
 fn in_words_of_json(rule: &str) -> String {
-    // The client's value comes first and may hold anything; what was expected is ours.
+    // The client's value comes first and can contain anything; the expectation after it is this program's text.
     let Some((found, expected)) = rule.rsplit_once(", expected ") else {
         return rule.to_owned();
     };
@@ -229,7 +230,7 @@ mod tests {
                 "{other}"
             );
         }
-        // By its grammar this is JSON.
+        // This is JSON by its grammar.
         assert_eq!(field(r#"{"title": "\ud800"}"#), "title");
         assert_eq!(field(r#"{"title": "a", "inner": {"count": 1e400}}"#), "inner.count");
     }

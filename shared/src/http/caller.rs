@@ -1,13 +1,13 @@
-//! Who is asking: the claims of a token that the gateway has verified, and nothing else.
+//! The caller's identity: the claims of a token that the gateway has verified, and nothing else.
 
 use std::collections::HashMap;
 
 use super::problem::Error;
 
-/// Claims longer than this are not an identity.
+/// Longer claims are not accepted as an identity.
 const LONGEST: usize = 255;
 
-/// The caller, as the token's issuer knows them; whether they have a user row is the database's to say.
+/// The caller, as the token's issuer identifies them; the database decides whether they have a user row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The token's `sub`.
@@ -16,12 +16,12 @@ pub struct Caller {
     pub email: Option<String>,
     /// The `name` claim.
     pub name: Option<String>,
-    /// False only when the issuer says so: many put no such claim into a token and verify every address.
+    /// False only if the issuer states it: many issuers verify every address and omit this claim.
     pub email_verified: bool,
 }
 
 impl Caller {
-    /// A caller that no row can belong to: no subject of a token holds a control character.
+    /// Returns a caller that no row can belong to, because a token's subject never contains a control character.
     pub(super) fn nonexistent() -> Self {
         Self {
             sub: "\u{1}".to_owned(),
@@ -31,17 +31,17 @@ impl Caller {
         }
     }
 
-    /// The caller that `requestContext.authorizer.jwt.claims` describes.
+    /// Reads the caller from `requestContext.authorizer.jwt.claims`.
     ///
     /// # Errors
-    /// 401 without a usable `sub`.
+    /// Fails with 401 without a usable `sub`.
     pub fn from_claims(claims: &HashMap<String, String>) -> Result<Self, Error> {
         let claim = |name: &str| {
             let text = claims.get(name)?.trim();
             let usable = !text.is_empty() && text.chars().count() <= LONGEST && !text.contains(char::is_control);
             usable.then(|| text.to_owned())
         };
-        // Another subject, not this one with spaces around it.
+        // With spaces around it, it is a different subject.
         let exact = |sub: &String| claims.get("sub") == Some(sub);
         let sub = claim("sub").filter(exact).ok_or_else(|| {
             Error::unauthorized("This needs a bearer token with a sub claim in the Authorization header.")

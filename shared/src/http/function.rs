@@ -1,6 +1,6 @@
-//! The state of an execution environment: what INIT made, the invocations under way, and the end by SIGTERM.
+//! The state of an execution environment: the results of INIT, the running invocations, and the shutdown by SIGTERM.
 //!
-//! Nothing runs in the background but the extension's long poll, which makes Lambda send SIGTERM.
+//! Nothing runs in the background except the extension's long poll, which makes Lambda send SIGTERM.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use crate::db::Pool;
 use crate::service::Service;
 use crate::shared_pool;
 
-/// What lives as long as the execution environment.
+/// The values that live as long as the execution environment.
 #[derive(Debug)]
 pub struct Function {
-    /// What the product handed over.
+    /// The product's settings.
     pub service: &'static Service,
     /// The environment's variables, read once.
     pub config: Config,
     pub(super) pool: &'static Result<Pool, ConfigError>,
-    /// What INIT handles once it has a connection; without it, INIT opens none.
+    /// The event that INIT handles once it has a connection; `None` if INIT opens no connection.
     pub(super) example: Option<&'static str>,
     pub(super) cold: AtomicBool,
-    /// Invocations from their event until Lambda has their answer.
+    /// The number of invocations from their event until Lambda has their answer.
     pub(super) under_way: watch::Sender<usize>,
 }
 
@@ -42,16 +42,16 @@ impl Function {
         }
     }
 
-    /// The pool.
+    /// Returns the pool.
     ///
     /// # Errors
-    /// 500 when `DATABASE_URL` cannot be used.
+    /// Fails with 500 if `DATABASE_URL` is not usable.
     pub fn pool(&self) -> Result<&Pool, Error> {
         self.pool.as_ref().map_err(|error| Error::from(error.clone()))
     }
 }
 
-/// One invocation in the count.
+/// Counts one running invocation.
 pub(super) struct UnderWay(&'static watch::Sender<usize>);
 
 impl UnderWay {
@@ -67,17 +67,18 @@ impl Drop for UnderWay {
     }
 }
 
-/// What the answer to a registration may take, within INIT's 10 s. Not less: Lambda goes by what it has registered, and
-/// an extension that gave up waiting would never ask for an event, so that INIT would be cut and run again.
+/// The timeout of the extension's registration, within INIT's 10 s. It must not be shorter: Lambda relies on the
+/// registration, and an extension that gave up waiting would never ask for an event, so that INIT would be aborted and
+/// run again.
 const REGISTRATION: Duration = Duration::from_secs(8);
 
-/// How long the requests under way may take after SIGTERM. Together with closing the connections it fits into the two
-/// seconds that Lambda allows at most before SIGKILL.
+/// The time for running requests after SIGTERM. Together with closing the connections it fits into the two seconds that
+/// Lambda allows at most before SIGKILL.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(1_500);
 
-/// On SIGTERM, lets the requests under way finish, closes the connections and ends the process. Lambda sends SIGTERM only
-/// where an extension is registered, so an internal one is, for no events. An implementation of the Runtime API without
-/// extensions is fine: then there is no SIGTERM either.
+/// On SIGTERM, lets the running requests finish, closes the connections and ends the process. Lambda sends SIGTERM only
+/// if an extension is registered, so this registers an internal one, for no events. An implementation of the Runtime
+/// API without extensions is accepted: then there is no SIGTERM either.
 pub(super) async fn close_on_sigterm(function: &'static Function) {
     let name = format!("{}-graceful-shutdown", function.service.name);
     let extension = lambda_extension::Extension::new()

@@ -1,17 +1,17 @@
-//! A route's surroundings: from a Lambda event to a [`Request`], from a [`Response`] or an [`Error`] back.
+//! HTTP for routes: from a Lambda event to a [`Request`], and from a [`Response`] or an [`Error`] back.
 //!
-//! | file | holds |
+//! | file | purpose |
 //! |---|---|
 //! | [`mod@run`] | `main` of every function: INIT, the event loop, snapshots |
-//! | [`function`] | the state of an execution environment, and its end by SIGTERM |
-//! | [`request`] | what a handler asks of its request, and its way to the database |
-//! | [`response`] | what a handler answers |
-//! | [`problem`] | every error a client can see, and the only status codes there are for them |
-//! | [`body`] | JSON and query strings into types, with the offending field named |
+//! | [`function`] | the state of an execution environment, and its shutdown by SIGTERM |
+//! | [`request`] | a handler's request, and its access to the database |
+//! | [`response`] | a handler's response |
+//! | [`problem`] | every error that a client can see, and the only error status codes |
+//! | [`body`] | deserializes JSON and query strings, names the invalid field |
 //! | [`page`] | lists by keyset cursor |
-//! | [`caller`] | who is asking, from the token's claims |
+//! | [`caller`] | the caller's identity, from the token's claims |
 //!
-//! May not: hold SQL, or know any resource of a product. Relies on the gateway to have verified the token.
+//! Invariants: contains no SQL, and knows no resource of a product. Depends on: the gateway, which verifies the token.
 
 pub mod body;
 pub mod caller;
@@ -28,5 +28,5 @@ pub use problem::Error;
 pub use request::{IfMatch, Request};
 pub use response::Response;
 
-/// Why a unit of work stopped: `?` turns both a database error and an [`Error`] into it.
+/// Why a unit of work stopped: `?` converts both a database error and an [`Error`] into it.
 pub type Abort = crate::db::Abort<Error>;

@@ -1,4 +1,4 @@
-//! Lists by keyset: a page ends where its last item is, and the next begins there, whatever was inserted meanwhile.
+//! Keyset pagination: a page ends at its last item, and the next begins there, regardless of rows inserted meanwhile.
 //!
 //! The cursor is opaque to clients: base64url of a timestamp and an id, the list's sort key.
 
@@ -8,10 +8,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
-/// What the items of a page may take of an answer, in bytes: Lambda takes 6,291,556 in all.
+/// The limit for the items of a page in an answer, in bytes: Lambda accepts 6,291,556 in total.
 pub const ANSWER_LIMIT: usize = 6_000_000;
 
-/// How many items a page holds.
+/// The number of items on a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(u8);
 
@@ -22,12 +22,12 @@ crate::schema!(Limit, |schema| {
 });
 
 impl Limit {
-    /// As a number of rows.
+    /// Returns the limit as a number of rows.
     pub fn rows(self) -> usize {
         usize::from(self.0)
     }
 
-    /// One row more than the page holds, which tells whether there is a next page.
+    /// Returns one row more than the page has, which tells whether there is a next page.
     pub fn rows_and_one(self) -> i64 {
         i64::from(self.0) + 1
     }
@@ -51,23 +51,23 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
-/// Where a page ended: the sort key of its last item.
+/// The end of a page: the sort key of its last item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The list's time, such as an order's date. Microseconds, as PostgreSQL keeps it.
+    /// The list's timestamp, for example an order's date; in microseconds, like PostgreSQL.
     pub at: DateTime<Utc>,
     /// The tie breaker.
     pub id: Uuid,
 }
 
 impl Cursor {
-    /// Above every item of a list that begins with the newest; PostgreSQL's timestamptz reaches further.
+    /// Sorts before every item of a list that begins with the newest; PostgreSQL's timestamptz has a larger range.
     pub const NEWEST: Self = Self {
         at: DateTime::<Utc>::MAX_UTC,
         id: Uuid::nil(),
     };
 
-    /// Below every item of a list that begins with the oldest.
+    /// Sorts before every item of a list that begins with the oldest.
     pub const OLDEST: Self = Self {
         at: DateTime::UNIX_EPOCH,
         id: Uuid::nil(),
@@ -85,7 +85,7 @@ impl Cursor {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (at, id) = bytes.split_first_chunk::<8>()?;
         let at = DateTime::from_timestamp_micros(i64::from_be_bytes(*at))?;
-        // PostgreSQL's timestamptz ends before chrono's does.
+        // chrono represents years that PostgreSQL's timestamptz cannot.
         if !(0..=9999).contains(&chrono::Datelike::year(&at)) {
             return None;
         }
@@ -115,17 +115,17 @@ impl<'de> Deserialize<'de> for Cursor {
 pub struct Page<T> {
     /// The items, in the list's order.
     pub items: Vec<T>,
-    /// What to pass as `cursor` for the next page; null on the last.
+    /// The `cursor` parameter for the next page; null on the last page.
     pub next_cursor: Option<Cursor>,
 }
 
 impl<T: Serialize> Page<T> {
-    /// A page of `limit` from rows that were fetched with [`Limit::rows_and_one`]; see [`fit`].
+    /// Returns a page of `limit` from rows that were fetched with [`Limit::rows_and_one`]; see [`fit`].
     pub fn of(items: Vec<T>, limit: Limit, key: impl Fn(&T) -> Cursor) -> Self {
         Self::at_most(items, limit.rows(), key)
     }
 
-    /// A page of at most `rows` from one more row than that; see [`fit`].
+    /// Returns a page of at most `rows` from up to one more row; see [`fit`].
     pub fn at_most(mut items: Vec<T>, rows: usize, key: impl Fn(&T) -> Cursor) -> Self {
         let fetched = items.len();
         items.truncate(rows);
@@ -135,7 +135,7 @@ impl<T: Serialize> Page<T> {
     }
 }
 
-/// Ends a page where an answer is full, after its first item at the soonest.
+/// Cuts a page where the answer would be too large; keeps at least its first item.
 pub fn fit<T: Serialize>(items: &mut Vec<T>) {
     let mut room = ANSWER_LIMIT;
     let fitting = items.iter().take_while(|item| {
@@ -146,14 +146,14 @@ pub fn fit<T: Serialize>(items: &mut Vec<T>) {
     items.truncate(fitting.count().max(1));
 }
 
-/// What an item takes of an answer, in bytes. An answer is JSON in the text of an event that is JSON: what its escapes
-/// are made of is escaped again.
+/// Returns the size of an item in an answer, in bytes. An answer is JSON inside the JSON text of an event, so the
+/// backslashes of its escapes are escaped again.
 fn weight<T: Serialize>(item: &T) -> usize {
     let json = serde_json::to_string(item).unwrap_or_default();
     weight_of_text(&json)
 }
 
-/// What JSON takes as text within JSON, in bytes.
+/// Returns the size of JSON as text within JSON, in bytes.
 pub(super) fn weight_of_text(json: &str) -> usize {
     json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }

@@ -1,7 +1,8 @@
-//! Every error a client can see, as RFC 9457 `application/problem+json`, and the only status codes there are for them.
+//! Every error that a client can see, as RFC 9457 `application/problem+json`, and the only error status codes.
 //!
-//! Two messages per error: the `detail` here helps the client and never holds database text, SQL, a URL or a secret;
-//! the operator's is the log line that [`Error::log`] writes, with everything. `type` is stable: clients may match it.
+//! Each error has two messages: the `detail` here helps the client and never contains database text, SQL, a URL or a
+//! secret; the operator's is the log line that [`Error::log`] writes, with all details. `type` is stable: clients can
+//! match on it.
 
 use std::ops::RangeInclusive;
 
@@ -14,26 +15,26 @@ use crate::config::ConfigError;
 use crate::db::{self, Kind, Phase};
 use crate::service::Service;
 
-/// A field of the request that broke a rule.
+/// A field of the request that violated a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldError {
-    /// Where: a JSON path, a parameter's or a header's name.
+    /// The location: a JSON path, or the name of a parameter or a header.
     pub field: String,
-    /// What was expected there, and the kind of what was found.
+    /// The expected value, and the type of the actual one.
     pub rule: String,
 }
 
-/// Why a request was not answered as asked.
+/// Why a request failed.
 #[derive(Debug)]
 pub enum Error {
-    /// 400: the body or the event is not what its media type says.
+    /// 400: the body or the event does not match its media type.
     Malformed(String),
-    /// 401: no caller, or one that cannot be believed.
+    /// 401: no caller, or an invalid credential.
     Unauthorized(&'static str),
-    /// 401: a valid token of somebody who has not registered.
+    /// 401: a valid token of an unregistered caller.
     UnknownCaller,
-    /// 403: visible to the caller, and not theirs to do.
+    /// 403: visible to the caller, who lacks the permission.
     Forbidden(&'static str),
     /// 404: absent, or invisible to the caller.
     NotFound(&'static str),
@@ -47,41 +48,41 @@ pub enum Error {
     TooLarge,
     /// 415: the body is not JSON by its Content-Type.
     UnsupportedMediaType,
-    /// 422: a rule is broken.
+    /// 422: a rule is violated.
     Invalid(Vec<FieldError>),
     /// 422: the idempotency key was used for another request.
     KeyReused,
-    /// The request was applied before, and this keeps the caller from seeing it now.
+    /// The request was applied before, and this error prevents the caller from seeing the result now.
     Replayed(Box<Error>),
-    /// 503, or 500 when the defect is ours: the database.
+    /// 503, or 500 if this program is at fault: the database.
     Database(Box<db::Error>),
     /// 500: a variable is missing or wrong.
     Misconfigured(ConfigError),
-    /// 500: a defect of ours.
+    /// 500: a defect of this program.
     Internal(String),
 }
 
-/// What RFC 9457 lets a problem say beyond its own members.
+/// The members that RFC 9457 allows a problem to add.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Extensions<'a> {
-    /// Among these, because the library's own member is an `http::Uri`, which holds no URN.
+    /// Part of the extensions, because the library's own member is an `http::Uri`, which cannot represent a URN.
     r#type: String,
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<&'a [FieldError]>,
 }
 
-/// The public face of an error.
+/// The parts of an error's response.
 struct Face<'a> {
     status: StatusCode,
     /// The last part of `type`; kebab-case, stable.
     kind: &'static str,
     title: &'static str,
     detail: String,
-    /// One that a client needs to go on: no error has two.
+    /// A header that the client needs; no error has two.
     header: Option<(&'static str, String)>,
-    /// Seconds after which trying again may help: one of these.
+    /// The range of seconds after which a retry may succeed.
     retry_after: Option<RangeInclusive<u32>>,
     errors: Option<&'a [FieldError]>,
 }
@@ -99,7 +100,7 @@ impl<'a> Face<'a> {
         }
     }
 
-    /// A defect of ours.
+    /// A defect of this program.
     fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -109,7 +110,7 @@ impl<'a> Face<'a> {
         )
     }
 
-    /// A defect of the set-up.
+    /// A defect of the configuration.
     fn misconfigured() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -124,13 +125,13 @@ impl<'a> Face<'a> {
         self
     }
 
-    /// After how many seconds trying again may help: a range, so that clients do not return all at once.
+    /// Sets after how many seconds a retry may succeed: a range, so that clients do not return all at once.
     fn retry_after(mut self, seconds: RangeInclusive<u32>) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// RFC 9110 §11.6.1: a 401 says how to authenticate.
+    /// RFC 9110 §11.6.1: a 401 tells how to authenticate.
     fn challenge(self) -> Self {
         self.header("www-authenticate", "Bearer")
     }
@@ -142,37 +143,37 @@ impl<'a> Face<'a> {
 }
 
 impl Error {
-    /// 401: a valid token of somebody who has not registered.
+    /// Returns 401 for a valid token of an unregistered caller.
     pub fn unknown_caller() -> Self {
         Self::UnknownCaller
     }
 
-    /// 401, with a sentence for the client.
+    /// Returns 401, with a sentence for the client.
     pub fn unauthorized(detail: &'static str) -> Self {
         Self::Unauthorized(detail)
     }
 
-    /// 403, with a sentence for the client.
+    /// Returns 403, with a sentence for the client.
     pub fn forbidden(detail: &'static str) -> Self {
         Self::Forbidden(detail)
     }
 
-    /// 404 for `what`: a word such as "order".
+    /// Returns 404 for `what`: a word such as "order".
     pub fn not_found(what: &'static str) -> Self {
         Self::NotFound(what)
     }
 
-    /// 409, with a sentence for the client.
+    /// Returns 409, with a sentence for the client.
     pub fn conflict(detail: &'static str) -> Self {
         Self::Conflict(detail)
     }
 
-    /// 412.
+    /// Returns 412.
     pub fn precondition_failed() -> Self {
         Self::PreconditionFailed
     }
 
-    /// 422: `field` broke `rule`.
+    /// Returns 422: `field` violated `rule`.
     pub fn field(field: impl Into<String>, rule: impl Into<String>) -> Self {
         let (field, rule) = (field.into(), rule.into());
         Self::Invalid(vec![FieldError { field, rule }])
@@ -242,7 +243,7 @@ impl Error {
         }
     }
 
-    /// The response for a client.
+    /// Returns the response for a client.
     pub fn into_response(self, service: &Service, request_id: &str) -> Response {
         let face = self.face(service);
         let problem = ProblemDetails::from_status_code(face.status)
@@ -266,7 +267,7 @@ impl Error {
         response
     }
 
-    /// The operator's line: for our failures only, a client's mistake is in the access log already.
+    /// Writes the operator's log line, for server errors only: the access log has the client's errors already.
     pub fn log(&self) {
         match self {
             Self::Database(error) => tracing::error!(
@@ -297,7 +298,7 @@ impl Error {
     }
 }
 
-/// Chooses from a range by the request's id: evenly over many requests, and always the same for one.
+/// Chooses from a range by the request's id: evenly distributed over many requests, and always the same for one.
 fn spread(seconds: RangeInclusive<u32>, request_id: &str) -> u32 {
     let width = seconds.end() - seconds.start() + 1;
     let sum = request_id
@@ -306,7 +307,7 @@ fn spread(seconds: RangeInclusive<u32>, request_id: &str) -> u32 {
     seconds.start() + sum % width
 }
 
-/// `Retry-After` for what passes by itself.
+/// `Retry-After` for temporary errors.
 const SOON: RangeInclusive<u32> = 1..=2;
 
 /// `Retry-After` if more requests are the cause.
@@ -323,7 +324,7 @@ fn database_face(error: &db::Error) -> Face<'static> {
         )
         .retry_after(seconds)
     };
-    // Waiting mends none of these, but an operator does, and the client need do nothing else.
+    // Waiting resolves none of these, but an operator does, and the client need do nothing else.
     let unusable = || {
         unavailable(
             "The database cannot be used at the moment; its operators have been told why.",

@@ -1,7 +1,7 @@
-//! What a handler asks of its request, and its way to the database.
+//! A handler's request, and its access to the database.
 //!
-//! Everything a client sent is taken from the event as it is and checked when it is asked for. `read` and `write` run
-//! within the invocation's deadline; `write` takes the Idempotency-Key into account.
+//! All input is taken from the event unchanged and validated on access. `read` and `write` run within the invocation's
+//! deadline; `write` applies the Idempotency-Key.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,7 +25,7 @@ const LARGEST_BODY: usize = 1024 * 1024;
 /// The longest idempotency key, in characters.
 pub const LONGEST_KEY: usize = 255;
 
-/// What is said of a header that holds no idempotency key.
+/// The rule in the error for an invalid idempotency key.
 pub const KEY_RULE: &str = "must be 1 to 255 visible ASCII characters";
 
 /// One request.
@@ -39,17 +39,17 @@ pub struct Request {
 }
 
 impl Request {
-    /// From an event of payload format 2.0.
+    /// Creates a request from an event of payload format 2.0.
     ///
     /// # Errors
-    /// 413 for a body over 1 MiB, 400 for one whose base64 is broken.
+    /// Fails with 413 for a body over 1 MiB, and with 400 for invalid base64.
     pub(super) fn new(
         mut event: ApiGatewayV2httpRequest,
         deadline: Deadline,
         function: &'static Function,
     ) -> Result<Self, Error> {
         let text = event.body.take().unwrap_or_default();
-        // Base64 takes four characters for three bytes: refused before it is decoded.
+        // Base64 encodes three bytes as four characters, so the size is checked before decoding.
         let most = if event.is_base64_encoded {
             LARGEST_BODY.div_ceil(3) * 4
         } else {
@@ -77,8 +77,8 @@ impl Request {
         })
     }
 
-    /// The route's example event, to be handled in INIT for a caller that does not exist: what the handler reads finds
-    /// nothing, and what it writes changes nothing. Afterwards the server has prepared and planned its statement.
+    /// Creates a request from the route's example event, which INIT handles for a caller that does not exist: its reads
+    /// find nothing, and its writes change nothing. Afterwards the server has prepared and planned its statement.
     pub(super) fn rehearsal(example: &str, deadline: Deadline, function: &'static Function) -> Option<Self> {
         let event = serde_json::from_str(example).ok()?;
         let request = Self::new(event, deadline, function).ok()?;
@@ -86,30 +86,30 @@ impl Request {
         Some(Self { rehearsal, ..request })
     }
 
-    /// Whether this is the example event that INIT handles: nobody signed it.
+    /// Returns whether this is the example event that INIT handles, which has no signature.
     pub fn is_rehearsal(&self) -> bool {
         self.rehearsal
     }
 
-    /// When the answer is due.
+    /// Returns the deadline of the answer.
     pub fn deadline(&self) -> Deadline {
         self.deadline
     }
 
-    /// The raw body.
+    /// Returns the raw body.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// The headers; API Gateway sends their names in lower case.
+    /// Returns the headers; API Gateway sends their names in lower case.
     pub fn headers(&self) -> &HeaderMap {
         &self.event.headers
     }
 
-    /// The caller.
+    /// Returns the caller.
     ///
     /// # Errors
-    /// 401 when the gateway named none.
+    /// Fails with 401 if the gateway sent none.
     pub fn caller(&self) -> Result<Caller, Error> {
         if self.rehearsal {
             return Ok(Caller::nonexistent());
@@ -121,10 +121,10 @@ impl Request {
         claims.map_or_else(|| Caller::from_claims(&Default::default()), Caller::from_claims)
     }
 
-    /// A UUID from the path.
+    /// Returns a UUID from the path.
     ///
     /// # Errors
-    /// 422 naming the parameter.
+    /// Fails with 422 and the parameter's name.
     pub fn id(&self, name: &str) -> Result<Uuid, Error> {
         let text = self
             .event
@@ -136,27 +136,27 @@ impl Request {
         Ok(id.uuid())
     }
 
-    /// The body as JSON.
+    /// Deserializes the body from JSON.
     ///
     /// # Errors
-    /// 415, 400, or 422 naming the field; see [`body::json`].
+    /// Fails with 415, 400, or 422 and the field's name; see [`body::json`].
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let content_type = self.headers().get(http::header::CONTENT_TYPE);
         body::json(content_type.and_then(|value| value.to_str().ok()), &self.body)
     }
 
-    /// The query string as a struct of fields that read from text.
+    /// Deserializes the query string into a struct of fields that are parsed from text.
     ///
     /// # Errors
-    /// 422 naming the parameter.
+    /// Fails with 422 and the parameter's name.
     pub fn query<T: DeserializeOwned>(&self) -> Result<T, Error> {
         body::query(self.event.raw_query_string.as_deref().unwrap_or_default())
     }
 
-    /// The If-Match header (RFC 9110 §13.1.1).
+    /// Returns the If-Match header (RFC 9110 §13.1.1).
     ///
     /// # Errors
-    /// 422 naming the header when it holds no entity tag of ours.
+    /// Fails with 422 and the header's name if it is not a valid entity tag.
     pub fn if_match(&self) -> Result<IfMatch, Error> {
         let mut tags = self.headers().get_all(http::header::IF_MATCH).iter().peekable();
         if tags.peek().is_none() {
@@ -187,7 +187,7 @@ impl Request {
     /// Runs a read; see [`Pool::read`].
     ///
     /// # Errors
-    /// What `work` refused, or the database's failure.
+    /// Fails with the rejection of `work`, or with the database error.
     pub async fn read<T, W>(&self, work: W) -> Result<T, Error>
     where
         W: AsyncFn(&mut Session) -> Result<T, Abort>,
@@ -199,12 +199,13 @@ impl Request {
         self.pool()?.read(self.deadline, work).await
     }
 
-    /// Runs a write exactly once; see [`Pool::write`]. `answer` makes the response of the value that `work` returns, or
-    /// that `replay` reads when a request with the same Idempotency-Key was applied in the last 24 hours: the resource as
-    /// it is now, with the status of then. Both get `input`.
+    /// Runs a write exactly once; see [`Pool::write`]. `answer` builds the response from the value that `work` returns,
+    /// or that `replay` reads if a request with the same Idempotency-Key was applied in the last 24 hours: the resource
+    /// as it is now, with the original status. Both get `input`.
     ///
     /// # Errors
-    /// The rejection of `work` or `replay`, 422 for a key of another request, or the database's failure.
+    /// Fails with the rejection of `work` or `replay`, with 422 for a key of another request, or with the database
+    /// error.
     pub async fn write<I, T, W, P>(
         &self,
         input: I,
@@ -223,7 +224,7 @@ impl Request {
         self.write_under(&key, input, work, replay, answer).await
     }
 
-    /// As [`write`](Self::write), under `key` instead of the header's.
+    /// Runs a write under `key` instead of the header's key; see [`write`](Self::write).
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -252,13 +253,13 @@ impl Request {
         }
     }
 
-    /// The key of a request that carries it elsewhere than in the header; `scope` keeps such keys apart.
+    /// Returns the key of a request that does not carry it in the header; `scope` separates such keys from others.
     pub fn scoped_key(&self, scope: &str, key: &str) -> IdempotencyKey {
-        // No subject of a token holds a control character.
+        // A token's subject never contains a control character.
         self.key(&format!("\0{scope}"), key)
     }
 
-    /// The key of this request. A condition is a part of it: without one, it reads as it did before there were any.
+    /// Returns the key of this request. It includes a condition if there is one, and is unchanged without.
     fn key(&self, caller: &str, key: &str) -> IdempotencyKey {
         let method = self.event.request_context.http.method.as_str().as_bytes();
         let path = self.event.raw_path.as_deref().unwrap_or_default().as_bytes();
@@ -284,16 +285,16 @@ impl Request {
         key.map(Some).ok_or_else(|| Error::field("Idempotency-Key", KEY_RULE))
     }
 
-    /// The pool, for what is neither a read nor a write.
+    /// Returns the pool, for work that is neither a read nor a write.
     ///
     /// # Errors
-    /// 500 when `DATABASE_URL` cannot be used.
+    /// Fails with 500 if `DATABASE_URL` is not usable.
     pub fn pool(&self) -> Result<&'static Pool, Error> {
         self.function.pool()
     }
 }
 
-/// What If-Match asks for.
+/// The condition of If-Match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfMatch {
     /// No condition, or any version.
@@ -303,7 +304,7 @@ pub enum IfMatch {
 }
 
 impl IfMatch {
-    /// The versions that may be changed; `None` for any.
+    /// Returns the versions that may be changed; `None` for any.
     pub fn versions(&self) -> Option<&[String]> {
         match self {
             Self::Absent => None,

@@ -1,4 +1,4 @@
-//! What a handler answers: status, headers, a JSON body.
+//! A handler's response: status, headers, a JSON body.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::page;
 use super::problem::Error;
 use crate::service::Service;
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     status: u16,
@@ -18,22 +18,22 @@ pub struct Response {
 }
 
 impl Response {
-    /// 200 with a JSON body.
+    /// Returns 200 with a JSON body.
     pub fn ok<T: Serialize>(body: &T) -> Self {
         Self::json(StatusCode::OK, "application/json", body)
     }
 
-    /// 201 with a JSON body; where the new resource can be read is [`at`](Self::at)'s to say.
+    /// Returns 201 with a JSON body; [`at`](Self::at) adds the location of the new resource.
     pub fn created<T: Serialize>(body: &T) -> Self {
         Self::json(StatusCode::CREATED, "application/json", body)
     }
 
-    /// The same, with a Location.
+    /// Adds a Location.
     pub fn at(self, location: impl Into<String>) -> Self {
         self.with_header("location", location)
     }
 
-    /// 204.
+    /// Returns 204.
     pub fn no_content() -> Self {
         Self {
             status: StatusCode::NO_CONTENT.as_u16(),
@@ -42,18 +42,18 @@ impl Response {
         }
     }
 
-    /// 503 with a JSON body: what health answers when the database is down.
+    /// Returns 503 with a JSON body: health's response if the database is down.
     pub fn unavailable<T: Serialize>(body: &T) -> Self {
         Self::json(StatusCode::SERVICE_UNAVAILABLE, "application/json", body)
     }
 
-    /// RFC 9457.
+    /// Returns a problem (RFC 9457).
     pub(super) fn problem<T: Serialize>(status: StatusCode, problem: &T) -> Self {
         Self::json(status, "application/problem+json", problem)
     }
 
     fn json<T: Serialize>(status: StatusCode, content_type: &str, body: &T) -> Self {
-        // Serializing our own types fails for none of their values; were it to, the client still gets an answer.
+        // Serializing these types never fails; if it did, the client would still get a response.
         let (status, body) = match serde_json::to_string(body) {
             Ok(body) => (status, body),
             Err(error) => {
@@ -68,31 +68,31 @@ impl Response {
         }
     }
 
-    /// The same, with one more header; `name` in lower case.
+    /// Adds a header; `name` in lower case.
     pub fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 
-    /// The same, with the version as a strong entity tag (RFC 9110 §8.8.3).
+    /// Adds the version as a strong entity tag (RFC 9110 §8.8.3).
     pub fn with_etag(self, version: i32) -> Self {
         self.with_header("etag", format!("\"{version}\""))
     }
 
-    /// The status code.
+    /// Returns the status code.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// Whether Lambda would take it: 6 MB, in which the body is text within JSON.
+    /// Returns whether Lambda accepts it: at most 6 MB, with the body as text within JSON.
     pub(super) fn fits(&self) -> bool {
-        // Escaping doubles it at most, so that a usual body need not be walked.
+        // Escaping at most doubles it, so that a typical body need not be scanned.
         let fits =
             |body: &str| body.len() <= page::ANSWER_LIMIT / 2 || page::weight_of_text(body) <= page::ANSWER_LIMIT;
         self.body.as_deref().is_none_or(fits)
     }
 
-    /// Itself, or a problem in place of what Lambda would refuse.
+    /// Returns itself, or a problem if Lambda would reject it.
     pub(super) fn limited(self, service: &Service, request_id: &str) -> Self {
         if self.fits() {
             return self;
@@ -102,20 +102,20 @@ impl Response {
         error.into_response(service, request_id)
     }
 
-    /// Status, headers and JSON body, to be described.
+    /// Returns status, headers and JSON body, for the description of the API.
     #[cfg(feature = "openapi")]
     pub fn into_parts(self) -> (u16, Vec<(String, String)>, serde_json::Value) {
         let body = self.body.and_then(|body| serde_json::from_str(&body).ok());
         (self.status, self.headers, body.unwrap_or_default())
     }
 
-    /// The answer of a replay, which says so: with the status of the first answer.
+    /// Marks the response as a replay, with the status of the first response.
     pub(super) fn replayed(mut self, status: u16) -> Self {
         self.status = status;
         self.with_header("idempotency-replayed", "true")
     }
 
-    /// As API Gateway takes it.
+    /// Converts it to API Gateway's format.
     pub(super) fn into_event(self) -> Event {
         Event {
             status_code: self.status,
@@ -128,14 +128,14 @@ impl Response {
     }
 }
 
-/// An answer as API Gateway takes it, payload format 2.0. The runtime writes it straight to bytes.
+/// A response in API Gateway's format, payload version 2.0. The runtime serializes it directly to bytes.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Event {
     status_code: u16,
     #[serde(serialize_with = "as_map")]
     headers: Vec<(String, String)>,
-    /// Always empty, as the next: cargo-lambda's server reads no answer without them.
+    /// Always empty, like the next one: cargo-lambda's server rejects responses without them.
     multi_value_headers: BTreeMap<String, String>,
     cookies: [String; 0],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,7 +143,7 @@ pub(super) struct Event {
     is_base64_encoded: bool,
 }
 
-/// Leaves out what HTTP forbids in a header: the gateway would answer 500 in place of everything.
+/// Leaves out values that HTTP forbids in a header: the gateway would replace the whole response with a 500.
 fn as_map<S: Serializer>(headers: &[(String, String)], to: S) -> Result<S::Ok, S::Error> {
     let valid = headers.iter().filter(|(_, value)| HeaderValue::from_str(value).is_ok());
     to.collect_map(valid.map(|(name, value)| (name, value)))

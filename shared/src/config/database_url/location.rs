@@ -1,8 +1,9 @@
-//! What stands before the `?`: who, where, which database.
+//! The part of the URL before the `?`: user, password, servers, database.
 //!
-//! May not: guess. libpq and Prisma fill a missing user, host or database in differently; here each must be named,
-//! by the URL or by the secret that completes it, because a guess connects to the wrong place. Own code, because the `url` crate refuses `user@/database`, the form
-//! of a Unix socket, and drops line breaks from passwords without a word.
+//! Invariants: never guesses. libpq and Prisma choose different defaults for a missing user, host or database; here the
+//! URL, or the secret that completes it, must name each, because a wrong default connects to the wrong place. The `url`
+//! crate is not used, because it rejects `user@/database`, the form of a Unix socket, and silently removes line breaks
+//! from passwords.
 
 use std::net::Ipv6Addr;
 
@@ -11,18 +12,18 @@ use crate::config::{ConfigError, Login};
 
 pub(super) const DEFAULT_PORT: u16 = 5432;
 
-/// Decoded and checked. No `Debug`: it holds the password.
+/// Decoded and validated. No `Debug`: it contains the password.
 #[derive(Clone)]
 pub(super) struct Location {
     pub(super) user: String,
     pub(super) password: Option<String>,
-    /// A name, an address (IPv6 without brackets, as sockets take it), a Unix socket's directory beginning with `/`,
-    /// or empty when the parameter `host` or a secret must give one.
+    /// A name, an address (IPv6 without brackets, as sockets expect it), a Unix socket's directory beginning with `/`,
+    /// or empty if the parameter `host` or a secret must provide it.
     pub(super) host: String,
     pub(super) port: u16,
-    /// Hosts and ports of further servers, of which one takes writes; no directories.
+    /// Hosts and ports of the other servers, one of which accepts writes; no directories.
     pub(super) others: Vec<(String, u16)>,
-    /// Empty when a secret must give it.
+    /// Empty if a secret must provide it.
     pub(super) database: String,
 }
 
@@ -82,8 +83,8 @@ impl Location {
 }
 
 impl Location {
-    /// Takes hosts and ports from the parameters `host` and `port`: a Unix socket's directory, or servers as libpq takes
-    /// them, with one port for all or one for each.
+    /// Applies the parameters `host` and `port`: a Unix socket's directory, or servers as in libpq, with one port for
+    /// all or one for each.
     pub(super) fn with_parameters(
         mut self,
         host: Option<&str>,
@@ -135,7 +136,7 @@ impl Location {
     }
 }
 
-/// Checks what only one host can do.
+/// Rejects features that only work with a single host.
 fn several(host: &str, others: &[(String, u16)], login: &Login) -> Result<(), ConfigError> {
     if others.is_empty() {
         return Ok(());
@@ -182,7 +183,7 @@ fn host_and_port_of(text: &str) -> Result<(String, u16), ConfigError> {
     Ok((host, port_of(port)?))
 }
 
-/// Whether it is a host's name or an IPv4 address, by its characters; so is the empty text.
+/// Returns whether its characters are those of a host name or an IPv4 address; true for the empty text.
 pub(super) fn is_name(host: &str) -> bool {
     host.bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))

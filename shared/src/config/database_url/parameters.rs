@@ -1,7 +1,7 @@
-//! What stands after the `?`.
+//! The part of the URL after the `?`.
 //!
-//! May not: ignore a name. A setting somebody wrote is honoured exactly or refused with what to do instead.
-//! The table of parameters is in the parent module.
+//! Invariants: ignores no name; every parameter is applied exactly, or rejected with an alternative. The parent module
+//! has the table of parameters.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use sqlx::postgres::PgSslMode;
 use super::{PERCENT_RULE, percent_decoded};
 use crate::config::{ConfigError, NAME_BYTES, whole_number};
 
-/// Every name that is honoured.
+/// Every supported name.
 pub(super) const NAMES: [&str; 14] = [
     "application_name",
     "connect_timeout",
@@ -34,16 +34,16 @@ const MOST_STATEMENTS: u32 = 10_000;
 const DAY: u32 = 24 * 60 * 60;
 
 const POOL_TIMEOUT: Duration = Duration::from_secs(8);
-/// Outlasts the retransmission of a lost SYN (1 s) and leaves the pool's 8 s room for another attempt.
+/// Longer than the retransmission of a lost SYN (1 s), and leaves time for another attempt within the pool's 8 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const STATEMENT_CACHE_SIZE: usize = 100;
 
-/// The longest unknown name an error repeats.
+/// The longest unknown name that an error repeats.
 const LONGEST_NAME: usize = 40;
-/// Jaro similarity from which a known name counts as the one that was meant.
+/// Jaro similarity from which a known name counts as the intended one.
 const SIMILAR: f64 = 0.7;
 
-/// Defaults filled in. No `Debug`: values are not to be shown.
+/// The parameters with defaults filled in. No `Debug`: values must not be shown.
 #[derive(Clone)]
 pub(super) struct Parameters {
     pub(super) schema: Option<String>,
@@ -70,7 +70,7 @@ impl Parameters {
         let pgbouncer = given
             .get("pgbouncer", "must be true or false", |text| text.parse().ok())?
             .unwrap_or(false);
-        // libpq's word for the public authorities is "system"; the driver would look for a file of that name.
+        // libpq's name for the public authorities is "system"; the driver would look for a file of that name.
         let ssl_root_cert = given.get(
             "sslrootcert",
             "must be the path of a PEM file; the public authorities and those of RDS are trusted without it",
@@ -112,7 +112,7 @@ impl Parameters {
     }
 }
 
-/// The names that a query gives, each known and once.
+/// Returns the names in a query, each of them known and used once.
 pub(super) fn names(query: &str) -> Result<Vec<&'static str>, ConfigError> {
     let Given(given) = Given::parse(query)?;
     Ok(given.into_iter().map(|(name, _)| name).collect())
@@ -147,7 +147,7 @@ fn ssl_mode(given: &Given, with_root_cert: bool) -> Result<PgSslMode, ConfigErro
     let rule = "must be disable, allow, prefer, require, verify-ca or verify-full";
     let mode = given.get("sslmode", rule, |text| match text {
         "disable" => Some(PgSslMode::Disable),
-        // The driver takes `allow` for `disable`, and a server that insists on TLS would refuse it.
+        // The driver treats `allow` as `disable`, and a server that requires TLS would reject it.
         "allow" | "prefer" => Some(PgSslMode::Prefer),
         "require" => Some(PgSslMode::Require),
         "verify-ca" => Some(PgSslMode::VerifyCa),
@@ -168,7 +168,7 @@ fn ssl_mode(given: &Given, with_root_cert: bool) -> Result<PgSslMode, ConfigErro
     }
 }
 
-/// The parameters that were written: known names, each once, values decoded.
+/// The parameters as written: known names, each once, values decoded.
 struct Given(Vec<(&'static str, String)>);
 
 impl Given {
@@ -186,7 +186,7 @@ impl Given {
         Ok(Self(given))
     }
 
-    /// The value of `name` as `read` understands it; an empty value never is understood.
+    /// Returns the value of `name`, parsed by `read`; an empty value is always invalid.
     fn get<T>(&self, name: &str, rule: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ConfigError> {
         let Some((_, text)) = self.0.iter().find(|(given, _)| *given == name) else {
             return Ok(None);
@@ -202,7 +202,7 @@ impl Given {
         })
     }
 
-    /// `None` = no limit of its own, which 0 asks for.
+    /// Returns `None` for no limit, which 0 requests.
     fn timeout(&self, name: &str, default: Option<Duration>) -> Result<Option<Duration>, ConfigError> {
         let rule = format!("must be whole seconds from 0 to {DAY} (0 = until the request's deadline)");
         let seconds = self.get(name, &rule, |text| whole_number(text, 0, DAY))?;
@@ -221,7 +221,7 @@ fn known(name: &str) -> Result<&'static str, ConfigError> {
     if let Some(instead) = refused(name) {
         return Err(ConfigError::parameter_of_url(name, instead));
     }
-    // What does not look like a name may be a piece of a password that was not encoded.
+    // Text that does not look like a name may be a piece of an unencoded password.
     if name.len() > LONGEST_NAME
         || !name
             .bytes()
@@ -245,7 +245,7 @@ fn known(name: &str) -> Result<&'static str, ConfigError> {
     ))
 }
 
-/// Names that other clients know, and what to do instead of using them here.
+/// Returns the alternative to a parameter that other clients support.
 fn refused(name: &str) -> Option<&'static str> {
     match name {
         "sslaccept" => Some("is not supported; use sslmode=verify-full for strict, sslmode=require otherwise"),

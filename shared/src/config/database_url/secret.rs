@@ -1,10 +1,11 @@
-//! What a secret says, and how it completes `DATABASE_URL`.
+//! The secret's format, and how it completes `DATABASE_URL`.
 //!
-//! The secret says who logs in. `DATABASE_URL` says where and how, as far as it is set; host, port and database that it
-//! leaves out come from the secret. A connection string in a secret is taken apart by the rules of `DATABASE_URL`
-//! itself, but it may only say how to get there: the pool is made before the secret is read.
+//! The secret provides user and password. `DATABASE_URL`, if set, provides address and parameters; host, port and
+//! database that it leaves out come from the secret. A connection string in a secret is parsed by the rules of
+//! `DATABASE_URL` itself, but it can only define how to reach the server: the pool is created before the secret is
+//! read.
 //!
-//! May not: show a value in an error. Errors name the field.
+//! Invariants: errors never show a value; they name the field.
 
 use serde_json::{Map, Value};
 
@@ -13,22 +14,22 @@ use super::parameters::{Parameters, names};
 use super::{DatabaseUrl, Login};
 use crate::config::ConfigError;
 
-/// The parameters that a connection string in a secret may have.
+/// The parameters that a connection string in a secret can have.
 const ON_THE_WAY: [&str; 6] = ["host", "port", "sslcert", "sslkey", "sslmode", "sslrootcert"];
 
-/// Keys under which a JSON secret may hold a whole connection string.
+/// Keys under which a JSON secret can contain a whole connection string.
 const CONNECTION_STRING: [&str; 2] = ["DATABASE_URL", "url"];
 
-/// What is asked for where `DATABASE_URL` is not set: a secret is production's, and there the server is verified.
+/// The URL if `DATABASE_URL` is not set: secrets are used in production, where the server must be verified.
 pub(in crate::config) const ALONE: &str = "postgres://?sslmode=verify-full";
 
 impl DatabaseUrl {
-    /// This URL completed with a secret's text: a connection string, JSON with one under `DATABASE_URL` or `url`, or
-    /// JSON as RDS writes it, with `username` and `password` and, where this URL leaves them out, `host`, `port` and
+    /// Completes this URL with a secret's text: a connection string, JSON with one under `DATABASE_URL` or `url`, or
+    /// JSON as RDS writes it, with `username` and `password` and, if this URL leaves them out, `host`, `port` and
     /// `dbname`.
     ///
     /// # Errors
-    /// The field that is missing or malformed, never its value.
+    /// Fails with the missing or malformed field, never its value.
     pub fn with_secret(&self, secret: &str) -> Result<Self, ConfigError> {
         let alone = matches!(&self.login, Login::Secret(source) if source.alone);
         let said = read(secret.trim(), alone)?;
@@ -67,7 +68,7 @@ fn read(secret: &str, alone: bool) -> Result<Said, ConfigError> {
         return connection_string(secret, alone);
     }
     let fields: Map<String, Value> = serde_json::from_str(secret).map_err(|error| {
-        // The library's own words may hold a piece of the secret.
+        // The library's own message may contain a piece of the secret.
         let (line, column) = (error.line(), error.column());
         wrong(format!(
             "the secret is neither a connection string nor a JSON object (line {line}, column {column})"
@@ -119,11 +120,11 @@ fn connection_string(whole: &str, alone: bool) -> Result<Said, ConfigError> {
     })
 }
 
-/// A field's text; `None` where it is absent, null or empty.
+/// Returns a field's text; `None` if it is absent, null or empty.
 fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, ConfigError> {
     match fields.get(name) {
         None | Some(Value::Null) => Ok(None),
-        // PostgreSQL's start-up message ends a text at a NUL, and what follows passes for another setting.
+        // In PostgreSQL's start-up message a NUL ends a text, and the rest would become another setting.
         Some(Value::String(text)) if !text.contains('\0') => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
         Some(_) => Err(wrong(format!("the secret's field {name} must be text without NUL"))),
     }
@@ -136,7 +137,7 @@ fn host(text: &str) -> Result<&str, ConfigError> {
     Err(wrong("the secret's field host must be a host's name or address"))
 }
 
-/// A number, or digits as text, which both are seen.
+/// Parses a number, or digits as text; both occur.
 fn port(value: Option<&Value>) -> Result<u16, ConfigError> {
     let number = match value {
         None | Some(Value::Null) => return Ok(DEFAULT_PORT),
@@ -162,7 +163,7 @@ mod tests {
     use super::*;
     use crate::config::SecretSource;
 
-    /// `DATABASE_URL` as a secret is to complete it; `None` where it is not set.
+    /// Returns `DATABASE_URL` as a secret completes it; `None` if it is not set.
     fn url(text: Option<&str>) -> DatabaseUrl {
         let source = SecretSource {
             arn: "arn:aws:secretsmanager:eu-west-1:123456789012:secret:seer-AbCdEf".to_owned(),

@@ -1,5 +1,4 @@
-//! `DATABASE_URL` as people write it, and as nobody should: what each parameter comes to, and that no error repeats a
-//! value.
+//! Correct and incorrect `DATABASE_URL`s: the effect of each parameter; no error repeats a value.
 
 #![allow(
     clippy::unwrap_used,
@@ -93,7 +92,7 @@ fn several_servers_are_tried_as_they_are_written() {
         assert!(matches!(options.get_ssl_mode(), PgSslMode::VerifyFull));
     }
     assert_eq!(with("").unwrap().servers().len(), 1);
-    // As libpq takes them in parameters.
+    // As libpq accepts them in parameters.
     for (query, endpoint) in [
         ("host=a,b", "a:5432,b:5432"),
         ("host=a,b&port=1", "a:1,b:1"),
@@ -373,12 +372,12 @@ fn libpqs_variables_do_not_leak_into_connections() {
     assert!(output.status.success() && report.contains("1 passed"), "{report}");
 }
 
-/// Text with everything that has a meaning in a URL, never empty, without NUL.
+/// Text with every character that has a meaning in a URL, never empty, without NUL.
 fn part() -> impl Strategy<Value = String> {
     "[a-zA-Z0-9@:/?#%&=+ \\[\\]\"'\\\\.é\u{1F600}]{1,40}"
 }
 
-/// Long enough not to be part of any message by chance.
+/// Long enough not to occur in a message by chance.
 fn secret() -> impl Strategy<Value = String> {
     "[A-Za-z0-9]{16,24}"
 }

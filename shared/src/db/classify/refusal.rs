@@ -1,21 +1,22 @@
-//! What a server, a pooler or a provider's proxy means by refusing a connection.
+//! Classifies why a server, a pooler or a provider's proxy rejects a connection.
 //!
-//! Pure, as the whole retry table: SQLSTATE × words × what is known about the server → [`Kind`]. The words are
-//! those of servers whose `lc_messages` is English; proxies have no other.
+//! A pure function, like the whole retry table: SQLSTATE × message × facts about the server → [`Kind`]. The messages
+//! are those of servers with English `lc_messages`; proxies only have English ones.
 
 use super::{kind_of, kind_of_sqlstate};
 use crate::db::error::Kind;
 
-/// The facts about a server that decide what its refusal of a connection means.
+/// The facts about a server that decide what its rejection of a connection means.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Server {
-    /// A provider runs it that pauses idle databases: see [`is_managed`].
+    /// Whether a provider that pauses idle databases runs it: see [`is_managed`].
     pub managed: bool,
     /// Connections log in with an RDS IAM token.
     pub iam: bool,
 }
 
-/// Domains of the providers whose databases pause and wake: a server there lets a role in that it refused a moment ago.
+/// Domains of the providers whose databases pause and resume: a server there may accept a role that it rejected a
+/// moment ago.
 const MANAGED_DOMAINS: [&str; 3] = [".rds.amazonaws.com", ".rds.amazonaws.com.cn", ".neon.tech"];
 
 /// Returns whether a provider in [`MANAGED_DOMAINS`] runs the server, by its host name. An alias of such a name is not
@@ -25,7 +26,7 @@ pub fn is_managed(host: &str) -> bool {
     MANAGED_DOMAINS.iter().any(|domain| host.ends_with(domain))
 }
 
-/// Sorts a failure to connect. Nothing was applied, so more of them may pass by themselves than in [`kind_of`].
+/// Classifies a connect error. Nothing was applied, so more of these are temporary than in [`kind_of`].
 pub fn kind_of_connect(error: &sqlx::Error, server: Server) -> Kind {
     match error.as_database_error() {
         Some(refusal) => kind_of_refusal(refusal.code().as_deref().unwrap_or_default(), refusal.message(), server),
@@ -36,7 +37,7 @@ pub fn kind_of_connect(error: &sqlx::Error, server: Server) -> Kind {
 fn kind_of_refusal(code: &str, message: &str, server: Server) -> Kind {
     let message = message.to_ascii_lowercase();
     match code {
-        // A waking Aurora has not loaded its rules yet. A connection that is refused for having no TLS stays refused.
+        // A resuming Aurora has not loaded its rules yet. A connection that is rejected for lacking TLS stays rejected.
         "28000"
             if server.managed
                 && message.contains("no pg_hba.conf entry")
@@ -45,18 +46,18 @@ fn kind_of_refusal(code: &str, message: &str, server: Server) -> Kind {
         {
             Kind::Waking
         }
-        // RDS checks 200 tokens a second and refuses the rest with these words, as it does a token that is wrong. A
-        // role without rds_iam is refused as having a wrong password, which does not pass.
+        // RDS checks 200 tokens per second and rejects the rest with this message, like an invalid token. A role
+        // without rds_iam is rejected with a wrong password, which is permanent.
         "28000" | "28P01" if server.iam && message.contains("am authentication failed") => Kind::Throttled,
-        // Aurora DSQL: more than 100 connects a second.
+        // Aurora DSQL: more than 100 connects per second.
         "53400" => Kind::Throttled,
-        // No memory for one more process: it is free again when others end.
+        // Not enough memory for another process: it becomes free when others end.
         "53200" => Kind::Saturated,
         // A DROP DATABASE was interrupted (PostgreSQL 17 and the minor versions of 2023).
         "55000" if message.contains("invalid database") => Kind::NoDatabase,
-        // ALLOW_CONNECTIONS is off: for as long as a restore, an upgrade or a rename takes.
+        // ALLOW_CONNECTIONS is off during a restore, an upgrade or a rename.
         "55000" => Kind::Starting,
-        // The server cannot read what it needs: storage that is attached late, or a failing disk.
+        // The server cannot read its files: storage that is attached late, or a failing disk.
         "58000" | "58030" => Kind::Lost,
         "08P01" | "XX000" => {
             let mut words = REFUSALS.iter();
@@ -67,10 +68,10 @@ fn kind_of_refusal(code: &str, message: &str, server: Server) -> Kind {
     }
 }
 
-/// The words with which PgBouncer (08P01, the same in 1.18 to 1.24), Supavisor and Neon's proxy (XX000) refuse a
-/// connection: their codes say nothing. In lower case; the first that occurs decides.
+/// The messages with which PgBouncer (08P01, the same in 1.18 to 1.24), Supavisor and Neon's proxy (XX000) reject a
+/// connection, because their codes do not identify the cause. In lower case; the first match decides.
 const REFUSALS: [(&str, Kind); 21] = [
-    // PgBouncer's own log-in to the server, which it repeats. It may quote the server's "authentication failed".
+    // PgBouncer's own log-in to the server, which it repeats. It can quote the server's "authentication failed".
     ("server login has been failing", Kind::Lost),
     // After "password", "SASL", "PAM", "LDAP", "certificate".
     ("authentication failed", Kind::Auth),

@@ -1,10 +1,11 @@
-//! The two things asked of AWS's libraries: what a secret holds, and a token for RDS.
+//! The two operations that need AWS's libraries: reading a secret, and signing a token for RDS.
 //!
-//! Each call finds the role's credentials anew, which Lambda renews in place: in the environment, or with SnapStart at an
-//! address that is on this machine. A secret costs one request, over a connection of its own that is closed after it:
-//! one kept would not outlive a freeze. The token costs none, it is signed here.
+//! Each call reads the role's credentials again, because Lambda renews them in place: from the environment, or with
+//! SnapStart from an address on this machine. A secret costs one request, over a connection that is closed afterwards,
+//! because it would not survive a freeze. A token costs no request; it is signed here.
 //!
-//! May not: wait or try again by itself, hold anything between calls, or repeat an answer of Secrets Manager.
+//! Invariants: never waits or retries by itself, keeps no state between calls, and never repeats an answer of Secrets
+//! Manager.
 
 use std::time::{Duration, SystemTime};
 
@@ -30,22 +31,22 @@ use super::{Failure, https};
 use crate::config::SecretSource;
 use crate::db::error::Kind;
 
-/// How long RDS takes a token after it was signed: the longest it allows.
+/// How long RDS accepts a token after signing: the maximum it allows.
 const TOKEN_LIFE: Duration = Duration::from_secs(15 * 60);
 
-/// What a query writes as it is (RFC 3986, unreserved).
+/// The characters that a query does not encode (RFC 3986, unreserved).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Which version of a secret, by the label it has at the moment.
+/// A version of a secret, by its current label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// AWSCURRENT. Asked for by name: it is the default, but not of everything that speaks this protocol.
+    /// AWSCURRENT. Requested by name: it is the default, but not in every implementation of this protocol.
     Current,
     /// AWSPENDING: the next password, while a rotation is under way.
     Pending,
 }
 
-/// The role's credentials.
+/// Returns the role's credentials.
 pub(super) async fn role() -> Result<Credentials, Failure> {
     let container = ProviderConfig::without_region().with_http_client(http_client()?);
     let chain = CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new())
@@ -61,7 +62,7 @@ pub(super) async fn role() -> Result<Credentials, Failure> {
     })
 }
 
-/// What a secret's version holds; `None` where no version is AWSPENDING.
+/// Returns the content of a secret's version; `None` if no version is AWSPENDING.
 pub(super) async fn secret(source: &SecretSource, stage: Stage) -> Result<Option<String>, Failure> {
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -69,7 +70,7 @@ pub(super) async fn secret(source: &SecretSource, stage: Stage) -> Result<Option
         .credentials_provider(role().await?)
         .identity_cache(IdentityCache::no_cache())
         .http_client(http_client()?)
-        // Waiting and trying again are the caller's.
+        // Waiting and retrying are left to the caller.
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
@@ -105,7 +106,7 @@ fn is_absent(error: &Refusal) -> bool {
         .is_some_and(GetSecretValueError::is_resource_not_found_exception)
 }
 
-/// Whether it may pass by itself.
+/// Classifies the failure as temporary or permanent.
 fn kind_of(error: &Refusal) -> Kind {
     let Some(answer) = error.raw_response().map(|response| response.status().as_u16()) else {
         return Kind::SecretUnreachable;
@@ -119,7 +120,7 @@ fn kind_of(error: &Refusal) -> Kind {
     }
 }
 
-/// The code and the sentence that Secrets Manager answers, else why there was no answer. Never the answer itself.
+/// Returns the error code and message of Secrets Manager, or why there was no answer. Never contains a secret.
 fn said(error: &Refusal) -> String {
     match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
@@ -129,7 +130,7 @@ fn said(error: &Refusal) -> String {
     }
 }
 
-/// An error and what caused it, in one line.
+/// Formats an error and its causes in one line.
 fn chain_of(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
@@ -139,8 +140,8 @@ fn http_client() -> Result<SharedHttpClient, Failure> {
     https::client().map_err(|error| Failure::new(Kind::NoCredential, chain_of(&error)))
 }
 
-/// The password that `user` logs in with to the RDS database at `host` and `port` in `region`, for fifteen minutes from
-/// `now`: the query of a signed request, without its scheme.
+/// Returns the password with which `user` logs in to the RDS database at `host` and `port` in `region`, for fifteen
+/// minutes from `now`: the query of a signed request, without its scheme.
 pub(super) fn token(
     host: &str,
     port: u16,
@@ -190,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    /// The order of the parameters is nobody's business: the server sorts them before it checks the signature.
+    /// The order of the parameters is irrelevant: the server sorts them before it verifies the signature.
     fn parts(token: &str) -> BTreeSet<String> {
         token.split(['?', '&']).map(str::to_owned).collect()
     }

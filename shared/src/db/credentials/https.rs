@@ -1,10 +1,10 @@
-//! How AWS's libraries send a request: over the HTTP client and the TLS library that functions have anyway.
+//! Sends the requests of AWS's libraries over the HTTP client and the TLS library that functions already contain.
 //!
-//! The client that comes with those libraries brings HTTP/2, proxies and the machine's own certificates, for a
-//! megabyte in each binary. Here the public authorities are trusted, those that the database's driver brings. Every
-//! request has a connection of its own: one kept would not outlive a freeze.
+//! The libraries' own client adds HTTP/2, proxies and the machine's certificates, which is a megabyte in each binary.
+//! Here the public authorities of the database driver are trusted. Every request has a connection of its own, because a
+//! kept one would not survive a freeze.
 //!
-//! May not: wait for anything but the answer, or try again. A dropped future closes the connection.
+//! Invariants: waits only for the answer, and never retries. A dropped future closes the connection.
 
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
@@ -37,10 +37,10 @@ impl HttpConnector for Https {
     }
 }
 
-/// A client whose connections are closed when their answer is read.
+/// Returns a client whose connections are closed after their answer was read.
 ///
 /// # Errors
-/// The TLS library's, if it has no protocol in common with ring: never as it is built here.
+/// Fails if the TLS library has no protocol in common with ring, which does not happen with these features.
 pub(super) fn client() -> Result<SharedHttpClient, tokio_rustls::rustls::Error> {
     let connector = HttpsConnectorBuilder::new()
         .with_provider_and_webpki_roots(ring::default_provider())?

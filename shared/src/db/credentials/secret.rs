@@ -1,14 +1,14 @@
-//! A secret of Secrets Manager: held, and replaced when the database refuses it.
+//! A secret of Secrets Manager: cached, and replaced when the database rejects it.
 //!
-//! During a rotation the database takes the new password (setSecret) before the secret's AWSCURRENT moves to it
-//! (finishSecret). So what follows a refusal is AWSCURRENT again, and if that was refused too, AWSPENDING. When neither
-//! will do, the refusal is answered at once for [`COOL_DOWN`]: neither Secrets Manager nor the server's log is filled by
-//! a wrong password.
+//! During a rotation the database accepts the new password (setSecret) before the secret's AWSCURRENT label moves to it
+//! (finishSecret). So after a rejection AWSCURRENT is read again, and if that was rejected too, AWSPENDING. If both are
+//! rejected, the rejection is returned at once for [`COOL_DOWN`], so that a wrong password floods neither Secrets
+//! Manager nor the server's log.
 //!
-//! A database that moved refuses nothing: nothing answers where it was. So once no connect has succeeded for as long as
-//! an outage may keep a request waiting, AWSCURRENT is read again, every [`RECHECK_INTERVAL`] at most.
+//! If a database moves, nothing is rejected, because nothing listens at the old address. So if no connect has succeeded
+//! for as long as an outage may delay a request, AWSCURRENT is read again, at most every [`RECHECK_INTERVAL`].
 //!
-//! One task asks at a time; others wait for what it finds. A dropped future leaves all as it was.
+//! One task at a time sends requests; others wait for its result. A dropped future leaves the state unchanged.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -22,30 +22,30 @@ use crate::config::{DatabaseUrl, SecretSource};
 use crate::db::clock::Moment;
 use crate::db::error::Kind;
 
-/// How long what was refused is not tried again, and Secrets Manager not asked for another. A rotation that has got
-/// stuck is mended by a person; one that is under way is seen by AWSPENDING.
+/// How long a rejected credential is not tried again, and Secrets Manager not asked for another. A rotation that is
+/// stuck needs an operator; a rotation in progress is covered by AWSPENDING.
 const COOL_DOWN: Duration = Duration::from_secs(5);
 
-/// Between two looks at a secret in an outage: a thousand environments that are asked for something all the time make a
-/// hundred requests a second, a hundredth of what Secrets Manager allows.
+/// The interval between two reads of a secret in an outage: a thousand busy environments make a hundred requests per
+/// second, a hundredth of Secrets Manager's limit.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long no connect succeeds before the secret is read again, if `pool_timeout` has no limit.
+/// How long connects must fail before the secret is read again, if `pool_timeout` has no limit.
 const DEFAULT_OUTAGE: Duration = Duration::from_secs(8);
 
 pub(super) struct Secret {
     url: DatabaseUrl,
     source: SecretSource,
     state: Mutex<State>,
-    /// The first connect that no answer has followed yet.
+    /// The first connect that was not yet followed by an answer.
     unanswered_since: std::sync::Mutex<Option<Moment>>,
 }
 
-/// No `Debug`: it holds secrets.
+/// No `Debug`: it contains secrets.
 #[derive(Default)]
 struct State {
     held: Option<Held>,
-    /// The texts that the database has refused, and when.
+    /// The texts that the database has rejected, and when.
     refused: Vec<(String, Moment)>,
     cooling: Option<(Failure, Moment)>,
     rechecked: Option<Moment>,
@@ -76,8 +76,8 @@ impl Secret {
         &self.source.arn
     }
 
-    /// What is held, else what Secrets Manager has, for a connect. In an outage that has lasted, at most half of `bound`
-    /// goes into finding out whether the secret has changed.
+    /// Returns the cached credential for a connect, or reads it from Secrets Manager. During a lasting outage it uses
+    /// at most half of `bound` to find out whether the secret has changed.
     pub(super) async fn get(&self, bound: Duration) -> Result<Arc<DatabaseUrl>, Failure> {
         let mut state = self.state.lock().await;
         if self.outage_has_lasted() && state.held.is_some() {
@@ -86,19 +86,20 @@ impl Secret {
         self.usable(&mut state).await
     }
 
-    /// Notes that the database answered.
+    /// Records that the database answered.
     pub(super) fn answered(&self) {
         *self.unanswered_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Counts from the first connect that no [`Secret::answered`] follows.
+    /// Returns whether the outage lasts, counted from the first connect that no [`Secret::answered`] follows.
     fn outage_has_lasted(&self) -> bool {
         let mut since = self.unanswered_since.lock().unwrap_or_else(PoisonError::into_inner);
         let outage = self.url.pool_timeout().unwrap_or(DEFAULT_OUTAGE);
         since.get_or_insert_with(Moment::now).elapsed() >= outage
     }
 
-    /// Replaces what is held if the secret has changed. If the secret cannot be read, what is held may still be right.
+    /// Replaces the cached credential if the secret has changed. If the secret cannot be read, the cached one may still
+    /// be valid.
     async fn recheck(&self, state: &mut State, bound: Duration) {
         if state.rechecked.is_some_and(|last| last.elapsed() < RECHECK_INTERVAL) {
             return;
@@ -115,7 +116,8 @@ impl Secret {
         }
     }
 
-    /// What another task has found meanwhile, else what Secrets Manager has besides the refused one.
+    /// Returns the credential that another task has found meanwhile, or another one than the rejected from Secrets
+    /// Manager.
     pub(super) async fn instead_of(&self, refused: &Arc<DatabaseUrl>) -> Result<Arc<DatabaseUrl>, Failure> {
         let mut state = self.state.lock().await;
         if let Some(held) = state.held.take_if(|held| Arc::ptr_eq(&held.url, refused)) {
@@ -140,7 +142,7 @@ impl Secret {
                 Ok(Arc::clone(&held.url))
             }
             Err(failure) => {
-                // What may pass by itself is tried again with the connect's own back-off.
+                // Temporary failures are retried with the connect's own back-off.
                 if failure.kind != Kind::SecretUnreachable {
                     state.cooling = Some((failure.clone(), Moment::now()));
                 }
@@ -150,7 +152,7 @@ impl Secret {
     }
 
     async fn look(&self, state: &State) -> Result<Held, Failure> {
-        // AWSCURRENT twice: AWSPENDING is gone when the rotation has ended between the first two questions.
+        // AWSCURRENT twice: AWSPENDING is gone if the rotation ended between the first two requests.
         for stage in [Stage::Current, Stage::Pending, Stage::Current] {
             let Some(text) = aws::secret(&self.source, stage).await? else {
                 continue;

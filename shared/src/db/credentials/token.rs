@@ -1,6 +1,6 @@
-//! Tokens for RDS: signed here, and reused, because RDS checks only some 200 new ones a second.
+//! Tokens for RDS: signed here, and reused, because RDS verifies only about 200 new ones per second.
 //!
-//! A token that was refused is not used again. Does no I/O besides finding the role's credentials.
+//! Invariants: a rejected token is not used again. Does no I/O except reading the role's credentials.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use super::{Failure, aws};
 use crate::config::DatabaseUrl;
 use crate::db::clock::Moment;
 
-/// How long a token is used, of the fifteen minutes that it is valid: the rest is for clocks that differ.
+/// How long a token is used, out of the fifteen minutes of its validity: the rest allows for clock differences.
 const REUSE_FOR: Duration = Duration::from_secs(10 * 60);
 
 pub(super) struct Tokens {
@@ -35,7 +35,7 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// For databases in `region`.
+    /// Creates tokens for databases in `region`.
     pub(super) fn new(region: String) -> Self {
         Self {
             region,
@@ -68,7 +68,7 @@ impl Tokens {
         Ok(url)
     }
 
-    /// Makes the next [`Tokens::get`] sign another token. Signing is cheap, so all are forgotten if one was refused.
+    /// Makes the next [`Tokens::get`] sign another token. Signing is cheap, so all are discarded if one was rejected.
     pub(super) fn forget(&self) {
         self.held().clear();
     }
