@@ -40,14 +40,14 @@ enum End {
 
 /// The treatment of the reply to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum Treatment {
     Delivered,
     /// Delayed by this time, then delivered.
     Held(Duration),
     /// Dropped; the line ends in this way when the reply is complete.
     Lost(End),
     /// The reply to a delayed request: it is counted, even if the client has disconnected.
-    OfLate,
+    OfDelayedRequest,
     /// Dropped.
     Swallowed,
     /// Dropped; when it is complete the client gets this error, and the line is closed.
@@ -59,30 +59,30 @@ enum Fate {
 /// Queued before the request is forwarded, and removed by the ReadyForQuery that ends its reply. The start-up has none.
 #[derive(Debug, Default)]
 struct Replies {
-    fates: Mutex<VecDeque<Fate>>,
+    treatments: Mutex<VecDeque<Treatment>>,
     late_is_answered: Notify,
 }
 
 impl Replies {
-    fn push(&self, fate: Fate) {
-        lock(&self.fates).push_back(fate);
+    fn push(&self, treatment: Treatment) {
+        lock(&self.treatments).push_back(treatment);
     }
 
     /// Returns the treatment of a message from the server.
-    fn fate_of(&self, ready: bool) -> Fate {
-        let mut fates = lock(&self.fates);
-        let fate = if ready {
-            fates.pop_front()
+    fn treatment_of(&self, ready: bool) -> Treatment {
+        let mut treatments = lock(&self.treatments);
+        let treatment = if ready {
+            treatments.pop_front()
         } else {
-            fates.front().copied()
+            treatments.front().copied()
         };
-        fate.unwrap_or(Fate::Delivered)
+        treatment.unwrap_or(Treatment::Delivered)
     }
 
     /// Delivers the rest of the delayed reply as it arrives.
     fn release(&self) {
-        if let Some(first @ Fate::Held(_)) = lock(&self.fates).front_mut() {
-            *first = Fate::Delivered;
+        if let Some(first @ Treatment::Held(_)) = lock(&self.treatments).front_mut() {
+            *first = Treatment::Delivered;
         }
     }
 }
@@ -231,26 +231,26 @@ async fn forward(request: &Request, effect: Effect, to: &mut WriteHalf<'_>, repl
             pass_all(&request.frames, to).await?;
             return Err(lost);
         }
-        Some(Cut::BeforeAcknowledgement) => replies.push(Fate::Lost(lost)),
+        Some(Cut::BeforeAcknowledgement) => replies.push(Treatment::Lost(lost)),
         None => {}
     }
     match effect {
-        Effect::LateReply(held) => replies.push(Fate::Held(held)),
-        Effect::Fatal(refusal) => replies.push(Fate::Fatal(refusal)),
+        Effect::LateReply(held) => replies.push(Treatment::Held(held)),
+        Effect::Fatal(refusal) => replies.push(Treatment::Fatal(refusal)),
         Effect::LateRequest(held) => {
             sleep(held).await;
-            replies.push(Fate::OfLate);
+            replies.push(Treatment::OfDelayedRequest);
             pass_all(&request.frames, to).await?;
             // The server notices only after its answer that the client has disconnected.
             replies.late_is_answered.notified().await;
             return Ok(());
         }
         Effect::Twice => {
-            replies.push(Fate::Delivered);
-            replies.push(Fate::Swallowed);
+            replies.push(Treatment::Delivered);
+            replies.push(Treatment::Swallowed);
             pass_all(&request.frames, to).await?;
         }
-        Effect::Nothing if request.answered => replies.push(Fate::Delivered),
+        Effect::Nothing if request.answered => replies.push(Treatment::Delivered),
         Effect::Nothing | Effect::Cut(_) | Effect::Hang(_) => {}
     }
     pass_all(&request.frames, to).await
@@ -271,20 +271,20 @@ async fn to_client<'s>(
         shared.travel(frames.buffer()).await;
         while let Some(frame) = frames.next() {
             let ready = is_ready(&frame);
-            let fate = replies.fate_of(ready);
-            match fate {
-                Fate::Lost(end) if ready => return end,
-                Fate::Fatal(refusal) if ready => {
+            let treatment = replies.treatment_of(ready);
+            match treatment {
+                Treatment::Lost(end) if ready => return end,
+                Treatment::Fatal(refusal) if ready => {
                     // Fails if the client has disconnected and needs no error.
                     let _ = to.write_all(&fatal(refusal.sqlstate, refusal.message)).await;
                     return End::Closed;
                 }
-                Fate::Lost(_) | Fate::Swallowed | Fate::Fatal(_) => continue,
-                Fate::Held(held) => {
+                Treatment::Lost(_) | Treatment::Swallowed | Treatment::Fatal(_) => continue,
+                Treatment::Held(held) => {
                     sleep(held).await;
                     replies.release();
                 }
-                Fate::Delivered | Fate::OfLate => {}
+                Treatment::Delivered | Treatment::OfDelayedRequest => {}
             }
             if ready {
                 shared.ready.fetch_add(1, Ordering::SeqCst);
@@ -292,10 +292,10 @@ async fn to_client<'s>(
             }
             let error = sqlstate(&frame).map(str::to_owned);
             let passed = to.write_all(&frame).await;
-            if fate == Fate::OfLate && ready {
+            if treatment == Treatment::OfDelayedRequest && ready {
                 shared.late.fetch_add(1, Ordering::SeqCst);
                 replies.late_is_answered.notify_one();
-            } else if passed.is_err() && fate != Fate::OfLate {
+            } else if passed.is_err() && treatment != Treatment::OfDelayedRequest {
                 return End::Closed;
             }
             if let Some(code) = error {
@@ -316,9 +316,9 @@ impl Shared {
     /// Delays bytes that arrived together by the latency. One packet has one delay: the messages in it do not wait for
     /// each other.
     async fn travel(&self, arrived: &[u8]) {
-        let weather = *self.weather.borrow();
-        if !weather.latency.is_zero() || !weather.jitter.is_zero() {
-            sleep(weather.latency + weather.jitter.mul_f64(spread(arrived))).await;
+        let delay = *self.delay.borrow();
+        if !delay.latency.is_zero() || !delay.jitter.is_zero() {
+            sleep(delay.latency + delay.jitter.mul_f64(spread(arrived))).await;
         }
     }
 }

@@ -80,7 +80,7 @@ pub struct Counts {
 struct Shared {
     upstream: Mutex<SocketAddr>,
     lines: Mutex<HashMap<u64, watch::Sender<State>>>,
-    weather: watch::Sender<Weather>,
+    delay: watch::Sender<Delay>,
     orders: Mutex<Orders>,
     idle_sessions: watch::Sender<Option<Duration>>,
     /// Errors that were forwarded, by SQLSTATE.
@@ -98,7 +98,7 @@ struct Shared {
 
 /// The delay of all bytes, in each direction.
 #[derive(Clone, Copy, Debug, Default)]
-struct Weather {
+struct Delay {
     latency: Duration,
     jitter: Duration,
 }
@@ -122,7 +122,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             upstream: Mutex::new(upstream),
             lines: Mutex::default(),
-            weather: watch::Sender::new(Weather::default()),
+            delay: watch::Sender::new(Delay::default()),
             orders: Mutex::default(),
             idle_sessions: watch::Sender::new(None),
             errors: watch::Sender::new(HashMap::new()),
@@ -173,7 +173,7 @@ impl Proxy {
 
     /// Delays all bytes from now on by `latency` plus up to `jitter`, in each direction.
     pub fn set_delay(&self, latency: Duration, jitter: Duration) {
-        self.shared.weather.send_replace(Weather { latency, jitter });
+        self.shared.delay.send_replace(Delay { latency, jitter });
     }
 
     /// Silences existing connections permanently: everything that arrives is dropped without an acknowledgement,
