@@ -111,7 +111,7 @@ async fn connections(session: &mut Session, place: &Place, server: &Server, repo
     slots(session, place, server, left, report).await;
     let groups = match groups {
         Ok(groups) => groups,
-        Err(blind) => return report.blind("sessions", &blind, &server.grant()),
+        Err(unavailable) => return report.unavailable("sessions", &unavailable, &server.grant()),
     };
     let hidden = if server.sees_activity {
         None
@@ -250,7 +250,7 @@ async fn transactions(session: &mut Session, server: &Server, report: &mut Repor
         .await;
     let of_whom = if server.sees_activity { "" } else { " of this role" };
     match oldest.map(|rows| rows.into_iter().next()) {
-        Err(blind) => report.blind("oldestTransaction", &blind, &server.grant()),
+        Err(unavailable) => report.unavailable("oldestTransaction", &unavailable, &server.grant()),
         Ok(None) => report.note("oldestTransaction", format!("none open{of_whom}"), json!(null)),
         Ok(Some(oldest)) => {
             let state = oldest.state.unwrap_or_default();
@@ -305,7 +305,7 @@ async fn locks(session: &mut Session, server: &Server, report: &mut Report) {
         .await;
     let waiting = match waiting {
         Ok(waiting) => waiting,
-        Err(blind) => return report.blind("locks", &blind, &server.grant()),
+        Err(unavailable) => return report.unavailable("locks", &unavailable, &server.grant()),
     };
     if waiting.is_empty() {
         return report.note("locks", "nobody waits", json!({ "waiting": 0, "blockers": {} }));

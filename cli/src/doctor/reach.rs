@@ -26,7 +26,7 @@ use super::cause::{self, Cause, Place};
 use super::login;
 use super::pooler;
 use super::report::{Level, Outcome, Report, Step};
-use super::session::{Blind, Session};
+use super::session::{Session, Unavailable};
 use super::startup::{self, APPLICATION, Method};
 use super::wire::{Stream, Wire, judge, mode_name, secure};
 
@@ -77,14 +77,14 @@ pub(super) async fn reach(url: &DatabaseUrl, deadline: Deadline, report: &mut Re
     None
 }
 
-/// A step under way.
-pub(super) struct Begun {
+/// Times a step in progress.
+pub(super) struct StepTimer {
     step: &'static str,
     since: Instant,
 }
 
-impl Begun {
-    pub(super) fn of(report: &Report) -> Self {
+impl StepTimer {
+    pub(super) fn start(report: &Report) -> Self {
         let step = STEPS.get(report.steps.len()).copied().unwrap_or_default();
         Self {
             step,
@@ -116,7 +116,7 @@ impl Begun {
 }
 
 async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Result<Reached, Cause> {
-    let begun = Begun::of(report);
+    let timer = StepTimer::start(report);
     let credential = match url.login() {
         Login::Url => "",
         Login::Secret(_) => ", credential of Secrets Manager",
@@ -126,13 +126,13 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
         Ok(url) => url,
         Err(error) => {
             let cause = cause::credential(&error);
-            return Err(begun.fail(report, "no credential", cause));
+            return Err(timer.fail(report, "no credential", cause));
         }
     };
     let (url, place) = (&url, &Place::of(&url));
     report.target = format!("{} as {}", url.target(), place.user);
     let mode = url.connect_options("").get_ssl_mode();
-    begun.ok(
+    timer.ok(
         report,
         format!(
             "role {}, database {}, {}{}{credential}",
@@ -157,43 +157,43 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
     let (mut stream, tls) = secure(url, place, mode, stream, deadline, report).await?;
     let wire = Wire { tls, mode, local };
 
-    let begun = Begun::of(report);
+    let timer = StepTimer::start(report);
     let method = ask_method(place, &mut stream, deadline).await;
     drop(stream);
     let method = match method {
         Ok(method) => method,
-        Err(cause) => return Err(begun.fail(report, "no answer to the start-up message", cause)),
+        Err(cause) => return Err(timer.fail(report, "no answer to the start-up message", cause)),
     };
     if method == Method::Other {
-        return Err(begun.fail(report, method.name(), login::method(place)));
+        return Err(timer.fail(report, method.name(), login::method(place)));
     }
-    let connection = log_in(url, place, &begun, deadline).await;
+    let connection = log_in(url, place, &timer, deadline).await;
     let connection = match connection {
         Ok(connection) => connection,
         Err(cause) => {
             let detail = format!("{} as {}: refused", method.name(), place.user);
-            return Err(begun.fail(report, detail, cause));
+            return Err(timer.fail(report, detail, cause));
         }
     };
-    begun.ok(report, format!("{} as {}", method.name(), place.user));
+    timer.ok(report, format!("{} as {}", method.name(), place.user));
     judge(url, &wire, method, report);
 
     let mut session = Session::new(connection, url, deadline);
-    let begun = Begun::of(report);
+    let timer = StepTimer::start(report);
     match session
         .one::<Version>("SELECT current_setting('server_version') AS version")
         .await
     {
-        Ok(Version { version }) => begun.ok(report, format!("PostgreSQL {version}")),
-        Err(blind @ Blind::Lost) => {
+        Ok(Version { version }) => timer.ok(report, format!("PostgreSQL {version}")),
+        Err(unavailable @ Unavailable::Lost) => {
             let cause = if url.is_pooled() {
-                pooler::waiting(place, begun.seconds())
+                pooler::waiting(place, timer.seconds())
             } else {
-                cause::silent(place, "answer to the first query", begun.seconds())
+                cause::silent(place, "answer to the first query", timer.seconds())
             };
-            return Err(begun.fail(report, blind.text(""), cause));
+            return Err(timer.fail(report, unavailable.text(""), cause));
         }
-        Err(blind) => begun.ok(report, blind.text("")),
+        Err(unavailable) => timer.ok(report, unavailable.text("")),
     }
     let took = began.elapsed();
     if url.connect_timeout().is_some_and(|limit| took > limit) {
@@ -219,7 +219,7 @@ struct Version {
 }
 
 async fn resolve(place: &Place, deadline: Deadline, report: &mut Report) -> Result<Vec<SocketAddr>, Cause> {
-    let begun = Begun::of(report);
+    let timer = StepTimer::start(report);
     let found = timeout(
         DNS.min(deadline.left()),
         tokio::net::lookup_host((place.host.as_str(), place.port)),
@@ -229,18 +229,18 @@ async fn resolve(place: &Place, deadline: Deadline, report: &mut Report) -> Resu
             let mut addresses: Vec<SocketAddr> = found.collect();
             addresses.dedup();
             let list: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
-            begun.ok(report, list.join(", "));
+            timer.ok(report, list.join(", "));
             Ok(addresses)
         }
         Ok(Err(error)) => {
             let text = error.to_string();
             let said = text.rsplit(": ").next().unwrap_or(&text).to_owned();
             let cause = cause::unresolvable(place, &said);
-            Err(begun.fail(report, format!("{} does not resolve", place.host), cause))
+            Err(timer.fail(report, format!("{} does not resolve", place.host), cause))
         }
         Err(_) => {
-            let cause = cause::resolver(place, begun.seconds());
-            Err(begun.fail(report, "no answer", cause))
+            let cause = cause::resolver(place, timer.seconds());
+            Err(timer.fail(report, "no answer", cause))
         }
     }
 }
@@ -253,7 +253,7 @@ async fn tcp(
     deadline: Deadline,
     report: &mut Report,
 ) -> Result<Box<dyn Stream>, Cause> {
-    let begun = Begun::of(report);
+    let timer = StepTimer::start(report);
     let bound = TCP.min(deadline.left());
     let mut knocking = JoinSet::new();
     for (order, address) in addresses.into_iter().enumerate() {
@@ -286,7 +286,7 @@ async fn tcp(
     let words = words.join(", ");
     if let Some(stream) = open {
         let _ = stream.set_nodelay(true);
-        begun.ok(report, words);
+        timer.ok(report, words);
         if !silent.is_empty() {
             report.find(
                 Level::Warn,
@@ -300,10 +300,10 @@ async fn tcp(
     }
     let cause = match last {
         Some(error) if silent.is_empty() => cause::tcp(place, &error),
-        Some(_) => cause::blackholed(place, begun.seconds()),
+        Some(_) => cause::blackholed(place, timer.seconds()),
         None => cause::unresolvable(place, "no address"),
     };
-    Err(begun.fail(report, words, cause))
+    Err(timer.fail(report, words, cause))
 }
 
 /// Returns the system's error message without its number.
@@ -315,21 +315,21 @@ fn plain(error: &io::Error) -> String {
 }
 
 async fn unix(place: &Place, deadline: Deadline, report: &mut Report) -> Result<Box<dyn Stream>, Cause> {
-    Begun::of(report).end(report, Outcome::Skipped, "not needed for a Unix socket");
-    let begun = Begun::of(report);
+    StepTimer::start(report).end(report, Outcome::Skipped, "not needed for a Unix socket");
+    let timer = StepTimer::start(report);
     let socket = Path::new(&place.host).join(format!(".s.PGSQL.{}", place.port));
     match timeout(TCP.min(deadline.left()), UnixStream::connect(&socket)).await {
         Ok(Ok(stream)) => {
-            begun.ok(report, format!("{} accepts", place.endpoint));
+            timer.ok(report, format!("{} accepts", place.endpoint));
             Ok(Box::new(stream))
         }
         Ok(Err(error)) => {
             let cause = cause::tcp(place, &error);
-            Err(begun.fail(report, plain(&error), cause))
+            Err(timer.fail(report, plain(&error), cause))
         }
         Err(_) => {
-            let cause = cause::blackholed(place, begun.seconds());
-            Err(begun.fail(report, "no answer", cause))
+            let cause = cause::blackholed(place, timer.seconds());
+            Err(timer.fail(report, "no answer", cause))
         }
     }
 }
@@ -351,7 +351,12 @@ async fn ask_method(place: &Place, stream: &mut Box<dyn Stream>, deadline: Deadl
 
 /// Logs in with the driver, without the limits that a function's session sets, so that the server's own limits can be
 /// examined.
-async fn log_in(url: &DatabaseUrl, place: &Place, begun: &Begun, deadline: Deadline) -> Result<PgConnection, Cause> {
+async fn log_in(
+    url: &DatabaseUrl,
+    place: &Place,
+    timer: &StepTimer,
+    deadline: Deadline,
+) -> Result<PgConnection, Cause> {
     let options = url.connect_options(APPLICATION);
     #[expect(
         clippy::disallowed_methods,
@@ -361,21 +366,21 @@ async fn log_in(url: &DatabaseUrl, place: &Place, begun: &Begun, deadline: Deadl
     match timeout(LOG_IN.min(deadline.left()), Tuned::new(connect, url)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(login::refused(place, &error)),
-        Err(_) => Err(cause::slow(place, begun.seconds())),
+        Err(_) => Err(cause::slow(place, timer.seconds())),
     }
 }
 
 /// Connects again exactly as a function does, because a pooler can reject parameters that a function sets.
 async fn as_a_function(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) {
-    let begun = Begun::of(report);
+    let timer = StepTimer::start(report);
     let target = Target::new(url, APPLICATION);
     match connect_once(&target, Purpose::Read, deadline.within(LOG_IN)).await {
         Ok(live) => {
             live.close().await;
-            begun.ok(report, "connected, session limits accepted, first statement answered");
+            timer.ok(report, "connected, session limits accepted, first statement answered");
         }
         Err(error) if error.kind == Kind::Saturated => {
-            begun.end(report, Outcome::Skipped, "no slot left beside this session's");
+            timer.end(report, Outcome::Skipped, "no slot left beside this session's");
             report.find(
                 Level::Warn,
                 "last-slot",
@@ -394,7 +399,7 @@ async fn as_a_function(url: &DatabaseUrl, deadline: Deadline, report: &mut Repor
                 }
                 None => kind.to_owned(),
             };
-            begun.end(report, Outcome::Failed, words.clone());
+            timer.end(report, Outcome::Failed, words.clone());
             let advice = if error.kind == Kind::Pooler {
                 vec!["add pgbouncer=true to the parameters of DATABASE_URL".to_owned()]
             } else {

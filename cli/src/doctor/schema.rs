@@ -12,7 +12,7 @@ use shared::db::migrate;
 use super::cause::quoted;
 use super::report::{Fact, Level, Report};
 use super::server::{Server, bytes, span};
-use super::session::{Blind, Session};
+use super::session::{Session, Unavailable};
 
 /// Statistics younger than this do not prove that an index is unused.
 const SETTLED_SECONDS: f64 = 7.0 * 86_400.0;
@@ -36,7 +36,7 @@ pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut
         )
         .await;
     let place = match found.map(|rows| rows.into_iter().next()) {
-        Err(blind) => return report.schema.push(blind.fact("migrations", "")),
+        Err(unavailable) => return report.schema.push(unavailable.fact("migrations", "")),
         Ok(None) => {
             add(
                 report,
@@ -108,12 +108,12 @@ async fn migrations(
             ))
             .await
     } else {
-        Err(Blind::Hidden)
+        Err(Unavailable::Hidden)
     };
     let rows = match asked {
         Ok(rows) => rows,
-        Err(blind) => {
-            report.schema.push(blind.fact("migrations", &grant));
+        Err(unavailable) => {
+            report.schema.push(unavailable.fact("migrations", &grant));
             return None;
         }
     };
@@ -211,7 +211,7 @@ async fn indexes(session: &mut Session, place: &Place, applied: Option<&BTreeSet
         .await;
     let there = match there {
         Ok(there) => there,
-        Err(blind) => return report.schema.push(blind.fact("indexes", "")),
+        Err(unavailable) => return report.schema.push(unavailable.fact("indexes", "")),
     };
     let schema = quoted(&place.schema);
     let mut missing = Vec::new();
@@ -319,7 +319,7 @@ async fn foreign_keys(session: &mut Session, place: &Place, report: &mut Report)
         .await;
     let bare = match bare {
         Ok(bare) => bare,
-        Err(blind) => return report.schema.push(blind.fact("foreignKeys", "")),
+        Err(unavailable) => return report.schema.push(unavailable.fact("foreignKeys", "")),
     };
     let text = match bare.len() {
         0 => "each has an index".to_owned(),

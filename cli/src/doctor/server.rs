@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::cause::quoted;
 use super::report::{Level, Report};
-use super::session::{Blind, Session};
+use super::session::{Session, Unavailable};
 
 /// When each major version's support ends: postgresql.org/support/versioning.
 const SUPPORTED_UNTIL: [(i32, &str); 6] = [
@@ -135,12 +135,12 @@ pub(super) async fn examine(session: &mut Session, report: &mut Report) -> Optio
     let server: Server = match session.one(SERVER).await {
         Ok(server) => server,
         // The caller reports it at the end.
-        Err(Blind::Lost) => return None,
-        Err(blind) => {
+        Err(Unavailable::Lost) => return None,
+        Err(unavailable) => {
             report.find(
                 Level::Fail,
                 "unknown-server",
-                format!("the server does not say what it is: {}", blind.text("")),
+                format!("the server does not say what it is: {}", unavailable.text("")),
                 "It lets this role in and refuses the plainest question, or is too busy to answer it.",
                 vec!["journalctl -u postgresql -n 50   # on the server, and its own log".to_owned()],
             );
@@ -223,7 +223,7 @@ async fn replication(session: &mut Session, server: &Server, report: &mut Report
                 behind: Some(behind), ..
             }) => format!("{} behind its primary", span(*behind)),
             Ok(Standby { behind: None, .. }) => "has replayed nothing yet".to_owned(),
-            Err(blind) => blind.text(&server.grant()),
+            Err(unavailable) => unavailable.text(&server.grant()),
         };
         let data = asked
             .ok()
@@ -248,10 +248,10 @@ async fn replication(session: &mut Session, server: &Server, report: &mut Report
         )
         .await;
     match followers {
-        Err(Blind::Absent) => {}
-        Err(blind) => report.blind("replication", &blind, &server.grant()),
+        Err(Unavailable::Absent) => {}
+        Err(unavailable) => report.unavailable("replication", &unavailable, &server.grant()),
         Ok(followers) if followers.iter().any(|follower| follower.state.is_none()) => {
-            report.blind("replication", &Blind::Hidden, &server.grant());
+            report.unavailable("replication", &Unavailable::Hidden, &server.grant());
         }
         Ok(followers) => {
             let each = followers.iter().map(|follower| {

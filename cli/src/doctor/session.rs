@@ -32,7 +32,7 @@ pub(super) struct Session {
 
 /// Why a query has no result.
 #[derive(Clone, Debug)]
-pub(super) enum Blind {
+pub(super) enum Unavailable {
     /// The role is not allowed to see it.
     Hidden,
     /// This server has no such object.
@@ -63,37 +63,37 @@ impl Session {
     }
 
     /// Returns the rows of a SELECT, deserialized by column name.
-    pub(super) async fn rows<T: DeserializeOwned>(&mut self, select: &str) -> Result<Vec<T>, Blind> {
+    pub(super) async fn rows<T: DeserializeOwned>(&mut self, select: &str) -> Result<Vec<T>, Unavailable> {
         let bound = self.deadline.left().min(ANSWER);
         if self.lost || bound.is_zero() {
-            return Err(Blind::Lost);
+            return Err(Unavailable::Lost);
         }
         let sql = format!("{} SELECT to_json(q)::text AS answer FROM ({select}) AS q", self.limits);
         let asked = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.connection);
         let rows = match timeout(bound, asked).await {
             Ok(Ok(rows)) => rows,
-            Ok(Err(error)) => return Err(self.blind(&error)),
+            Ok(Err(error)) => return Err(self.unavailable(&error)),
             Err(_) => {
                 // With a shortened timeout it may only have been slow.
                 self.lost = bound == ANSWER;
                 self.deadline = Deadline::after(Duration::ZERO);
-                return Err(Blind::Lost);
+                return Err(Unavailable::Lost);
             }
         };
         rows.iter()
             .map(|row| {
                 let text: String = row
                     .try_get("answer")
-                    .map_err(|error| Blind::Failed(error.to_string()))?;
-                serde_json::from_str(&text).map_err(|error| Blind::Failed(error.to_string()))
+                    .map_err(|error| Unavailable::Failed(error.to_string()))?;
+                serde_json::from_str(&text).map_err(|error| Unavailable::Failed(error.to_string()))
             })
             .collect()
     }
 
     /// Returns the only row of a SELECT.
-    pub(super) async fn one<T: DeserializeOwned>(&mut self, select: &str) -> Result<T, Blind> {
+    pub(super) async fn one<T: DeserializeOwned>(&mut self, select: &str) -> Result<T, Unavailable> {
         let row = self.rows(select).await?.into_iter().next();
-        row.ok_or(Blind::Absent)
+        row.ok_or(Unavailable::Absent)
     }
 
     /// Returns whether the server no longer responds.
@@ -101,22 +101,22 @@ impl Session {
         self.lost
     }
 
-    fn blind(&mut self, error: &sqlx::Error) -> Blind {
+    fn unavailable(&mut self, error: &sqlx::Error) -> Unavailable {
         let Some(database) = error.as_database_error() else {
             self.lost = true;
-            return Blind::Lost;
+            return Unavailable::Lost;
         };
         let code = database.code().unwrap_or_default();
         match code.as_ref() {
-            "42501" => Blind::Hidden,
+            "42501" => Unavailable::Hidden,
             // No such table, function or column; not implemented; not loaded.
-            "42P01" | "42883" | "42703" | "0A000" | "55000" => Blind::Absent,
-            "57014" | "55P03" => Blind::Late,
+            "42P01" | "42883" | "42703" | "0A000" | "55000" => Unavailable::Absent,
+            "57014" | "55P03" => Unavailable::Late,
             "57P01" | "57P02" | "57P03" => {
                 self.lost = true;
-                Blind::Lost
+                Unavailable::Lost
             }
-            _ => Blind::Failed(format!("SQLSTATE {code}: {}", database.message())),
+            _ => Unavailable::Failed(format!("SQLSTATE {code}: {}", database.message())),
         }
     }
 
@@ -126,7 +126,7 @@ impl Session {
     }
 }
 
-impl Blind {
+impl Unavailable {
     /// Describes the reason for people; `grant` is the statement that would let the role see it.
     pub(super) fn text(&self, grant: &str) -> String {
         match self {
@@ -159,7 +159,7 @@ impl Blind {
 
 impl Report {
     /// Adds the fact that `id` could not be determined.
-    pub(super) fn blind(&mut self, id: &'static str, blind: &Blind, grant: &str) {
-        self.state.push(blind.fact(id, grant));
+    pub(super) fn unavailable(&mut self, id: &'static str, unavailable: &Unavailable, grant: &str) {
+        self.state.push(unavailable.fact(id, grant));
     }
 }

@@ -70,8 +70,8 @@ pub(super) async fn examine(session: &mut Session, server: &Server, budget: i64,
         .await;
     let rows = match rows {
         Ok(rows) => rows.into_iter().map(|row| (row.name.clone(), row)).collect(),
-        Err(blind) => {
-            report.settings_note = blind.text(&server.grant());
+        Err(unavailable) => {
+            report.settings_note = unavailable.text(&server.grant());
             return;
         }
     };

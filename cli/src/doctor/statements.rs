@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::report::{Fact, Report};
 use super::server::Server;
-use super::session::{Blind, Session};
+use super::session::{Session, Unavailable};
 
 #[derive(Deserialize)]
 struct Installed {
@@ -38,7 +38,7 @@ pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut
                 json!({ "unknown": "not installed" }),
             );
         }
-        Err(blind) => return report.blind("slowest", &blind, &server.grant()),
+        Err(unavailable) => return report.unavailable("slowest", &unavailable, &server.grant()),
     };
     let slowest = session
         .rows::<Statement>(&format!(
@@ -49,11 +49,11 @@ pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut
         .await;
     let slowest = match slowest {
         Ok(slowest) => slowest,
-        Err(Blind::Absent) => {
+        Err(Unavailable::Absent) => {
             let text = "pg_stat_statements is not loaded: see shared_preload_libraries";
             return report.note("slowest", text, json!({ "unknown": "not loaded" }));
         }
-        Err(blind) => return report.blind("slowest", &blind, &server.grant()),
+        Err(unavailable) => return report.unavailable("slowest", &unavailable, &server.grant()),
     };
     let shown = |statement: &Statement| match statement.query.as_deref() {
         None | Some("<insufficient privilege>") => "another role's, not visible".to_owned(),

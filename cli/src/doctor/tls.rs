@@ -70,7 +70,7 @@ pub(super) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> s
 ///
 /// # Errors
 /// Fails with one line: no common protocol, a failed handshake, or an unreadable `sslrootcert`.
-pub(super) async fn shake<S>(stream: S, host: &str, root: Option<&Path>) -> Result<(TlsStream<S>, Tls), String>
+pub(super) async fn handshake<S>(stream: S, host: &str, root: Option<&Path>) -> Result<(TlsStream<S>, Tls), String>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -44,7 +44,7 @@ async fn wraparound(session: &mut Session, report: &mut Report) {
         .await;
     let oldest = match oldest {
         Ok(oldest) => oldest,
-        Err(blind) => return report.blind("wraparound", &blind, ""),
+        Err(unavailable) => return report.unavailable("wraparound", &unavailable, ""),
     };
     let age = oldest.xids.max(oldest.multixacts);
     let share = age * 100 / (1 << 31);
@@ -91,7 +91,7 @@ async fn tables(session: &mut Session, report: &mut Report) {
         .await;
     let worst = match worst {
         Ok(worst) => worst,
-        Err(blind) => return report.blind("deadRows", &blind, ""),
+        Err(unavailable) => return report.unavailable("deadRows", &unavailable, ""),
     };
     let words: Vec<String> = worst
         .iter()
@@ -140,7 +140,7 @@ async fn database(session: &mut Session, server: &Server, report: &mut Report) {
         .await;
     let found = match asked {
         Ok(found) => found,
-        Err(blind) => return report.blind("cache", &blind, &server.grant()),
+        Err(unavailable) => return report.unavailable("cache", &unavailable, &server.grant()),
     };
     let blocks = found.hit + found.read;
     let ratio = if blocks == 0 { 0 } else { found.hit * 1_000 / blocks };
@@ -192,7 +192,7 @@ async fn slots(session: &mut Session, server: &Server, report: &mut Report) {
         .await;
     let unread = match unread {
         Ok(unread) => unread,
-        Err(blind) => return report.blind("slots", &blind, &server.grant()),
+        Err(unavailable) => return report.unavailable("slots", &unavailable, &server.grant()),
     };
     let retained = |slot: &Slot| slot.retained.unwrap_or_default();
     let words: Vec<String> = unread

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::cause::{self, Cause, Place};
-use super::reach::Begun;
+use super::reach::StepTimer;
 use super::report::{Level, Outcome, Report};
 use super::startup::Method;
 use super::tls::{self, Offer, Tls};
@@ -44,10 +44,10 @@ pub(super) async fn secure(
     deadline: Deadline,
     report: &mut Report,
 ) -> Result<(Box<dyn Stream>, Option<Tls>), Cause> {
-    let begun = Begun::of(report);
+    let timer = StepTimer::start(report);
     let demanded = match mode {
         PgSslMode::Disable | PgSslMode::Allow => {
-            begun.end(report, Outcome::Skipped, "not asked for");
+            timer.end(report, Outcome::Skipped, "not asked for");
             return Ok((stream, None));
         }
         PgSslMode::Prefer => false,
@@ -56,28 +56,28 @@ pub(super) async fn secure(
     let bound = TLS.min(deadline.left());
     match timeout(bound, tls::ask(&mut stream)).await {
         Err(_) => {
-            let cause = cause::silent(place, "answer to the request for TLS", begun.seconds());
-            return Err(begun.fail(report, "no answer", cause));
+            let cause = cause::silent(place, "answer to the request for TLS", timer.seconds());
+            return Err(timer.fail(report, "no answer", cause));
         }
         Ok(Err(error)) => {
             let cause = cause::closed(place, "request for TLS", &error);
-            return Err(begun.fail(report, "closed", cause));
+            return Err(timer.fail(report, "closed", cause));
         }
-        Ok(Ok(Offer::Strange)) => return Err(begun.fail(report, "not PostgreSQL", cause::stranger(place))),
-        Ok(Ok(Offer::No)) if demanded => return Err(begun.fail(report, "not offered", cause::no_tls(place))),
+        Ok(Ok(Offer::Strange)) => return Err(timer.fail(report, "not PostgreSQL", cause::stranger(place))),
+        Ok(Ok(Offer::No)) if demanded => return Err(timer.fail(report, "not offered", cause::no_tls(place))),
         Ok(Ok(Offer::No)) => {
-            begun.ok(report, "not offered; sslmode=prefer goes on without");
+            timer.ok(report, "not offered; sslmode=prefer goes on without");
             return Ok((stream, None));
         }
         Ok(Ok(Offer::Yes)) => {}
     }
-    let shaken = timeout(bound, tls::shake(stream, &place.host, url.ssl_root_cert())).await;
-    let (stream, found) = match shaken {
-        Ok(Ok(shaken)) => shaken,
-        Ok(Err(problem)) => return Err(begun.fail(report, problem.clone(), cause::tls(place, &problem))),
+    let handshake = timeout(bound, tls::handshake(stream, &place.host, url.ssl_root_cert())).await;
+    let (stream, found) = match handshake {
+        Ok(Ok(handshake)) => handshake,
+        Ok(Err(problem)) => return Err(timer.fail(report, problem.clone(), cause::tls(place, &problem))),
         Err(_) => {
-            let cause = cause::silent(place, "end of the TLS handshake", begun.seconds());
-            return Err(begun.fail(report, "no answer", cause));
+            let cause = cause::silent(place, "end of the TLS handshake", timer.seconds());
+            return Err(timer.fail(report, "no answer", cause));
         }
     };
     let asked = match mode {
@@ -98,9 +98,9 @@ pub(super) async fn secure(
         found.issuer,
     );
     if let Err(problem) = asked {
-        return Err(begun.fail(report, detail, cause::tls(place, &problem)));
+        return Err(timer.fail(report, detail, cause::tls(place, &problem)));
     }
-    begun.ok(report, detail);
+    timer.ok(report, detail);
     Ok((Box::new(stream), Some(found)))
 }
 

@@ -7,20 +7,20 @@ use crate::doctor::report::{Level, Report};
 use crate::doctor::session::Session;
 
 pub(super) async fn examine(session: &mut Session, report: &mut Report) {
-    doors(session, report).await;
-    hashes(session, report).await;
+    hba_rules(session, report).await;
+    password_hashes(session, report).await;
 }
 
 #[derive(Deserialize)]
-struct Door {
+struct HbaRule {
     line: i64,
     how: String,
 }
 
 /// Reports pg_hba.conf lines that admit remote clients without authentication, or over an unencrypted connection.
-async fn doors(session: &mut Session, report: &mut Report) {
+async fn hba_rules(session: &mut Session, report: &mut Report) {
     let found = session
-        .rows::<Door>(
+        .rows::<HbaRule>(
             "SELECT line_number AS line, CASE WHEN error IS NOT NULL THEN 'error' \
              WHEN auth_method IN ('trust', 'password') THEN auth_method ELSE 'plaintext' END AS how \
              FROM pg_hba_file_rules WHERE error IS NOT NULL OR (type LIKE 'host%' AND auth_method <> 'reject' \
@@ -29,7 +29,7 @@ async fn doors(session: &mut Session, report: &mut Report) {
         )
         .await;
     // A role that cannot see the file gets the reason from the check of password hashes.
-    let Ok(doors) = found else { return };
+    let Ok(rules) = found else { return };
     for (how, level, what, why) in [
         (
             "error",
@@ -56,10 +56,10 @@ async fn doors(session: &mut Session, report: &mut Report) {
             "hostssl instead of host: then nobody can by mistake.",
         ),
     ] {
-        let lines: Vec<String> = doors
+        let lines: Vec<String> = rules
             .iter()
-            .filter(|door| door.how == how)
-            .map(|door| door.line.to_string())
+            .filter(|rule| rule.how == how)
+            .map(|rule| rule.line.to_string())
             .collect();
         if !lines.is_empty() {
             report.find(
@@ -79,7 +79,7 @@ struct Hashed {
 }
 
 /// Reports roles with an md5 password hash; `password_encryption` applies only to passwords set afterwards.
-async fn hashes(session: &mut Session, report: &mut Report) {
+async fn password_hashes(session: &mut Session, report: &mut Report) {
     let found = session
         .rows::<Hashed>("SELECT rolname AS role FROM pg_authid WHERE rolpassword LIKE 'md5%' ORDER BY 1")
         .await;
@@ -95,6 +95,6 @@ async fn hashes(session: &mut Session, report: &mut Report) {
                 names.iter().map(|name| format!("\\password {}   -- in psql", quoted(name))).collect(),
             );
         }
-        Err(blind) => report.blind("passwordHashes", &blind, "they and pg_hba.conf take a superuser"),
+        Err(unavailable) => report.unavailable("passwordHashes", &unavailable, "they and pg_hba.conf take a superuser"),
     }
 }

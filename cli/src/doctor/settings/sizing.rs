@@ -7,7 +7,7 @@ use super::amount;
 use crate::doctor::cause::quoted;
 use crate::doctor::report::{Compared, Level, Report, Setting};
 use crate::doctor::server::Provider;
-use crate::doctor::session::{Blind, Session};
+use crate::doctor::session::{Session, Unavailable};
 
 const MB: f64 = 1_048_576.0;
 
@@ -134,7 +134,7 @@ async fn certificate(session: &mut Session, report: &mut Report) {
         .await;
     let comes_first = "ssl_cert_file and ssl_key_file come first, or the server does not start again: \
                        docs/postgres/tls.md";
-    if let Err(Blind::Hidden) = files {
+    if let Err(Unavailable::Hidden) = files {
         setting.lines = vec![format!("ALTER SYSTEM SET ssl = on;   -- {comes_first}")];
     } else if !files.is_ok_and(|files| files.there) {
         setting.lines = vec![format!("-- ssl = on: {comes_first}")];
