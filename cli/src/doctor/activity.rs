@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::cause::{Place, literal, quoted};
+use super::cause::{Target, literal, quoted};
 use super::report::{Fact, Level, Report};
 use super::server::{Server, span};
 use super::session::Session;
@@ -25,31 +25,31 @@ const A_FUNCTION: &str = r"~ ':([0-9]+|\$LATEST)$'";
 const OLD_TRANSACTION_SECONDS: f64 = 60.0;
 const LONG_WAIT_SECONDS: f64 = 5.0;
 /// Examines sessions, transactions and locks.
-pub(super) async fn examine(session: &mut Session, place: &Place, server: &Server, report: &mut Report) {
-    connections(session, place, server, report).await;
+pub(super) async fn examine(session: &mut Session, target: &Target, server: &Server, report: &mut Report) {
+    connections(session, target, server, report).await;
     transactions(session, server, report).await;
     locks(session, server, report).await;
 }
 
 /// Returns the SQL condition for sessions that functions have abandoned. A server can be shared, so sessions of other
 /// databases and applications are neither judged nor terminated.
-fn is_left_behind(place: &Place) -> String {
-    let name = match &place.application {
+fn is_left_behind(target: &Target) -> String {
+    let name = match &target.application {
         Some(name) => format!("= {}", literal(name)),
         None => A_FUNCTION.to_owned(),
     };
     format!(
         "state = 'idle' AND state_change < now() - interval '{} min' AND datname = {} AND application_name {name}",
         MAX_IDLE_SECONDS / 60,
-        literal(&place.database)
+        literal(&target.database)
     )
 }
 
 /// Returns the statement that terminates them.
-pub(super) fn terminate(place: &Place) -> String {
+pub(super) fn terminate(target: &Target) -> String {
     format!(
         "SELECT count(pg_terminate_backend(pid)) AS ended FROM pg_stat_activity WHERE {} AND pid <> pg_backend_pid();",
-        is_left_behind(place)
+        is_left_behind(target)
     )
 }
 
@@ -61,7 +61,7 @@ struct Group {
     left_behind: i64,
 }
 
-async fn connections(session: &mut Session, place: &Place, server: &Server, report: &mut Report) {
+async fn connections(session: &mut Session, target: &Target, server: &Server, report: &mut Report) {
     let (used, usable) = (server.used, server.usable());
     let share = used * 100 / usable;
     let reserved = server.superuser_reserved + server.reserved;
@@ -102,13 +102,13 @@ async fn connections(session: &mut Session, place: &Place, server: &Server, repo
              count(*) FILTER (WHERE {}) \
              AS left_behind FROM pg_stat_activity WHERE backend_type = 'client backend' AND state IS NOT NULL \
              AND pid <> pg_backend_pid() GROUP BY 1, 2 ORDER BY 3 DESC, 1",
-            is_left_behind(place)
+            is_left_behind(target)
         ))
         .await;
     let left = groups
         .as_ref()
         .map_or(0, |groups| groups.iter().map(|group| group.left_behind).sum());
-    slots(session, place, server, left, report).await;
+    slots(session, target, server, left, report).await;
     let groups = match groups {
         Ok(groups) => groups,
         Err(unavailable) => return report.unavailable("sessions", &unavailable, &server.grant()),
@@ -119,7 +119,7 @@ async fn connections(session: &mut Session, place: &Place, server: &Server, repo
         Some(server.grant())
     };
     sessions(&groups, hidden.as_deref(), report);
-    left_behind(left, place, usable, hidden.as_deref(), report);
+    left_behind(left, target, usable, hidden.as_deref(), report);
 }
 
 #[derive(Deserialize)]
@@ -136,7 +136,7 @@ const MOST: &str = "SELECT usename AS role, count(*) AS sessions, \
     AND coalesce(backend_type, 'client backend') = 'client backend' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 1";
 
 /// Reports free slots, and which sessions use them if few are left. `left`: sessions that functions abandoned.
-async fn slots(session: &mut Session, place: &Place, server: &Server, left: i64, report: &mut Report) {
+async fn slots(session: &mut Session, target: &Target, server: &Server, left: i64, report: &mut Report) {
     let (used, usable) = (server.used, server.usable());
     if used * 5 <= usable * 4 {
         return;
@@ -148,7 +148,7 @@ async fn slots(session: &mut Session, place: &Place, server: &Server, left: i64,
     if used >= usable {
         let mut run = vec![WHO.to_owned()];
         let why = if left > 0 {
-            run.push(terminate(place));
+            run.push(terminate(target));
             "The last line ends the sessions that destroyed environments left behind, and no others."
         } else if server.sees_activity {
             "A burst of environments, or another application: see State. Functions left none of them behind."
@@ -211,7 +211,7 @@ fn sessions(groups: &[Group], hidden: Option<&str>, report: &mut Report) {
     });
 }
 
-fn left_behind(left: i64, place: &Place, usable: i64, hidden: Option<&str>, report: &mut Report) {
+fn left_behind(left: i64, target: &Target, usable: i64, hidden: Option<&str>, report: &mut Report) {
     let minutes = MAX_IDLE_SECONDS / 60;
     let of_whom = if hidden.is_some() { " of this role" } else { "" };
     let text = format!("{left} sessions of functions{of_whom} idle for over {minutes} min: none uses them again");
@@ -222,7 +222,7 @@ fn left_behind(left: i64, place: &Place, usable: i64, hidden: Option<&str>, repo
             "left-behind",
             format!("{left} of {usable} slots are held by sessions that destroyed environments left behind"),
             "They are idle for longer than the pool keeps a connection. idle_session_timeout would end them.",
-            vec![terminate(place)],
+            vec![terminate(target)],
         );
     }
 }

@@ -31,7 +31,7 @@ impl From<Cause> for Finding {
 
 /// The target of the connection, in words and as command-line arguments.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Target {
     pub(super) endpoint: String,
     pub(super) host: String,
     pub(super) port: u16,
@@ -41,7 +41,7 @@ pub(super) struct Place {
     pub(super) application: Option<String>,
 }
 
-impl Place {
+impl Target {
     pub(super) fn of(url: &DatabaseUrl) -> Self {
         let options = url.connect_options("");
         Self {
@@ -141,36 +141,36 @@ pub(super) fn credential(error: &Error) -> Cause {
 }
 
 /// The name has no address.
-pub(super) fn unresolvable(place: &Place, said: &str) -> Cause {
+pub(super) fn unresolvable(target: &Target, said: &str) -> Cause {
     cause(
         "unresolvable",
-        format!("the name {} does not resolve ({said})", place.host),
+        format!("the name {} does not resolve ({said})", target.host),
         "A slip in the host's name, a private zone this network cannot see, or a server that was deleted.",
-        [format!("getent hosts {}", shell(&place.host))],
+        [format!("getent hosts {}", shell(&target.host))],
     )
 }
 
 /// The resolver does not answer.
-pub(super) fn resolver(place: &Place, seconds: f64) -> Cause {
+pub(super) fn resolver(target: &Target, seconds: f64) -> Cause {
     cause(
         "resolver",
-        format!("no answer from the resolver for {} within {seconds:.1} s", place.host),
+        format!("no answer from the resolver for {} within {seconds:.1} s", target.host),
         "The network's DNS is out of reach: the VPC's DNS settings, or this machine's resolv.conf.",
         [
             "cat /etc/resolv.conf".to_owned(),
-            format!("getent hosts {}", shell(&place.host)),
+            format!("getent hosts {}", shell(&target.host)),
         ],
     )
 }
 
 /// The TCP connection failed: refused or unreachable.
-pub(super) fn tcp(place: &Place, error: &std::io::Error) -> Cause {
-    let Place {
+pub(super) fn tcp(target: &Target, error: &std::io::Error) -> Cause {
+    let Target {
         endpoint, host, port, ..
-    } = place;
+    } = target;
     // The reset can arrive before the check of the socket.
     if error.kind() == std::io::ErrorKind::ConnectionReset {
-        return closed(place, "connect", error);
+        return closed(target, "connect", error);
     }
     let missing = error.kind() == std::io::ErrorKind::NotFound;
     if missing || error.kind() == std::io::ErrorKind::ConnectionRefused {
@@ -193,10 +193,10 @@ pub(super) fn tcp(place: &Place, error: &std::io::Error) -> Cause {
 }
 
 /// Packets to the server are dropped.
-pub(super) fn blackholed(place: &Place, seconds: f64) -> Cause {
-    let Place {
+pub(super) fn blackholed(target: &Target, seconds: f64) -> Cause {
+    let Target {
         endpoint, host, port, ..
-    } = place;
+    } = target;
     cause(
         "blackholed",
         format!("{endpoint} does not answer: no reply to a TCP connect within {seconds:.1} s"),
@@ -210,12 +210,12 @@ pub(super) fn blackholed(place: &Place, seconds: f64) -> Cause {
 }
 
 /// TCP is accepted, and then nothing arrives.
-pub(super) fn silent(place: &Place, waited_for: &str, seconds: f64) -> Cause {
+pub(super) fn silent(target: &Target, waited_for: &str, seconds: f64) -> Cause {
     cause(
         "silent",
         format!(
             "{} accepts TCP but stays silent: no {waited_for} within {seconds:.1} s",
-            place.endpoint
+            target.endpoint
         ),
         "The server hangs (out of memory, a full or lost disk, a stopped process), or a balancer has no live target.",
         [
@@ -226,69 +226,69 @@ pub(super) fn silent(place: &Place, waited_for: &str, seconds: f64) -> Cause {
 }
 
 /// The server responds, but does not finish the log-in.
-pub(super) fn slow(place: &Place, seconds: f64) -> Cause {
+pub(super) fn slow(target: &Target, seconds: f64) -> Cause {
     cause(
         "slow",
         format!(
             "{} answers, but the log-in is not over within {seconds:.1} s",
-            place.endpoint
+            target.endpoint
         ),
         "The server is overloaded or far away, or waits for another service to check the password (LDAP, PAM).",
         [
             "uptime; iostat -x 1 3   # on the server".to_owned(),
-            format!("ping -c 3 {}", shell(&place.host)),
+            format!("ping -c 3 {}", shell(&target.host)),
         ],
     )
 }
 
 /// TCP is accepted and closed.
-pub(super) fn closed(place: &Place, during: &str, error: &std::io::Error) -> Cause {
+pub(super) fn closed(target: &Target, during: &str, error: &std::io::Error) -> Cause {
     cause(
         "closed",
         format!(
             "{} accepts TCP and closes it during the {during} ({error})",
-            place.endpoint
+            target.endpoint
         ),
         "A proxy or load balancer without a live server behind it, a server that is going down, or another service.",
         [
-            format!("pg_isready -h {} -p {}", shell(&place.host), place.port),
+            format!("pg_isready -h {} -p {}", shell(&target.host), target.port),
             "journalctl -u postgresql -n 50   # on the server, and its own log".to_owned(),
         ],
     )
 }
 
 /// The listening program uses another protocol.
-pub(super) fn stranger(place: &Place) -> Cause {
+pub(super) fn stranger(target: &Target) -> Cause {
     cause(
         "not-postgresql",
-        format!("what listens at {} is not PostgreSQL", place.endpoint),
+        format!("what listens at {} is not PostgreSQL", target.endpoint),
         "The port belongs to another service.",
         [format!(
             "ss -ltnp | grep ':{}'   # on the server: who listens?",
-            place.port
+            target.port
         )],
     )
 }
 
 /// TLS is required but not offered.
-pub(super) fn no_tls(place: &Place) -> Cause {
+pub(super) fn no_tls(target: &Target) -> Cause {
     cause(
         "tls-not-offered",
-        format!("{} offers no TLS, and sslmode insists on it", place.endpoint),
+        format!("{} offers no TLS, and sslmode insists on it", target.endpoint),
         "ssl is off on the server, or a pooler in between has no certificate.",
         ["ALTER SYSTEM SET ssl = on; SELECT pg_reload_conf();   -- needs server.crt and server.key".to_owned()],
     )
 }
 
 /// The handshake failed, or the certificate does not satisfy sslmode.
-pub(super) fn tls(place: &Place, problem: &str) -> Cause {
+pub(super) fn tls(target: &Target, problem: &str) -> Cause {
     cause(
         "tls",
-        format!("TLS with {}: {problem}", place.endpoint),
+        format!("TLS with {}: {problem}", target.endpoint),
         "Renew the certificate, make it for this name, or let sslrootcert be the authority that signed it.",
         [format!(
             "openssl s_client -starttls postgres -connect {} -showcerts </dev/null",
-            shell(&place.endpoint)
+            shell(&target.endpoint)
         )],
     )
 }

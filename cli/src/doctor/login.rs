@@ -7,51 +7,51 @@ use shared::db::error::{Kind, Phase};
 use sqlx::postgres::PgDatabaseError;
 
 use super::activity::{WHO, terminate};
-use super::cause::{Cause, Place, cause, closed, literal, quoted, words};
+use super::cause::{Cause, Target, cause, closed, literal, quoted, words};
 use super::pooler;
 
 /// The server requires an authentication method that the driver does not support.
-pub(super) fn method(place: &Place) -> Cause {
+pub(super) fn method(target: &Target) -> Cause {
     cause(
         "auth-method",
         format!(
             "{} asks {} to log in with Kerberos or another method that functions do not speak",
-            place.endpoint, place.user
+            target.endpoint, target.user
         ),
         "The line of pg_hba.conf that fits this role and address says gss, sspi or the like.",
         [
             "SELECT * FROM pg_hba_file_rules;   -- as a superuser".to_owned(),
             format!(
                 "hostssl {} {} CLIENT_ADDRESS/32 scram-sha-256   # above that line; then reload",
-                quoted(&place.database),
-                quoted(&place.user)
+                quoted(&target.database),
+                quoted(&target.user)
             ),
         ],
     )
 }
 
 /// The log-in failed with an error from the driver.
-pub(super) fn refused(place: &Place, error: &sqlx::Error) -> Cause {
-    let Place {
+pub(super) fn refused(target: &Target, error: &sqlx::Error) -> Cause {
+    let Target {
         endpoint,
         user,
         database,
         ..
-    } = place;
+    } = target;
     let (role, base) = (quoted(user), quoted(database));
     let Some(said) = error
         .as_database_error()
         .and_then(|said| said.try_downcast_ref::<PgDatabaseError>())
     else {
         if let sqlx::Error::Io(io) = error {
-            return closed(place, "log-in", io);
+            return closed(target, "log-in", io);
         }
         let kind = kind_of(error);
         return cause(
             kind.name(),
             format!("{endpoint}: {}", words(error)),
             kind.advice(Phase::Connect),
-            [place.psql()],
+            [target.psql()],
         );
     };
     let (code, routine) = (said.code(), said.routine().unwrap_or_default());
@@ -61,12 +61,12 @@ pub(super) fn refused(place: &Place, error: &sqlx::Error) -> Cause {
         return pooler::unmentioned(&words);
     }
     if code == "08P01"
-        && let Some(cause) = pooler::refused(place, &words)
+        && let Some(cause) = pooler::refused(target, &words)
     {
         return cause;
     }
     match (code, routine) {
-        ("28P01", _) => password(place, "SQLSTATE 28P01"),
+        ("28P01", _) => password(target, "SQLSTATE 28P01"),
         ("28000", "InitializeSessionUserId") => cause(
             "auth",
             format!("role {user} is refused: {words}"),
@@ -84,7 +84,7 @@ pub(super) fn refused(place: &Place, error: &sqlx::Error) -> Cause {
                 format!("hostssl {base} {role} CLIENT_ADDRESS/32 scram-sha-256   # for pg_hba.conf; then reload"),
             ],
         ),
-        ("3D000", _) => no_database(place, "SQLSTATE 3D000"),
+        ("3D000", _) => no_database(target, "SQLSTATE 3D000"),
         ("42501", _) => cause(
             "no-connect",
             format!("role {user} may not connect to {database}: {words}"),
@@ -112,7 +112,7 @@ pub(super) fn refused(place: &Place, error: &sqlx::Error) -> Cause {
             format!("saturated: every connection slot of {endpoint} is taken: {words}"),
             "A burst of environments, sessions that destroyed environments left behind, or another application. The \
              reserved slots still let a superuser in. The second line ends what functions left behind, and nothing else.",
-            [WHO.to_owned(), terminate(place)],
+            [WHO.to_owned(), terminate(target)],
         ),
         ("57P03", _) => cause(
             "starting",
@@ -128,14 +128,14 @@ pub(super) fn refused(place: &Place, error: &sqlx::Error) -> Cause {
             } else {
                 kind_of(error).advice(Phase::Connect)
             },
-            [place.psql()],
+            [target.psql()],
         ),
     }
 }
 
 /// The password is not the role's, according to the server.
-pub(super) fn password(place: &Place, said: &str) -> Cause {
-    let Place { user, .. } = place;
+pub(super) fn password(target: &Target, said: &str) -> Cause {
+    let Target { user, .. } = target;
     let role = quoted(user);
     cause(
         "auth",
@@ -143,7 +143,7 @@ pub(super) fn password(place: &Place, said: &str) -> Cause {
         "It was rotated, mistyped or not percent-encoded; or there is no such role, or its password has run out: \
          the server says the same for all of these.",
         [
-            place.psql(),
+            target.psql(),
             format!(
                 "SELECT rolcanlogin, rolvaliduntil FROM pg_roles WHERE rolname = {};   -- as another role",
                 literal(user)
@@ -154,8 +154,8 @@ pub(super) fn password(place: &Place, said: &str) -> Cause {
 }
 
 /// The server has no database of that name.
-pub(super) fn no_database(place: &Place, said: &str) -> Cause {
-    let Place { database, .. } = place;
+pub(super) fn no_database(target: &Target, said: &str) -> Cause {
+    let Target { database, .. } = target;
     cause(
         "no-database",
         format!("there is no database {database} ({said})"),
@@ -191,7 +191,7 @@ mod tests {
                            USING ERRCODE = '0A000';
                    END $$";
         let error = sqlx::raw_sql(sql).execute(&mut session).await.unwrap_err();
-        let found = Finding::from(refused(&Place::of(&url), &error));
+        let found = Finding::from(refused(&Target::of(&url), &error));
         assert_eq!(found.id, "pooler", "{found:?}");
     }
 }

@@ -151,7 +151,7 @@ async fn examine(arguments: &Arguments, fleet: &mut Fleet) -> Report {
         return report;
     };
     if let Some(server) = server::examine(&mut session, &mut report).await {
-        activity::examine(&mut session, &cause::Place::of(&url), &server, &mut report).await;
+        activity::examine(&mut session, &cause::Target::of(&url), &server, &mut report).await;
         upkeep::examine(&mut session, &server, &mut report).await;
         statements::examine(&mut session, &server, &mut report).await;
         schema::examine(&mut session, &server, &mut report).await;

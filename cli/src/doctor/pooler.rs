@@ -3,7 +3,7 @@
 //! PgBouncer reports every failure with SQLSTATE 08P01, and only its message tells the cause; the message is never
 //! translated.
 
-use super::cause::{Cause, Place, cause};
+use super::cause::{Cause, Target, cause};
 use super::login::{no_database, password};
 
 const SHOW: &str = "psql -p PORT -U ADMIN pgbouncer -c 'SHOW POOLS'   # at the pooler: cl_waiting, sv_active, maxwait";
@@ -19,24 +19,24 @@ pub(super) fn unmentioned(words: &str) -> Cause {
 }
 
 /// The pooler rejects the log-in, for a reason that its message identifies.
-pub(super) fn refused(place: &Place, words: &str) -> Option<Cause> {
+pub(super) fn refused(target: &Target, words: &str) -> Option<Cause> {
     let says = |some: &[&str]| some.iter().any(|part| words.contains(part));
     if says(&[
         "SASL authentication failed",
         "password authentication failed",
         "no such user",
     ]) {
-        return Some(password(place, words));
+        return Some(password(target, words));
     }
     if says(&["no such database"]) || words.contains("database \"") && words.contains("does not exist") {
-        return Some(no_database(place, words));
+        return Some(no_database(target, words));
     }
     if says(&["no more connections allowed"]) {
         return Some(cause(
             "saturated",
             format!(
                 "saturated: the pooler at {} takes no more clients: {words}",
-                place.endpoint
+                target.endpoint
             ),
             "More environments are connected than its max_client_conn lets in.",
             [
@@ -49,12 +49,12 @@ pub(super) fn refused(place: &Place, words: &str) -> Option<Cause> {
 }
 
 /// The pooler accepts clients but has no server connection for them.
-pub(super) fn waiting(place: &Place, seconds: f64) -> Cause {
+pub(super) fn waiting(target: &Target, seconds: f64) -> Cause {
     cause(
         "pool-busy",
         format!(
             "the pooler at {} lets clients in, but gives them no connection to the server within {seconds:.1} s",
-            place.endpoint
+            target.endpoint
         ),
         "All connections of its pool are taken, by long transactions or a burst; or the server behind it is down or hangs.",
         [

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use shared::config::{DatabaseUrl, Login};
 use shared::db::Deadline;
-use shared::db::connect::{Purpose, Target, complete, connect_once};
+use shared::db::connect::{self, Purpose, complete, connect_once};
 use shared::db::error::Kind;
 use shared::db::socket::Tuned;
 use sqlx::{Connection as _, PgConnection};
@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::activity::WHO;
-use super::cause::{self, Cause, Place};
+use super::cause::{self, Cause, Target};
 use super::login;
 use super::pooler;
 use super::report::{Level, Outcome, Report, Step};
@@ -129,15 +129,15 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
             return Err(timer.fail(report, "no credential", cause));
         }
     };
-    let (url, place) = (&url, &Place::of(&url));
-    report.target = format!("{} as {}", url.target(), place.user);
+    let (url, target) = (&url, &Target::of(&url));
+    report.target = format!("{} as {}", url.target(), target.user);
     let mode = url.connect_options("").get_ssl_mode();
     timer.ok(
         report,
         format!(
             "role {}, database {}, {}{}{credential}",
-            place.user,
-            place.database,
+            target.user,
+            target.database,
             if url.is_socket() {
                 "a Unix socket"
             } else {
@@ -148,34 +148,34 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
     );
     let began = Instant::now();
     let (stream, local) = if url.is_socket() {
-        (unix(place, deadline, report).await?, true)
+        (unix(target, deadline, report).await?, true)
     } else {
-        let addresses = resolve(place, deadline, report).await?;
+        let addresses = resolve(target, deadline, report).await?;
         let local = addresses.iter().all(|address| address.ip().is_loopback());
-        (tcp(place, addresses, deadline, report).await?, local)
+        (tcp(target, addresses, deadline, report).await?, local)
     };
-    let (mut stream, tls) = secure(url, place, mode, stream, deadline, report).await?;
+    let (mut stream, tls) = secure(url, target, mode, stream, deadline, report).await?;
     let wire = Wire { tls, mode, local };
 
     let timer = StepTimer::start(report);
-    let method = ask_method(place, &mut stream, deadline).await;
+    let method = ask_method(target, &mut stream, deadline).await;
     drop(stream);
     let method = match method {
         Ok(method) => method,
         Err(cause) => return Err(timer.fail(report, "no answer to the start-up message", cause)),
     };
     if method == Method::Other {
-        return Err(timer.fail(report, method.name(), login::method(place)));
+        return Err(timer.fail(report, method.name(), login::method(target)));
     }
-    let connection = log_in(url, place, &timer, deadline).await;
+    let connection = log_in(url, target, &timer, deadline).await;
     let connection = match connection {
         Ok(connection) => connection,
         Err(cause) => {
-            let detail = format!("{} as {}: refused", method.name(), place.user);
+            let detail = format!("{} as {}: refused", method.name(), target.user);
             return Err(timer.fail(report, detail, cause));
         }
     };
-    timer.ok(report, format!("{} as {}", method.name(), place.user));
+    timer.ok(report, format!("{} as {}", method.name(), target.user));
     judge(url, &wire, method, report);
 
     let mut session = Session::new(connection, url, deadline);
@@ -187,9 +187,9 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
         Ok(Version { version }) => timer.ok(report, format!("PostgreSQL {version}")),
         Err(unavailable @ Unavailable::Lost) => {
             let cause = if url.is_pooled() {
-                pooler::waiting(place, timer.seconds())
+                pooler::waiting(target, timer.seconds())
             } else {
-                cause::silent(place, "answer to the first query", timer.seconds())
+                cause::silent(target, "answer to the first query", timer.seconds())
             };
             return Err(timer.fail(report, unavailable.text(""), cause));
         }
@@ -218,11 +218,11 @@ struct Version {
     version: String,
 }
 
-async fn resolve(place: &Place, deadline: Deadline, report: &mut Report) -> Result<Vec<SocketAddr>, Cause> {
+async fn resolve(target: &Target, deadline: Deadline, report: &mut Report) -> Result<Vec<SocketAddr>, Cause> {
     let timer = StepTimer::start(report);
     let found = timeout(
         DNS.min(deadline.left()),
-        tokio::net::lookup_host((place.host.as_str(), place.port)),
+        tokio::net::lookup_host((target.host.as_str(), target.port)),
     );
     match found.await {
         Ok(Ok(found)) => {
@@ -235,11 +235,11 @@ async fn resolve(place: &Place, deadline: Deadline, report: &mut Report) -> Resu
         Ok(Err(error)) => {
             let text = error.to_string();
             let said = text.rsplit(": ").next().unwrap_or(&text).to_owned();
-            let cause = cause::unresolvable(place, &said);
-            Err(timer.fail(report, format!("{} does not resolve", place.host), cause))
+            let cause = cause::unresolvable(target, &said);
+            Err(timer.fail(report, format!("{} does not resolve", target.host), cause))
         }
         Err(_) => {
-            let cause = cause::resolver(place, timer.seconds());
+            let cause = cause::resolver(target, timer.seconds());
             Err(timer.fail(report, "no answer", cause))
         }
     }
@@ -248,7 +248,7 @@ async fn resolve(place: &Place, deadline: Deadline, report: &mut Report) -> Resu
 /// Connects to every address concurrently, so that a dead one among reachable ones is detected. The first one, in the
 /// resolver's order, that accepts is used for the next steps.
 async fn tcp(
-    place: &Place,
+    target: &Target,
     addresses: Vec<SocketAddr>,
     deadline: Deadline,
     report: &mut Report,
@@ -291,7 +291,7 @@ async fn tcp(
             report.find(
                 Level::Warn,
                 "dead-address",
-                format!("{} of {} does not answer", silent.join(", "), place.host),
+                format!("{} of {} does not answer", silent.join(", "), target.host),
                 "Functions try the addresses in turn: whenever this one comes first, a connect takes seconds or fails.",
                 Vec::new(),
             );
@@ -299,9 +299,9 @@ async fn tcp(
         return Ok(Box::new(stream));
     }
     let cause = match last {
-        Some(error) if silent.is_empty() => cause::tcp(place, &error),
-        Some(_) => cause::blackholed(place, timer.seconds()),
-        None => cause::unresolvable(place, "no address"),
+        Some(error) if silent.is_empty() => cause::tcp(target, &error),
+        Some(_) => cause::blackholed(target, timer.seconds()),
+        None => cause::unresolvable(target, "no address"),
     };
     Err(timer.fail(report, words, cause))
 }
@@ -314,35 +314,35 @@ fn plain(error: &io::Error) -> String {
     error.to_string()
 }
 
-async fn unix(place: &Place, deadline: Deadline, report: &mut Report) -> Result<Box<dyn Stream>, Cause> {
+async fn unix(target: &Target, deadline: Deadline, report: &mut Report) -> Result<Box<dyn Stream>, Cause> {
     StepTimer::start(report).end(report, Outcome::Skipped, "not needed for a Unix socket");
     let timer = StepTimer::start(report);
-    let socket = Path::new(&place.host).join(format!(".s.PGSQL.{}", place.port));
+    let socket = Path::new(&target.host).join(format!(".s.PGSQL.{}", target.port));
     match timeout(TCP.min(deadline.left()), UnixStream::connect(&socket)).await {
         Ok(Ok(stream)) => {
-            timer.ok(report, format!("{} accepts", place.endpoint));
+            timer.ok(report, format!("{} accepts", target.endpoint));
             Ok(Box::new(stream))
         }
         Ok(Err(error)) => {
-            let cause = cause::tcp(place, &error);
+            let cause = cause::tcp(target, &error);
             Err(timer.fail(report, plain(&error), cause))
         }
         Err(_) => {
-            let cause = cause::blackholed(place, timer.seconds());
+            let cause = cause::blackholed(target, timer.seconds());
             Err(timer.fail(report, "no answer", cause))
         }
     }
 }
 
-async fn ask_method(place: &Place, stream: &mut Box<dyn Stream>, deadline: Deadline) -> Result<Method, Cause> {
+async fn ask_method(target: &Target, stream: &mut Box<dyn Stream>, deadline: Deadline) -> Result<Method, Cause> {
     let since = Instant::now();
-    let asked = startup::method(stream.as_mut(), &place.user, &place.database);
+    let asked = startup::method(stream.as_mut(), &target.user, &target.database);
     match timeout(LOG_IN.min(deadline.left()), asked).await {
         Ok(Ok(method)) => Ok(method),
         // The server may have closed it for a reason, which the log-in reveals.
         Ok(Err(_)) => Ok(Method::Unasked),
         Err(_) => Err(cause::silent(
-            place,
+            target,
             "answer to the start-up message",
             since.elapsed().as_secs_f64(),
         )),
@@ -353,7 +353,7 @@ async fn ask_method(place: &Place, stream: &mut Box<dyn Stream>, deadline: Deadl
 /// examined.
 async fn log_in(
     url: &DatabaseUrl,
-    place: &Place,
+    target: &Target,
     timer: &StepTimer,
     deadline: Deadline,
 ) -> Result<PgConnection, Cause> {
@@ -365,15 +365,15 @@ async fn log_in(
     let connect = PgConnection::connect_with(&options);
     match timeout(LOG_IN.min(deadline.left()), Tuned::new(connect, url)).await {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(login::refused(place, &error)),
-        Err(_) => Err(cause::slow(place, timer.seconds())),
+        Ok(Err(error)) => Err(login::refused(target, &error)),
+        Err(_) => Err(cause::slow(target, timer.seconds())),
     }
 }
 
 /// Connects again exactly as a function does, because a pooler can reject parameters that a function sets.
 async fn as_a_function(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) {
     let timer = StepTimer::start(report);
-    let target = Target::new(url, APPLICATION);
+    let target = connect::Target::new(url, APPLICATION);
     match connect_once(&target, Purpose::Read, deadline.within(LOG_IN)).await {
         Ok(live) => {
             live.close().await;

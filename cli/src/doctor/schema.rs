@@ -18,7 +18,7 @@ use super::session::{Session, Unavailable};
 const SETTLED_SECONDS: f64 = 7.0 * 86_400.0;
 
 #[derive(Deserialize)]
-struct Place {
+struct MigrationsTable {
     schema: String,
     on_path: bool,
     usable: bool,
@@ -28,14 +28,14 @@ struct Place {
 /// Examines the schema that the URL refers to.
 pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut Report) {
     let found = session
-        .rows::<Place>(
+        .rows::<MigrationsTable>(
             "SELECT n.nspname AS schema, n.nspname = ANY (current_schemas(false)) AS on_path, \
              has_schema_privilege(n.oid, 'USAGE') AS usable, has_table_privilege(c.oid, 'SELECT') AS readable \
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE c.relname = '_sqlx_migrations' AND c.relkind = 'r' ORDER BY on_path DESC, 1 LIMIT 1",
         )
         .await;
-    let place = match found.map(|rows| rows.into_iter().next()) {
+    let table = match found.map(|rows| rows.into_iter().next()) {
         Err(unavailable) => return report.schema.push(unavailable.fact("migrations", "")),
         Ok(None) => {
             add(
@@ -52,9 +52,9 @@ pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut
                 vec!["cargo seer migrate   # with the owner's DATABASE_URL".to_owned()],
             );
         }
-        Ok(Some(place)) => place,
+        Ok(Some(table)) => table,
     };
-    if place.usable && !place.on_path {
+    if table.usable && !table.on_path {
         report.find(
             Level::Fail,
             "search-path",
@@ -64,13 +64,13 @@ pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut
                 "ALTER ROLE {} IN DATABASE {} SET search_path = {};   -- or the parameter schema of DATABASE_URL",
                 quoted(&server.role),
                 quoted(&server.database),
-                quoted(&place.schema)
+                quoted(&table.schema)
             )],
         );
     }
-    let applied = migrations(session, server, &place, report).await;
-    indexes(session, &place, applied.as_ref(), report).await;
-    foreign_keys(session, &place, report).await;
+    let applied = migrations(session, server, &table, report).await;
+    indexes(session, &table, applied.as_ref(), report).await;
+    foreign_keys(session, &table, report).await;
 }
 
 fn add(report: &mut Report, id: &'static str, text: impl Into<String>, data: Value) {
@@ -93,15 +93,15 @@ struct Applied {
 async fn migrations(
     session: &mut Session,
     server: &Server,
-    place: &Place,
+    table: &MigrationsTable,
     report: &mut Report,
 ) -> Option<BTreeSet<i64>> {
-    let schema = quoted(&place.schema);
+    let schema = quoted(&table.schema);
     let mut grant = format!("GRANT SELECT ON {schema}._sqlx_migrations TO {};", quoted(&server.role));
-    if !place.usable {
+    if !table.usable {
         grant = format!("GRANT USAGE ON SCHEMA {schema} TO {}; {grant}", quoted(&server.role));
     }
-    let asked = if place.usable && place.readable {
+    let asked = if table.usable && table.readable {
         session
             .rows::<Applied>(&format!(
                 "SELECT version, encode(checksum, 'hex') AS checksum, success FROM {schema}._sqlx_migrations"
@@ -199,21 +199,21 @@ struct Since {
     seconds: f64,
 }
 
-async fn indexes(session: &mut Session, place: &Place, applied: Option<&BTreeSet<i64>>, report: &mut Report) {
+async fn indexes(session: &mut Session, table: &MigrationsTable, applied: Option<&BTreeSet<i64>>, report: &mut Report) {
     let there = session
         .rows::<Index>(&format!(
             "SELECT c.relname AS name, i.indisvalid AS valid, i.indisunique AS unique, \
              pg_stat_get_numscans(c.oid)::int8 AS scans, pg_relation_size(c.oid)::int8 AS size FROM pg_index i \
              JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE n.nspname = '{}' AND c.relkind IN ('i', 'I') ORDER BY 1",
-            place.schema.replace('\'', "''")
+            table.schema.replace('\'', "''")
         ))
         .await;
     let there = match there {
         Ok(there) => there,
         Err(unavailable) => return report.schema.push(unavailable.fact("indexes", "")),
     };
-    let schema = quoted(&place.schema);
+    let schema = quoted(&table.schema);
     let mut missing = Vec::new();
     for index in expected() {
         let due = applied.is_none_or(|applied| applied.contains(&index.version));
@@ -304,7 +304,7 @@ struct Key {
     columns: String,
 }
 
-async fn foreign_keys(session: &mut Session, place: &Place, report: &mut Report) {
+async fn foreign_keys(session: &mut Session, table: &MigrationsTable, report: &mut Report) {
     let bare = session
         .rows::<Key>(&format!(
             "SELECT c.conrelid::regclass::text AS relation, c.conname AS name, \
@@ -314,7 +314,7 @@ async fn foreign_keys(session: &mut Session, place: &Place, report: &mut Report)
              WHERE c.contype = 'f' AND n.nspname = '{}' AND NOT EXISTS (SELECT FROM pg_index i \
               WHERE i.indrelid = c.conrelid AND i.indisvalid AND i.indpred IS NULL \
               AND (i.indkey::int2[])[0:cardinality(c.conkey) - 1] @> c.conkey) ORDER BY 1, 2",
-            place.schema.replace('\'', "''")
+            table.schema.replace('\'', "''")
         ))
         .await;
     let bare = match bare {

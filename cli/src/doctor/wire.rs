@@ -10,7 +10,7 @@ use sqlx::postgres::PgSslMode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::cause::{self, Cause, Place};
+use super::cause::{self, Cause, Target};
 use super::reach::StepTimer;
 use super::report::{Level, Outcome, Report};
 use super::startup::Method;
@@ -38,7 +38,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 /// Requests TLS if the URL does, and examines it.
 pub(super) async fn secure(
     url: &DatabaseUrl,
-    place: &Place,
+    target: &Target,
     mode: PgSslMode,
     mut stream: Box<dyn Stream>,
     deadline: Deadline,
@@ -56,27 +56,27 @@ pub(super) async fn secure(
     let bound = TLS.min(deadline.left());
     match timeout(bound, tls::ask(&mut stream)).await {
         Err(_) => {
-            let cause = cause::silent(place, "answer to the request for TLS", timer.seconds());
+            let cause = cause::silent(target, "answer to the request for TLS", timer.seconds());
             return Err(timer.fail(report, "no answer", cause));
         }
         Ok(Err(error)) => {
-            let cause = cause::closed(place, "request for TLS", &error);
+            let cause = cause::closed(target, "request for TLS", &error);
             return Err(timer.fail(report, "closed", cause));
         }
-        Ok(Ok(Offer::Strange)) => return Err(timer.fail(report, "not PostgreSQL", cause::stranger(place))),
-        Ok(Ok(Offer::No)) if demanded => return Err(timer.fail(report, "not offered", cause::no_tls(place))),
+        Ok(Ok(Offer::Strange)) => return Err(timer.fail(report, "not PostgreSQL", cause::stranger(target))),
+        Ok(Ok(Offer::No)) if demanded => return Err(timer.fail(report, "not offered", cause::no_tls(target))),
         Ok(Ok(Offer::No)) => {
             timer.ok(report, "not offered; sslmode=prefer goes on without");
             return Ok((stream, None));
         }
         Ok(Ok(Offer::Yes)) => {}
     }
-    let handshake = timeout(bound, tls::handshake(stream, &place.host, url.ssl_root_cert())).await;
+    let handshake = timeout(bound, tls::handshake(stream, &target.host, url.ssl_root_cert())).await;
     let (stream, found) = match handshake {
         Ok(Ok(handshake)) => handshake,
-        Ok(Err(problem)) => return Err(timer.fail(report, problem.clone(), cause::tls(place, &problem))),
+        Ok(Err(problem)) => return Err(timer.fail(report, problem.clone(), cause::tls(target, &problem))),
         Err(_) => {
-            let cause = cause::silent(place, "end of the TLS handshake", timer.seconds());
+            let cause = cause::silent(target, "end of the TLS handshake", timer.seconds());
             return Err(timer.fail(report, "no answer", cause));
         }
     };
@@ -98,7 +98,7 @@ pub(super) async fn secure(
         found.issuer,
     );
     if let Err(problem) = asked {
-        return Err(timer.fail(report, detail, cause::tls(place, &problem)));
+        return Err(timer.fail(report, detail, cause::tls(target, &problem)));
     }
     timer.ok(report, detail);
     Ok((Box::new(stream), Some(found)))
