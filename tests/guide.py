@@ -81,9 +81,9 @@ def kinds() -> set[str]:
 def problem_types() -> set[str]:
     """The last part of every `type` a client can get."""
     text = (ROOT / "shared/src/http/problem.rs").read_text()
-    found = re.findall(r'(?:Face|Self)::new\(\s*(?:S|StatusCode)::\w+,\s*"([a-z-]+)"', text)
-    if not found or len(found) != len(re.findall(r"\b(?:Face|Self)::new\(", text)):
-        raise Wrong("shared/src/http/problem.rs: not every Face::new begins with a status and a type")
+    found = re.findall(r'(?:ProblemParts|Self)::new\(\s*(?:S|StatusCode)::\w+,\s*"([a-z-]+)"', text)
+    if not found or len(found) != len(re.findall(r"\b(?:ProblemParts|Self)::new\(", text)):
+        raise Wrong("shared/src/http/problem.rs: not every ProblemParts::new begins with a status and a type")
     return set(found)
 
 

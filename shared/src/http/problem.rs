@@ -74,7 +74,7 @@ struct Extensions<'a> {
 }
 
 /// The parts of an error's response.
-struct Face<'a> {
+struct ProblemParts<'a> {
     status: StatusCode,
     /// The last part of `type`; kebab-case, stable.
     kind: &'static str,
@@ -87,7 +87,7 @@ struct Face<'a> {
     errors: Option<&'a [FieldError]>,
 }
 
-impl<'a> Face<'a> {
+impl<'a> ProblemParts<'a> {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
         Self {
             status,
@@ -179,48 +179,48 @@ impl Error {
         Self::Invalid(vec![FieldError { field, rule }])
     }
 
-    fn face(&self, service: &Service) -> Face<'_> {
+    fn parts(&self, service: &Service) -> ProblemParts<'_> {
         use StatusCode as S;
         match self {
-            Self::Malformed(detail) => Face::new(S::BAD_REQUEST, "malformed", "Malformed request", detail),
+            Self::Malformed(detail) => ProblemParts::new(S::BAD_REQUEST, "malformed", "Malformed request", detail),
             Self::Unauthorized(detail) => {
-                Face::new(S::UNAUTHORIZED, "unauthorized", "Not authenticated", *detail).challenge()
+                ProblemParts::new(S::UNAUTHORIZED, "unauthorized", "Not authenticated", *detail).challenge()
             }
-            Self::UnknownCaller => Face::new(
+            Self::UnknownCaller => ProblemParts::new(
                 S::UNAUTHORIZED,
                 "not-registered",
                 "Not registered",
                 service.unknown_caller,
             )
             .challenge(),
-            Self::Forbidden(detail) => Face::new(S::FORBIDDEN, "forbidden", "Not allowed", *detail),
-            Self::NotFound(what) => Face::new(
+            Self::Forbidden(detail) => ProblemParts::new(S::FORBIDDEN, "forbidden", "Not allowed", *detail),
+            Self::NotFound(what) => ProblemParts::new(
                 S::NOT_FOUND,
                 "not-found",
                 "Not found",
                 format!("There is no such {what}, or you may not see it."),
             ),
-            Self::MethodNotAllowed(allow) => Face::new(
+            Self::MethodNotAllowed(allow) => ProblemParts::new(
                 S::METHOD_NOT_ALLOWED,
                 "method-not-allowed",
                 "Method not allowed",
                 format!("Only {allow} is served here."),
             )
             .header("allow", *allow),
-            Self::Conflict(detail) => Face::new(S::CONFLICT, "conflict", "Conflict", *detail),
-            Self::PreconditionFailed => Face::new(
+            Self::Conflict(detail) => ProblemParts::new(S::CONFLICT, "conflict", "Conflict", *detail),
+            Self::PreconditionFailed => ProblemParts::new(
                 S::PRECONDITION_FAILED,
                 "precondition-failed",
                 "Changed meanwhile",
                 "It is not the version that If-Match names: read it again, then repeat the change.",
             ),
-            Self::TooLarge => Face::new(
+            Self::TooLarge => ProblemParts::new(
                 S::PAYLOAD_TOO_LARGE,
                 "too-large",
                 "Body too large",
                 "The body is larger than 1 MiB (1,048,576 bytes).",
             ),
-            Self::UnsupportedMediaType => Face::new(
+            Self::UnsupportedMediaType => ProblemParts::new(
                 S::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
                 "Unsupported media type",
@@ -228,41 +228,41 @@ impl Error {
             ),
             Self::Invalid(errors) => {
                 let named: Vec<_> = errors.iter().map(|e| format!("{}: {}", e.field, e.rule)).collect();
-                Face::new(S::UNPROCESSABLE_ENTITY, "invalid", "Invalid input", named.join("; ")).errors(errors)
+                ProblemParts::new(S::UNPROCESSABLE_ENTITY, "invalid", "Invalid input", named.join("; ")).errors(errors)
             }
-            Self::KeyReused => Face::new(
+            Self::KeyReused => ProblemParts::new(
                 S::UNPROCESSABLE_ENTITY,
                 "idempotency-key-reused",
                 "Idempotency-Key reused",
                 "This Idempotency-Key was used for a different request: make a new key for a new request.",
             ),
-            Self::Replayed(error) => error.face(service),
-            Self::Database(error) => database_face(error),
-            Self::Misconfigured(_) => Face::misconfigured(),
-            Self::Internal(_) => Face::internal(),
+            Self::Replayed(error) => error.parts(service),
+            Self::Database(error) => database_parts(error),
+            Self::Misconfigured(_) => ProblemParts::misconfigured(),
+            Self::Internal(_) => ProblemParts::internal(),
         }
     }
 
     /// Returns the response for a client.
     pub fn into_response(self, service: &Service, request_id: &str) -> Response {
-        let face = self.face(service);
-        let problem = ProblemDetails::from_status_code(face.status)
-            .with_title(face.title)
-            .with_detail(face.detail)
+        let parts = self.parts(service);
+        let problem = ProblemDetails::from_status_code(parts.status)
+            .with_title(parts.title)
+            .with_detail(parts.detail)
             .with_extensions(Extensions {
-                r#type: format!("urn:{}:problem:{}", service.name, face.kind),
+                r#type: format!("urn:{}:problem:{}", service.name, parts.kind),
                 request_id,
-                errors: face.errors,
+                errors: parts.errors,
             });
-        let mut response = Response::problem(face.status, &problem);
-        if let Some((name, value)) = face.header {
+        let mut response = Response::problem(parts.status, &problem);
+        if let Some((name, value)) = parts.header {
             response = response.with_header(name, value);
         }
-        if let Some(seconds) = face.retry_after {
+        if let Some(seconds) = parts.retry_after {
             response = response.with_header("retry-after", spread(seconds, request_id).to_string());
         }
         if matches!(self, Self::Replayed(_)) {
-            response = response.replayed(face.status.as_u16());
+            response = response.replayed(parts.status.as_u16());
         }
         response
     }
@@ -313,10 +313,10 @@ const SOON: RangeInclusive<u32> = 1..=2;
 /// `Retry-After` if more requests are the cause.
 const LATER: RangeInclusive<u32> = 1..=3;
 
-fn database_face(error: &db::Error) -> Face<'static> {
+fn database_parts(error: &db::Error) -> ProblemParts<'static> {
     use StatusCode as S;
     let unavailable = |detail: &'static str, seconds: RangeInclusive<u32>| {
-        Face::new(
+        ProblemParts::new(
             S::SERVICE_UNAVAILABLE,
             "database-unavailable",
             "Database unavailable",
@@ -360,7 +360,7 @@ fn database_face(error: &db::Error) -> Face<'static> {
         Kind::StalePlan => unavailable("The database is being upgraded. Nothing was changed; try again.", SOON),
         Kind::Tls | Kind::Auth | Kind::NoCredential | Kind::NoDatabase | Kind::Pooler => unusable(),
         Kind::Query if error.phase == Phase::Connect => unusable(),
-        Kind::CommitUnknown => Face::new(
+        Kind::CommitUnknown => ProblemParts::new(
             S::SERVICE_UNAVAILABLE,
             "commit-unknown",
             "Outcome unknown",
@@ -368,8 +368,8 @@ fn database_face(error: &db::Error) -> Face<'static> {
              Repeating the request with the same Idempotency-Key is safe and tells; without a key, read before repeating.",
         )
         .retry_after(SOON),
-        Kind::Config => Face::misconfigured(),
-        Kind::Query => Face::internal(),
+        Kind::Config => ProblemParts::misconfigured(),
+        Kind::Query => ProblemParts::internal(),
     }
 }
 
@@ -415,10 +415,10 @@ mod tests {
         let detail = |phase| {
             let error = Error::from(db::Error::bare(Kind::Timeout, phase));
             assert_eq!(
-                error.face(&Service::new("notes")).status,
+                error.parts(&Service::new("notes")).status,
                 StatusCode::SERVICE_UNAVAILABLE
             );
-            error.face(&Service::new("notes")).detail
+            error.parts(&Service::new("notes")).detail
         };
         assert!(detail(Phase::Connect).contains("does not answer"));
         let busy = detail(Phase::Acquire);

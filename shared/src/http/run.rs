@@ -218,7 +218,7 @@ where
         let http = if let LambdaRequest::ApiGatewayV2(event) = payload {
             Ok(event)
         } else if let LambdaRequest::PassThrough(text) = payload {
-            mended(&text).ok_or(text)
+            normalize_event(&text).ok_or(text)
         } else {
             Err(String::new())
         };
@@ -261,7 +261,7 @@ where
 
 /// Converts a request whose claims or headers are not all text. API Gateway writes every claim as text; other senders
 /// of events, for example a test console or another gateway, may not. Scalars become text, null becomes absent.
-fn mended(text: &str) -> Option<ApiGatewayV2httpRequest> {
+fn normalize_event(text: &str) -> Option<ApiGatewayV2httpRequest> {
     let mut event: Value = serde_json::from_str(text).ok()?;
     for path in ["/requestContext/authorizer/jwt/claims", "/headers"] {
         if let Some(Value::Object(members)) = event.pointer_mut(path) {
@@ -370,10 +370,10 @@ mod tests {
             serde_json::from_str::<ApiGatewayV2httpRequest>(&text).is_err(),
             "needs no mending"
         );
-        let authorizer = mended(&text).unwrap().request_context.authorizer.unwrap();
+        let authorizer = normalize_event(&text).unwrap().request_context.authorizer.unwrap();
         let claims = authorizer.jwt.unwrap().claims;
         assert_eq!(claims["email_verified"], "true");
         assert_eq!(claims["iat"], "5");
-        assert!(mended(r#"{"source": "aws.scheduler", "detail": {}}"#).is_none());
+        assert!(normalize_event(r#"{"source": "aws.scheduler", "detail": {}}"#).is_none());
     }
 }
