@@ -42,24 +42,24 @@ const CHANGE: Change = Change {
 
 impl Pool {
     /// Acquires a connection for statements that the caller ends.
-    async fn lend(&self) -> Result<PooledConnection, sqlx::Error> {
-        let lease = self.checkout(Purpose::Unrepeatable, Deadline::after(FUNCTION_TIMEOUT));
-        let lease = lease.await;
-        let mut lease = lease.map_err(into_sqlx)?;
-        lease.live.session.client_timeout = Some(self.client_timeout(Deadline::after(FUNCTION_TIMEOUT)).left());
-        Ok(lease)
+    async fn acquire_until_released(&self) -> Result<PooledConnection, sqlx::Error> {
+        let connection = self.checkout(Purpose::Unrepeatable, Deadline::after(FUNCTION_TIMEOUT));
+        let connection = connection.await;
+        let mut connection = connection.map_err(into_sqlx)?;
+        connection.inner.session.client_timeout = Some(self.client_timeout(Deadline::after(FUNCTION_TIMEOUT)).left());
+        Ok(connection)
     }
 
     /// Acquires a connection for one statement. Behind a pooler the statement runs in a transaction, because otherwise
     /// it would not stay on one server connection from Parse to Bind.
-    async fn lend_for_one(&self) -> Result<PooledConnection, sqlx::Error> {
-        let mut lease = self.lend().await?;
+    async fn acquire_for_statement(&self) -> Result<PooledConnection, sqlx::Error> {
+        let mut connection = self.acquire_until_released().await?;
         if self.target.pooled {
             let begin = self.begin_sql("", Deadline::after(FUNCTION_TIMEOUT));
-            let session = &mut lease.live.session;
+            let session = &mut connection.inner.session;
             session.execute(sqlx::raw_sql(AssertSqlSafe(begin))).await?;
         }
-        Ok(lease)
+        Ok(connection)
     }
 
     /// Releases the connection of a single statement if the server answered. After a batch, which can leave the session
@@ -67,7 +67,7 @@ impl Pool {
     /// transaction is sufficient.
     async fn finish<T>(
         &self,
-        mut lease: PooledConnection,
+        mut connection: PooledConnection,
         batch: bool,
         outcome: Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
@@ -77,15 +77,15 @@ impl Pool {
             Err(_) => return outcome,
         };
         if self.target.pooled {
-            let ended = lease.live.session.execute(sqlx::raw_sql(end)).await;
+            let ended = connection.inner.session.execute(sqlx::raw_sql(end)).await;
             if let Err(lost) = ended {
                 return outcome.and(Err(lost));
             }
         } else if batch {
-            lease.close().await;
+            connection.close().await;
             return outcome;
         }
-        release(lease).await;
+        release(connection).await;
         outcome
     }
 
@@ -97,13 +97,13 @@ impl Pool {
     /// # Cancel safety
     /// Dropping the future drops the connection.
     pub async fn begin(&self) -> Result<Transaction<'_>, sqlx::Error> {
-        let mut lease = self.lend().await?;
+        let mut connection = self.acquire_until_released().await?;
         let begin = self.begin_sql("", Deadline::after(FUNCTION_TIMEOUT));
-        let session = &mut lease.live.session;
+        let session = &mut connection.inner.session;
         session.execute(sqlx::raw_sql(AssertSqlSafe(begin))).await?;
         Ok(Transaction {
             pool: self,
-            lease,
+            connection,
             key: IdempotencyKey::generated(),
         })
     }
@@ -118,7 +118,7 @@ impl Pool {
             let why = "a connection cannot be held behind a transaction pooler (pgbouncer=true)";
             return Err(sqlx::Error::Configuration(why.into()));
         }
-        self.lend().await.map(Held)
+        self.acquire_until_released().await.map(Held)
     }
 }
 
@@ -135,9 +135,9 @@ impl<'p> Executor<'p> for &'p Pool {
         let rows = async move {
             let query = Asked::new(query)?;
             let batch = query.is_batch();
-            let mut lease = self.lend_for_one().await?;
-            let rows = lease.live.session.fetch_many(query).try_collect::<Vec<_>>().await;
-            self.finish(lease, batch, rows).await
+            let mut connection = self.acquire_for_statement().await?;
+            let rows = connection.inner.session.fetch_many(query).try_collect::<Vec<_>>().await;
+            self.finish(connection, batch, rows).await
         };
         stream::once(rows)
             .map_ok(|rows| stream::iter(rows.into_iter().map(Ok)))
@@ -153,9 +153,9 @@ impl<'p> Executor<'p> for &'p Pool {
         Box::pin(async move {
             let query = Asked::new(query)?;
             let batch = query.is_batch();
-            let mut lease = self.lend_for_one().await?;
-            let row = lease.live.session.fetch_optional(query).await;
-            self.finish(lease, batch, row).await
+            let mut connection = self.acquire_for_statement().await?;
+            let row = connection.inner.session.fetch_optional(query).await;
+            self.finish(connection, batch, row).await
         })
     }
 
@@ -168,9 +168,9 @@ impl<'p> Executor<'p> for &'p Pool {
         'p: 'e,
     {
         Box::pin(async move {
-            let mut lease = self.lend_for_one().await?;
-            let statement = lease.live.session.prepare_with(sql, parameters).await;
-            self.finish(lease, false, statement).await
+            let mut connection = self.acquire_for_statement().await?;
+            let statement = connection.inner.session.prepare_with(sql, parameters).await;
+            self.finish(connection, false, statement).await
         })
     }
 
@@ -179,9 +179,9 @@ impl<'p> Executor<'p> for &'p Pool {
         'p: 'e,
     {
         Box::pin(async move {
-            let mut lease = self.lend_for_one().await?;
-            let described = lease.live.session.describe(sql).await;
-            self.finish(lease, false, described).await
+            let mut connection = self.acquire_for_statement().await?;
+            let described = connection.inner.session.describe(sql).await;
+            self.finish(connection, false, described).await
         })
     }
 }
@@ -234,7 +234,7 @@ impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Asked<E> {
 #[must_use = "dropped, a transaction is rolled back"]
 pub struct Transaction<'p> {
     pool: &'p Pool,
-    lease: PooledConnection,
+    connection: PooledConnection,
     key: IdempotencyKey,
 }
 
@@ -247,18 +247,18 @@ impl Transaction<'_> {
     /// outcome.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
         let (pool, deadline) = (self.pool, Deadline::after(FUNCTION_TIMEOUT));
-        let session = &mut self.lease.live.session;
+        let session = &mut self.connection.inner.session;
         let committed = timeout(deadline.left() / 2, self.key.commit(session, None, Some(&CHANGE))).await;
         let cause = match committed {
             Ok(Ok(())) => {
-                release(self.lease).await;
+                release(self.connection).await;
                 return Ok(());
             }
             Ok(Err(cause)) => cause,
             Err(_) => sqlx::Error::Io(io::ErrorKind::TimedOut.into()),
         };
         let lost = pool.failed(Phase::Commit, cause);
-        drop(self.lease);
+        drop(self.connection);
         if answered(&lost) {
             return Err(into_sqlx(lost));
         }
@@ -284,9 +284,9 @@ impl Transaction<'_> {
     /// # Errors
     /// Fails if the connection is lost, in which case the server rolls back too.
     pub async fn rollback(mut self) -> Result<(), sqlx::Error> {
-        let session = &mut self.lease.live.session;
+        let session = &mut self.connection.inner.session;
         session.execute(sqlx::raw_sql("ROLLBACK")).await?;
-        release(self.lease).await;
+        release(self.connection).await;
         Ok(())
     }
 }
@@ -295,13 +295,13 @@ impl Deref for Transaction<'_> {
     type Target = Session;
 
     fn deref(&self) -> &Session {
-        &self.lease.live.session
+        &self.connection.inner.session
     }
 }
 
 impl DerefMut for Transaction<'_> {
     fn deref_mut(&mut self) -> &mut Session {
-        &mut self.lease.live.session
+        &mut self.connection.inner.session
     }
 }
 
@@ -328,13 +328,13 @@ impl Deref for Held {
     type Target = Session;
 
     fn deref(&self) -> &Session {
-        &self.0.live.session
+        &self.0.inner.session
     }
 }
 
 impl DerefMut for Held {
     fn deref_mut(&mut self) -> &mut Session {
-        &mut self.0.live.session
+        &mut self.0.inner.session
     }
 }
 
@@ -346,7 +346,7 @@ impl<'c> Executor<'c> for &'c mut Held {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        self.0.live.session.fetch_many(query)
+        self.0.inner.session.fetch_many(query)
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
@@ -354,7 +354,7 @@ impl<'c> Executor<'c> for &'c mut Held {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        self.0.live.session.fetch_optional(query)
+        self.0.inner.session.fetch_optional(query)
     }
 
     fn prepare_with<'e>(
@@ -365,21 +365,21 @@ impl<'c> Executor<'c> for &'c mut Held {
     where
         'c: 'e,
     {
-        self.0.live.session.prepare_with(sql, parameters)
+        self.0.inner.session.prepare_with(sql, parameters)
     }
 
     fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
     where
         'c: 'e,
     {
-        self.0.live.session.describe(sql)
+        self.0.inner.session.describe(sql)
     }
 }
 
 /// Releases a clean connection in the state in which units of work get it.
-async fn release(mut lease: PooledConnection) {
-    lease.live.session.client_timeout = None;
-    lease.release().await;
+async fn release(mut connection: PooledConnection) {
+    connection.inner.session.client_timeout = None;
+    connection.release().await;
 }
 
 /// Returns whether the server answered, and the connection is reusable. Other connections are dropped: lost, late, or

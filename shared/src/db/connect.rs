@@ -68,7 +68,7 @@ pub struct Target {
     /// Whether the server is a transaction pooler: then no session state is reliable.
     pub pooled: bool,
     /// Whether prepared statements must not be kept.
-    unnamed: bool,
+    disable_statement_cache: bool,
     /// Whether each statement needs an explicit transaction. It does behind a pooler: only a transaction keeps an
     /// unnamed statement on one server connection, and it sets the schema.
     pub(super) needs_transaction: bool,
@@ -101,7 +101,7 @@ impl Target {
             attempt: url.connect_timeout(),
             name: url.target(),
             pooled: url.is_pooled(),
-            unnamed: url.statement_cache_size() == 0,
+            disable_statement_cache: url.statement_cache_size() == 0,
             needs_transaction: url.is_pooled() && (url.statement_cache_size() == 0 || url.search_path().is_some()),
             stale_statements: Arc::default(),
             local_settings,
@@ -228,7 +228,7 @@ impl Connection {
     {
         let session = &mut self.session;
         let asked = async {
-            if !session.unnamed {
+            if !session.disable_statement_cache {
                 return work(session).await;
             }
             session.execute(sqlx::raw_sql("BEGIN")).await?;
@@ -336,11 +336,11 @@ pub(super) async fn attempt(
             None => log_in(target.clone(), purpose, target.within_attempt(deadline)).boxed(),
         };
         match timeout(deadline.left(), &mut log_in).await {
-            Ok(Ok(live)) if live.status.read_only && purpose == Purpose::Write => {
-                live.close().await;
+            Ok(Ok(connection)) if connection.status.read_only && purpose == Purpose::Write => {
+                connection.close().await;
                 break Error::bare(Kind::ReadOnly, Phase::Connect);
             }
-            Ok(Ok(live)) => return Ok(live),
+            Ok(Ok(connection)) => return Ok(connection),
             // It failed while it was not polled.
             Ok(Err(_)) if is_resumed => {}
             Ok(Err(failed)) => break failed,
@@ -365,10 +365,10 @@ async fn log_in(target: Target, purpose: Purpose, deadline: Deadline) -> Result<
     let mut url = target.credentials.get(deadline).await?;
     loop {
         let failed = match race(&target, &url, purpose).await {
-            Ok(mut live) => {
-                live.connected_in = since.elapsed();
+            Ok(mut connection) => {
+                connection.connected_in = since.elapsed();
                 target.credentials.accepted();
-                return Ok(live);
+                return Ok(connection);
             }
             Err(failed) => failed,
         };
@@ -405,14 +405,14 @@ async fn race(target: &Target, url: &DatabaseUrl, purpose: Purpose) -> Result<Co
         };
         let limit = limit.map_or(Duration::MAX, |limit| limit.saturating_sub(begun.elapsed()));
         match timeout(limit, log_ins.next()).await {
-            Ok(Some((server, Ok(live)))) if !live.status.read_only => {
+            Ok(Some((server, Ok(connection)))) if !connection.status.read_only => {
                 target.writer.store(server, Ordering::Relaxed);
-                return Ok(Connection { server, ..live });
+                return Ok(Connection { server, ..connection });
             }
-            Ok(Some((server, Ok(live)))) => {
-                let live = Connection { server, ..live };
+            Ok(Some((server, Ok(connection)))) => {
+                let connection = Connection { server, ..connection };
                 // One is sufficient for a read.
-                if let Some(spare) = standby.replace(live) {
+                if let Some(spare) = standby.replace(connection) {
                     Connection::close(spare).await;
                 }
                 next = waiting.pop_front();
@@ -455,9 +455,10 @@ pub(super) async fn connect_beside(target: &Target, number: usize, deadline: Dea
         open(target, server).await
     };
     let opened = timeout(deadline.left(), opened).await;
-    let mut live = opened.unwrap_or_else(|_| Err(Error::bare(Kind::Timeout, Phase::Connect).trying(&target.name)))?;
-    (live.server, live.connected_in) = (number, since.elapsed());
-    Ok(live)
+    let mut connection =
+        opened.unwrap_or_else(|_| Err(Error::bare(Kind::Timeout, Phase::Connect).trying(&target.name)))?;
+    (connection.server, connection.connected_in) = (number, since.elapsed());
+    Ok(connection)
 }
 
 /// Returns the more informative of two servers' failures: first those that another credential may resolve, then those
@@ -497,7 +498,7 @@ async fn open_session(target: &Target, url: &DatabaseUrl) -> Result<Connection, 
         socket: connect.socket(),
         session: Session {
             connection,
-            unnamed: target.unnamed,
+            disable_statement_cache: target.disable_statement_cache,
             version: target.stale_statements.load(Ordering::Relaxed),
             client_timeout: None,
             in_transaction: false,
@@ -528,7 +529,7 @@ pub async fn connect_with_retry(
     let mut last: Option<Error> = None;
     loop {
         let failed = match attempt(target, purpose, deadline, unfinished).await {
-            Ok(live) => return Ok(live),
+            Ok(connection) => return Ok(connection),
             // An attempt that the deadline interrupted is less informative than the one before it.
             Err(cut) if cut.kind == Kind::Timeout && deadline.is_past() => last.take().unwrap_or(cut),
             Err(failed) => failed,

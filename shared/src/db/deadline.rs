@@ -15,7 +15,7 @@ pub const FUNCTION_TIMEOUT: Duration = Duration::from_secs(26);
 const RESERVE: Duration = Duration::from_millis(500);
 
 /// Lambda's maximum timeout; a later deadline is implausible and ignored.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
+const MAX_LAMBDA_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// The time by which an invocation must have answered.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ impl Deadline {
         let left = if left.is_zero() {
             FUNCTION_TIMEOUT
         } else {
-            left.min(LONGEST)
+            left.min(MAX_LAMBDA_TIMEOUT)
         };
         // A function with a timeout of one second still needs most of it for its work.
         Self::after(left - RESERVE.min(left / 4))

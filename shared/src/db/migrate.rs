@@ -127,8 +127,8 @@ pub(super) async fn open(url: &DatabaseUrl, service: &Service) -> Result<PgConne
     };
     let target = Target::new(url, &format!("{} migrate", service.name));
     let (deadline, unfinished) = (Deadline::after(CONNECT), Unfinished::default());
-    let live = connect::connect_with_retry(&target, Purpose::Write, &retry, deadline, &unfinished).await;
-    Ok(live.map_err(Failure::Connect)?.session.connection)
+    let connection = connect::connect_with_retry(&target, Purpose::Write, &retry, deadline, &unfinished).await;
+    Ok(connection.map_err(Failure::Connect)?.session.connection)
 }
 
 /// Commits, and distinguishes an error of the server from a lost reply.

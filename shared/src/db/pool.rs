@@ -56,7 +56,7 @@ pub enum Opened {
 /// This environment's connections.
 #[derive(Debug)]
 pub struct Pool {
-    slots: managed::Pool<Slots>,
+    slots: managed::Pool<SlotManager>,
     pub(super) target: Target,
     pub(super) retry: RetryConfig,
     budget: Option<Duration>,
@@ -74,9 +74,9 @@ pub struct Pool {
 }
 
 #[derive(Debug)]
-struct Slots;
+struct SlotManager;
 
-impl managed::Manager for Slots {
+impl managed::Manager for SlotManager {
     /// Empty until its first use, and after its connection was dropped.
     type Type = Option<Connection>;
     type Error = Infallible;
@@ -97,9 +97,9 @@ impl managed::Manager for Slots {
 /// A connection borrowed by one unit of work. Dropping it closes the connection; see [`PooledConnection::release`].
 #[derive(Debug)]
 pub struct PooledConnection {
-    slot: Object<Slots>,
+    slot: Object<SlotManager>,
     take_turns: bool,
-    pub(super) live: Connection,
+    pub(super) inner: Connection,
 }
 
 impl PooledConnection {
@@ -107,31 +107,31 @@ impl PooledConnection {
     /// closed instead, so that more environments than slots take turns; not behind a pooler, because the slots are not
     /// its own.
     pub async fn release(mut self) {
-        self.live.used = Moment::now();
-        if self.live.session.in_transaction {
+        self.inner.used = Moment::now();
+        if self.inner.session.in_transaction {
             return;
         }
-        if self.take_turns && self.live.status.near_capacity() {
-            self.live.close().await;
+        if self.take_turns && self.inner.status.near_capacity() {
+            self.inner.close().await;
         } else {
-            *self.slot = Some(self.live);
+            *self.slot = Some(self.inner);
         }
     }
 
     /// Closes the connection with Terminate; the slot becomes empty. Limited in time.
     pub(super) async fn close(self) {
-        self.live.close().await;
+        self.inner.close().await;
     }
 
     /// Replaces the dead connection with a new one, and returns the dead one.
-    pub(super) fn replace(&mut self, live: Connection) -> Connection {
-        std::mem::replace(&mut self.live, live)
+    pub(super) fn replace(&mut self, connection: Connection) -> Connection {
+        std::mem::replace(&mut self.inner, connection)
     }
 
     /// Keeps INIT's connection for the following invocation, even near the server's capacity.
     fn keep(mut self) {
-        self.live.used = Moment::now();
-        *self.slot = Some(self.live);
+        self.inner.used = Moment::now();
+        *self.slot = Some(self.inner);
     }
 }
 
@@ -142,7 +142,7 @@ impl Pool {
         let mut slots = managed::PoolConfig::new(size);
         // The connection released last is the least likely to have died.
         slots.queue_mode = QueueMode::Lifo;
-        let builder = managed::Pool::builder(Slots).config(slots);
+        let builder = managed::Pool::builder(SlotManager).config(slots);
         // `build` fails only for timeouts without a runtime, and none are configured.
         let slots = match builder.build() {
             Ok(slots) => slots,
@@ -180,14 +180,14 @@ impl Pool {
                 return Err(failed);
             }
         };
-        if !connection.take_turns || !connection.live.status.near_capacity() {
+        if !connection.take_turns || !connection.inner.status.near_capacity() {
             connection.keep();
             return Ok(Opened::Kept);
         }
         if self.provisioned {
             // The first invocation may be hours away.
             connection.close().await;
-        } else if connection.live.end_when_idle(INIT_IDLE_NEAR_CAPACITY, deadline).await {
+        } else if connection.inner.end_when_idle(INIT_IDLE_NEAR_CAPACITY, deadline).await {
             // It is never reset: near capacity a connection is closed after its first use.
             connection.keep();
         }
@@ -219,57 +219,62 @@ impl Pool {
             // Closed by SIGTERM: no invocation follows.
             Err(_) => return Err(Error::bare(Kind::Lost, Phase::Acquire).trying("a pool that is shut down")),
         };
-        let live = match slot.take() {
-            Some(live) => self.revive(live, purpose, deadline).await?,
+        let connection = match slot.take() {
+            Some(connection) => self.revive(connection, purpose, deadline).await?,
             None => self.open(purpose, deadline).await?,
         };
         Ok(PooledConnection {
             slot,
             take_turns: !self.target.pooled,
-            live,
+            inner: connection,
         })
     }
 
     /// Decides whether an idle connection is usable. Regardless of its idle time, this costs no round trip unless bytes
     /// have arrived on it, or another connection was lost since.
-    async fn revive(&self, mut live: Connection, purpose: Purpose, deadline: Deadline) -> Result<Connection, Error> {
-        let unfit = purpose == Purpose::Write && live.status.read_only;
-        if live.used.elapsed() > MAX_IDLE || live.opened.elapsed() > live.lifetime || unfit {
-            live.close().await;
+    async fn revive(
+        &self,
+        mut connection: Connection,
+        purpose: Purpose,
+        deadline: Deadline,
+    ) -> Result<Connection, Error> {
+        let unfit = purpose == Purpose::Write && connection.status.read_only;
+        if connection.used.elapsed() > MAX_IDLE || connection.opened.elapsed() > connection.lifetime || unfit {
+            connection.close().await;
             return self.open(purpose, deadline).await;
         }
-        let unsure = purpose == Purpose::Unrepeatable && live.used.elapsed() > PING_FREE_WINDOW;
-        let usable = match live.peek() {
-            Peek::Quiet if !unsure && !self.lost_since(live.used) => true,
-            Peek::Quiet | Peek::Readable => live.ping(deadline.within(PING_TIMEOUT)).await,
+        let unsure = purpose == Purpose::Unrepeatable && connection.used.elapsed() > PING_FREE_WINDOW;
+        let usable = match connection.peek() {
+            Peek::Quiet if !unsure && !self.lost_since(connection.used) => true,
+            Peek::Quiet | Peek::Readable => connection.ping(deadline.within(PING_TIMEOUT)).await,
             Peek::Closed => false,
         };
         if usable {
-            return Ok(self.prefer_writer(live, deadline).await);
+            return Ok(self.prefer_writer(connection, deadline).await);
         }
         tracing::debug!("the connection died while idle");
-        drop(live);
+        drop(connection);
         self.open(purpose, deadline).await
     }
 
     /// Returns the connection, or one to the writer instead of one to a standby: after a failover the name may resolve
     /// to it, and a standby shows writes late. If there is no writer, the standby is kept, and the next search is
     /// later.
-    async fn prefer_writer(&self, mut live: Connection, deadline: Deadline) -> Connection {
-        if !live.status.read_only || live.writer_checked.elapsed() < live.writer_check_after {
-            return live;
+    async fn prefer_writer(&self, mut connection: Connection, deadline: Deadline) -> Connection {
+        if !connection.status.read_only || connection.writer_checked.elapsed() < connection.writer_check_after {
+            return connection;
         }
         let (least, most) = WRITER_CHECK_TIMEOUT_RANGE;
-        let limit = deadline.within((live.connected_in * 4).clamp(least, most));
+        let limit = deadline.within((connection.connected_in * 4).clamp(least, most));
         match connect::connect_once(&self.target, Purpose::Write, limit).await {
             Ok(writer) => {
-                live.close().await;
+                connection.close().await;
                 writer
             }
             Err(_) => {
-                live.writer_checked = Moment::now();
-                live.writer_check_after = (live.writer_check_after * 2).min(MAX_WRITER_CHECK_INTERVAL);
-                live
+                connection.writer_checked = Moment::now();
+                connection.writer_check_after = (connection.writer_check_after * 2).min(MAX_WRITER_CHECK_INTERVAL);
+                connection
             }
         }
     }
@@ -305,10 +310,10 @@ impl Pool {
             }
         };
         match &opened {
-            Ok(live) => {
-                let took = u32::try_from(live.connected_in.as_millis()).unwrap_or(u32::MAX);
+            Ok(connection) => {
+                let took = u32::try_from(connection.connected_in.as_millis()).unwrap_or(u32::MAX);
                 self.connect_time.store(took, Ordering::Relaxed);
-                self.circuit.succeeded(live.status.read_only);
+                self.circuit.succeeded(connection.status.read_only);
             }
             Err(error) => self.circuit.failed(since, error.kind),
         }

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 #[derive(Debug)]
 pub struct Session {
     pub(super) connection: PgConnection,
-    pub(super) unnamed: bool,
+    pub(super) disable_statement_cache: bool,
     /// The version of the statements' texts: a pooler keeps a statement by its text, and gives it to new connections
     /// even if it is stale. A changed text makes a new statement.
     pub(super) version: u32,
@@ -39,15 +39,15 @@ impl<'c> Executor<'c> for &'c mut Session {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let (unnamed, version) = (self.unnamed, self.version);
+        let (disable_statement_cache, version) = (self.disable_statement_cache, self.version);
         let statement = Statement {
             query,
-            unnamed,
+            disable_statement_cache,
             version,
         };
         let rows = self.connection.fetch_many(statement);
         match self.client_timeout {
-            Some(client_timeout) => patient(rows, client_timeout),
+            Some(client_timeout) => bounded_rows(rows, client_timeout),
             None => rows,
         }
     }
@@ -57,10 +57,10 @@ impl<'c> Executor<'c> for &'c mut Session {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let (unnamed, version) = (self.unnamed, self.version);
+        let (disable_statement_cache, version) = (self.disable_statement_cache, self.version);
         let statement = Statement {
             query,
-            unnamed,
+            disable_statement_cache,
             version,
         };
         let row = self.connection.fetch_optional(statement);
@@ -75,7 +75,7 @@ impl<'c> Executor<'c> for &'c mut Session {
     where
         'c: 'e,
     {
-        if self.unnamed {
+        if self.disable_statement_cache {
             return Box::pin(ready(Err(kept())));
         }
         bounded(self.client_timeout, self.connection.prepare_with(sql, parameters))
@@ -85,7 +85,7 @@ impl<'c> Executor<'c> for &'c mut Session {
     where
         'c: 'e,
     {
-        if self.unnamed {
+        if self.disable_statement_cache {
             return Box::pin(ready(Err(kept())));
         }
         bounded(self.client_timeout, self.connection.describe(sql))
@@ -111,7 +111,7 @@ fn bounded<'e, T: Send + 'e>(
 }
 
 /// Limits the wait for each row. A late row ends the stream, and leaves the connection out of sync.
-fn patient<'e, T: Send + 'e>(
+fn bounded_rows<'e, T: Send + 'e>(
     rows: BoxStream<'e, Result<T, sqlx::Error>>,
     client_timeout: Duration,
 ) -> BoxStream<'e, Result<T, sqlx::Error>> {
@@ -135,7 +135,7 @@ fn late() -> sqlx::Error {
 /// A query with its persistence overridden, and its text changed if statements were stale.
 struct Statement<E> {
     query: E,
-    unnamed: bool,
+    disable_statement_cache: bool,
     version: u32,
 }
 
@@ -157,6 +157,6 @@ impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Statement<E> {
     }
 
     fn persistent(&self) -> bool {
-        !self.unnamed && self.query.persistent()
+        !self.disable_statement_cache && self.query.persistent()
     }
 }

@@ -40,10 +40,10 @@ use super::work::late;
 const IDLE: Duration = Duration::from_millis(50);
 
 /// Bounds on when the first answer after idling is late.
-const LATE_AFTER_IDLE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
+const LATE_AFTER_IDLE_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 
 /// Bounds on when any other answer is late.
-const LATE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+const LATE_AFTER_RANGE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 
 /// An answer is late after this multiple of the longest recent one.
 const LATE_FACTOR: u32 = 8;
@@ -64,7 +64,7 @@ pub(super) struct Watch {
     socket: Option<SocketHandle>,
     server: usize,
     purpose: Purpose,
-    patience: Duration,
+    late_after: Duration,
     round_trip: Duration,
 }
 
@@ -179,21 +179,21 @@ impl Sight {
 impl Pool {
     /// Returns the watch of a statement on this connection: to be taken before each one.
     pub(super) fn watch(&self, connection: &PooledConnection, purpose: Purpose) -> Watch {
-        let live = &connection.live;
+        let inner = &connection.inner;
         let slowest = self.witnesses.slowest(purpose).load(Ordering::Relaxed);
-        let usual = live.round_trip.max(Duration::from_micros(slowest.into()));
-        let idle = live.used.elapsed() > IDLE;
-        let (least, most) = if idle { LATE_AFTER_IDLE } else { LATE };
-        let patience = (usual * LATE_FACTOR).clamp(least, most);
-        let crowded = live.status.near_capacity();
+        let usual = inner.round_trip.max(Duration::from_micros(slowest.into()));
+        let idle = inner.used.elapsed() > IDLE;
+        let (least, most) = if idle { LATE_AFTER_IDLE_RANGE } else { LATE_AFTER_RANGE };
+        let late_after = (usual * LATE_FACTOR).clamp(least, most);
+        let near_capacity = inner.status.near_capacity();
         Watch {
-            identity: live.identity.filter(|_| !crowded),
-            socket: live.socket,
-            server: live.server,
+            identity: inner.identity.filter(|_| !near_capacity),
+            socket: inner.socket,
+            server: inner.server,
             purpose,
             // Environments whose statements are late at the same time do not ask at the same time.
-            patience: patience + jitter(patience / if idle { 4 } else { 1 }),
-            round_trip: live.round_trip,
+            late_after: late_after + jitter(late_after / if idle { 4 } else { 1 }),
+            round_trip: inner.round_trip,
         }
     }
 
@@ -209,9 +209,9 @@ impl Pool {
     ) -> Watched<T, R> {
         let since = Moment::now();
         let mut statement = std::pin::pin!(statement);
-        let mut patience = watch.patience;
+        let mut late_after = watch.late_after;
         loop {
-            if let Ok(answer) = timeout(patience.min(deadline.left()), &mut statement).await {
+            if let Ok(answer) = timeout(late_after.min(deadline.left()), &mut statement).await {
                 self.witnesses.note(watch.purpose, since.elapsed());
                 self.witnesses.dead.store(0, Ordering::Relaxed);
                 return Watched::Answered(answer);
@@ -220,9 +220,9 @@ impl Pool {
                 return Watched::Answered(Err(late().into()));
             }
             // Until the next permission, if there is none now.
-            patience = watch.patience;
+            late_after = watch.late_after;
             let Some(identity) = watch.identity else {
-                patience = deadline.left();
+                late_after = deadline.left();
                 continue;
             };
             if self.circuit.knows_outage() {

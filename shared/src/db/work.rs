@@ -52,7 +52,7 @@ impl Pool {
                 None => self.checkout(Purpose::Read, deadline).await?,
             };
             let watch = self.watch(&connection, Purpose::Read);
-            let attempt = self.read_once(&mut connection.live.session, deadline, &work);
+            let attempt = self.read_once(&mut connection.inner.session, deadline, &work);
             let answer = match self.watched(watch, self.client_timeout(deadline), attempt).await {
                 Watched::Answered(answer) => answer,
                 Watched::Dead(witness) => {
@@ -87,7 +87,7 @@ impl Pool {
         let Some(mut connection) = self.rehearsing(deadline).await else {
             return;
         };
-        let outcome = bounded(self.client_timeout(deadline), work(&mut connection.live.session)).await;
+        let outcome = bounded(self.client_timeout(deadline), work(&mut connection.inner.session)).await;
         self.rehearsed(connection, outcome.err()).await;
     }
 
@@ -116,7 +116,7 @@ impl Pool {
         };
         let outcome = bounded(
             self.client_timeout(deadline),
-            work(&mut connection.live.session, &attempt, input),
+            work(&mut connection.inner.session, &attempt, input),
         )
         .await;
         self.rehearsed(connection, outcome.err()).await;
@@ -152,7 +152,7 @@ impl Pool {
             let dead = Error::bare(Kind::Lost, Phase::Statement).trying(&self.target.name);
             return Err(spent(dead, retries));
         }
-        let usable = purpose == Purpose::Read || !connection.live.status.read_only;
+        let usable = purpose == Purpose::Read || !connection.inner.status.read_only;
         Ok(usable.then_some(connection))
     }
 

@@ -240,7 +240,7 @@ impl Pool {
                 Ok(mut connection) => {
                     let settings = self.message_settings(deadline);
                     let watch = self.watch(&connection, Purpose::Write);
-                    let session = &mut connection.live.session;
+                    let session = &mut connection.inner.session;
                     let bury = async { Ok::<_, Abort<Error>>(key.bury(session, &settings).await?) };
                     match self.watched(watch, deadline, bury).await {
                         Watched::Answered(Ok(known)) => return Ok((known, connection)),
@@ -281,7 +281,7 @@ impl Pool {
             return;
         }
         let settings = self.message_settings(deadline);
-        let session = &mut connection.live.session;
+        let session = &mut connection.inner.session;
         let bound = deadline.within(CLEAN_UP_TIMEOUT).left();
         session.in_transaction = true;
         let swept = timeout(bound, receipt::sweep(session, &settings)).await;
@@ -390,7 +390,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
         let attempt = key.attempt(nonce);
         let client_timeout = pool.client_timeout(deadline);
         let watch = pool.watch(connection, Purpose::Write);
-        let session = &mut connection.live.session;
+        let session = &mut connection.inner.session;
         let once = self.work.once(pool, session, deadline, key, &attempt, self.input);
         let answer = match pool.watched(watch, client_timeout, once).await {
             Watched::Answered(answer) => answer,
@@ -414,7 +414,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
         };
         let settings = pool.message_settings(deadline);
         let watch = pool.watch(connection, Purpose::Write);
-        let session = &mut connection.live.session;
+        let session = &mut connection.inner.session;
         let look = async { Ok(key.look(session, &settings).await?) };
         let known = match pool.watched(watch, client_timeout, look).await {
             Watched::Answered(known) => known,
@@ -499,7 +499,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
             }
         };
         let read = self
-            .replayed(&mut connection.live.session, self.deadline, receipt)
+            .replayed(&mut connection.inner.session, self.deadline, receipt)
             .await;
         let answer = read.map_err(unknown)?;
         connection.release().await;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::problem::Error;
 
 /// Longer claims are not accepted as an identity.
-const LONGEST: usize = 255;
+const MAX_CLAIM_LENGTH: usize = 255;
 
 /// The caller, as the token's issuer identifies them; the database decides whether they have a user row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,8 @@ impl Caller {
     pub fn from_claims(claims: &HashMap<String, String>) -> Result<Self, Error> {
         let claim = |name: &str| {
             let text = claims.get(name)?.trim();
-            let usable = !text.is_empty() && text.chars().count() <= LONGEST && !text.contains(char::is_control);
+            let usable =
+                !text.is_empty() && text.chars().count() <= MAX_CLAIM_LENGTH && !text.contains(char::is_control);
             usable.then(|| text.to_owned())
         };
         // With spaces around it, it is a different subject.

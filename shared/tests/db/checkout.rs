@@ -345,7 +345,7 @@ async fn behind_a_pooler_a_read_stays_on_one_server_connection_and_leaves_no_sta
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_a_pooler_a_question_of_health_stays_on_one_server_connection_and_may_hear_of_writes() {
     let bench = Bench::with(Settings::default(), "pgbouncer=true").await;
-    let mut live = bench.pool.probe(Deadline::after(PLENTY)).await.unwrap();
+    let mut connection = bench.pool.probe(Deadline::after(PLENTY)).await.unwrap();
     let transaction = async |db: &mut Session| {
         let sql = "SELECT pg_current_xact_id()::text, current_setting('transaction_read_only')";
         sqlx::query_as::<_, (String, String)>(sql).fetch_one(db).await
@@ -353,7 +353,7 @@ async fn behind_a_pooler_a_question_of_health_stays_on_one_server_connection_and
     let mut seen = Vec::new();
     for _ in 0..2 {
         let twice = async |db: &mut Session| Ok((transaction(db).await?, transaction(db).await?));
-        let (first, second) = live.ask(Deadline::after(PLENTY), twice).await.unwrap();
+        let (first, second) = connection.ask(Deadline::after(PLENTY), twice).await.unwrap();
         assert_eq!(first, second, "each statement was on its own");
         assert_eq!(first.1, "off", "every server looks as if it took no writes");
         seen.push(first);
@@ -440,17 +440,17 @@ async fn role_settings_change_no_result() {
 #[tokio::test(flavor = "multi_thread")]
 async fn session_is_set_up_in_its_one_statement() {
     let bench = Bench::new().await;
-    let mut live = bench.pool.probe(Deadline::after(PLENTY)).await.unwrap();
+    let mut connection = bench.pool.probe(Deadline::after(PLENTY)).await.unwrap();
     // One ends the log-in, the other is the status.
     assert_eq!(bench.proxy.counts().ready, 2);
     let sql = "SELECT current_setting('plan_cache_mode'), \
                current_setting('client_connection_check_interval'), \
                coalesce(current_setting('transaction_timeout', true), '')";
-    let asked = live.ask(Deadline::after(PLENTY), async |db| {
+    let asked = connection.ask(Deadline::after(PLENTY), async |db| {
         sqlx::query_as::<_, (String, String, String)>(sql).fetch_one(db).await
     });
     let (plans, check, transaction) = asked.await.unwrap();
-    let identity = live.identity().unwrap();
+    let identity = connection.identity().unwrap();
     assert_eq!((&*plans, &*check), ("force_generic_plan", "500ms"));
     let version = "SELECT current_setting('server_version_num')::int8";
     let newest = bench.count(version).await >= 170_000;
@@ -460,17 +460,17 @@ async fn session_is_set_up_in_its_one_statement() {
         identity.pid, identity.backend_start
     );
     assert_eq!(bench.count(&same).await, 1);
-    assert!(live.connected_in() > Duration::ZERO);
+    assert!(connection.connected_in() > Duration::ZERO);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn session_behind_a_pooler_is_left_as_it_is() {
     let bench = Bench::with(Settings::default(), "pgbouncer=true").await;
-    let mut live = bench.pool.probe(Deadline::after(PLENTY)).await.unwrap();
-    let asked = live.ask(Deadline::after(PLENTY), async |db| {
+    let mut connection = bench.pool.probe(Deadline::after(PLENTY)).await.unwrap();
+    let asked = connection.ask(Deadline::after(PLENTY), async |db| {
         let sql = "SELECT count(*) FROM pg_settings WHERE source = 'session'";
         sqlx::query_scalar::<_, i64>(sql).fetch_one(db).await
     });
     assert_eq!(asked.await.unwrap(), 0);
-    assert_eq!(live.identity(), None);
+    assert_eq!(connection.identity(), None);
 }
