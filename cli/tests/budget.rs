@@ -54,7 +54,7 @@ fn advised(error: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_default_parameters_fit() {
+async fn default_parameters_fit() {
     let said = fits(&budget(&template(), &[], None).await);
     // 16 routes of 8, twice for the overlap; 3 health checks; one migration.
     for expected in [
@@ -83,7 +83,7 @@ async fn the_default_parameters_fit() {
 }
 
 #[tokio::test]
-async fn on_managed_instances_environments_and_what_each_may_hold_count() {
+async fn managed_instances_count_their_limits() {
     let folder = tempfile::tempdir().unwrap();
     let patched = folder.path().join("template.yaml");
     fs::copy(template(), &patched).unwrap();
@@ -109,7 +109,7 @@ async fn on_managed_instances_environments_and_what_each_may_hold_count() {
 }
 
 #[tokio::test]
-async fn a_thousand_of_each_on_a_hundred_do_not_fit_until_the_advice_is_followed() {
+async fn oversized_fleet_fits_after_advice() {
     let thousand = ["Database=existing", "ReservedConcurrency=1000"];
     let cluster = Cluster::throwaway(Settings {
         max_connections: 100,
@@ -142,7 +142,7 @@ async fn a_thousand_of_each_on_a_hundred_do_not_fit_until_the_advice_is_followed
 }
 
 #[tokio::test]
-async fn of_a_server_that_was_asked_no_advice_is_about_the_cluster_of_the_template() {
+async fn live_server_gets_no_cluster_advice() {
     let cluster = Cluster::throwaway(Settings {
         max_connections: 100,
         ..Settings::default()
@@ -168,7 +168,7 @@ async fn of_a_server_that_was_asked_no_advice_is_about_the_cluster_of_the_templa
 }
 
 #[tokio::test]
-async fn a_capacity_between_two_that_are_documented_counts_like_the_lower_and_says_so() {
+async fn capacity_between_tiers_counts_lower() {
     let output = budget(&template(), &["AuroraMaxCapacity=3"], None).await;
     let said = String::from_utf8(output.stdout.clone()).unwrap();
     assert!(
@@ -183,7 +183,7 @@ async fn a_capacity_between_two_that_are_documented_counts_like_the_lower_and_sa
 }
 
 #[tokio::test]
-async fn of_a_cluster_that_is_made_each_piece_of_advice_does() {
+async fn new_cluster_fits_after_any_advice() {
     for given in [
         ["ReservedConcurrency=40", "AuroraMinCapacity=1"],
         ["ReservedConcurrency=60", "AuroraMinCapacity=0.5"],
@@ -200,8 +200,9 @@ async fn of_a_cluster_that_is_made_each_piece_of_advice_does() {
     }
 }
 
+/// Connections that functions hold at the same time are added up, so each function needs a bound.
 #[tokio::test]
-async fn what_the_functions_hold_at_once_counts_and_a_function_without_a_bound_is_an_error() {
+async fn unbounded_function_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let changed = folder.path().join("template.yaml");
     let text = fs::read_to_string(template()).unwrap();
@@ -226,7 +227,7 @@ async fn what_the_functions_hold_at_once_counts_and_a_function_without_a_bound_i
 }
 
 #[tokio::test]
-async fn a_mistake_is_told_in_one_line_without_a_secret() {
+async fn mistake_is_one_line_without_secret() {
     for (parameters, url, says) in [
         (
             &["Concurrency=3"][..],
@@ -270,7 +271,7 @@ async fn a_mistake_is_told_in_one_line_without_a_secret() {
 }
 
 #[tokio::test]
-async fn what_each_environment_may_hold_is_a_number_to_change_too() {
+async fn advice_covers_connection_limit() {
     let url = |limit: &str| format!("DatabaseUrl=postgres://db/seer?sslmode=verify-full&connection_limit={limit}");
     let given = |limit: &str| {
         ["Database=existing", "ReservedConcurrency=2"]
@@ -296,7 +297,7 @@ async fn what_each_environment_may_hold_is_a_number_to_change_too() {
 }
 
 #[tokio::test]
-async fn a_template_that_decides_nothing_does_not_fit() {
+async fn undecided_template_does_not_fit() {
     let folder = tempfile::tempdir().unwrap();
     let changed = folder.path().join("template.yaml");
     let text = fs::read_to_string(template()).unwrap();

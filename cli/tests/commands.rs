@@ -41,7 +41,7 @@ fn error(output: &Output) -> String {
 }
 
 #[tokio::test]
-async fn a_connection_string_in_the_wrong_place_is_not_repeated() {
+async fn misplaced_url_is_not_echoed() {
     let url = "postgres://seer:hunter-two@db.example/seer?sslrootcert=/hidden";
     let (budget, json) = (format!("--budget={url}"), format!("--json={url}"));
     for arguments in [
@@ -60,7 +60,7 @@ async fn a_connection_string_in_the_wrong_place_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn of_two_migrations_at_once_one_does_the_work() {
+async fn concurrent_migrations_apply_once() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
     let url = cluster.url();
     let (one, other) = tokio::join!(migrate(&url), migrate(&url));
@@ -80,7 +80,7 @@ async fn of_two_migrations_at_once_one_does_the_work() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_up_yet_is_waited_for() {
+async fn migrate_waits_for_starting_server() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
     let url = cluster.url();
     cluster.stop(Shutdown::Fast).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_server_that_is_not_up_yet_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_migration_that_cannot_be_done_says_why_and_no_secret() {
+async fn migrate_failure_shows_no_secret() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
     let said = error(&migrate(&cluster.url_of("absent")).await);
     assert!(
@@ -108,7 +108,7 @@ async fn a_migration_that_cannot_be_done_says_why_and_no_secret() {
 }
 
 #[tokio::test]
-async fn a_token_is_one_that_the_local_key_accepts() {
+async fn token_is_accepted_by_local_key() {
     let arguments = [
         "token",
         "--sub",
@@ -129,12 +129,12 @@ async fn a_token_is_one_that_the_local_key_accepts() {
 }
 
 #[tokio::test]
-async fn the_document_for_clients_is_what_the_code_says() {
+async fn openapi_document_matches_code() {
     printed(&seer(&["openapi", "--check"]).output().await.unwrap());
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_said_before_anything_is_done() {
+async fn taken_port_is_reported_first() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = other.local_addr().unwrap().port().to_string();
     let output = seer(&["local", "--port", &port]).output().await.unwrap();
@@ -143,7 +143,7 @@ async fn a_port_that_is_taken_is_said_before_anything_is_done() {
 }
 
 #[tokio::test]
-async fn a_scenario_that_does_not_exist_is_said_with_those_that_do() {
+async fn unknown_scenario_lists_known_ones() {
     let arguments = ["faults", "--only", "refused", "--only", "refuted"];
     let said = error(&seer(&arguments).output().await.unwrap());
     for name in ["\"refuted\"", "write-cut", "cold-1000"] {
@@ -159,7 +159,7 @@ async fn a_scenario_that_does_not_exist_is_said_with_those_that_do() {
 
 /// Cargo is a script here that starts a compiler which never ends by itself, because a real build may be up to date.
 #[tokio::test]
-async fn a_build_ends_with_the_command_that_began_it() {
+async fn build_ends_with_its_command() {
     let folder = tempfile::tempdir().unwrap();
     let (cargo, compiling) = (folder.path().join("cargo"), folder.path().join("compiling"));
     let script = format!(

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn webhook_secret_is_read_in_every_form_and_never_shown() {
+    fn webhook_secret_parses_but_is_hidden() {
         for text in ["whsec_c2VjcmV0IGtleQ==", "c2VjcmV0IGtleQ==", "whsec_c2VjcmV0IGtleQ"] {
             let secret = WebhookSecret::parse(Some(text.to_owned())).unwrap();
             assert_eq!(secret.key(), b"secret key");

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_from_what_is_none() {
+    fn email_accepts_only_addresses() {
         for good in ["ada@example.com", "a.b+c@sub.example.co", "ünï@exämple.de"] {
             assert!(Email::parse(good).is_some(), "{good}");
         }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn case_does_not_tell_addresses_apart() {
+    fn email_ignores_case() {
         assert_eq!(Email::parse("Ada@Example.COM"), Email::parse("ada@example.com"));
     }
 }

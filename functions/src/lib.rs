@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_migration_runs_outside_a_transaction() {
+    fn migrations_run_in_a_transaction() {
         let outside: Vec<_> = MIGRATIONS.iter().filter(|migration| migration.no_tx).collect();
         assert!(outside.is_empty(), "all are applied in one: {outside:?}");
     }

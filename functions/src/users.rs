@@ -189,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_name_the_address_names_the_user() {
+    fn name_defaults_to_the_address() {
         assert_eq!(registration(Some("ada@example.com"), Some("Ada")).unwrap().name, "Ada");
         assert_eq!(registration(Some("ada@example.com"), None).unwrap().name, "ada");
         assert_eq!(registration(Some("@example.com"), None).unwrap().name, "@example.com");
     }
 
     #[test]
-    fn a_token_without_an_address_cannot_register() {
+    fn register_without_address_fails() {
         let Err(Error::Invalid(errors)) = registration(None, Some("Ada")) else {
             panic!("accepted")
         };

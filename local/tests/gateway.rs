@@ -119,7 +119,7 @@ impl Served {
 }
 
 #[tokio::test]
-async fn a_request_reaches_its_function_with_the_verified_claims() {
+async fn request_carries_verified_claims() {
     let served = serve().await;
     let answer = served.post(&json!({"any": "thing"})).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -145,7 +145,7 @@ fn refused(method: &str, path: &str, status: u16) {
 }
 
 #[tokio::test]
-async fn a_request_that_no_function_sees_is_told_of() {
+async fn refused_request_is_reported() {
     let served = serve().await;
     let address = served.gateway.address();
     send(address, "GET /told-of-nowhere?secret=1", "", b"").await;
@@ -163,7 +163,7 @@ async fn a_request_that_no_function_sees_is_told_of() {
 }
 
 #[tokio::test]
-async fn without_a_valid_token_nothing_is_invoked() {
+async fn invalid_token_invokes_nothing() {
     let served = serve().await;
     let address = served.gateway.address();
     let tampered = format!("{}x", served.token);
@@ -195,7 +195,7 @@ async fn without_a_valid_token_nothing_is_invoked() {
 }
 
 #[tokio::test]
-async fn the_gateway_answers_for_what_no_function_answers() {
+async fn gateway_answers_unrouted_requests() {
     let served = serve().await;
     let address = served.gateway.address();
     for line in ["GET /nowhere", "GET /private/1", "POST /private/", "DELETE /public"] {
@@ -227,7 +227,7 @@ async fn the_gateway_answers_for_what_no_function_answers() {
 }
 
 #[tokio::test]
-async fn an_answer_is_mapped_and_a_failure_shows_nothing() {
+async fn answer_is_mapped_and_failure_hidden() {
     let served = serve().await;
     let answer = json!({"statusCode": 201, "headers": {"location": "/x"}, "cookies": ["a=1"], "body": "made"});
     let answer = served.post(&json!({ "respond": answer })).await;
@@ -253,7 +253,7 @@ async fn an_answer_is_mapped_and_a_failure_shows_nothing() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_it_and_a_taken_port_is_named() {
+async fn gateway_stops_and_names_taken_port() {
     let served = serve().await;
     let address = served.gateway.address();
     let again = Settings {

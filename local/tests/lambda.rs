@@ -85,7 +85,7 @@ async fn until(mut condition: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn an_event_reaches_the_function_and_its_answer_comes_back() {
+async fn event_and_answer_pass_unchanged() {
     let lambda = start(configured(&[("COLOUR", "green")]));
     let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let invocation = invoke(&lambda, json!({"hello": ["wörld", 1.5, null]})).await;
@@ -112,7 +112,7 @@ async fn an_event_reaches_the_function_and_its_answer_comes_back() {
 }
 
 #[tokio::test]
-async fn calls_one_after_another_stay_in_one_process() {
+async fn sequential_calls_share_a_process() {
     let lambda = start(echo());
     let first = invoke(&lambda, json!({})).await;
     assert!(first.cold_start && first.init_duration.is_some());
@@ -126,8 +126,9 @@ async fn calls_one_after_another_stay_in_one_process() {
     assert_eq!(lines.iter().filter(|line| line.starts_with("handling")).count(), 101);
 }
 
+/// The environment that was used last serves the next call.
 #[tokio::test]
-async fn calls_at_the_same_time_scale_out_and_the_last_used_serves_next() {
+async fn concurrent_calls_scale_out() {
     let lambda = start(echo());
     let slow = || invoke(&lambda, json!({"sleep_ms": 300}));
     let burst = tokio::join!(slow(), slow(), slow(), slow(), slow());
@@ -145,7 +146,7 @@ async fn calls_at_the_same_time_scale_out_and_the_last_used_serves_next() {
 }
 
 #[tokio::test]
-async fn it_is_stopped_between_calls() {
+async fn process_is_frozen_between_calls() {
     let lambda = start(echo());
     for _ in 0..5 {
         let invocation = invoke(&lambda, json!({})).await;
@@ -169,7 +170,7 @@ async fn it_is_stopped_between_calls() {
 }
 
 #[tokio::test]
-async fn a_freeze_by_hand_holds_a_call_until_the_thaw() {
+async fn manual_freeze_holds_the_call() {
     let lambda = start(echo());
     invoke(&lambda, json!({})).await;
     let environment = lambda.environments("echo").remove(0);
@@ -188,7 +189,7 @@ async fn a_freeze_by_hand_holds_a_call_until_the_thaw() {
 }
 
 #[tokio::test]
-async fn the_timeout_kills_and_the_next_call_is_fresh() {
+async fn call_after_timeout_is_fresh() {
     let lambda = start(Function {
         timeout: Duration::from_secs(1),
         ..echo()
@@ -213,7 +214,7 @@ async fn the_timeout_kills_and_the_next_call_is_fresh() {
 }
 
 #[tokio::test]
-async fn a_crash_is_told_and_the_next_call_is_fresh() {
+async fn call_after_crash_is_fresh() {
     let lambda = start(echo());
     let crashed = invoke(&lambda, json!({"exit": 7})).await;
     match crashed.outcome {
@@ -232,7 +233,7 @@ async fn a_crash_is_told_and_the_next_call_is_fresh() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_function_keeps_its_environment() {
+async fn function_error_keeps_environment() {
     let lambda = start(echo());
     let failed = invoke(&lambda, json!({"fail": "no luck"})).await;
     match &failed.outcome {
@@ -251,7 +252,7 @@ async fn an_error_of_the_function_keeps_its_environment() {
 }
 
 #[tokio::test]
-async fn payloads_have_lambdas_limit() {
+async fn payload_size_is_limited() {
     let lambda = start(echo());
     let fits = invoke(&lambda, json!({"large": 6 * 1024 * 1024})).await;
     assert!(matches!(fits.outcome, Outcome::Success(_)));
@@ -269,7 +270,7 @@ async fn payloads_have_lambdas_limit() {
 }
 
 #[tokio::test]
-async fn a_failing_init_runs_twice_and_is_told() {
+async fn failing_init_runs_twice() {
     let lambda = start(configured(&[("INIT_EXIT", "3")]));
     let failed = invoke(&lambda, json!({})).await;
     match &failed.outcome {
@@ -284,7 +285,7 @@ async fn a_failing_init_runs_twice_and_is_told() {
 }
 
 #[tokio::test]
-async fn an_init_that_hangs_is_cut_and_then_runs_under_the_timeout() {
+async fn hung_init_reruns_under_the_timeout() {
     let lambda = start(Function {
         timeout: Duration::from_secs(1),
         ..configured(&[("INIT_HANG", "1")])
@@ -294,7 +295,7 @@ async fn an_init_that_hangs_is_cut_and_then_runs_under_the_timeout() {
 }
 
 #[tokio::test]
-async fn only_a_process_with_an_extension_gets_sigterm() {
+async fn sigterm_needs_an_extension() {
     let lambda = start(configured(&[("GRACEFUL", "1")]));
     let invocation = invoke(&lambda, json!({})).await;
     let environment = environment(&invocation);
@@ -313,7 +314,7 @@ async fn only_a_process_with_an_extension_gets_sigterm() {
 }
 
 #[tokio::test]
-async fn a_frozen_environment_can_be_destroyed() {
+async fn frozen_environment_is_destroyed() {
     let lambda = start(configured(&[("GRACEFUL", "1")]));
     let invocation = invoke(&lambda, json!({})).await;
     assert!(environment(&invocation).until_frozen().await);
@@ -324,7 +325,7 @@ async fn a_frozen_environment_can_be_destroyed() {
 }
 
 #[tokio::test]
-async fn above_the_reserved_concurrency_it_is_throttled() {
+async fn excess_concurrency_is_throttled() {
     let lambda = start(Function {
         reserved_concurrency: Some(2),
         ..echo()
@@ -348,7 +349,7 @@ async fn above_the_reserved_concurrency_it_is_throttled() {
 }
 
 #[tokio::test]
-async fn one_environment_serves_as_many_as_it_may_and_freezes_when_all_are_done() {
+async fn shared_environment_freezes_once_idle() {
     let lambda = start(Function {
         max_concurrency: 4,
         ..echo()
@@ -369,7 +370,7 @@ async fn one_environment_serves_as_many_as_it_may_and_freezes_when_all_are_done(
 }
 
 #[tokio::test]
-async fn snap_start_holds_at_the_snapshot_and_is_restored_by_a_call() {
+async fn snap_start_is_restored_by_a_call() {
     let lambda = start(Function {
         snap_start: true,
         ..echo()
@@ -390,7 +391,7 @@ async fn snap_start_holds_at_the_snapshot_and_is_restored_by_a_call() {
 }
 
 #[tokio::test]
-async fn a_failing_snap_start_hook_is_told() {
+async fn failing_snap_start_hook_is_reported() {
     for hook in ["SNAPSHOT_FAILS", "RESTORE_FAILS"] {
         let function = configured(&[(hook, "no luck")]);
         let lambda = start(Function {
@@ -409,7 +410,7 @@ async fn a_failing_snap_start_hook_is_told() {
 }
 
 #[tokio::test]
-async fn dropping_the_service_ends_every_process() {
+async fn drop_ends_every_process() {
     let lambda = start(echo());
     let idle = invoke(&lambda, json!({})).await;
     assert!(environment(&idle).until_frozen().await);
@@ -437,7 +438,7 @@ async fn victim_of_a_sudden_death() {
 }
 
 #[tokio::test]
-async fn a_frozen_environment_does_not_outlive_a_service_that_is_killed() {
+async fn killed_service_ends_frozen_processes() {
     use tokio::io::{AsyncBufReadExt, BufReader};
     let mut victim = tokio::process::Command::new(std::env::current_exe().unwrap());
     victim
@@ -465,7 +466,7 @@ async fn a_frozen_environment_does_not_outlive_a_service_that_is_killed() {
 }
 
 #[tokio::test]
-async fn a_missing_binary_and_an_unknown_function_are_named() {
+async fn missing_binary_or_function_is_named() {
     let missing = Lambda::start([Function::new("ghost", "/nowhere/ghost")], Options::default());
     assert!(
         missing

@@ -96,7 +96,7 @@ const HALF: &str = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active'
 const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'";
 
 #[tokio::test]
-async fn write_is_cut_where_it_was_ordered() {
+async fn write_is_cut_where_ordered() {
     let mut bench = Bench::new().await;
     for (number, (cut, applied)) in [
         (Cut::BeforeServer, 0),
@@ -121,7 +121,7 @@ async fn write_is_cut_where_it_was_ordered() {
 }
 
 #[tokio::test]
-async fn path_hangs_where_it_was_ordered() {
+async fn path_hangs_where_ordered() {
     let mut bench = Bench::new().await;
     for (number, (cut, applied, half)) in [
         (Cut::BeforeServer, 0, 0),
@@ -155,7 +155,7 @@ async fn path_hangs_where_it_was_ordered() {
 }
 
 #[tokio::test]
-async fn late_request_is_applied_after_its_client_has_gone() {
+async fn late_request_outlives_its_client() {
     let mut bench = Bench::new().await;
     let mut client = bench.client().await;
     bench.proxy.order(WRITES, [Effect::LateRequest(SILENCE)]);
@@ -168,7 +168,7 @@ async fn late_request_is_applied_after_its_client_has_gone() {
 }
 
 #[tokio::test]
-async fn late_request_is_answered_if_its_client_waits() {
+async fn late_request_answers_waiting_client() {
     let mut bench = Bench::new().await;
     let mut client = bench.client().await;
     bench.proxy.order(WRITES, [Effect::LateRequest(SILENCE / 10)]);
@@ -178,7 +178,7 @@ async fn late_request_is_answered_if_its_client_waits() {
 }
 
 #[tokio::test]
-async fn late_reply_follows_an_applied_write() {
+async fn late_reply_follows_applied_write() {
     let mut bench = Bench::new().await;
     let mut client = bench.client().await;
     bench.proxy.order(WRITES, [Effect::LateReply(SILENCE)]);
@@ -188,7 +188,7 @@ async fn late_reply_follows_an_applied_write() {
 }
 
 #[tokio::test]
-async fn doubled_request_is_applied_twice_and_answered_once() {
+async fn doubled_request_is_answered_once() {
     let mut bench = Bench::new().await;
     let mut client = bench.client().await;
     // The first passes, so that the second is doubled.
@@ -200,7 +200,7 @@ async fn doubled_request_is_applied_twice_and_answered_once() {
 }
 
 #[tokio::test]
-async fn withdrawn_order_is_not_carried_out() {
+async fn withdrawn_order_has_no_effect() {
     let bench = Bench::new().await;
     bench.proxy.order(WRITES, [Effect::Cut(Cut::BeforeServer)]);
     bench.proxy.withdraw(WRITES);
@@ -209,7 +209,7 @@ async fn withdrawn_order_is_not_carried_out() {
 }
 
 #[tokio::test]
-async fn log_in_counts_as_used_once_a_statement_ran() {
+async fn login_is_used_after_a_statement() {
     let bench = Bench::new().await;
     let mut idle = PgConnection::connect_with(&bench.options).await.unwrap();
     sqlx::raw_sql("SELECT 1").execute(&mut idle).await.unwrap();

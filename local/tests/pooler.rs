@@ -37,7 +37,7 @@ async fn named_statement_follows_its_client() {
 }
 
 #[tokio::test]
-async fn named_statement_is_unknown_if_not_kept() {
+async fn unkept_named_statement_is_unknown() {
     if Pooler::find().is_none() {
         println!("skipped: there is no pgbouncer");
         return;

@@ -58,7 +58,7 @@ fn listens(port: u16) -> bool {
 }
 
 #[tokio::test]
-async fn a_throwaway_cluster_answers_and_leaves_nothing() {
+async fn throwaway_cluster_leaves_nothing() {
     let settings = Settings {
         max_connections: 37,
         parameters: vec![("application_name".into(), "it's \\ quoted".into())],
@@ -86,7 +86,7 @@ async fn a_throwaway_cluster_answers_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn nobody_comes_in_without_the_password() {
+async fn connect_requires_the_password() {
     let pg = Cluster::throwaway(Settings::default()).await.unwrap();
     for url in [
         pg.url().replace(pg.password(), "wrong"),
@@ -104,7 +104,7 @@ async fn nobody_comes_in_without_the_password() {
 }
 
 #[tokio::test]
-async fn stops_and_starts_on_the_same_port_with_the_same_data() {
+async fn restart_keeps_port_and_data() {
     let pg = Cluster::throwaway(Settings::default()).await.unwrap();
     let url = pg.url();
     execute(&url, "CREATE TABLE kept AS SELECT 1 AS n").await;
@@ -125,7 +125,7 @@ async fn stops_and_starts_on_the_same_port_with_the_same_data() {
 }
 
 #[tokio::test]
-async fn recovers_from_a_crash() {
+async fn crash_is_recovered() {
     let pg = Cluster::throwaway(Settings::default()).await.unwrap();
     let mut session = connect(&pg.url()).await;
     sqlx::query("CREATE TABLE kept AS SELECT 1 AS n")
@@ -153,7 +153,7 @@ async fn recovers_from_a_crash() {
 }
 
 #[tokio::test]
-async fn a_setting_counts_after_a_reload() {
+async fn setting_applies_after_reload() {
     let pg = Cluster::throwaway(Settings::default()).await.unwrap();
     pg.set("idle_session_timeout", "12345ms").await.unwrap();
     pg.reload().await.unwrap();
@@ -163,7 +163,7 @@ async fn a_setting_counts_after_a_reload() {
 }
 
 #[tokio::test]
-async fn a_start_that_fails_shows_the_log() {
+async fn failed_start_shows_the_log() {
     let settings = Settings {
         parameters: vec![("no_such_parameter".into(), "1".into())],
         ..Settings::default()
@@ -176,7 +176,7 @@ async fn a_start_that_fails_shows_the_log() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named() {
+async fn taken_port_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let error = Cluster::throwaway(Settings {
@@ -189,7 +189,7 @@ async fn a_port_that_is_taken_is_named() {
 }
 
 #[tokio::test]
-async fn many_start_at_once() {
+async fn many_clusters_start_at_once() {
     let starts: Vec<_> = (0..6)
         .map(|_| tokio::spawn(Cluster::throwaway(Settings::default())))
         .collect();
@@ -209,7 +209,7 @@ async fn many_start_at_once() {
 }
 
 #[tokio::test]
-async fn a_standby_catches_up_and_is_promoted() {
+async fn standby_catches_up_and_is_promoted() {
     let primary = Cluster::throwaway(Settings::default()).await.unwrap();
     execute(&primary.url(), "CREATE TABLE kept AS SELECT 1 AS n").await;
     let standby = primary.standby("standby_1", Replication::Asynchronous).await.unwrap();
@@ -241,7 +241,7 @@ async fn a_standby_catches_up_and_is_promoted() {
 }
 
 #[tokio::test]
-async fn a_synchronous_standby_has_what_was_acknowledged() {
+async fn synchronous_standby_has_each_commit() {
     let primary = Cluster::throwaway(Settings::default()).await.unwrap();
     let standby = primary.standby("standby_1", Replication::Synchronous).await.unwrap();
     execute(
@@ -259,7 +259,7 @@ async fn a_synchronous_standby_has_what_was_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_commit_waits_for_a_synchronous_standby_that_is_away() {
+async fn commit_waits_for_absent_standby() {
     let primary = Cluster::throwaway(Settings::default()).await.unwrap();
     let standby = primary.standby("standby_1", Replication::Synchronous).await.unwrap();
     standby.stop(Shutdown::Fast).await.unwrap();
@@ -276,7 +276,7 @@ async fn a_commit_waits_for_a_synchronous_standby_that_is_away() {
 }
 
 #[tokio::test]
-async fn speaks_tls_that_a_client_can_verify() {
+async fn tls_certificate_is_verifiable() {
     let settings = Settings {
         tls: true,
         ..Settings::default()
@@ -312,7 +312,7 @@ async fn speaks_tls_that_a_client_can_verify() {
 }
 
 #[tokio::test]
-async fn listens_on_ipv6_too_or_says_that_it_cannot() {
+async fn ipv6_listens_or_says_why_not() {
     let settings = Settings {
         ipv6: true,
         ..Settings::default()
@@ -334,7 +334,7 @@ async fn listens_on_ipv6_too_or_says_that_it_cannot() {
 
 /// Like root's clone below a private folder: the servers' account cannot enter it.
 #[tokio::test]
-async fn a_durable_cluster_may_be_below_a_private_folder() {
+async fn durable_cluster_runs_in_private_folder() {
     let above = tempfile::tempdir().unwrap();
     std::fs::set_permissions(above.path(), Permissions::from_mode(0o700)).unwrap();
     let folder = above.path().join("postgres");
@@ -360,7 +360,7 @@ async fn a_durable_cluster_may_be_below_a_private_folder() {
 }
 
 #[tokio::test]
-async fn a_durable_cluster_keeps_its_data_and_its_url() {
+async fn durable_cluster_keeps_data_and_url() {
     let above = tempfile::tempdir().unwrap();
     let folder = above.path().join("target/local/postgres");
     let pg = Cluster::durable(&folder, Settings::default()).await.unwrap();
@@ -411,14 +411,14 @@ async fn a_durable_cluster_keeps_its_data_and_its_url() {
 const DOOMED: &str = "SEER_TEST_DOOMED";
 
 #[tokio::test]
-async fn servers_do_not_outlive_a_killed_process() {
+async fn killed_process_ends_its_servers() {
     if let Some(folder) = std::env::var_os(DOOMED) {
         return doomed(Path::new(&folder)).await;
     }
     let above = tempfile::tempdir().unwrap();
     let folder = above.path().join("postgres");
     let mut doomed = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "servers_do_not_outlive_a_killed_process", "--nocapture"])
+        .args(["--exact", "killed_process_ends_its_servers", "--nocapture"])
         .env(DOOMED, &folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -58,7 +58,7 @@ async fn answer(client: &mut TcpStream) -> Result<[u8; 6], ErrorKind> {
 }
 
 #[tokio::test]
-async fn new_connections_meet_what_the_door_says_and_the_server_again_after() {
+async fn door_governs_new_connections() {
     let (upstream, _heard) = server().await;
     let proxy = Proxy::start(upstream).await.unwrap();
     proxy.set_door(Door::Refused).await;
@@ -80,7 +80,7 @@ async fn new_connections_meet_what_the_door_says_and_the_server_again_after() {
 }
 
 #[tokio::test]
-async fn a_silent_line_swallows_even_the_goodbye() {
+async fn silence_swallows_terminate() {
     let (upstream, mut heard) = server().await;
     let proxy = Proxy::start(upstream).await.unwrap();
     let mut client = started(proxy.address()).await;
@@ -94,7 +94,7 @@ async fn a_silent_line_swallows_even_the_goodbye() {
 }
 
 #[tokio::test]
-async fn a_commit_is_cut_where_it_was_ordered_and_the_next_one_passes() {
+async fn commit_is_cut_once_where_ordered() {
     for (cut, reaches_server) in [
         (Cut::BeforeServer, false),
         (Cut::AfterServer, true),
@@ -124,7 +124,7 @@ async fn a_commit_is_cut_where_it_was_ordered_and_the_next_one_passes() {
 }
 
 #[tokio::test]
-async fn a_reset_reaches_the_client_as_one() {
+async fn reset_reaches_the_client() {
     let (upstream, _heard) = server().await;
     let proxy = Proxy::start(upstream).await.unwrap();
     let mut client = started(proxy.address()).await;
@@ -133,7 +133,7 @@ async fn a_reset_reaches_the_client_as_one() {
 }
 
 #[tokio::test]
-async fn hung_line_acknowledges_and_delivers_nothing() {
+async fn hung_path_delivers_nothing() {
     let (upstream, mut heard) = server().await;
     let proxy = Proxy::start(upstream).await.unwrap();
     let mut client = started(proxy.address()).await;
@@ -173,7 +173,7 @@ async fn refused(address: SocketAddr) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn start_up_is_refused_with_the_given_words() {
+async fn startup_is_refused_as_given() {
     let (upstream, mut heard) = server().await;
     let proxy = Proxy::start(upstream).await.unwrap();
     proxy.set_door(Door::Refusing(ASLEEP)).await;
@@ -189,7 +189,7 @@ async fn start_up_is_refused_with_the_given_words() {
 }
 
 #[tokio::test]
-async fn log_ins_above_the_rate_are_refused() {
+async fn logins_above_the_rate_are_refused() {
     let (upstream, _heard) = server().await;
     let proxy = Proxy::start(upstream).await.unwrap();
     proxy.set_door(Door::Throttled(2, ASLEEP)).await;
@@ -208,7 +208,7 @@ async fn log_ins_above_the_rate_are_refused() {
 }
 
 #[tokio::test]
-async fn queued_log_ins_are_let_in_one_after_another() {
+async fn queued_logins_pass_one_by_one() {
     let (upstream, _heard) = server().await;
     let proxy = Proxy::start(upstream).await.unwrap();
     proxy.set_door(Door::Queued(20)).await;

@@ -122,7 +122,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn an_invocation_is_over_when_the_runtime_asks_for_the_next_event() {
+async fn next_event_ends_the_invocation() {
     let scene = scene(Duration::from_secs(30)).await;
     let event = scene.next().await;
     assert_eq!((event.status, event.body.as_str()), (200, r#"{"n":1}"#));
@@ -154,7 +154,7 @@ async fn an_invocation_is_over_when_the_runtime_asks_for_the_next_event() {
 }
 
 #[tokio::test]
-async fn a_runtime_that_answers_and_does_not_come_back_loses_its_environment() {
+async fn absent_runtime_loses_environment() {
     let scene = scene(Duration::from_secs(1)).await;
     let event = scene.next().await;
     let request_id = event.header("lambda-runtime-aws-request-id").to_owned();
@@ -165,7 +165,7 @@ async fn a_runtime_that_answers_and_does_not_come_back_loses_its_environment() {
 }
 
 #[tokio::test]
-async fn an_answer_after_the_timeout_is_refused() {
+async fn late_answer_is_refused() {
     let scene = scene(Duration::from_secs(1)).await;
     let stranger = scene.respond("00000000-0000-4000-8000-000000000000", "1").await;
     assert_eq!(
@@ -179,7 +179,7 @@ async fn an_answer_after_the_timeout_is_refused() {
 }
 
 #[tokio::test]
-async fn init_lasts_until_every_extension_waits_too() {
+async fn init_waits_for_every_extension() {
     let scene = scene(Duration::from_secs(30)).await;
     let name = "Lambda-Extension-Name: goodbye\r\n";
     let nameless = within(scene.ask(REGISTER, "", "{}")).await.unwrap();

@@ -173,19 +173,19 @@ mod tests {
     }
 
     #[test]
-    fn characters_are_counted_not_bytes() {
+    fn length_counts_characters() {
         assert!(text(r#""ééééé""#).is_ok());
         assert!(text(r#""éééééé""#).unwrap_err().contains("at most 5"));
     }
 
     #[test]
-    fn what_postgresql_cannot_store_is_refused_here() {
+    fn unstorable_text_is_refused() {
         assert!(text(r#""a\u0000""#).unwrap_err().contains("NUL"));
         assert!(text(r#""  ""#).unwrap_err().contains("empty"));
     }
 
     #[test]
-    fn a_uuid_has_one_form() {
+    fn uuid_has_one_form() {
         let good = "01890C5E-0000-7000-8000-000000000001";
         let read = |text: &str| serde_json::from_value::<Id>(text.into()).map_err(|error| error.to_string());
         assert_eq!(read(good).unwrap().uuid(), Uuid::parse_str(good).unwrap());

@@ -86,7 +86,7 @@ async fn ask_for(server: &str, operation: &str, body: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_under_load_fails_no_request() {
+async fn loaded_rotation_fails_no_request() {
     let endpoint = std::env::var("AWS_ENDPOINT_URL").expect("this is run by tests/credentials.py");
     let mut rotation = Rotation::of(&endpoint, "password 0").await;
     let backend = Backend::with(|function| {

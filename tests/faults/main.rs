@@ -53,7 +53,7 @@ macro_rules! scenarios {
         )*
 
         #[test]
-        fn no_scenario_is_left_out() {
+        fn every_scenario_is_tested() {
             let tested: Vec<_> = [$(stringify!($name)),*].map(|name| name.replace('_', "-")).into();
             let all: Vec<_> = catalogue(Size::Small).iter().map(|scenario| scenario.name.to_owned()).collect();
             assert_eq!(tested, all);
@@ -124,7 +124,7 @@ scenarios! {
 
 /// The seed determines the requests, independent of the faults.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_seed_asks_the_same() {
+async fn same_seed_asks_the_same() {
     let asked = async |seed, strikes| {
         let scenario = Scenario {
             name: "seeded",
@@ -158,7 +158,7 @@ async fn the_same_seed_asks_the_same() {
 /// A server that acknowledges commits without writing them, and then crashes, loses acknowledged writes. The oracle has
 /// to detect it, because everything above relies on it.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_server_really_loses_is_seen() {
+async fn real_loss_is_detected() {
     let strike = |after, fault| Strike {
         after,
         faults: vec![fault],

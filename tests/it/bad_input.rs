@@ -89,7 +89,7 @@ impl Bodies {
 }
 
 #[tokio::test]
-async fn what_is_not_json_is_malformed() {
+async fn non_json_is_malformed() {
     let all = Bodies::start().await;
     let before = all.backend.stored().await;
     let deep = "[".repeat(100_000);
@@ -136,7 +136,7 @@ async fn what_is_not_json_is_malformed() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_object_is_named_as_a_whole() {
+async fn non_object_body_is_named_whole() {
     let all = Bodies::start().await;
     let before = all.backend.stored().await;
     for route in &all.routes {
@@ -148,7 +148,7 @@ async fn a_body_that_is_no_object_is_named_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_body_of_another_media_type_is_refused() {
+async fn other_media_type_is_refused() {
     let all = Bodies::start().await;
     let before = all.backend.stored().await;
     for route in &all.routes {
@@ -177,7 +177,7 @@ async fn a_body_of_another_media_type_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_over_one_mebibyte_is_refused_however_it_comes() {
+async fn body_over_one_mebibyte_is_refused() {
     let all = Bodies::start().await;
     let before = all.backend.stored().await;
     for route in &all.routes {
@@ -216,7 +216,7 @@ async fn a_body_over_one_mebibyte_is_refused_however_it_comes() {
 }
 
 #[tokio::test]
-async fn fields_nobody_knows_are_named() {
+async fn unknown_fields_are_named() {
     let all = Bodies::start().await;
     let before = all.backend.stored().await;
     for route in &all.routes {
@@ -244,7 +244,7 @@ async fn fields_nobody_knows_are_named() {
 }
 
 #[tokio::test]
-async fn a_field_that_is_given_twice_is_refused() {
+async fn repeated_field_is_refused() {
     let all = Bodies::start().await;
     let before = all.backend.stored().await;
     for route in &all.routes {
@@ -260,7 +260,7 @@ async fn a_field_that_is_given_twice_is_refused() {
 }
 
 #[tokio::test]
-async fn required_fields_are_asked_for_by_name() {
+async fn missing_fields_are_named() {
     let all = Bodies::start().await;
     let before = all.backend.stored().await;
     for route in all.routes.iter().filter(|route| route.method == "POST") {

@@ -8,7 +8,7 @@ use super::backend::Backend;
 use super::people::id;
 
 #[tokio::test]
-async fn every_change_is_recorded_with_what_it_replaced() {
+async fn change_records_replaced_values() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let made = backend.meeting(&team, json!({"title": "First"})).await;
@@ -72,7 +72,7 @@ async fn every_change_is_recorded_with_what_it_replaced() {
 }
 
 #[tokio::test]
-async fn a_change_that_is_refused_leaves_no_record() {
+async fn refused_change_is_not_recorded() {
     let backend = Backend::start().await;
     let (team, other) = (backend.team("one").await, backend.team("two").await);
     let made = backend.meeting(&team, json!({})).await;
@@ -92,7 +92,7 @@ async fn a_change_that_is_refused_leaves_no_record() {
 }
 
 #[tokio::test]
-async fn the_record_is_paged_newest_first() {
+async fn changes_are_paged_newest_first() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let made = backend.meeting(&team, json!({})).await;

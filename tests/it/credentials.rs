@@ -128,7 +128,7 @@ fn secret(role: &str, password: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_secret_is_asked_for_once_in_an_environments_life() {
+async fn environment_fetches_secret_once() {
     // At this level a library would log everything, if allowed; read() checks for the password.
     let bench = Bench::with("pool_timeout=8", |function| set(function, "LOG_LEVEL", "trace")).await;
     for _ in 0..3 {
@@ -139,7 +139,7 @@ async fn a_secret_is_asked_for_once_in_an_environments_life() {
 }
 
 #[tokio::test]
-async fn a_rotation_costs_questions_and_no_request_at_any_of_its_steps() {
+async fn rotation_fails_no_request() {
     let bench = Bench::start().await;
     bench.reads().await;
     bench.secrets.set("AWSPENDING", &bench.secret(PASSWORDS[1]));
@@ -160,7 +160,7 @@ async fn a_rotation_costs_questions_and_no_request_at_any_of_its_steps() {
 }
 
 #[tokio::test]
-async fn a_secret_that_names_another_user_is_followed() {
+async fn secret_with_other_user_is_followed() {
     let bench = Bench::start().await;
     bench.reads().await;
     let other = format!("{}_clone", bench.role);
@@ -178,7 +178,7 @@ async fn a_secret_that_names_another_user_is_followed() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_fills_neither_the_servers_log_nor_secrets_manager() {
+async fn wrong_password_is_retried_sparingly() {
     let bench = Bench::start().await;
     bench.alter(PASSWORDS[1]).await;
     let since = std::time::Instant::now();
@@ -199,7 +199,7 @@ async fn a_wrong_password_fills_neither_the_servers_log_nor_secrets_manager() {
 }
 
 #[tokio::test]
-async fn what_keeps_a_secret_from_being_read_is_told_to_operators() {
+async fn unreadable_secret_is_logged() {
     let bench = Bench::start().await;
     bench.secrets.answer(Manner::Denied);
     let line = bench.refused().await;
@@ -229,7 +229,7 @@ async fn what_keeps_a_secret_from_being_read_is_told_to_operators() {
 }
 
 #[tokio::test]
-async fn secrets_manager_out_of_reach_is_waited_for_and_named() {
+async fn unreachable_secrets_manager_is_named() {
     for manner in [Manner::Silent, Manner::Broken, Manner::Throttled] {
         let bench = Bench::with("pool_timeout=2", |_| {}).await;
         bench.secrets.answer(manner);
@@ -243,7 +243,7 @@ async fn secrets_manager_out_of_reach_is_waited_for_and_named() {
 }
 
 #[tokio::test]
-async fn a_passing_failure_of_secrets_manager_fails_no_request() {
+async fn brief_secrets_failure_is_survived() {
     let bench = Bench::with("pool_timeout=20", |_| {}).await;
     bench.secrets.answer(Manner::Broken);
     let (answer, ()) = tokio::join!(bench.read(), async {
@@ -254,7 +254,7 @@ async fn a_passing_failure_of_secrets_manager_fails_no_request() {
 }
 
 #[tokio::test]
-async fn without_a_role_there_is_nothing_to_ask_with() {
+async fn missing_role_is_logged() {
     let bench = Bench::with("pool_timeout=8", |function| {
         function.env.retain(|(name, _)| name != "AWS_ACCESS_KEY_ID")
     })
@@ -325,7 +325,7 @@ impl Drop for RoleServer {
 
 /// With SnapStart the role's credentials are in no variable: an environment restored later would have the old ones.
 #[tokio::test]
-async fn with_snapstart_the_roles_credentials_are_asked_for_at_their_address() {
+async fn snapstart_fetches_role_credentials() {
     let role = RoleServer::start().await;
     let bench = Bench::with("pool_timeout=8", |function| role.tell(function)).await;
     bench.reads().await;
@@ -355,7 +355,7 @@ async fn cluster_without_passwords() -> Cluster {
 
 /// RDS checks 200 tokens a second. Here a function that the first statement calls refuses, in RDS's words.
 #[tokio::test]
-async fn token_is_reused_until_it_is_refused() {
+async fn token_is_reused_until_refused() {
     let role = RoleServer::start().await;
     let cluster = cluster_without_passwords().await;
     let url = format!("postgres://seer@127.0.0.1:{}/seer?sslmode=require", cluster.port());
@@ -395,7 +395,7 @@ async fn token_is_reused_until_it_is_refused() {
 /// The requests of an environment to Secrets Manager during an outage, after which it finds the database at its new
 /// address.
 #[tokio::test]
-async fn outage_that_lasts_has_the_secret_read_again() {
+async fn long_outage_rereads_the_secret() {
     let bench = Bench::with("", |function| {
         set(function, "DATABASE_URL", "postgres:///?pool_timeout=2&sslmode=disable");
     })
@@ -428,7 +428,7 @@ async fn outage_that_lasts_has_the_secret_read_again() {
 }
 
 #[tokio::test]
-async fn password_that_a_pooler_refuses_has_the_secret_read_again() {
+async fn pooler_refusal_rereads_the_secret() {
     let bench = Bench::with("", |function| {
         set(function, "DATABASE_URL", "postgres:///?pgbouncer=true&sslmode=disable");
     })
@@ -457,7 +457,7 @@ async fn password_that_a_pooler_refuses_has_the_secret_read_again() {
 }
 
 #[tokio::test]
-async fn nothing_of_aws_is_asked_unless_the_configuration_says_so() {
+async fn aws_is_not_asked_by_default() {
     let secrets = Secrets::start("{}").await.unwrap();
     let backend = Backend::with(|function| {
         set(function, "AWS_ENDPOINT_URL", &secrets.url());
@@ -475,8 +475,9 @@ async fn nothing_of_aws_is_asked_unless_the_configuration_says_so() {
     assert_eq!(secrets.asked(), [""; 0]);
 }
 
+/// The token itself is in no log line.
 #[tokio::test]
-async fn a_token_is_signed_and_a_server_that_takes_none_is_told_of_as_such() {
+async fn refused_token_is_logged_with_advice() {
     let cluster = Cluster::throwaway(Settings {
         tls: true,
         ..Settings::default()

@@ -22,7 +22,7 @@ fn values<'a>(template: &'a Template, parameters: &[(&str, &str)]) -> Values<'a>
 /// If a deploy fails, CloudFormation retains resources that it created and that are to be retained: the next deploy
 /// would find the name in use, as it would after the stack was deleted and created again.
 #[test]
-fn what_outlives_the_stack_is_not_in_the_way_of_the_next() {
+fn retained_resource_allows_redeploy() {
     let template = template();
     let resources = template.at("/Resources").as_object().unwrap();
     let mut kept = 0;
@@ -46,7 +46,7 @@ fn what_outlives_the_stack_is_not_in_the_way_of_the_next() {
 /// An endpoint with private DNS takes over its service's name in the whole VPC, and these admit only the project's
 /// functions.
 #[test]
-fn a_vpc_of_yours_keeps_its_way_to_aws() {
+fn existing_vpc_gets_no_endpoints() {
     let template = template();
     let yours = values(&template, &[("VpcId", "vpc-0123"), ("SubnetIds", "subnet-1,subnet-2")]);
     let own = values(&template, &[]);
@@ -67,7 +67,7 @@ fn a_vpc_of_yours_keeps_its_way_to_aws() {
 
 /// In a search expression of CloudWatch, text in quotes is the whole value.
 #[test]
-fn the_dashboard_finds_the_functions_by_the_beginning_of_their_names() {
+fn dashboard_matches_function_prefix() {
     let template = template();
     let body = template.at("/Resources/Dashboard/Properties/DashboardBody/Fn::Sub/0");
     // Text that is JSON only when the cluster's alarm, or nothing, is put in.
@@ -87,7 +87,7 @@ fn the_dashboard_finds_the_functions_by_the_beginning_of_their_names() {
 
 /// A key of yours may have encrypted anything.
 #[test]
-fn a_key_of_yours_decrypts_secrets_of_secrets_manager_and_nothing_else() {
+fn existing_key_decrypts_only_secrets() {
     fn statements<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
         match value {
             Value::Object(entries) if entries.get("Resource") == Some(&json!({"Ref": "SecretsKeyArn"})) => {
@@ -137,8 +137,9 @@ fn allowed(template: &Template, values: &Values, function: &Function, action: &s
     found
 }
 
+/// As its own database user with IAM, or with its own secret.
 #[test]
-fn a_function_may_log_in_as_its_own_user_or_read_its_own_secret_and_not_anothers() {
+fn function_has_only_its_own_login() {
     let arn = |name: &str| format!("arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}-AbCdEf");
     let (application, monitoring, owner) = (arn("application"), arn("monitoring"), arn("owner"));
     let existing = [
@@ -183,7 +184,7 @@ fn a_function_may_log_in_as_its_own_user_or_read_its_own_secret_and_not_anothers
 
 /// The alarms on the database live on it, and one of them goes off where it does not come.
 #[test]
-fn somebody_looks_every_minute_unless_the_database_may_sleep() {
+fn schedule_stops_if_database_may_sleep() {
     let template = template();
     for (sleeps, state, missing) in [("false", "ENABLED", "breaching"), ("true", "DISABLED", "notBreaching")] {
         let values = values(&template, &[("LetDatabaseSleep", sleeps)]);
@@ -205,7 +206,7 @@ fn somebody_looks_every_minute_unless_the_database_may_sleep() {
 
 /// A request that wakes the cluster waits for it, and still answers in time.
 #[test]
-fn pool_timeout_covers_a_waking_where_the_database_may_sleep() {
+fn pool_timeout_covers_a_waking() {
     let template = template();
     for (sleeps, seconds) in [("true", Some(24)), ("false", None)] {
         let values = values(&template, &[("LetDatabaseSleep", sleeps)]);

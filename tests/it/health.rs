@@ -74,7 +74,7 @@ async fn public(lambda: &Lambda, backend: &Backend) -> Answer {
 }
 
 #[tokio::test]
-async fn anyone_is_told_that_it_works_and_no_more() {
+async fn public_health_shows_only_status() {
     let backend = Backend::start().await;
     let answer = backend.get("/api/health").send().await.is(200);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
@@ -91,7 +91,7 @@ async fn anyone_is_told_that_it_works_and_no_more() {
 }
 
 #[tokio::test]
-async fn with_the_database_down_it_says_so() {
+async fn public_health_reports_outage() {
     let backend = Backend::start().await;
     let lambda = only_health("postgres://seer:nobody-knows@127.0.0.1:1/seer?pool_timeout=1");
     let answer = public(&lambda, &backend).await.is(503);
@@ -104,8 +104,9 @@ async fn with_the_database_down_it_says_so() {
     assert!(!answer.body.contains("127.0.0.1"), "{}", answer.body);
 }
 
+/// Long before the function's timeout.
 #[tokio::test]
-async fn a_database_that_never_answers_is_down_long_before_the_functions_timeout() {
+async fn silent_database_is_down_early() {
     let backend = Backend::start().await;
     // The kernel accepts connections; no program answers on them.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -119,7 +120,7 @@ async fn a_database_that_never_answers_is_down_long_before_the_functions_timeout
 }
 
 #[tokio::test]
-async fn the_schedule_gets_the_whole_report_and_metrics() {
+async fn schedule_gets_report_and_metrics() {
     let backend = Backend::start().await;
     let (report, metrics) = scheduled(backend.lambda()).await;
     assert_eq!(report["status"], "ok");
@@ -173,7 +174,7 @@ async fn the_schedule_gets_the_whole_report_and_metrics() {
 
 /// Otherwise an alarm would react to an outdated state.
 #[tokio::test]
-async fn an_environment_that_saw_the_database_up_repeats_nothing_of_it_once_it_is_down() {
+async fn down_report_repeats_no_old_values() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
     let lambda = only_health(&format!("{}?pool_timeout=1", cluster.url()));
     let (_, up) = scheduled(&lambda).await;
@@ -192,7 +193,7 @@ async fn an_environment_that_saw_the_database_up_repeats_nothing_of_it_once_it_i
 }
 
 #[tokio::test]
-async fn the_schedule_is_told_why_the_database_is_down() {
+async fn schedule_gets_the_outage_cause() {
     let backend = Backend::start().await;
     let wrong = backend.url().replacen("seer:", "seer:not-", 1);
     let refused = only_health("postgres://seer:nobody-knows@127.0.0.1:1/seer?pool_timeout=1");
@@ -212,7 +213,7 @@ async fn the_schedule_is_told_why_the_database_is_down() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_no_writes_or_is_almost_full_is_degraded() {
+async fn read_only_or_near_full_is_degraded() {
     let parameters = vec![("default_transaction_read_only".to_owned(), "on".to_owned())];
     let cluster = Cluster::throwaway(Settings {
         max_connections: 13,
@@ -252,7 +253,7 @@ async fn a_server_that_takes_no_writes_or_is_almost_full_is_degraded() {
 
 /// Its query runs in a transaction there, which must not look like a server that rejects writes.
 #[tokio::test]
-async fn behind_a_pooler_it_is_as_healthy() {
+async fn pooler_does_not_degrade_health() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
     let lambda = only_health(&format!("{}?pgbouncer=true", cluster.url()));
     let (report, _) = scheduled(&lambda).await;
@@ -260,7 +261,7 @@ async fn behind_a_pooler_it_is_as_healthy() {
 }
 
 #[tokio::test]
-async fn it_leaves_no_session_of_its_own_look_behind() {
+async fn health_leaves_no_session() {
     let backend = Backend::start().await;
     for _ in 0..5 {
         backend.get("/api/health").send().await.is(200);

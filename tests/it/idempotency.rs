@@ -118,7 +118,7 @@ async fn every_write_replays() {
 }
 
 #[tokio::test]
-async fn a_replay_shows_the_resource_as_it_is() {
+async fn replay_shows_current_resource() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let body = meeting(team.member.id, json!({}));
@@ -144,7 +144,7 @@ async fn a_replay_shows_the_resource_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_replay_is_authorised_again() {
+async fn replay_is_authorised_again() {
     let backend = Backend::start().await;
     let (one, two) = (backend.team("one").await, backend.team("two").await);
     let made = id(&backend.meeting(&one, json!({})).await);
@@ -167,7 +167,7 @@ async fn a_replay_is_authorised_again() {
 }
 
 #[tokio::test]
-async fn a_condition_belongs_to_the_request() {
+async fn condition_belongs_to_the_request() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let path = format!("/api/meetings/{}", id(&backend.meeting(&team, json!({})).await));
@@ -210,7 +210,7 @@ async fn receipts_hold_no_content() {
 }
 
 #[tokio::test]
-async fn a_key_is_for_one_request() {
+async fn key_is_for_one_request() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let send = async |path: &str, body: Value| backend.post(path).by(&team.admin).key("key-1").json(&body).send().await;
@@ -234,7 +234,7 @@ async fn a_key_is_for_one_request() {
 }
 
 #[tokio::test]
-async fn without_a_key_two_creates_are_two() {
+async fn keyless_creates_are_separate() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let body = meeting(team.member.id, json!({}));
@@ -283,7 +283,7 @@ async fn keys_are_per_caller() {
 }
 
 #[tokio::test]
-async fn at_once_under_one_key_one_is_made() {
+async fn concurrent_key_creates_one() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let body = meeting(team.member.id, json!({}));
@@ -310,7 +310,7 @@ async fn at_once_under_one_key_one_is_made() {
 }
 
 #[tokio::test]
-async fn a_refusal_does_not_use_the_key_up() {
+async fn refusal_keeps_the_key_unused() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let send = async |body: &Value| {
@@ -335,7 +335,7 @@ async fn a_refusal_does_not_use_the_key_up() {
 }
 
 #[tokio::test]
-async fn an_expired_key_is_a_new_one() {
+async fn expired_key_is_a_new_one() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let body = meeting(team.member.id, json!({}));
@@ -362,7 +362,7 @@ async fn an_expired_key_is_a_new_one() {
 }
 
 #[tokio::test]
-async fn what_is_no_key_is_refused() {
+async fn malformed_key_is_refused() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let before = backend.stored().await;

@@ -34,7 +34,7 @@ fn nowhere() -> String {
 }
 
 #[tokio::test]
-async fn it_recovers_without_a_restart_when_the_database_comes_back() {
+async fn environment_recovers_with_database() {
     let backend = Backend::start().await;
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
     migrated(&cluster.url()).await;
@@ -85,7 +85,7 @@ async fn it_recovers_without_a_restart_when_the_database_comes_back() {
 }
 
 #[tokio::test]
-async fn every_function_finishes_init_with_the_database_down() {
+async fn init_succeeds_without_database() {
     let lambda = lambda(&nowhere());
     // Health opens its own connection, on request.
     let connecting = ROUTES.functions().into_iter().filter(|name| *name != "health");
@@ -103,7 +103,7 @@ async fn every_function_finishes_init_with_the_database_down() {
 }
 
 #[tokio::test]
-async fn a_connection_string_that_cannot_be_used_is_named_and_not_shown() {
+async fn unusable_url_is_named_but_not_shown() {
     let backend = Backend::start().await;
     let secret = UNKNOWN_PASSWORD;
     for (url, named) in [
@@ -142,7 +142,7 @@ async fn a_connection_string_that_cannot_be_used_is_named_and_not_shown() {
 }
 
 #[tokio::test]
-async fn a_refused_password_and_a_missing_database_are_told_to_operators() {
+async fn bad_password_or_database_is_logged() {
     let backend = Backend::start().await;
     let wrong = backend.url().replacen("seer:", &format!("seer:{UNKNOWN_PASSWORD}"), 1);
     let absent = format!("{}_absent", backend.url());
@@ -163,7 +163,7 @@ async fn a_refused_password_and_a_missing_database_are_told_to_operators() {
 }
 
 #[tokio::test]
-async fn a_schema_that_was_not_migrated_is_told_to_operators() {
+async fn unmigrated_schema_is_logged() {
     let backend = Backend::start().await;
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
     let lambda = lambda(&cluster.url());
@@ -181,7 +181,7 @@ async fn a_schema_that_was_not_migrated_is_told_to_operators() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_verified_when_that_is_asked_for() {
+async fn certificate_is_verified_on_request() {
     let backend = Backend::start().await;
     let cluster = Cluster::throwaway(Settings {
         tls: true,

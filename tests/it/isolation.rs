@@ -129,7 +129,7 @@ fn attempts(team: &Team, made: Uuid, task: Uuid) -> Vec<Attempt> {
 }
 
 #[tokio::test]
-async fn nobody_reaches_into_another_team() {
+async fn other_teams_are_out_of_reach() {
     let backend = Backend::start().await;
     let (team, other) = (backend.team("one").await, backend.team("two").await);
     let colleague = backend.member(&team.admin, "colleague").await;
@@ -207,7 +207,7 @@ async fn nobody_reaches_into_another_team() {
 
 /// The answers for invisible and absent resources are identical.
 #[tokio::test]
-async fn what_one_may_not_see_looks_like_what_is_not_there() {
+async fn invisible_looks_like_absent() {
     let backend = Backend::start().await;
     let (team, other) = (backend.team("one").await, backend.team("two").await);
     let made = id(&backend.meeting(&team, json!({})).await);
@@ -274,7 +274,7 @@ async fn lists_stay_within_the_team() {
 /// Only rows that no route creates make an admin a participant of another team's meeting; even then they can only read
 /// it.
 #[tokio::test]
-async fn an_admin_who_is_in_another_teams_meeting_reads_it_and_no_more() {
+async fn foreign_participant_only_reads() {
     let backend = Backend::start().await;
     let (team, other) = (backend.team("one").await, backend.team("two").await);
     let made = id(&backend.meeting(&team, json!({})).await);

@@ -41,7 +41,7 @@ fn places(value: &Value, path: &str, found: &mut Vec<String>) {
 
 /// [`Answer::of`] checks the answer: none may mention Rust's types.
 #[tokio::test]
-async fn a_value_of_any_kind_anywhere_is_taken_or_refused_in_words_for_clients() {
+async fn any_value_is_taken_or_refused() {
     let all = Bodies::start().await;
     let document = std::fs::read_to_string(workspace().join("openapi.json")).unwrap();
     let document: Value = serde_json::from_str(&document).unwrap();

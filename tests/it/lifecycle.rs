@@ -19,7 +19,7 @@ fn sessions(function: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_environment_that_is_shut_down_says_goodbye() {
+async fn shutdown_sends_terminate() {
     let (backend, proxy) = Backend::behind_proxy().await;
     backend.admin("ada").await;
     backend
@@ -39,7 +39,7 @@ async fn an_environment_that_is_shut_down_says_goodbye() {
 /// Lambda's own signal arrives when no request is in flight; on other hosts, and in environments that serve several
 /// requests, it can arrive at any time.
 #[tokio::test]
-async fn sigterm_lets_the_request_under_way_finish() {
+async fn sigterm_lets_requests_finish() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let made = backend.meeting(&team, json!({})).await;
@@ -73,7 +73,7 @@ async fn sigterm_lets_the_request_under_way_finish() {
 }
 
 #[tokio::test]
-async fn every_log_line_of_an_invocation_says_whose_it_is() {
+async fn log_lines_name_their_invocation() {
     let backend = Backend::start().await;
     backend.admin("ada").await;
     let mut seen = Vec::new();
@@ -99,7 +99,7 @@ async fn every_log_line_of_an_invocation_says_whose_it_is() {
 
 /// A snapshot is taken of the whole process: a connection in it would be shared by all that are restored from it.
 #[tokio::test]
-async fn a_snapshot_holds_no_connection() {
+async fn snapshot_holds_no_connection() {
     let backend = Backend::with(|function| function.snap_start = true).await;
     backend.admin("ada").await;
     let environment = backend.lambda().prepare("users-me").await.unwrap();
@@ -116,7 +116,7 @@ async fn a_snapshot_holds_no_connection() {
 }
 
 #[tokio::test]
-async fn requests_at_the_same_time_share_one_environment_where_it_serves_several() {
+async fn requests_share_one_environment() {
     for (parameters, most) in [("", 8), ("?connection_limit=2", 2)] {
         let backend = Backend::with(|function| {
             function.max_concurrency = 8;
@@ -143,7 +143,7 @@ async fn requests_at_the_same_time_share_one_environment_where_it_serves_several
 /// Another session locks the row, and the function has two seconds: it answers before it is killed, nothing is changed,
 /// and it works again when the row is unlocked.
 #[tokio::test]
-async fn it_answers_before_its_timeout_whoever_holds_the_row() {
+async fn locked_row_is_answered_in_time() {
     let backend = Backend::with(|function| function.timeout = Duration::from_secs(2)).await;
     let team = backend.team("one").await;
     let made = backend.meeting(&team, json!({})).await;

@@ -26,7 +26,7 @@ async fn listed(backend: &Backend, by: &Person, query: &str) -> Vec<Uuid> {
 }
 
 #[tokio::test]
-async fn lists_are_newest_date_first_and_hold_what_one_may_see() {
+async fn lists_hold_visible_newest_first() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let other = backend.team("two").await;
@@ -58,7 +58,7 @@ async fn lists_are_newest_date_first_and_hold_what_one_may_see() {
 }
 
 #[tokio::test]
-async fn lists_are_narrowed() {
+async fn lists_are_filtered() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let on = |day: &str| format!("2031-03-{day}T09:00:00Z");
@@ -86,7 +86,7 @@ async fn lists_are_narrowed() {
 }
 
 #[tokio::test]
-async fn a_query_that_is_not_understood_is_refused_by_name() {
+async fn bad_query_is_refused_by_name() {
     let backend = Backend::start().await;
     let admin = backend.admin("ada").await;
     for (query, field) in [
@@ -122,7 +122,7 @@ async fn a_query_that_is_not_understood_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_walk_meets_everything_once_while_others_write() {
+async fn paging_is_stable_under_writes() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     // Days shared by several: the id breaks ties.
@@ -178,7 +178,7 @@ async fn a_walk_meets_everything_once_while_others_write() {
 }
 
 #[tokio::test]
-async fn pages_of_long_meetings_fit_an_answer_and_miss_none() {
+async fn long_pages_fit_the_answer_limit() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     // Escaped, each of these characters takes six: the worst case for an answer of 6 MB.
@@ -193,7 +193,7 @@ async fn pages_of_long_meetings_fit_an_answer_and_miss_none() {
 }
 
 #[tokio::test]
-async fn a_cursor_shows_nobody_what_is_not_theirs() {
+async fn cursor_reveals_no_other_team() {
     let backend = Backend::start().await;
     let (team, other) = (backend.team("one").await, backend.team("two").await);
     for _ in 0..3 {

@@ -18,7 +18,7 @@ async fn change(backend: &Backend, team: &Team, meeting: &Value, body: Value) ->
 }
 
 #[tokio::test]
-async fn what_is_left_out_has_its_default() {
+async fn omitted_fields_have_defaults() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let body = meeting(team.member.id, json!({"date": "2031-03-04T09:30:00+02:00"}));
@@ -59,7 +59,7 @@ async fn what_is_left_out_has_its_default() {
 }
 
 #[tokio::test]
-async fn every_field_comes_back_as_it_was_given() {
+async fn fields_come_back_as_given() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let given = json!({
@@ -100,7 +100,7 @@ async fn every_field_comes_back_as_it_was_given() {
 }
 
 #[tokio::test]
-async fn every_choice_of_the_contract_is_taken() {
+async fn every_contract_choice_is_taken() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     for (field, choices) in [
@@ -135,7 +135,7 @@ async fn every_choice_of_the_contract_is_taken() {
 }
 
 #[tokio::test]
-async fn a_meeting_is_with_somebody_of_the_team() {
+async fn meeting_needs_a_team_member() {
     let backend = Backend::start().await;
     let (team, other) = (backend.team("one").await, backend.team("two").await);
     let before = backend.stored().await;
@@ -169,7 +169,7 @@ async fn a_meeting_is_with_somebody_of_the_team() {
 }
 
 #[tokio::test]
-async fn its_admin_and_its_team_member_read_it() {
+async fn only_participants_read_meeting() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let colleague = backend.member(&team.admin, "colleague").await;
@@ -194,7 +194,7 @@ async fn its_admin_and_its_team_member_read_it() {
 }
 
 #[tokio::test]
-async fn a_recording_belongs_to_one_meeting() {
+async fn recording_has_one_meeting() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let first = backend.meeting(&team, json!({"meetingBaasId": "bot-1"})).await;
@@ -221,7 +221,7 @@ async fn a_recording_belongs_to_one_meeting() {
 }
 
 #[tokio::test]
-async fn a_change_touches_what_it_names() {
+async fn change_touches_only_named_fields() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let made = backend
@@ -246,7 +246,7 @@ async fn a_change_touches_what_it_names() {
 }
 
 #[tokio::test]
-async fn a_change_breaks_no_rule() {
+async fn change_breaks_no_rule() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let made = backend.meeting(&team, json!({})).await;
@@ -289,7 +289,7 @@ async fn a_change_breaks_no_rule() {
 }
 
 #[tokio::test]
-async fn if_match_keeps_one_change_from_undoing_another() {
+async fn if_match_prevents_lost_updates() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let made = backend.meeting(&team, json!({})).await;
@@ -323,7 +323,7 @@ async fn if_match_keeps_one_change_from_undoing_another() {
 }
 
 #[tokio::test]
-async fn of_two_changes_to_the_same_version_at_once_one_is_made() {
+async fn concurrent_if_match_applies_one() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let made = backend.meeting(&team, json!({})).await;
@@ -343,7 +343,7 @@ async fn of_two_changes_to_the_same_version_at_once_one_is_made() {
 }
 
 #[tokio::test]
-async fn changes_to_different_fields_at_once_are_all_kept() {
+async fn concurrent_field_changes_are_kept() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let made = backend.meeting(&team, json!({})).await;
@@ -384,7 +384,7 @@ async fn changes_to_different_fields_at_once_are_all_kept() {
 }
 
 #[tokio::test]
-async fn what_is_deleted_is_gone_with_all_that_belongs_to_it() {
+async fn delete_removes_dependent_rows() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let made = backend.meeting(&team, json!({})).await;

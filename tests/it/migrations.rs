@@ -45,8 +45,9 @@ async fn allowed(session: &mut PgConnection, role: &str, sql: &str) -> bool {
     }
 }
 
+/// The roles are granted what they need and no more.
 #[tokio::test]
-async fn it_applies_what_is_pending_and_grants_the_roles_what_they_need_and_no_more() {
+async fn pending_is_applied_and_granted() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
     let url = cluster.url();
     let mut session = connect(&url).await;
@@ -98,7 +99,7 @@ async fn it_applies_what_is_pending_and_grants_the_roles_what_they_need_and_no_m
 }
 
 #[tokio::test]
-async fn a_table_that_a_later_migration_makes_is_granted_too() {
+async fn later_table_is_granted_too() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
     let lambda = migrations_run(&cluster.url(), &ROLES);
     migrated(&lambda).await;
@@ -115,7 +116,7 @@ async fn a_table_that_a_later_migration_makes_is_granted_too() {
 /// On RDS only members of `rds_iam` can log in with a token. The server decides which roles may grant it: on RDS, and
 /// before PostgreSQL 16, not only those with its admin option.
 #[tokio::test]
-async fn roles_that_could_not_log_in_are_a_failure_and_none_is_made() {
+async fn role_without_login_fails_the_run() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
     let mut session = connect(&cluster.url()).await;
     let owner = format!(
@@ -149,7 +150,7 @@ async fn roles_that_could_not_log_in_are_a_failure_and_none_is_made() {
 }
 
 #[tokio::test]
-async fn a_failure_is_an_error_that_says_why_and_no_secret() {
+async fn failure_explains_without_secret() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
     for (url, variables, says) in [
         (cluster.url_of("absent"), &[][..], "create the database"),

@@ -51,7 +51,7 @@ fn differences(
 }
 
 #[test]
-fn file_binary_router_and_event_have_the_same_names() {
+fn route_names_agree_everywhere() {
     let names: BTreeSet<_> = routes().into_keys().collect();
     assert_eq!(ROUTES.iter().count(), names.len(), "a function serves two routes");
     let mut sources: BTreeSet<_> = files("functions/src/bin", "rs").into_keys().collect();
@@ -83,7 +83,7 @@ fn file_binary_router_and_event_have_the_same_names() {
 }
 
 #[test]
-fn each_says_the_same_method_and_path() {
+fn method_and_path_agree() {
     let events = files("tests/events", "json");
     for (name, source) in files("functions/src/bin", "rs") {
         if NO_ROUTES.contains(&name.as_str()) {
@@ -132,7 +132,7 @@ fn capitalised(sentence: &str) -> String {
 
 /// `cargo seer openapi --check`, in the tests of the command, says whether the document is the code's.
 #[test]
-fn each_is_an_operation_of_the_document_for_clients() {
+fn every_route_is_in_openapi() {
     let document = fs::read_to_string(workspace().join("openapi.json")).unwrap();
     let document: Value = serde_json::from_str(&document).unwrap();
     let mut operations = BTreeMap::new();
@@ -191,7 +191,7 @@ fn each_is_an_operation_of_the_document_for_clients() {
 }
 
 #[test]
-fn a_route_file_holds_a_route_and_nothing_else() {
+fn route_file_holds_only_a_route() {
     for (name, source) in files("functions/src/bin", "rs") {
         let lines = source.lines().count();
         assert!(lines < 40, "{name}.rs has {lines} lines");
@@ -252,7 +252,7 @@ pub fn expected_status(function: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn every_event_is_answered_on_a_seeded_database() {
+async fn seeded_database_answers_events() {
     for (name, event) in files("tests/events", "json") {
         let backend = seeded().await;
         if name == "health-scheduled" {
@@ -276,7 +276,7 @@ async fn every_event_is_answered_on_a_seeded_database() {
 
 /// With a new signature, it refers to a meeting of the seed data.
 #[tokio::test]
-async fn the_webhooks_event_is_good_but_for_its_age() {
+async fn webhook_event_is_only_too_old() {
     let backend = seeded().await;
     let mut event: Value = serde_json::from_str(&files("tests/events", "json")["meetings-webhook"]).unwrap();
     let now = chrono::Utc::now().timestamp();
@@ -301,7 +301,7 @@ async fn the_webhooks_event_is_good_but_for_its_age() {
 
 /// `cargo lambda watch` sends a deadline of 1970, no authorizer and `$default` for a route key.
 #[tokio::test]
-async fn an_event_of_cargo_lambda_watch_is_answered() {
+async fn cargo_lambda_event_is_answered() {
     let backend = seeded().await;
     for (name, event) in files("tests/events", "json") {
         let mut event: Value = serde_json::from_str(&event).unwrap();
@@ -322,7 +322,7 @@ async fn an_event_of_cargo_lambda_watch_is_answered() {
 }
 
 #[tokio::test]
-async fn nothing_but_database_url_and_the_webhooks_secret_is_needed() {
+async fn url_and_webhook_secret_suffice() {
     let backend = seeded().await;
     let mut bare = functions(backend.url());
     for function in &mut bare {

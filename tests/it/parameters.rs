@@ -18,7 +18,7 @@ fn with(parameters: &str) -> impl Fn(&mut Function) {
 }
 
 #[tokio::test]
-async fn the_schema_is_where_the_tables_are() {
+async fn schema_parameter_places_tables() {
     let backend = Backend::with(with("?schema=of_its_own")).await;
     backend.execute("DROP SCHEMA IF EXISTS of_its_own CASCADE").await;
     migrated(&format!("{}?schema=of_its_own", backend.url())).await;
@@ -28,7 +28,7 @@ async fn the_schema_is_where_the_tables_are() {
 }
 
 #[tokio::test]
-async fn the_name_in_pg_stat_activity_can_be_chosen() {
+async fn application_name_is_configurable() {
     let backend = Backend::with(with("?application_name=the-name")).await;
     backend.admin("ada").await;
     let named = "SELECT count(*) FROM pg_stat_activity \
@@ -39,7 +39,7 @@ async fn the_name_in_pg_stat_activity_can_be_chosen() {
 /// Behind a transaction pooler neither settings nor statements may stay on a server connection, because another client
 /// runs the next transaction on it.
 #[tokio::test]
-async fn behind_a_pooler_nothing_is_left_on_the_session() {
+async fn pooler_session_stays_clean() {
     let backend = Backend::with(with("?pgbouncer=true&schema=public")).await;
     // Only the session itself sees its statements, so a trigger records them at each insert.
     backend

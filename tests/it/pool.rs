@@ -28,7 +28,7 @@ async fn frozen(backend: &Backend, function: &str) -> u32 {
 }
 
 #[tokio::test]
-async fn a_hundred_invocations_are_one_session() {
+async fn warm_invocations_use_one_session() {
     let (backend, proxy) = Backend::behind_proxy().await;
     let team = backend.team("one").await;
     let path = format!("/api/meetings/{}", id(&backend.meeting(&team, json!({})).await));
@@ -48,7 +48,7 @@ async fn a_hundred_invocations_are_one_session() {
 }
 
 #[tokio::test]
-async fn a_session_ended_while_frozen_costs_one_connect() {
+async fn frozen_session_loss_reconnects() {
     let (backend, proxy) = Backend::behind_proxy().await;
     let team = backend.team("one").await;
     let path = format!("/api/meetings/{}", id(&backend.meeting(&team, json!({})).await));
@@ -62,7 +62,7 @@ async fn a_session_ended_while_frozen_costs_one_connect() {
 }
 
 #[tokio::test]
-async fn a_write_after_its_session_was_ended_is_applied_once() {
+async fn write_after_session_end_applies_once() {
     let (backend, proxy) = Backend::behind_proxy().await;
     let team = backend.team("one").await;
     backend.meeting(&team, json!({})).await;
@@ -86,7 +86,7 @@ async fn a_write_after_its_session_was_ended_is_applied_once() {
 
 /// Nothing that is sent arrives, and there is no error: like a flow that an address translator has forgotten.
 #[tokio::test]
-async fn a_connection_that_fell_silent_while_frozen_costs_a_connect_and_no_timeout() {
+async fn frozen_path_loss_reconnects() {
     let (backend, proxy) = Backend::behind_proxy().await;
     let team = backend.team("one").await;
     let path = format!("/api/meetings/{}", id(&backend.meeting(&team, json!({})).await));

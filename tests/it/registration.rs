@@ -43,7 +43,7 @@ async fn serve(mut connection: TcpStream, paths: UnboundedSender<String>) {
 }
 
 #[tokio::test]
-async fn an_extension_whose_registration_was_answered_late_still_ends_init() {
+async fn late_registration_still_ends_init() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut function = Command::new(binary("users-me"))
         .env_clear()

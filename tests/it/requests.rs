@@ -9,7 +9,7 @@ use super::backend::ROUTES;
 use super::bad_input::Bodies;
 
 #[tokio::test]
-async fn without_a_believable_subject_there_is_no_caller() {
+async fn invalid_subject_is_no_caller() {
     let all = Bodies::start().await;
     let before = all.backend.stored().await;
     let email = "x@example.com";
@@ -40,7 +40,7 @@ async fn without_a_believable_subject_there_is_no_caller() {
 }
 
 #[tokio::test]
-async fn only_the_gateway_says_who_is_asking() {
+async fn forged_identity_is_refused() {
     let all = Bodies::start().await;
     let before = all.backend.stored().await;
     let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -86,7 +86,7 @@ async fn only_the_gateway_says_who_is_asking() {
 }
 
 #[tokio::test]
-async fn a_function_serves_its_own_method() {
+async fn function_serves_only_its_method() {
     let all = Bodies::start().await;
     let before = all.backend.stored().await;
     for route in ROUTES.iter() {
@@ -126,7 +126,7 @@ async fn a_function_serves_its_own_method() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_no_request_is_answered_too() {
+async fn malformed_event_is_answered_too() {
     let all = Bodies::start().await;
     let before = all.backend.stored().await;
     let (function, good) = all.backend.get("/api/users/me").by(&all.team.admin).event();

@@ -67,7 +67,7 @@ fn url(cluster: &Cluster, role: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_function_works_with_the_application_role() {
+async fn functions_work_as_application_role() {
     let cluster = prepared().await;
     migrated(&url(&cluster, "seer_migrator")).await;
     let application = url(&cluster, "seer_app");
@@ -91,7 +91,7 @@ async fn every_function_works_with_the_application_role() {
 }
 
 #[tokio::test]
-async fn the_application_role_may_change_rows_and_nothing_else() {
+async fn application_role_only_changes_rows() {
     let cluster = prepared().await;
     let migrator = url(&cluster, "seer_migrator");
     migrated(&migrator).await;
@@ -125,7 +125,7 @@ async fn the_application_role_may_change_rows_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_monitoring_role_sees_sessions_and_no_rows() {
+async fn monitoring_role_sees_no_rows() {
     let cluster = prepared().await;
     migrated(&url(&cluster, "seer_migrator")).await;
     let _application = connect(&url(&cluster, "seer_app")).await;

@@ -143,7 +143,7 @@ async fn every_route_takes_one_round_trip() {
 }
 
 #[tokio::test]
-async fn the_exceptions_cost_what_they_should() {
+async fn round_trip_exceptions_are_exact() {
     let (backend, proxy) = Backend::behind_proxy().await;
     let team = backend.team("one").await;
     let made = id(&backend.meeting(&team, json!({})).await);

@@ -91,7 +91,7 @@ fn is_value(text: &str, range: &RangeInclusive<u32>, names: &[&str]) -> bool {
 }
 
 #[test]
-fn what_the_scheduler_takes_is_taken_and_what_it_refuses_refused() {
+fn schedule_syntax_matches_scheduler() {
     for good in [
         "rate(1 minute)",
         "rate(5 minutes)",

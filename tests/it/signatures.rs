@@ -7,7 +7,7 @@ use super::backend::{Backend, WEBHOOK_SECRET};
 use super::webhook::{Delivery, WEBHOOK, complete, read, recorded};
 
 #[tokio::test]
-async fn the_headers_may_have_their_older_names() {
+async fn older_header_names_are_accepted() {
     let (backend, team, path) = recorded(json!({})).await;
     let delivery = Delivery {
         prefix: "svix",
@@ -18,7 +18,7 @@ async fn the_headers_may_have_their_older_names() {
 }
 
 #[tokio::test]
-async fn what_is_not_signed_by_the_service_is_refused_and_changes_nothing() {
+async fn unsigned_delivery_is_refused() {
     let (backend, team, _) = recorded(json!({})).await;
     let before = backend.stored().await;
     let event = complete("bot-1");
@@ -109,7 +109,7 @@ async fn what_is_not_signed_by_the_service_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn one_of_several_signatures_is_enough() {
+async fn one_valid_signature_is_enough() {
     let (backend, ..) = recorded(json!({})).await;
     let mut delivery = Delivery::of(&complete("bot-1"));
     delivery.signature = format!("v1,AAAA {} v2,BBBB", delivery.signature);
@@ -117,7 +117,7 @@ async fn one_of_several_signatures_is_enough() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_a_little_off_is_forgiven() {
+async fn small_clock_skew_is_accepted() {
     let (backend, ..) = recorded(json!({})).await;
     for offset in [-240, 240] {
         Delivery::at(&complete("bot-1"), offset).send(&backend).await.is(200);
@@ -125,7 +125,7 @@ async fn a_clock_that_is_a_little_off_is_forgiven() {
 }
 
 #[tokio::test]
-async fn without_a_secret_nothing_is_believed() {
+async fn missing_secret_refuses_all() {
     let backend = Backend::with(|function| function.env.retain(|(name, _)| name != "WEBHOOK_SECRET")).await;
     let answer = Delivery::of(&complete("bot-1"))
         .send(&backend)
@@ -139,7 +139,7 @@ async fn without_a_secret_nothing_is_believed() {
 
 /// The crate that signs here is the one that verifies there: an example that other implementations sign the same.
 #[test]
-fn the_signature_is_the_standards() {
+fn signature_matches_the_standard() {
     let signer = Webhook::new(WEBHOOK_SECRET).unwrap();
     let signature = signer
         .sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, b"{\"test\": 2432232314}")

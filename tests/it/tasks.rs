@@ -28,7 +28,7 @@ async fn patch(backend: &Backend, by: &Person, task: &str, body: Value) -> Answe
 }
 
 #[tokio::test]
-async fn a_task_has_the_contracts_fields_and_defaults() {
+async fn task_has_fields_and_defaults() {
     let backend = Backend::start().await;
     let (team, meeting, tasks) = meeting(&backend).await;
     let answer = backend
@@ -90,7 +90,7 @@ async fn a_task_has_the_contracts_fields_and_defaults() {
 }
 
 #[tokio::test]
-async fn completed_at_comes_and_goes_with_the_status() {
+async fn completed_at_follows_the_status() {
     let backend = Backend::start().await;
     let (team, meeting, tasks) = meeting(&backend).await;
     let made = backend.task(&team.admin, meeting, json!({})).await;
@@ -121,7 +121,7 @@ async fn completed_at_comes_and_goes_with_the_status() {
 }
 
 #[tokio::test]
-async fn a_change_touches_what_it_names() {
+async fn change_touches_only_named_fields() {
     let backend = Backend::start().await;
     let (team, meeting, tasks) = meeting(&backend).await;
     let made = backend
@@ -139,7 +139,7 @@ async fn a_change_touches_what_it_names() {
 }
 
 #[tokio::test]
-async fn the_team_member_may_say_how_far_it_is_and_no_more() {
+async fn team_member_changes_only_status() {
     let backend = Backend::start().await;
     let (team, meeting, tasks) = meeting(&backend).await;
     let made = backend.task(&team.admin, meeting, json!({"status": "suggested"})).await;
@@ -207,7 +207,7 @@ async fn the_team_member_may_say_how_far_it_is_and_no_more() {
 }
 
 #[tokio::test]
-async fn only_a_suggestion_is_approved_and_once() {
+async fn suggestion_is_approved_once() {
     let backend = Backend::start().await;
     let (team, meeting, tasks) = meeting(&backend).await;
     let suggested = backend.task(&team.admin, meeting, json!({"status": "suggested"})).await;
@@ -239,7 +239,7 @@ async fn only_a_suggestion_is_approved_and_once() {
 }
 
 #[tokio::test]
-async fn what_is_deleted_is_gone() {
+async fn deleted_task_is_gone() {
     let backend = Backend::start().await;
     let (team, meeting, tasks) = meeting(&backend).await;
     let (first, second) = (
@@ -267,7 +267,7 @@ async fn what_is_deleted_is_gone() {
 }
 
 #[tokio::test]
-async fn a_task_is_found_under_its_own_meeting_only() {
+async fn task_belongs_to_its_meeting() {
     let backend = Backend::start().await;
     let (team, meeting, _) = meeting(&backend).await;
     let elsewhere = id(&backend.meeting(&team, json!({})).await);
@@ -309,7 +309,7 @@ async fn a_task_is_found_under_its_own_meeting_only() {
 }
 
 #[tokio::test]
-async fn a_task_is_assigned_within_the_team() {
+async fn assignee_must_be_in_the_team() {
     let backend = Backend::start().await;
     let (team, meeting, tasks) = meeting(&backend).await;
     let other = backend.team("two").await;
@@ -344,7 +344,7 @@ async fn a_task_is_assigned_within_the_team() {
 }
 
 #[tokio::test]
-async fn a_change_breaks_no_rule() {
+async fn change_breaks_no_rule() {
     let backend = Backend::start().await;
     let (team, meeting, tasks) = meeting(&backend).await;
     let made = backend.task(&team.admin, meeting, json!({})).await;
@@ -372,7 +372,7 @@ async fn a_change_breaks_no_rule() {
 }
 
 #[tokio::test]
-async fn an_admin_sees_all_tasks_of_the_team_newest_first() {
+async fn admin_lists_team_tasks_newest_first() {
     let backend = Backend::start().await;
     let (team, first, _) = meeting(&backend).await;
     let other = backend.team("two").await;

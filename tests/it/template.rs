@@ -243,7 +243,7 @@ fn template() -> Template {
 }
 
 #[test]
-fn the_template_binaries_router_events_and_readme_agree() {
+fn template_agrees_with_the_code() {
     let differences = Project::read().differences(&template());
     assert!(differences.is_empty(), "{differences:#?}");
 }
@@ -276,7 +276,7 @@ fn variables(values: &Values, function: &Function) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn every_function_understands_its_variables_whichever_database_it_is() {
+fn functions_parse_their_variables() {
     let template = template();
     let secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:seer-AbCdEf";
     let existing = [
@@ -323,7 +323,7 @@ fn every_function_understands_its_variables_whichever_database_it_is() {
 type Mutation = (&'static str, fn(&mut Value), &'static str);
 
 #[test]
-fn a_template_that_disagrees_is_told_where() {
+fn template_difference_is_located() {
     let mutations: [Mutation; 17] = [
         (
             "renamed binary",

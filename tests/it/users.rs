@@ -17,7 +17,7 @@ fn members(value: &Value) -> BTreeSet<&str> {
 }
 
 #[tokio::test]
-async fn whoever_registers_without_an_invitation_leads_a_team() {
+async fn uninvited_user_leads_a_team() {
     let backend = Backend::start().await;
     let claims = json!({"sub": "user_ada", "email": "Ada@Example.com", "name": "Ada Lovelace"});
     let user = backend.post(REGISTER).claiming(claims).send().await.is(201).json();
@@ -48,7 +48,7 @@ async fn whoever_registers_without_an_invitation_leads_a_team() {
 }
 
 #[tokio::test]
-async fn registering_again_finds_the_same_row() {
+async fn second_registration_finds_the_row() {
     let backend = Backend::start().await;
     let ada = Person::stranger("ada");
     let first = backend.post(REGISTER).by(&ada).send().await.is(201).json();
@@ -71,7 +71,7 @@ async fn registering_again_finds_the_same_row() {
 }
 
 #[tokio::test]
-async fn without_a_name_the_address_names_the_user() {
+async fn name_defaults_to_the_address() {
     let backend = Backend::start().await;
     let claims = json!({"sub": "user_ada", "email": "ada@example.com"});
     let user = backend.post(REGISTER).claiming(claims).send().await.is(201).json();
@@ -79,7 +79,7 @@ async fn without_a_name_the_address_names_the_user() {
 }
 
 #[tokio::test]
-async fn registering_at_once_makes_one_row() {
+async fn concurrent_registration_makes_one() {
     let backend = Backend::start().await;
     let ada = Person::stranger("ada");
     let answers = join_all((0..6).map(|_| backend.post(REGISTER).by(&ada).cold().send())).await;
@@ -91,7 +91,7 @@ async fn registering_at_once_makes_one_row() {
 }
 
 #[tokio::test]
-async fn a_token_without_an_address_cannot_register() {
+async fn register_without_address_fails() {
     let backend = Backend::start().await;
     backend
         .post(REGISTER)
@@ -103,7 +103,7 @@ async fn a_token_without_an_address_cannot_register() {
 }
 
 #[tokio::test]
-async fn an_invited_address_joins_the_team_as_a_user() {
+async fn invited_address_joins_as_user() {
     let backend = Backend::start().await;
     let ada = backend.admin("ada").await;
     let invitation = backend
@@ -144,7 +144,7 @@ async fn an_invited_address_joins_the_team_as_a_user() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_verified_joins_no_team() {
+async fn unverified_address_joins_no_team() {
     let backend = Backend::start().await;
     let ada = backend.admin("ada").await;
     backend
@@ -169,7 +169,7 @@ async fn an_address_that_is_not_verified_joins_no_team() {
 }
 
 #[tokio::test]
-async fn one_invitation_lets_one_account_in_however_many_come_at_once() {
+async fn invitation_admits_one_account() {
     let backend = Backend::start().await;
     let ada = backend.admin("ada").await;
     backend
@@ -197,7 +197,7 @@ async fn one_invitation_lets_one_account_in_however_many_come_at_once() {
 }
 
 #[tokio::test]
-async fn the_newest_of_two_invitations_counts() {
+async fn newest_invitation_counts() {
     let backend = Backend::start().await;
     let (ada, eve) = (backend.admin("ada").await, backend.admin("eve").await);
     for admin in [&ada, &eve] {
@@ -220,7 +220,7 @@ async fn the_newest_of_two_invitations_counts() {
 }
 
 #[tokio::test]
-async fn inviting_twice_gives_the_same_invitation() {
+async fn second_invitation_is_the_same() {
     let backend = Backend::start().await;
     let ada = backend.admin("ada").await;
     let invite = async |email: &str| {
@@ -239,7 +239,7 @@ async fn inviting_twice_gives_the_same_invitation() {
 }
 
 #[tokio::test]
-async fn only_admins_invite_and_only_who_is_not_there_yet() {
+async fn invite_needs_admin_and_new_address() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let other = backend.team("two").await;
@@ -258,7 +258,7 @@ async fn only_admins_invite_and_only_who_is_not_there_yet() {
 }
 
 #[tokio::test]
-async fn what_is_no_address_is_not_invited() {
+async fn invalid_address_is_not_invited() {
     let backend = Backend::start().await;
     let ada = backend.admin("ada").await;
     let before = backend.stored().await;
@@ -286,7 +286,7 @@ async fn what_is_no_address_is_not_invited() {
 }
 
 #[tokio::test]
-async fn somebody_who_has_not_registered_is_told_to() {
+async fn unregistered_user_must_register() {
     let backend = Backend::start().await;
     let answer = backend
         .get(ME)

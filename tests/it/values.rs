@@ -22,7 +22,7 @@ const SQL: [&str; 8] = [
 ];
 
 #[tokio::test]
-async fn text_is_text_of_a_length_that_is_meant_to_be_stored() {
+async fn text_type_and_length_are_checked() {
     let all = Bodies::start().await;
     let before = all.backend.stored().await;
     for route in &all.routes {
@@ -69,7 +69,7 @@ async fn text_is_text_of_a_length_that_is_meant_to_be_stored() {
 /// Half of a character is not text. JSON can represent it, so it is named like any other value that violates a rule, or
 /// rejected with its position.
 #[tokio::test]
-async fn lone_surrogates_are_refused_where_they_are() {
+async fn lone_surrogates_are_located() {
     let all = Bodies::start().await;
     let before = all.backend.stored().await;
     for route in &all.routes {
@@ -87,7 +87,7 @@ async fn lone_surrogates_are_refused_where_they_are() {
 }
 
 #[tokio::test]
-async fn values_of_another_kind_are_named() {
+async fn wrong_types_are_named() {
     let all = Bodies::start().await;
     let before = all.backend.stored().await;
     let (create, update) = (&all.routes[1], &all.routes[2]);
@@ -233,7 +233,7 @@ async fn values_of_another_kind_are_named() {
 }
 
 #[tokio::test]
-async fn an_id_in_the_path_is_a_uuid_or_named() {
+async fn bad_path_id_is_named() {
     let all = Bodies::start().await;
     let before = all.backend.stored().await;
     let good = Uuid::now_v7();

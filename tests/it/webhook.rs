@@ -112,7 +112,7 @@ async fn deliver(backend: &Backend, event: &Value) {
 }
 
 #[tokio::test]
-async fn a_complete_recording_is_stored() {
+async fn complete_recording_is_stored() {
     let (backend, team, path) = recorded(json!({})).await;
     deliver(&backend, &complete("bot-1")).await;
     let meeting = read(&backend, &team, &path).await;
@@ -126,7 +126,7 @@ async fn a_complete_recording_is_stored() {
 }
 
 #[tokio::test]
-async fn a_client_that_read_before_the_recording_came_does_not_undo_it() {
+async fn stale_client_keeps_the_recording() {
     let (backend, team, path) = recorded(json!({})).await;
     let before = backend.get(&path).by(&team.admin).send().await.is(200);
     deliver(&backend, &complete("bot-1")).await;
@@ -141,7 +141,7 @@ async fn a_client_that_read_before_the_recording_came_does_not_undo_it() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_comes_twice_is_applied_once() {
+async fn repeated_delivery_is_applied_once() {
     let (backend, team, path) = recorded(json!({})).await;
     let delivery = Delivery::of(&complete("bot-1"));
     let first = delivery.send(&backend).await.is(200);
@@ -165,7 +165,7 @@ async fn a_delivery_that_comes_twice_is_applied_once() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_comes_several_times_at_once_is_applied_once() {
+async fn concurrent_delivery_is_applied_once() {
     let (backend, team, path) = recorded(json!({})).await;
     let delivery = Delivery::of(&complete("bot-1"));
     let answers = join_all((0..5).map(|_| delivery.send(&backend))).await;
@@ -176,7 +176,7 @@ async fn a_delivery_that_comes_several_times_at_once_is_applied_once() {
 }
 
 #[tokio::test]
-async fn the_bots_way_through_a_call_is_followed() {
+async fn bot_status_follows_the_call() {
     let (backend, team, path) = recorded(json!({})).await;
     for (code, at, expected) in [
         ("joining_call", "09:00:00", ("scheduled", "pending")),
@@ -197,7 +197,7 @@ async fn the_bots_way_through_a_call_is_followed() {
 }
 
 #[tokio::test]
-async fn what_comes_late_does_not_turn_the_meeting_back() {
+async fn late_event_does_not_revert_meeting() {
     let (backend, team, path) = recorded(json!({})).await;
     deliver(&backend, &status("bot-1", "call_ended", "09:30:00")).await;
     let ended = read(&backend, &team, &path).await;
@@ -226,7 +226,7 @@ async fn what_comes_late_does_not_turn_the_meeting_back() {
 }
 
 #[tokio::test]
-async fn an_older_status_does_not_replace_a_newer_one() {
+async fn older_status_does_not_replace_newer() {
     let (backend, team, path) = recorded(json!({})).await;
     deliver(&backend, &status("bot-1", "recording_failed", "09:30:05")).await;
     deliver(&backend, &status("bot-1", "call_ended", "09:30:00")).await;
@@ -239,7 +239,7 @@ async fn an_older_status_does_not_replace_a_newer_one() {
 }
 
 #[tokio::test]
-async fn the_recording_may_come_before_the_end_of_the_call() {
+async fn recording_may_precede_call_end() {
     let (backend, team, path) = recorded(json!({})).await;
     deliver(&backend, &complete("bot-1")).await;
     deliver(&backend, &status("bot-1", "in_call_recording", "09:00:20")).await;
@@ -252,7 +252,7 @@ async fn the_recording_may_come_before_the_end_of_the_call() {
 }
 
 #[tokio::test]
-async fn a_bot_that_never_got_in_is_told_of() {
+async fn rejected_bot_marks_failure() {
     for code in [
         "bot_rejected",
         "waiting_room_timeout",
@@ -271,7 +271,7 @@ async fn a_bot_that_never_got_in_is_told_of() {
 }
 
 #[tokio::test]
-async fn a_cancelled_meeting_stays_cancelled() {
+async fn cancelled_meeting_stays_cancelled() {
     let (backend, team, path) = recorded(json!({"status": "cancelled"})).await;
     deliver(&backend, &complete("bot-1")).await;
     let meeting = read(&backend, &team, &path).await;
@@ -282,7 +282,7 @@ async fn a_cancelled_meeting_stays_cancelled() {
 }
 
 #[tokio::test]
-async fn events_of_other_kinds_are_acknowledged_and_ignored() {
+async fn other_events_are_acknowledged() {
     let (backend, team, path) = recorded(json!({})).await;
     let before = read(&backend, &team, &path).await;
     for event in [
@@ -296,7 +296,7 @@ async fn events_of_other_kinds_are_acknowledged_and_ignored() {
 }
 
 #[tokio::test]
-async fn an_unknown_bot_may_be_known_when_the_service_tries_again() {
+async fn unknown_bot_succeeds_on_retry() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
     let delivery = Delivery::of(&complete("bot-1"));
@@ -308,7 +308,7 @@ async fn an_unknown_bot_may_be_known_when_the_service_tries_again() {
 }
 
 #[tokio::test]
-async fn a_signed_event_that_makes_no_sense_names_what_does_not() {
+async fn malformed_event_names_its_fault() {
     let (backend, ..) = recorded(json!({})).await;
     let before = backend.stored().await;
     let mut broken = Delivery::of(&complete("bot-1"));

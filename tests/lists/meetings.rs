@@ -145,7 +145,7 @@ pub(crate) const PAGE: Case = Case {
 };
 
 #[tokio::test]
-async fn meetings_by_any_filter_read_one_page() {
+async fn meeting_filters_read_one_page() {
     let mut database = Database::of(20_000).await;
     let session = &mut database.direct;
     prepare(session, &list_statement()).await;
@@ -171,7 +171,7 @@ async fn meetings_by_any_filter_read_one_page() {
 }
 
 #[tokio::test]
-async fn meetings_by_any_filter_are_those_visible() {
+async fn meeting_filters_show_only_visible() {
     let mut database = Database::of(5_000).await;
     let pool = database.pool();
     let mut full = 0;
@@ -209,7 +209,7 @@ async fn meetings_by_any_filter_are_those_visible() {
 
 /// A creator who no longer leads the team still sees their meetings.
 #[tokio::test]
-async fn meetings_of_a_former_leader_stay_visible() {
+async fn former_leader_keeps_own_meetings() {
     let mut database = Database::of(5_000).await;
     sqlx::query("UPDATE users SET role = 'user', admin_id = u('small') WHERE id = u('leader')")
         .execute(&mut database.direct)
@@ -240,7 +240,7 @@ async fn meetings_of_a_former_leader_stay_visible() {
 
 /// A status missing from `ALL` would be missing from every list without a status.
 #[tokio::test]
-async fn all_statuses_are_those_of_the_tables() {
+async fn all_statuses_match_the_tables() {
     let mut database = Database::of(1_000).await;
     for (table, mut statuses) in [
         ("meetings", Status::ALL.map(Status::name).to_vec()),

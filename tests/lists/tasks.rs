@@ -15,7 +15,7 @@ const STATUSES: [&str; 3] = ["incomplete", "complete", "suggested"];
 const NEWEST: &str = "'294000-01-01Z', '00000000-0000-0000-0000-000000000000'";
 
 #[tokio::test]
-async fn tasks_by_any_status_read_one_page() {
+async fn task_statuses_read_one_page() {
     let mut database = Database::of(20_000).await;
     let sql = statement(&["FROM tasks", "created_at DESC"]);
     prepare(&mut database.direct, &sql).await;
@@ -50,7 +50,7 @@ async fn tasks_by_any_status_read_one_page() {
 }
 
 #[tokio::test]
-async fn tasks_by_any_status_are_all_listed() {
+async fn task_statuses_list_every_task() {
     let mut database = Database::of(5_000).await;
     let pool = database.pool();
     let caller = caller("second");
@@ -90,7 +90,7 @@ async fn tasks_by_any_status_are_all_listed() {
 }
 
 #[tokio::test]
-async fn changes_of_any_meeting_read_one_page() {
+async fn meeting_changes_read_one_page() {
     let mut database = Database::of(20_000).await;
     let sql = statement(&["FROM meeting_changes"]);
     prepare(&mut database.direct, &sql).await;

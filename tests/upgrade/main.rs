@@ -113,7 +113,7 @@ async fn replays(bench: &Bench, name: &str, status: u16, id: Uuid) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn receipts_of_earlier_release_are_copied() {
+async fn earlier_receipts_are_copied() {
     let bench = earlier().await;
     let (id, late) = (Uuid::now_v7(), Uuid::now_v7());
     let mut session = bench.direct().await;
@@ -164,7 +164,7 @@ async fn receipts_of_earlier_release_are_copied() {
 
 /// A write that began before acquires more locks while the migrations wait for it: neither may wait for the other.
 #[tokio::test(flavor = "multi_thread")]
-async fn writes_under_way_do_not_deadlock_with_the_migrations() {
+async fn migration_avoids_write_deadlock() {
     let bench = earlier().await;
     let mut session = bench.direct().await;
     let lock = "BEGIN; SELECT FROM meetings FOR NO KEY UPDATE";
@@ -186,7 +186,7 @@ async fn writes_under_way_do_not_deadlock_with_the_migrations() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn earlier_release_writes_beside_the_new_one() {
+async fn releases_write_side_by_side() {
     let bench = upgraded().await;
     let mut session = bench.direct().await;
     let (old, new) = (Uuid::now_v7(), Uuid::now_v7());
@@ -216,8 +216,9 @@ async fn earlier_release_writes_beside_the_new_one() {
     }
 }
 
+/// Its caller needs no rights on the table.
 #[tokio::test(flavor = "multi_thread")]
-async fn sweep_without_rights_deletes_expired_receipts_only() {
+async fn sweep_deletes_only_expired_receipts() {
     let bench = upgraded().await;
     bench
         .sql(

@@ -175,8 +175,9 @@ mod tests {
     use shared::config::DatabaseUrl;
     use sqlx::Connection as _;
 
+    /// RDS Proxy supports no startup options; the URL does not mention a pooler.
     #[tokio::test]
-    async fn rds_proxy_refusing_a_schema_at_the_start_up_is_a_pooler_that_is_not_mentioned() {
+    async fn rds_proxy_schema_refusal_is_a_pooler() {
         let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
         let url = DatabaseUrl::parse(&cluster.url()).unwrap();
         #[expect(

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_statement_is_shown_up_to_its_first_literal() {
+    fn statement_is_cut_at_first_literal() {
         for (query, shown) in [
             ("ALTER ROLE x\n  PASSWORD 'secret'", "ALTER ROLE x PASSWORD …"),
             ("SELECT E'se\\'cret', 1", "SELECT E…"),

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_of_a_line_is_lost_but_its_date_and_braces() {
+    fn line_loses_only_date_and_braces() {
         let line = r#"{"timestamp":"2026-11-23T05:22:58.208226Z","level":"WARN","message":"tried again","attempt":2,
             "cause":"refused","span":{"cold_start":true,"request_id":"e9","name":"invocation"}}"#;
         assert_eq!(

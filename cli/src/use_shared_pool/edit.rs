@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_goes_with_the_last_thing_on_it_and_a_comment_keeps_it() {
+    fn emptied_line_goes_unless_commented() {
         let text = "a\n    b;\nc\n";
         assert_eq!(apply(text, &[remove(text, 6..8)]), "a\nc\n");
         let text = "a\n    b; // why\nc\n";
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn of_nested_edits_the_outer_one_counts() {
+    fn nested_edits_apply_the_outer() {
         let edit = |range, with: &str| Edit {
             range,
             with: with.to_owned(),

@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_of_an_import_has_no_empty_braces() {
+    fn pruned_import_has_no_empty_braces() {
         let tree: ItemUse = syn::parse_quote!(
             use sqlx::{
                 PgPool, Row,

@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_way_to_another_folder_goes_up_and_down() {
+    fn relative_path_goes_up_and_down() {
         assert_eq!(relative(Path::new("/a/b/c"), Path::new("/a/d")), Path::new("../../d"));
         assert_eq!(relative(Path::new("/a"), Path::new("/a/d")), Path::new("d"));
     }

@@ -7,7 +7,7 @@ use sqlx::{Connection as _, PgConnection};
 use super::{FAILING, UNREACHABLE, WARNINGS, address, ids, json, migrated, sound, verdict};
 
 #[tokio::test]
-async fn a_pooler_that_the_url_does_not_mention_is_found_out() {
+async fn unmentioned_pooler_is_detected() {
     if Pooler::find().is_none() {
         eprintln!("not tested: a pooler in between, because pgbouncer is not installed");
         return;
@@ -26,7 +26,7 @@ async fn a_pooler_that_the_url_does_not_mention_is_found_out() {
 }
 
 #[tokio::test]
-async fn what_a_pooler_refuses_or_keeps_waiting_is_named() {
+async fn pooler_refusals_and_waits_are_named() {
     if Pooler::find().is_none() {
         eprintln!("not tested: a pooler's refusals, because pgbouncer is not installed");
         return;

@@ -13,7 +13,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn a_log_in_that_is_refused_says_why() {
+async fn refused_login_names_its_cause() {
     let cluster = migrated(sound()).await;
     let wrong = cluster.url().replace(cluster.password(), "not-the-password");
     let (code, page) = run(&wrong, &[]).await;
@@ -38,7 +38,7 @@ async fn a_log_in_that_is_refused_says_why() {
 }
 
 #[tokio::test]
-async fn the_first_line_is_one_line_whatever_the_names_are() {
+async fn first_line_escapes_hostile_names() {
     let cluster = migrated(sound()).await;
     let (code, first) = verdict(&cluster.url_of("ab%0Asent%1B%5B31m")).await;
     assert_eq!(code, UNREACHABLE, "{first}");
@@ -49,7 +49,7 @@ async fn the_first_line_is_one_line_whatever_the_names_are() {
 }
 
 #[tokio::test]
-async fn a_way_to_log_in_that_functions_do_not_speak_is_named() {
+async fn unsupported_auth_method_is_named() {
     let cluster = migrated(sound()).await;
     let file = cluster.data().join("pg_hba.conf");
     let rules = std::fs::read_to_string(&file).unwrap();
@@ -71,7 +71,7 @@ async fn a_way_to_log_in_that_functions_do_not_speak_is_named() {
 }
 
 #[tokio::test]
-async fn a_malformed_url_is_named_without_its_value() {
+async fn malformed_url_hides_its_value() {
     let url = "postgres://seer:a-long-password@127.0.0.1/seer?schemer=hidden-value";
     let (code, page) = run(url, &[]).await;
     assert_eq!(code, UNREACHABLE, "{page}");
@@ -92,7 +92,7 @@ async fn a_malformed_url_is_named_without_its_value() {
 }
 
 #[tokio::test]
-async fn a_secret_says_who_logs_in_and_one_that_is_refused_is_named() {
+async fn secret_login_is_used_and_named() {
     let cluster = migrated(sound()).await;
     let held = serde_json::json!({
         "username": "seer", "password": cluster.password(), "host": "127.0.0.1", "port": cluster.port(),
@@ -133,7 +133,7 @@ async fn a_secret_says_who_logs_in_and_one_that_is_refused_is_named() {
 }
 
 #[tokio::test]
-async fn each_way_not_to_be_reached_has_its_own_name() {
+async fn connect_failures_have_own_names() {
     let cluster = migrated(sound()).await;
     let proxy = Proxy::start(address(&cluster)).await.unwrap();
     let url = proxy.url(&cluster.url());
@@ -162,7 +162,7 @@ async fn each_way_not_to_be_reached_has_its_own_name() {
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_after_the_log_in_is_given_up_on() {
+async fn server_hung_after_login_times_out() {
     let cluster = migrated(sound()).await;
     let proxy = Proxy::start(address(&cluster)).await.unwrap();
     let url = proxy.url(&cluster.url());
@@ -182,7 +182,7 @@ async fn a_server_that_hangs_after_the_log_in_is_given_up_on() {
 }
 
 #[tokio::test]
-async fn of_all_that_is_wrong_the_silence_is_named_first() {
+async fn silence_is_named_first() {
     let cluster = migrated(sound()).await;
     cluster.set("default_transaction_read_only", "on").await.unwrap();
     cluster.reload().await.unwrap();
@@ -209,7 +209,7 @@ async fn of_all_that_is_wrong_the_silence_is_named_first() {
 }
 
 #[tokio::test]
-async fn a_server_too_slow_to_be_asked_everything_is_told_apart_from_one_without_trouble() {
+async fn slow_server_is_reported_incomplete() {
     let cluster = migrated(sound()).await;
     let proxy = Proxy::start(address(&cluster)).await.unwrap();
     let url = proxy.url(&cluster.url());

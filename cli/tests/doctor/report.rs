@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::{BOUND, UNREACHABLE, WARNINGS, command, execute, ids, json, migrated, run, sound};
 
 #[tokio::test]
-async fn the_page_and_the_json_say_the_same() {
+async fn page_and_json_agree() {
     let cluster = migrated(sound()).await;
     execute(&cluster.url(), "DROP INDEX tasks_by_assignee").await;
     let report = json(&cluster.url(), &[]).await;
@@ -42,7 +42,7 @@ async fn the_page_and_the_json_say_the_same() {
 }
 
 #[tokio::test]
-async fn the_first_line_names_what_hurts_most_and_counts_what_the_page_counts() {
+async fn first_line_names_worst_and_counts() {
     let cluster = migrated(sound()).await;
     let report = json(&cluster.url(), &["--budget", "500"]).await;
     let settings = report["settings"].as_array().unwrap().iter();
@@ -66,7 +66,7 @@ async fn the_first_line_names_what_hurts_most_and_counts_what_the_page_counts() 
 }
 
 #[tokio::test]
-async fn watch_looks_again_and_sees_the_server_go_and_come_back() {
+async fn watch_sees_server_stop_and_return() {
     let cluster = migrated(sound()).await;
     let mut watching = command(&cluster.url(), &["--watch", "--json"])
         .stdout(Stdio::piped())

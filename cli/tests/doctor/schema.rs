@@ -5,7 +5,7 @@ use local::postgres::{Cluster, Settings};
 use super::{FAILING, commands, connect, execute, ids, json, migrated, sound, verdict};
 
 #[tokio::test]
-async fn every_index_that_is_missing_is_named_with_the_statement_that_makes_it() {
+async fn missing_index_gets_its_statement() {
     let cluster = migrated(sound()).await;
     let url = cluster.url();
     assert!(!ids(&json(&url, &[]).await).contains(&"missing-index"));
@@ -41,7 +41,7 @@ async fn every_index_that_is_missing_is_named_with_the_statement_that_makes_it()
 }
 
 #[tokio::test]
-async fn migrations_that_are_pending_or_unknown_are_named() {
+async fn pending_or_unknown_migration_is_named() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
     let (code, first) = verdict(&cluster.url()).await;
     assert_eq!(code, FAILING, "{first}");

@@ -53,7 +53,7 @@ fn settings_lines(page: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_an_old_guide_set_up_is_healthy_once_the_advice_is_applied_line_by_line() {
+async fn old_setup_is_healthy_after_advice() {
     let cluster = migrated(old_guide()).await;
     cluster.set("ssl", "off").await.unwrap();
     cluster.reload().await.unwrap();
@@ -97,7 +97,7 @@ async fn what_an_old_guide_set_up_is_healthy_once_the_advice_is_applied_line_by_
 }
 
 #[tokio::test]
-async fn a_limit_for_the_application_role_is_the_roles_own() {
+async fn application_limit_is_set_on_the_role() {
     let cluster = migrated(sound()).await;
     let url = role(&cluster, "app").await;
     let report = json(&url, &[]).await;
@@ -124,7 +124,7 @@ async fn a_limit_for_the_application_role_is_the_roles_own() {
 }
 
 #[tokio::test]
-async fn a_managed_server_gets_lines_for_its_parameter_group() {
+async fn managed_server_gets_group_parameters() {
     let cluster = migrated(sound()).await;
     execute(&cluster.url(), "CREATE ROLE rds_superuser").await;
     let (_, page) = run(&cluster.url(), &[]).await;
@@ -135,8 +135,9 @@ async fn a_managed_server_gets_lines_for_its_parameter_group() {
     assert!(!page.contains("ALTER SYSTEM"), "{page}");
 }
 
+/// So are passwords kept as md5 hashes. Local rules are not.
 #[tokio::test]
-async fn what_lets_others_in_without_a_proof_is_named_and_what_lets_this_machine_in_is_not() {
+async fn remote_trust_rule_is_named() {
     let cluster = migrated(sound()).await;
     let url = cluster.url();
     assert!(!ids(&json(&url, &[]).await).contains(&"pg-hba"));
@@ -160,7 +161,7 @@ async fn what_lets_others_in_without_a_proof_is_named_and_what_lets_this_machine
 }
 
 #[tokio::test]
-async fn an_application_role_with_fewer_connections_than_the_fleet_needs_is_told() {
+async fn low_role_limit_is_reported() {
     let cluster = migrated(sound()).await;
     let url = role(&cluster, "app").await;
     execute(&cluster.url(), "ALTER ROLE app CONNECTION LIMIT 40").await;

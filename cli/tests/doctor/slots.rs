@@ -19,8 +19,9 @@ async fn every_slot(url: &str) -> Vec<PgConnection> {
     held
 }
 
+/// By a superuser, who may use the reserved connections, and by a role that may not.
 #[tokio::test]
-async fn a_saturated_server_is_named_by_who_gets_in_and_by_who_does_not() {
+async fn saturated_server_is_named() {
     let settings = Settings {
         max_connections: 8,
         ..sound()
@@ -48,7 +49,7 @@ async fn a_saturated_server_is_named_by_who_gets_in_and_by_who_does_not() {
 }
 
 #[tokio::test]
-async fn what_ends_sessions_left_behind_ends_no_other() {
+async fn abandoned_session_fix_spares_others() {
     let settings = Settings {
         max_connections: 12,
         ..sound()
@@ -93,7 +94,7 @@ async fn what_ends_sessions_left_behind_ends_no_other() {
 }
 
 #[tokio::test]
-async fn the_last_slot_is_not_missed_by_functions_because_doctor_has_it() {
+async fn doctor_own_slot_is_not_counted() {
     let settings = Settings {
         max_connections: 8,
         ..sound()
@@ -125,7 +126,7 @@ async fn the_last_slot_is_not_missed_by_functions_because_doctor_has_it() {
 }
 
 #[tokio::test]
-async fn a_role_at_its_own_limit_is_not_taken_for_a_full_server() {
+async fn role_at_its_limit_is_not_saturation() {
     let cluster = migrated(sound()).await;
     let url = role(&cluster, "limited").await;
     execute(&cluster.url(), "ALTER ROLE limited CONNECTION LIMIT 1").await;

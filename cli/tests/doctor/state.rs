@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use super::{BOUND, FAILING, WARNINGS, connect, execute, json, migrated, role, run, sound, verdict};
 
 #[tokio::test]
-async fn a_standby_is_read_only() {
+async fn standby_is_read_only() {
     let cluster = migrated(sound()).await;
     let standby = cluster.standby("doctor", Replication::Asynchronous).await.unwrap();
     let (code, first) = verdict(&standby.url()).await;
@@ -18,7 +18,7 @@ async fn a_standby_is_read_only() {
 }
 
 #[tokio::test]
-async fn a_server_told_to_take_no_writes_is_read_only() {
+async fn read_only_setting_is_detected() {
     let cluster = migrated(sound()).await;
     cluster.set("default_transaction_read_only", "on").await.unwrap();
     cluster.reload().await.unwrap();
@@ -31,7 +31,7 @@ async fn a_server_told_to_take_no_writes_is_read_only() {
 }
 
 #[tokio::test]
-async fn a_role_that_may_only_connect_is_told_what_it_cannot_see() {
+async fn unprivileged_report_names_its_gaps() {
     let cluster = migrated(sound()).await;
     let url = role(&cluster, "guest").await;
     execute(&cluster.url(), "REVOKE ALL ON SCHEMA public FROM PUBLIC").await;
@@ -75,7 +75,7 @@ async fn a_role_that_may_only_connect_is_told_what_it_cannot_see() {
 }
 
 #[tokio::test]
-async fn who_blocks_whom_is_seen() {
+async fn blocking_sessions_are_named() {
     let cluster = migrated(sound()).await;
     let url = cluster.url();
     let mut holder = connect(&format!("{url}?application_name=holder")).await;

@@ -28,7 +28,7 @@ async fn certify(cluster: &Cluster, folder: &Path, name: &str, year: i32) -> Str
 }
 
 #[tokio::test]
-async fn tls_is_looked_at_and_a_bad_certificate_is_described() {
+async fn bad_certificate_is_described() {
     let settings = Settings { tls: true, ..sound() };
     let cluster = migrated(settings).await;
     let url = cluster.url();
@@ -74,7 +74,7 @@ async fn tls_is_looked_at_and_a_bad_certificate_is_described() {
 }
 
 #[tokio::test]
-async fn tls_that_is_demanded_and_not_offered_is_named() {
+async fn missing_tls_is_named() {
     let cluster = migrated(sound()).await;
     let (code, first) = verdict(&format!("{}?sslmode=require", cluster.url())).await;
     assert_eq!(code, UNREACHABLE, "{first}");

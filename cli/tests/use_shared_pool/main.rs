@@ -172,7 +172,7 @@ fn comments(source: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_shape_compiles_before_and_after_and_a_second_run_finds_nothing() {
+fn moves_compile_and_are_idempotent() {
     assert!(names("moves").len() >= 25);
     let corpus = corpus("corpus");
     let before = corpus.files();
@@ -227,7 +227,7 @@ fn every_shape_compiles_before_and_after_and_a_second_run_finds_nothing() {
 }
 
 #[test]
-fn what_is_left_is_listed_with_its_line_and_reason() {
+fn leftovers_list_line_and_reason() {
     let corpus = corpus("left");
     let said = text(&corpus.seer(&[]).stderr);
     let expected = [
@@ -270,7 +270,7 @@ fn what_is_left_is_listed_with_its_line_and_reason() {
 }
 
 #[test]
-fn a_move_is_the_smallest_edit() {
+fn move_is_the_smallest_edit() {
     let corpus = corpus("small");
     corpus.seer(&["--write"]);
     let moved = "//! A script: one pool, opened first thing.\n\
@@ -314,7 +314,7 @@ const OPENS: &str = "use sqlx::PgPool;\n\npub async fn open() -> sqlx::Result<Pg
                      PgPool::connect(\"postgres://localhost/x\").await\n}\n";
 
 #[test]
-fn a_file_that_cannot_be_parsed_is_named_and_the_others_are_moved() {
+fn unparsable_file_is_named_and_skipped() {
     let small = Crate::new("broken", SMALL);
     small.put("src/lib.rs", OPENS);
     small.put("examples/broken.rs", "fn main() {\n    let pool = = PgPool;\n}\n");
@@ -326,7 +326,7 @@ fn a_file_that_cannot_be_parsed_is_named_and_the_others_are_moved() {
 }
 
 #[test]
-fn one_file_of_a_target_moves_with_the_others() {
+fn one_file_moves_its_whole_target() {
     let small = Crate::new("one", SMALL);
     small.put(
         "src/lib.rs",
@@ -346,7 +346,7 @@ fn one_file_of_a_target_moves_with_the_others() {
 }
 
 #[test]
-fn a_module_that_is_not_read_is_in_the_way() {
+fn unread_module_blocks_the_move() {
     let small = Crate::new("unread", SMALL);
     small.put("src/lib.rs", &format!("mod made;\nmod plain;\n{OPENS}"));
     small.put("src/made.rs", "pub fn take(_: &sqlx::PgPool) {}\n");
@@ -360,7 +360,7 @@ fn a_module_that_is_not_read_is_in_the_way() {
 }
 
 #[test]
-fn where_one_file_cannot_be_written_none_is_changed() {
+fn unwritable_file_changes_none() {
     let small = Crate::new("unwritable", SMALL);
     small.put(
         "src/lib.rs",
@@ -387,7 +387,7 @@ fn where_one_file_cannot_be_written_none_is_changed() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_that_is_named_stays_a_link() {
+fn named_symlink_stays_a_symlink() {
     let small = Crate::new("link", SMALL);
     small.put("src/lib.rs", "");
     small.put("elsewhere/opens.txt", OPENS);
@@ -400,7 +400,7 @@ fn a_link_that_is_named_stays_a_link() {
 }
 
 #[test]
-fn whoever_stops_reading_is_no_error() {
+fn closed_pipe_is_no_error() {
     let small = Crate::new("pipe", SMALL);
     small.put("src/lib.rs", OPENS);
     for streams in [(true, false), (false, true), (true, true)] {
@@ -423,7 +423,7 @@ fn whoever_stops_reading_is_no_error() {
 }
 
 #[test]
-fn code_for_another_sqlx_is_left() {
+fn other_sqlx_version_is_left_alone() {
     let small = Crate::new("old", &SMALL.replace("0.9", "0.8"));
     small.put("src/lib.rs", OPENS);
     let output = small.seer(&["--write"]);
@@ -437,7 +437,7 @@ fn code_for_another_sqlx_is_left() {
 }
 
 #[test]
-fn a_library_moves_with_the_packages_that_use_it() {
+fn library_moves_with_its_dependents() {
     let both = Crate::new(
         "both",
         "[workspace]\nmembers = [\"store\", \"app\"]\n\n[workspace.dependencies]\nshared = { path = \"x\" }\n",
@@ -470,7 +470,7 @@ fn a_library_moves_with_the_packages_that_use_it() {
 }
 
 #[test]
-fn a_path_that_is_not_there_is_an_error() {
+fn missing_path_is_an_error() {
     let small = Crate::new("absent", SMALL);
     fs::remove_dir_all(&small.0).unwrap();
     let output = small.seer(&[]);

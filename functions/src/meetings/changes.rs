@@ -282,14 +282,14 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_given_reaches_the_row() {
+    fn only_given_fields_reach_the_row() {
         let changes = read(json!({"title": "New", "agenda": null, "wins": []})).unwrap();
         let row = serde_json::to_value(&changes.fields).unwrap();
         assert_eq!(row, json!({"title": "New", "agenda": null, "wins": []}));
     }
 
     #[test]
-    fn null_clears_only_what_may_be_empty() {
+    fn null_clears_only_nullable_fields() {
         for field in [
             "title",
             "teamMemberId",
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_change_is_said_so() {
+    fn empty_change_is_refused() {
         assert!(read(json!({})).unwrap_err().contains("at least one"));
         assert!(
             read(json!({"processingStatus": "completed"}))

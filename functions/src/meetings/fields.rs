@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_has_the_columns_names_and_the_contracts_defaults() {
+    fn draft_has_columns_and_defaults() {
         let row = serde_json::to_value(draft("meetingBaasId", json!("bot-1")).unwrap()).unwrap();
         assert_eq!(row["meeting_baas_id"], "bot-1");
         assert_eq!(row["date"], "2026-03-02T08:30:00Z");
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_cannot_choose_the_id_or_what_the_recording_service_says() {
+    fn draft_refuses_server_fields() {
         for (field, value) in [
             ("id", json!("01890c5e-0000-7000-8000-000000000001")),
             ("processingStatus", json!("completed")),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_empty_does_not_take_null() {
+    fn required_fields_refuse_null() {
         for field in [
             "title",
             "teamMemberId",
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_text_and_nothing_else() {
+    fn choice_is_only_text() {
         for field in ["status", "meetingType", "platform"] {
             for name in ["completed", "one_on_one", "zoom"] {
                 assert!(draft(field, json!({name: null})).is_err(), "{field}");
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_stay_within_what_postgresql_and_rfc_3339_can_both_say() {
+    fn dates_fit_postgresql_and_rfc_3339() {
         for bad in [
             "",
             "2026-03-02",
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_minutes_of_one_day() {
+    fn duration_fits_one_day() {
         for bad in [
             json!(0),
             json!(1441),
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn every_status_is_stored_as_clients_write_it() {
+    fn status_is_stored_as_sent() {
         for status in [
             Status::Scheduled,
             Status::InProgress,

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_begins_below_the_cursor_and_not_above_the_latest_date() {
+    fn page_starts_at_cursor_or_latest_date() {
         let to = "2026-03-02T00:00:00Z";
         let cursor = |day: u32| {
             let at = DateTime::UNIX_EPOCH + TimeDelta::days(20_000 + i64::from(day));

@@ -361,14 +361,14 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_is_known_by_its_signature_under_either_name() {
+    fn signature_accepts_either_prefix() {
         for prefix in ["webhook", "svix"] {
             assert_eq!(verify(&secret(), &signed(prefix, 0, b"{}"), b"{}").unwrap(), "msg_1");
         }
     }
 
     #[test]
-    fn what_was_changed_or_kept_too_long_is_refused() {
+    fn altered_or_stale_delivery_is_refused() {
         let refused = |headers: &HeaderMap, body: &[u8]| {
             assert!(
                 matches!(verify(&secret(), headers, body), Err(Error::Unauthorized(_))),
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transcript_has_a_line_for_each_turn() {
+    fn transcript_has_a_line_per_turn() {
         let complete: Complete = serde_json::from_value(json!({
             "bot_id": "bot-1",
             "transcript": [
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_stored_is_refused_wherever_it_is() {
+    fn unstorable_text_is_refused() {
         for bad in [
             json!({"bot_id": "b", "transcript": [{"speaker": "a\0", "words": []}]}),
             json!({"bot_id": "b", "transcript": [{"speaker": "a", "words": [{"word": "\0"}]}]}),
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_is_new_to_us_changes_nothing() {
+    fn unknown_code_changes_nothing() {
         let step = |code: &str| {
             BotStatus {
                 code: code.to_owned(),

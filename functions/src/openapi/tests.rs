@@ -123,7 +123,7 @@ fn agrees<T: DeserializeOwned>(document: &Value, operation: &str) {
 }
 
 #[test]
-fn bodies_are_described_as_they_are_read() {
+fn body_schemas_match_the_types() {
     let document = document();
     agrees::<invitations::Draft>(&document, "/paths/~1api~1users~1invite/post");
     agrees::<meetings::Draft>(&document, "/paths/~1api~1meetings/post");
@@ -133,7 +133,7 @@ fn bodies_are_described_as_they_are_read() {
 }
 
 #[test]
-fn what_clients_are_told_is_what_the_code_says() {
+fn problem_details_match_the_code() {
     let mut told = Vec::new();
     let mut left = vec![document()];
     while let Some(node) = left.pop() {
@@ -156,7 +156,7 @@ fn what_clients_are_told_is_what_the_code_says() {
 }
 
 #[test]
-fn references_lead_somewhere() {
+fn references_resolve() {
     let document = document();
     let text = document.to_string();
     let references: Vec<_> = text
@@ -172,7 +172,7 @@ fn references_lead_somewhere() {
 
 /// A body too large for the gateway, or for Lambda, never reaches the function that would answer with a problem.
 #[test]
-fn a_body_too_large_is_refused_by_the_function_or_by_the_gateway() {
+fn oversized_body_has_two_refusals() {
     let document = document();
     let paths = document["paths"].as_object().unwrap().values();
     let operations = paths.flat_map(|methods| methods.as_object().unwrap().values());

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_given_reaches_the_row() {
+    fn only_given_fields_reach_the_row() {
         let changes = read(json!({"status": "complete", "assignedTo": null})).unwrap();
         assert_eq!(
             serde_json::to_value(&changes).unwrap(),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_more_than_the_status_is_told_apart() {
+    fn only_status_detects_other_fields() {
         assert!(read(json!({"status": "complete"})).unwrap().only_status());
         assert!(
             !read(json!({"status": "complete", "assignedTo": null}))
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_task_cannot_be_without_is_not_cleared() {
+    fn required_fields_refuse_null() {
         assert!(read(json!({"text": null})).is_err());
         assert!(read(json!({"status": null})).is_err());
         assert!(read(json!({"status": {"complete": null}})).is_err());
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_has_the_columns_names_and_the_contracts_defaults() {
+    fn draft_has_columns_and_defaults() {
         let draft: Draft = serde_json::from_value(json!({"text": "x", "suggestedAssignee": "team_member"})).unwrap();
         let row = serde_json::to_value(&draft).unwrap();
         assert_eq!(row["status"], "incomplete");
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn every_status_is_stored_as_clients_write_it() {
+    fn status_is_stored_as_sent() {
         for status in [Status::Incomplete, Status::Complete, Status::Suggested] {
             assert_eq!(serde_json::to_value(status).unwrap(), status.name());
         }

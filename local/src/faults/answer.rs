@@ -195,7 +195,7 @@ mod tests {
     const JSON: &str = "application/problem+json";
 
     #[test]
-    fn failures_that_the_contract_knows_are_told_apart() {
+    fn contract_failures_are_classified() {
         let unavailable = problem(503, "database-unavailable", "Try again.");
         assert_eq!(seen(503, true, JSON, unavailable), Seen::Refused);
         assert_eq!(
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_broken() {
+    fn other_answers_are_broken() {
         let unavailable = || problem(503, "database-unavailable", "Try again.");
         let without = |member: &str| {
             let mut problem = unavailable();

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn each_write_is_there_as_often_as_its_client_was_told() {
+    fn write_count_matches_the_answer() {
         for trace in [Trace::User, Trace::Change("m".to_owned())] {
             for (fate, found) in [
                 (Fate::Done, 1),
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_with_its_meeting_is_not_lost() {
+    fn cascaded_delete_is_no_loss() {
         assert_eq!(
             judged(Trace::Change("deleted".to_owned()), Fate::Done, 1),
             Verdict::default()
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_that_contradict_what_was_acknowledged_are_seen() {
+    fn contradicting_tables_are_detected() {
         let meeting = |change: fn(&mut Row)| found(|_, tables| tables.meetings.values_mut().for_each(change));
         let task = |change: fn(&mut Task)| found(|_, tables| tables.tasks.values_mut().for_each(change));
         assert_eq!(found(|_, _| ()), (0, 0));
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_that_was_acknowledged_and_lost_is_seen() {
+    fn lost_deletion_is_detected() {
         let again = |team: &str| {
             let row = row(team);
             move |_: &mut Team, tables: &mut Tables| drop(tables.meetings.insert("n".to_owned(), row))
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_doubt_is_not_held_against_anyone() {
+    fn doubtful_write_is_not_judged() {
         let doubted = |team: &mut Team, tables: &mut Tables| {
             team.in_doubt.insert("m".to_owned());
             tables.meetings.clear();
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invitation_that_was_half_accepted_is_seen() {
+    fn half_accepted_invitation_is_detected() {
         for (whole, wrong) in [(true, 0), (false, 1)] {
             let tables = Tables {
                 members: [("1-1".to_owned(), whole)].into(),

@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_shows_every_answer_and_needs_nothing_else() {
+    fn page_is_complete_and_self_contained() {
         let entry = |sent, seen| Entry {
             function: "meetings-get".to_owned(),
             attempt: 1,

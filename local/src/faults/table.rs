@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_fits_a_terminal_and_says_what_was_not_played() {
+    fn table_fits_terminal_and_names_skipped() {
         let played = Played {
             name: "terminated-while-frozen-briefly",
             about: "",

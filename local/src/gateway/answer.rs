@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn status_headers_cookies_and_body_are_taken_over() {
+    async fn answer_becomes_the_response() {
         let response = map(&json!({
             "statusCode": 201,
             "headers": {"Location": "/x", "content-length": "99", "content-type": "application/problem+json"},
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn base64_is_decoded_and_a_bare_payload_is_the_body() {
+    async fn base64_or_bare_payload_is_the_body() {
         let response = map(&json!({"statusCode": 200, "body": "/wA=", "isBase64Encoded": true})).unwrap();
         assert_eq!(response.headers()["content-type"], "text/plain;charset=UTF-8");
         assert_eq!(&body(response).await[..], b"\xff\0");
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_refused() {
+    fn malformed_answer_is_refused() {
         assert!(response(&Bytes::from_static(b"not json")).is_none());
         for bad in [
             json!({"statusCode": "200"}),

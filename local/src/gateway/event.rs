@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn it_has_the_shape_of_payload_format_2() {
+    fn event_is_payload_format_2() {
         let request = Request::builder()
             .uri("http://api.example.com/api/meetings/a%20b?x=1&y=a%2Cb+c&x=2")
             .header("Host", "api.example.com:3001")
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_empty_is_left_out() {
+    fn empty_members_are_omitted() {
         let event = build(Request::builder().uri("/api/meetings/7"), "", None);
         for absent in ["cookies", "queryStringParameters", "body"] {
             assert!(event.get(absent).is_none(), "{absent}");
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_that_are_no_text_are_base64() {
+    fn binary_bodies_are_base64() {
         let sent = |content_type: Option<&str>, body: &'static [u8]| {
             let mut request = Request::builder().uri("/api/meetings/7");
             if let Some(content_type) = content_type {

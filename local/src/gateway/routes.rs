@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_more_specific_route_wins() {
+    fn more_specific_route_wins() {
         let routes = read(MANIFEST).unwrap();
         let found = |method: &str, path: &str| {
             routes
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_manifest_is_named() {
+    fn bad_manifest_is_named() {
         let error = read("[workspace.metadata.lambda.watch.router]\n\"/x\" = [{ verb = \"GET\" }]").unwrap_err();
         assert!(error.to_string().contains("router entry \"/x\""), "{error}");
         let error = read("[package]").unwrap_err();

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn its_own_tokens_are_accepted_with_their_claims() {
+    fn own_token_keeps_its_claims() {
         let token = key().sign("user_1", "ann@example.com", "Ann", HOUR).unwrap();
         let claims = key().verify(&token).unwrap();
         assert_eq!(claims["sub"], "user_1");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_token_is_refused() {
+    fn other_tokens_are_refused() {
         let header = json!({"alg": "HS256", "typ": "JWT"});
         let with = |name: &str, value: Value| {
             let mut claims = good_claims();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_made_once_and_only_its_owner_reads_it() {
+    fn key_is_created_once_and_private() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/key");
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn makers_of_the_same_key_agree() {
+    fn concurrent_key_creators_agree() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         let keys: Vec<Vec<u8>> = std::thread::scope(|scope| {

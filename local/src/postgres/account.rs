@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_private_folder_keeps_a_stranger_out_of_all_below_it() {
+    fn private_folder_blocks_its_subtree() {
         let stranger = Account::Lent {
             uid: 4_000_000,
             gid: 4_000_000,

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_holds_the_lock_and_the_next_gets_it() {
+    async fn lock_passes_to_the_next_waiter() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         let held = lock(&path, Duration::ZERO).await.unwrap().unwrap();

@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn version_is_read_from_its_first_line() {
+    fn version_comes_from_first_line() {
         assert_eq!(version("PgBouncer 1.24.1\nlibevent 2.1.12-stable\n"), Some((1, 24)));
         assert_eq!(version("PgBouncer 1.18.0\n"), Some((1, 18)));
         assert!(version("PgBouncer 1.9.0").unwrap() < KEEPS_STATEMENTS);

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_one_clusters_until_it_is_gone() {
+    fn port_is_reserved_until_dropped() {
         let first = Wanted::Any.port().unwrap();
         let number = first.number();
         assert!(Wanted::Exactly(number).port().is_err());

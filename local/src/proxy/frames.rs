@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_is_told_from_a_query_that_mentions_one() {
+    fn only_real_commits_are_recognized() {
         assert!(is_commit(&query("INSERT INTO t VALUES (1);SET LOCAL x = 0;COMMIT")));
         assert!(is_commit(&query("commit;")));
         assert!(!is_commit(&query("SELECT 'COMMIT' AS word")));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_has_a_code_and_nothing_else_has() {
+    fn only_errors_have_a_sqlstate() {
         let error = b"E\0\0\0\x1eSFATAL\0VFATAL\0C53300\0MCx\0\0";
         assert_eq!(sqlstate(error), Some("53300"));
         assert_eq!(sqlstate(&fatal("XX000", "retry")), Some("XX000"));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_up_asks_for_another_timeout_and_keeps_its_length() {
+    fn startup_timeout_keeps_its_length() {
         let startup = |value: &str| {
             let rest = format!("user\0a\0options\0-c idle_session_timeout={value} -c x=1\0\0");
             let length = u32::try_from(rest.len() + 8).unwrap();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_come_out_whole_however_the_bytes_came_in() {
+    fn split_messages_come_out_whole() {
         let startup = [&20u32.to_be_bytes()[..], &196_608u32.to_be_bytes(), b"user\0seer\0\0\0"].concat();
         let startup = [&u32::try_from(startup.len()).unwrap().to_be_bytes()[..], &startup[4..]].concat();
         let ssl = [8u32.to_be_bytes(), REQUESTS[0].to_be_bytes()].concat();

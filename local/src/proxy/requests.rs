@@ -111,7 +111,7 @@ mod tests {
     const RECEIPTS: Statements = Statements::Containing("receipts");
 
     #[test]
-    fn bind_runs_the_statement_that_was_prepared_by_its_name() {
+    fn bind_runs_its_named_statement() {
         let mut requests = Requests::default();
         let sync = message(b'S', "");
         let parse = message(b'P', "s1\0INSERT INTO receipts\0");
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn unnamed_statement_is_known_within_its_request() {
+    fn unnamed_statement_lasts_one_request() {
         let mut requests = Requests::default();
         let parse = message(b'P', "\0DELETE FROM receipts\0");
         let request = whole(
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn simple_query_is_a_request_of_its_own() {
+    fn simple_query_is_its_own_request() {
         let mut requests = Requests::default();
         let request = whole(&mut requests, &[message(b'Q', "DELETE FROM receipts;COMMIT\0")]);
         assert!(request.runs(RECEIPTS) && request.runs(Statements::Commits) && !request.binds);

@@ -41,8 +41,9 @@ fn given(parameters: &[(&str, &str)]) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Parameters and conditions are resolved in both.
 #[test]
-fn a_function_has_its_own_properties_over_those_of_all_and_what_the_parameters_make_of_them() {
+fn own_properties_override_globals() {
     let template = Template::parse(TEMPLATE).unwrap();
     let functions = template.functions();
     let names: Vec<_> = functions
@@ -69,7 +70,7 @@ fn a_function_has_its_own_properties_over_those_of_all_and_what_the_parameters_m
 }
 
 #[test]
-fn conditions_are_what_they_say() {
+fn conditions_are_evaluated() {
     let template = Template::parse(TEMPLATE).unwrap();
     for (kind, list, both, either) in [
         ("small", "", false, false),
@@ -87,7 +88,7 @@ fn conditions_are_what_they_say() {
 }
 
 #[test]
-fn a_parameter_that_is_not_there_or_not_allowed_is_refused_by_name() {
+fn bad_parameter_is_refused_by_name() {
     let template = Template::parse(TEMPLATE).unwrap();
     for (parameter, says) in [
         (

@@ -37,8 +37,9 @@ fn database_url_alone_is_enough() {
     assert_eq!(config.lambda.application_name(), "local:$LATEST");
 }
 
+/// The error names the variable and does not show its value.
 #[test]
-fn a_malformed_variable_spoils_only_its_part_and_is_named_without_its_value() {
+fn bad_variable_spoils_only_its_part() {
     for (variable, value) in [
         ("DATABASE_URL", "mysql://zebra"),
         ("DATABASE_URL", "  "),
@@ -73,7 +74,7 @@ const SET_BY_LAMBDA: &[&str] = &[
 ];
 
 #[test]
-fn nothing_is_read_that_is_not_listed() {
+fn only_listed_variables_are_read() {
     let asked = std::cell::RefCell::new(Vec::new());
     let _ = Config::from_lookup(|name| {
         asked.borrow_mut().push(name.to_owned());
@@ -87,7 +88,7 @@ fn nothing_is_read_that_is_not_listed() {
 }
 
 #[test]
-fn numbers_are_honoured_at_their_bounds() {
+fn numbers_are_honoured_at_bounds() {
     let config = config(&[URL, ("MAX_RETRY_ATTEMPTS", "100"), ("RETRY_DELAY_MS", " 1 ")]);
     let expected = RetryConfig {
         max_attempts: 100,
@@ -97,7 +98,7 @@ fn numbers_are_honoured_at_their_bounds() {
 }
 
 #[test]
-fn the_log_level_falls_back_to_lambdas() {
+fn log_level_falls_back_to_lambda() {
     let level = |variables: &[(&str, &str)]| config(variables).log_level;
     assert_eq!(
         level(&[("LOG_LEVEL", "Debug"), ("AWS_LAMBDA_LOG_LEVEL", "ERROR")]),
@@ -111,7 +112,7 @@ fn the_log_level_falls_back_to_lambdas() {
 }
 
 #[test]
-fn lambda_describes_the_environment() {
+fn lambda_variables_are_read() {
     let lambda = config(&[
         ("AWS_LAMBDA_FUNCTION_NAME", "meetings-get"),
         ("AWS_LAMBDA_FUNCTION_VERSION", "7"),
@@ -131,8 +132,9 @@ fn lambda_describes_the_environment() {
     }
 }
 
+/// The version remains visible in `pg_stat_activity`.
 #[test]
-fn a_long_function_name_does_not_push_the_version_out_of_pg_stat_activity() {
+fn long_function_name_keeps_version() {
     let name = "f".repeat(64);
     let lambda = config(&[
         ("AWS_LAMBDA_FUNCTION_NAME", &name),
@@ -145,7 +147,7 @@ fn a_long_function_name_does_not_push_the_version_out_of_pg_stat_activity() {
 const ARN: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:seer-AbCdEf";
 
 #[test]
-fn a_secret_needs_no_url_and_its_region_is_in_its_name() {
+fn secret_arn_alone_sets_the_region() {
     let database = config(&[("DATABASE_SECRET_ARN", ARN), ("AWS_REGION", "us-east-1")])
         .database
         .unwrap();
@@ -171,7 +173,7 @@ fn a_secret_needs_no_url_and_its_region_is_in_its_name() {
 }
 
 #[test]
-fn iam_needs_a_user_a_region_and_tls() {
+fn iam_needs_user_region_and_tls() {
     let url = |text: &str| {
         config(&[
             ("DATABASE_IAM_AUTH", "true"),
@@ -206,7 +208,7 @@ fn iam_needs_a_user_a_region_and_tls() {
 }
 
 #[test]
-fn ways_to_log_in_that_cannot_be_meant_are_refused_by_name() {
+fn contradictory_login_is_refused() {
     let full = (
         "DATABASE_URL",
         "postgres://seer:zebra@db.example/seer?sslmode=verify-full",

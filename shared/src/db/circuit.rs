@@ -137,7 +137,7 @@ mod tests {
     const BUDGET: Duration = Duration::from_secs(8);
 
     #[test]
-    fn a_spent_outage_refuses_and_names_what_it_saw() {
+    fn spent_outage_refuses_with_cause() {
         let circuit = Circuit::default();
         assert_eq!(circuit.admit(Purpose::Read, BUDGET), Admission::Retry(BUDGET));
         circuit.failed(Moment::now(), Kind::Refused);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_the_budget_is_still_spent_on_the_same_outage() {
+    fn rest_of_budget_is_still_spent() {
         let circuit = Circuit::default();
         circuit.failed(Moment::now(), Kind::Starting);
         let Admission::Retry(rest) = circuit.admit(Purpose::Read, BUDGET) else {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_one_outages_however_many_efforts_fail_in_it() {
+    fn failed_loops_share_one_budget() {
         let circuit = Circuit::default();
         let first = Moment::now();
         circuit.failed(first, Kind::Refused);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn success_and_saturation_leave_no_outage() {
+    fn success_or_saturation_is_no_outage() {
         let circuit = Circuit::default();
         circuit.failed(Moment::now(), Kind::Refused);
         circuit.succeeded(false);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn read_only_server_refuses_writes_and_admits_reads() {
+    fn read_only_outage_admits_reads() {
         let circuit = Circuit::default();
         circuit.failed(Moment::now(), Kind::Refused);
         circuit.failed(Moment::now(), Kind::ReadOnly);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn outage_of_all_comes_before_one_of_writes() {
+    fn full_outage_precedes_write_outage() {
         let circuit = Circuit::default();
         circuit.failed(Moment::now(), Kind::ReadOnly);
         circuit.failed(Moment::now(), Kind::Refused);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_of_many_waiting_requests_probes() {
+    fn one_waiting_request_probes() {
         let circuit = Circuit::default();
         circuit.failed(Moment::now(), Kind::Lost);
         // After the refusal period, and long before the outage is forgotten.

@@ -183,7 +183,7 @@ mod tests {
     ];
 
     #[test]
-    fn connecting_is_tried_again_for_what_passes_and_not_for_what_does_not() {
+    fn connect_retries_only_transient() {
         for (code, kind) in NEVER_SENT {
             assert_eq!(kind_of_sqlstate(code), kind, "{code}");
             assert_ne!(verdict(Phase::Connect, kind, false), Verdict::Permanent, "{code}");
@@ -194,8 +194,9 @@ mod tests {
         }
     }
 
+    /// Before COMMIT the transaction is retried; at COMMIT the outcome is ambiguous.
     #[test]
-    fn a_lost_connection_before_commit_runs_again_and_at_commit_is_never_guessed() {
+    fn lost_connection_depends_on_phase() {
         for code in ["57P01", "57P02", "08006"] {
             let kind = kind_of_sqlstate(code);
             assert_eq!(verdict(Phase::Statement, kind, true), Verdict::Reconnect, "{code}");
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_serialization_failure_runs_the_transaction_again_wherever_it_shows() {
+    fn serialization_failure_is_transient() {
         for phase in [Phase::Statement, Phase::Commit] {
             assert_eq!(verdict(phase, kind_of_sqlstate("40001"), true), Verdict::Transient);
             assert_eq!(verdict(phase, kind_of_sqlstate("40P01"), true), Verdict::Transient);
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_refused_on_its_merits_is_permanent() {
+    fn server_refusal_is_permanent() {
         for code in [
             "23505", "23503", "23514", "22P02", "42601", "42P01", "22001", "XX000", "",
         ] {
@@ -224,8 +225,9 @@ mod tests {
         }
     }
 
+    /// A stale plan reconnects once only.
     #[test]
-    fn a_stale_plan_reconnects_once_and_a_read_only_writer_reconnects() {
+    fn stale_plan_or_read_only_reconnects() {
         for code in ["0A000", "26000", "25P02"] {
             assert_eq!(
                 verdict(Phase::Statement, kind_of_sqlstate(code), true),
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_are_told_apart() {
+    fn socket_errors_are_classified() {
         use io::ErrorKind::{ConnectionRefused, ConnectionReset, TimedOut, UnexpectedEof};
         let kind = |kind: io::ErrorKind| kind_of(&sqlx::Error::Io(io::Error::from(kind)));
         assert_eq!(kind(ConnectionRefused), Kind::Refused);
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_does_not_resolve_is_told_from_a_lost_connection() {
+    fn unknown_host_is_unresolvable() {
         let error = std::net::ToSocketAddrs::to_socket_addrs(&("no-such-host.invalid", 5432)).unwrap_err();
         assert_eq!(kind_of(&sqlx::Error::Io(error)), Kind::Unresolvable);
     }

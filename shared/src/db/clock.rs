@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_ordered_by_either_clock() {
+    fn moments_order_by_either_clock() {
         let (earlier, later) = (Moment::now(), Moment::now());
         assert!(earlier.is_before(&later) && !later.is_before(&earlier));
     }
@@ -63,7 +63,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
-    fn a_monotonic_clock_that_stood_still_does_not_hide_a_freeze() {
+    fn freeze_counts_if_monotonic_stops() {
         let thawed = Moment {
             monotonic: Instant::now(),
             wall: SystemTime::now() - HOUR,
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wall_clock_stepped_back_does_not_make_time_negative() {
+    fn wall_step_back_is_not_negative() {
         let stepped = Moment {
             monotonic: Instant::now() - HOUR,
             wall: SystemTime::now() + HOUR,

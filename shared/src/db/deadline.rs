@@ -71,27 +71,27 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_from_1970_means_the_functions_own_timeout() {
+    fn deadline_of_1970_uses_own_timeout() {
         let left = Deadline::of_invocation(0).left();
         assert!(left > FUNCTION_TIMEOUT - Duration::from_secs(5), "{left:?}");
     }
 
     #[test]
-    fn a_reserve_to_answer_in_is_kept_back() {
+    fn deadline_keeps_answer_reserve() {
         let at = SystemTime::now() + Duration::from_secs(10);
         let left = Deadline::of_invocation(epoch_ms(at)).left();
         assert!(left <= Duration::from_millis(9_500), "{left:?}");
     }
 
     #[test]
-    fn a_short_timeout_is_not_eaten_by_the_reserve() {
+    fn reserve_spares_a_short_timeout() {
         let at = SystemTime::now() + Duration::from_millis(1_000);
         let left = Deadline::of_invocation(epoch_ms(at)).left();
         assert!(!left.is_zero());
     }
 
     #[test]
-    fn within_never_reaches_past_the_deadline() {
+    fn within_is_capped_by_deadline() {
         let deadline = Deadline::after(Duration::from_secs(1));
         assert!(deadline.within(Duration::from_secs(60)).left() <= Duration::from_secs(1));
     }

@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn another_body_is_another_request() {
+    fn other_body_is_another_request() {
         let one = IdempotencyKey::from_client("a", "k", &[b"POST", b"/x", b"{}"]);
         let two = IdempotencyKey::from_client("a", "k", &[b"POST", b"/x", b"[]"]);
         assert_eq!(one.key, two.key);
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rehearsal_is_never_let_in() {
+    fn rehearsal_is_never_admitted() {
         let rehearsal = WriteAttempt::rehearsal();
         assert_eq!(rehearsal.check(false, None), Err(Known::Tombstone(None)));
     }

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn attempts_are_counted_from_one_and_end_at_the_maximum() {
+    async fn attempts_stop_at_the_maximum() {
         let deadline = Deadline::after(Duration::from_secs(60));
         let mut effort = RetryLoop::new(Policy::Read, &config(3), deadline);
         assert_eq!(effort.attempt(), 1);
@@ -163,14 +163,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wait_that_would_reach_the_deadline_is_not_begun() {
+    async fn wait_past_deadline_is_not_begun() {
         let deadline = Deadline::after(Duration::ZERO);
         let mut effort = RetryLoop::new(Policy::Write, &config(5), deadline);
         assert!(!effort.next_attempt().await);
     }
 
     #[test]
-    fn no_wait_is_longer_than_its_bound() {
+    fn backoff_stays_within_bound() {
         for policy in [Policy::Connect, Policy::Saturated, Policy::Read, Policy::Write] {
             let base = Duration::from_millis(50);
             let (first, longest) = policy.bounds(base);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_are_jittered_down_to_nothing() {
+    fn backoff_jitters_down_to_zero() {
         let mut waits = waits(Policy::Saturated, Duration::from_millis(50));
         let drawn: Vec<_> = (0..200).map(|_| waits.next_backoff().unwrap()).collect();
         assert!(drawn.iter().any(|wait| *wait < Duration::from_millis(250)));

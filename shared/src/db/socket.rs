@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_opened_in_the_wrapped_future_is_tuned_and_an_older_one_is_not() {
+    async fn only_the_futures_socket_is_tuned() {
         let (_listener, address, url) = server().await;
         let older = foreign(address);
         let stream = Tuned::new(TcpStream::connect(address), &url).await.unwrap();
@@ -334,8 +334,9 @@ mod tests {
         assert!(!sockopt::tcp_nodelay(older.as_fd()).unwrap());
     }
 
+    /// Another socket is connected while the server's name is looked up.
     #[tokio::test]
-    async fn the_servers_socket_is_found_though_another_is_connected_while_its_name_is_looked_up() {
+    async fn socket_is_found_after_name_lookup() {
         let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
         let url = DatabaseUrl::parse(&cluster.url().replace("127.0.0.1", "localhost")).unwrap();
         let options = url.connect_options("test");
@@ -363,7 +364,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_of_two_connects_to_a_server_is_not_taken_for_the_other() {
+    async fn two_connects_keep_their_sockets() {
         let (_listener, address, url) = server().await;
         let looked_up = Notify::new();
         let late = async {
@@ -384,7 +385,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_that_gets_the_number_of_an_older_one_is_tuned() {
+    async fn reused_descriptor_is_tuned() {
         let (_listener, address, url) = server().await;
         let older = foreign(address);
         let connect = async {
@@ -396,7 +397,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn socket_with_a_high_descriptor_is_tuned() {
+    async fn high_descriptor_is_tuned() {
         let (_listener, address, url) = server().await;
         let many: Vec<_> = (0..400).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
         let stream = Tuned::new(TcpStream::connect(address), &url).await.unwrap();
@@ -416,7 +417,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn address_that_does_not_accept_is_given_up_for_the_next() {
+    async fn dead_address_yields_to_the_next() {
         let (_listener, alive, url) = server().await;
         let dead = SocketAddr::from(([127, 0, 0, 2], alive.port()));
         let _full = full(dead);
@@ -437,7 +438,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn peek_tells_quiet_readable_and_closed_apart() {
+    async fn peek_reports_the_socket_state() {
         let (listener, address, url) = server().await;
         let mut connect = Tuned::new(TcpStream::connect(address), &url);
         let stream = (&mut connect).await.unwrap();

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_field_is_named_wherever_it_is() {
+    fn bad_field_is_named_at_any_depth() {
         assert_eq!(field("{}"), "title");
         assert_eq!(field(r#"{"title": 5}"#), "title");
         assert_eq!(field(r#"{"title": "a", "other": 1}"#), "other");
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_kind_is_no_mistake_in_the_text() {
+    fn wrong_type_is_no_syntax_error() {
         for other in ["null", "1", "true", "[]", "{}"] {
             assert_eq!(
                 field(&format!(r#"{{"title": "a", "kind": {other}}}"#)),
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_kind_is_called_by_its_name_in_json() {
+    fn wrong_type_is_named_as_in_json() {
         let rule = |body: &str| match json::<Body>(None, body.as_bytes()) {
             Err(Error::Invalid(errors)) => errors[0].rule.clone(),
             other => panic!("{other:?}"),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_body_is_called_that() {
+    fn empty_body_is_named() {
         for body in ["", " ", "\r\n\t"] {
             let Err(Error::Malformed(said)) = json::<Body>(None, body.as_bytes()) else {
                 panic!("{body:?} was read");
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_malformed() {
+    fn non_json_is_malformed() {
         for body in [
             "",
             "{",
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_given_twice_or_unknown_is_refused() {
+    fn bad_query_parameter_is_refused() {
         for text in ["title=a&title=b", "title=a&other=1"] {
             assert!(matches!(query::<Body>(text), Err(Error::Invalid(_))), "{text}");
         }

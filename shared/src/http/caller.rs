@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_verified_unless_the_issuer_says_it_is_not() {
+    fn address_is_verified_by_default() {
         let verified = |value| caller(&[("sub", "a"), ("email", "A@b.c"), ("email_verified", value)]).unwrap();
         assert!(verified("true").email_verified);
         assert!(!verified("false").email_verified);

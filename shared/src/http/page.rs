@@ -165,21 +165,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_survives_its_text(micros in 0i64..=253_402_300_799_999_999, id: u128) {
+        fn cursor_round_trips(micros in 0i64..=253_402_300_799_999_999, id: u128) {
             let at = DateTime::from_timestamp_micros(micros).unwrap();
             let cursor = Cursor { at, id: Uuid::from_u128(id) };
             prop_assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
         }
 
         #[test]
-        fn no_text_makes_decoding_panic_or_leave_what_postgresql_can_hold(text in "\\PC*") {
+        fn decoding_any_text_never_panics(text in "\\PC*") {
             if let Some(cursor) = Cursor::decode(&text) {
                 prop_assert!(chrono::Datelike::year(&cursor.at) <= 9999);
             }
         }
 
         #[test]
-        fn no_bytes_decode_to_a_time_postgresql_cannot_hold(bytes in proptest::collection::vec(any::<u8>(), 24)) {
+        fn decoded_time_fits_postgresql(bytes in proptest::collection::vec(any::<u8>(), 24)) {
             if let Some(cursor) = Cursor::decode(&URL_SAFE_NO_PAD.encode(bytes)) {
                 prop_assert!((0..=9999).contains(&chrono::Datelike::year(&cursor.at)));
             }
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_ends_where_an_answer_is_full() {
+    fn page_ends_at_the_answer_limit() {
         let key = |_: &String| Cursor::NEWEST;
         let limit = Limit(100);
         // Seven bytes each in an answer.
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_page_has_no_cursor() {
+    fn last_page_has_no_cursor() {
         let key = |n: &u32| Cursor {
             at: DateTime::UNIX_EPOCH,
             id: Uuid::from_u128(u128::from(*n)),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_outside_the_contract_are_refused() {
+    fn limit_out_of_range_is_refused() {
         for bad in ["0", "101", "-1", "1.5", "abc", "", "+5", "99999999999999999999"] {
             assert!(serde_json::from_value::<Limit>(bad.into()).is_err(), "{bad}");
         }

@@ -396,7 +396,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_is_spread_over_its_range() {
+    fn retry_after_is_jittered() {
         let header = |kind, id: &str| {
             let response = Error::from(db::Error::bare(kind, Phase::Connect)).into_response(&Service::new("notes"), id);
             let event = serde_json::to_value(response.into_event()).unwrap();
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_waited_for_a_connection_of_ours_is_not_told_that_the_database_is_silent() {
+    fn pool_wait_is_not_blamed_on_server() {
         let detail = |phase| {
             let error = Error::from(db::Error::bare(Kind::Timeout, phase));
             assert_eq!(

@@ -154,15 +154,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_replay_says_so_with_the_first_status() {
+    fn replay_has_first_status_and_mark() {
         let again = Response::ok(&serde_json::json!({"id": 1})).replayed(201);
         assert_eq!(again.status, 201);
         let marked = ("idempotency-replayed".to_owned(), "true".to_owned());
         assert!(again.headers.contains(&marked));
     }
 
+    /// The rest is a response of payload format 2.
     #[test]
-    fn event_is_payload_format_2_and_omits_bad_headers() {
+    fn response_omits_bad_headers() {
         let response = Response::ok(&serde_json::json!({"a": "\""}))
             .with_header("location", "/x\n")
             .with_etag(3);

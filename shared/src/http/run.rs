@@ -355,8 +355,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// An event that is no request is not read.
     #[test]
-    fn claims_that_are_not_text_are_read_as_text_and_what_is_no_request_is_not() {
+    fn other_claims_are_read_as_text() {
         let event = json!({
             "version": "2.0", "routeKey": "$default", "rawPath": "/", "rawQueryString": "", "isBase64Encoded": null,
             "headers": {"accept": null, "host": "x"},

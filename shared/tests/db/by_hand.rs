@@ -23,8 +23,9 @@ async fn insert(bench: &Bench, id: Uuid) -> Result<(), sqlx::Error> {
     insert.execute(&bench.pool).await.map(drop)
 }
 
+/// A statement may be sent while the rows of another are read.
 #[tokio::test(flavor = "multi_thread")]
-async fn statements_share_one_connection_and_may_be_sent_while_rows_are_read() {
+async fn statements_share_one_connection() {
     let bench = Bench::new().await;
     let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
     insert(&bench, first).await.unwrap();
@@ -40,8 +41,9 @@ async fn statements_share_one_connection_and_may_be_sent_while_rows_are_read() {
     assert_eq!(bench.proxy.counts().opened, 1);
 }
 
+/// A session that the server terminates is replaced.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_the_server_refuses_keeps_the_connection_and_one_it_cuts_does_not() {
+async fn refused_statement_keeps_connection() {
     let bench = Bench::new().await;
     let id = Uuid::now_v7();
     insert(&bench, id).await.unwrap();
@@ -55,7 +57,7 @@ async fn a_statement_that_the_server_refuses_keeps_the_connection_and_one_it_cut
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_blackholed_while_idle_costs_a_statement_no_error() {
+async fn idle_blackhole_costs_no_error() {
     let bench = Bench::new().await;
     bench.pool.execute(sqlx::query("SELECT 1")).await.unwrap();
     tokio::time::sleep(STALE).await;
@@ -65,7 +67,7 @@ async fn a_connection_blackholed_while_idle_costs_a_statement_no_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_falls_silent_under_a_statement_is_given_up() {
+async fn silent_server_is_given_up() {
     let bench = Bench::with(Settings::default(), "socket_timeout=1").await;
     let mut transaction = bench.pool.begin().await.unwrap();
     bench.proxy.silence();
@@ -76,7 +78,7 @@ async fn a_server_that_falls_silent_under_a_statement_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_whose_reply_is_lost_is_looked_up() {
+async fn lost_commit_reply_is_looked_up() {
     let bench = Bench::new().await;
     for (cut, there) in [
         (Cut::BeforeServer, 0),
@@ -95,7 +97,7 @@ async fn a_commit_whose_reply_is_lost_is_looked_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_committed_is_not_there() {
+async fn uncommitted_write_is_absent() {
     let bench = Bench::new().await;
     let id = Uuid::now_v7();
     let insert = || sqlx::query("INSERT INTO notes VALUES ($1, 'text')").bind(id);
@@ -119,7 +121,7 @@ async fn what_is_not_committed_is_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_held_connection_was_told_is_not_met_by_others() {
+async fn held_session_state_does_not_leak() {
     let bench = Bench::new().await;
     let mut held = bench.pool.hold().await.unwrap();
     held.execute("SET work_mem = '77MB'").await.unwrap();
@@ -134,7 +136,7 @@ async fn what_a_held_connection_was_told_is_not_met_by_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_batch_did_to_its_session_is_not_met_by_others() {
+async fn batch_session_state_does_not_leak() {
     let bench = Bench::new().await;
     let id = Uuid::now_v7();
     let text = format!("INSERT INTO notes VALUES ('{id}', 'text');");
@@ -158,8 +160,9 @@ async fn what_a_batch_did_to_its_session_is_not_met_by_others() {
     assert_eq!(bench.notes(id).await, 1);
 }
 
+/// A statement left its session in a failed transaction; the next read and write succeed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_somebody_left_failed_costs_a_read_and_a_write_no_error() {
+async fn abandoned_failure_costs_no_error() {
     let bench = Bench::new().await;
     let leave_failed = async || {
         // Separate statements, whose effect on the session is unknown to the pool.
@@ -177,8 +180,9 @@ async fn a_transaction_that_somebody_left_failed_costs_a_read_and_a_write_no_err
     bench.pool.execute(sqlx::query("SELECT 1")).await.unwrap();
 }
 
+/// A connection cannot be held behind a pooler.
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_a_pooler_a_statement_gets_a_transaction_and_nothing_is_held() {
+async fn pooler_statement_gets_a_transaction() {
     let bench = Bench::with(Settings::default(), "pgbouncer=true").await;
     let id = Uuid::now_v7();
     insert(&bench, id).await.unwrap();
@@ -194,7 +198,7 @@ async fn behind_a_pooler_a_statement_gets_a_transaction_and_nothing_is_held() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_a_pooler_nothing_is_prepared_that_would_stay_there() {
+async fn pooler_keeps_no_prepared_statement() {
     let bench = Bench::with(Settings::default(), "pgbouncer=true").await;
     let sql = || AssertSqlSafe("SELECT 1").into_sql_str();
     let mut refused = vec![
@@ -221,7 +225,7 @@ async fn behind_a_pooler_nothing_is_prepared_that_would_stay_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[allow(clippy::disallowed_methods, reason = "tells the second process from the first")]
-async fn the_shared_pool_is_that_of_database_url() {
+async fn shared_pool_uses_database_url() {
     if std::env::var_os(WITHIN).is_some() {
         let database: String = sqlx::query_scalar("SELECT current_database()")
             .fetch_one(&SharedPool)
@@ -235,11 +239,7 @@ async fn the_shared_pool_is_that_of_database_url() {
     let bench = Bench::new().await;
     let run = |url: String| {
         let mut again = tokio::process::Command::new(std::env::current_exe().unwrap());
-        again.args([
-            "--exact",
-            "by_hand::the_shared_pool_is_that_of_database_url",
-            "--nocapture",
-        ]);
+        again.args(["--exact", "by_hand::shared_pool_uses_database_url", "--nocapture"]);
         again.env(WITHIN, "1").env("DATABASE_URL", url).kill_on_drop(true);
         async move { again.output().await.unwrap() }
     };

@@ -13,7 +13,7 @@ use sqlx::Connection as _;
 use super::bench::{Bench, PLENTY, Refusal, one, pool, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_warm_read_and_a_warm_write_are_one_round_trip() {
+async fn warm_request_is_one_round_trip() {
     let bench = Bench::new().await;
     bench.read().await.unwrap();
     bench.write(uuid::Uuid::now_v7()).await.unwrap();
@@ -31,7 +31,7 @@ async fn a_warm_read_and_a_warm_write_are_one_round_trip() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connection_costs_no_extra_round_trip() {
+async fn idle_checkout_costs_no_round_trip() {
     // A slow machine must not start a companion.
     let bench = Bench::with(Settings::default(), "connect_timeout=20&pool_timeout=20").await;
     bench.read().await.unwrap();
@@ -43,7 +43,7 @@ async fn idle_connection_costs_no_extra_round_trip() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connection_closed_while_idle_costs_a_connect() {
+async fn idle_close_costs_one_connect() {
     let bench = pool_of_one_attempt(Bench::new().await, "");
     bench.read().await.unwrap();
     bench.terminate_sessions().await;
@@ -54,7 +54,7 @@ async fn connection_closed_while_idle_costs_a_connect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unread_message_costs_a_ping_and_no_connect() {
+async fn unread_message_costs_only_a_ping() {
     let bench = Bench::with(Settings::default(), "connect_timeout=20&pool_timeout=20").await;
     let listen = bench.pool.read(Deadline::after(PLENTY), async |db| {
         sqlx::raw_sql("LISTEN news").execute(db).await?;
@@ -85,7 +85,7 @@ fn pool_of_one_attempt(bench: Bench, parameters: &str) -> Bench {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn siblings_of_a_lost_connection_are_checked() {
+async fn lost_connection_checks_siblings() {
     let bench = pool_of_one_attempt(Bench::new().await, "connection_limit=3");
     let checkout = || bench.pool.checkout(Purpose::Read, Deadline::after(PLENTY));
     let three = [
@@ -108,7 +108,7 @@ async fn siblings_of_a_lost_connection_are_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sixteen_requests_survive_the_end_of_all_sessions() {
+async fn requests_survive_ended_sessions() {
     let bench = Bench::with(
         Settings::default(),
         "connection_limit=16&pool_timeout=0&connect_timeout=20",
@@ -127,7 +127,7 @@ async fn sixteen_requests_survive_the_end_of_all_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_connection_does_not_hide_one_that_lives() {
+async fn lost_connection_hides_no_live_one() {
     let bench = Bench::with(Settings::default(), "connection_limit=2").await;
     let checkout = || bench.pool.checkout(Purpose::Read, Deadline::after(PLENTY));
     let (living, lost) = (checkout().await.unwrap(), checkout().await.unwrap());
@@ -159,7 +159,7 @@ fn signal(signal: &str, process: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_blackholed_in_use_is_given_up_and_the_work_runs_again() {
+async fn blackhole_in_use_is_retried() {
     let bench = Bench::with(Settings::default(), "socket_timeout=600").await;
     bench.read().await.unwrap();
     bench.proxy.silence();
@@ -169,7 +169,7 @@ async fn a_connection_blackholed_in_use_is_given_up_and_the_work_runs_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn work_that_is_dropped_half_way_takes_its_connection_with_it() {
+async fn dropped_work_drops_its_connection() {
     let bench = Bench::new().await;
     bench.read().await.unwrap();
     let slow = bench.pool.read(Deadline::after(PLENTY), async |db| {
@@ -182,7 +182,7 @@ async fn work_that_is_dropped_half_way_takes_its_connection_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_outlasts_the_deadline_is_ended_on_the_server_too() {
+async fn deadline_ends_statement_on_server() {
     // The session's own limit does not end it.
     let bench = Bench::with(Settings::default(), "socket_timeout=600").await;
     bench.read().await.unwrap();
@@ -207,7 +207,7 @@ async fn a_statement_that_outlasts_the_deadline_is_ended_on_the_server_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_past_ending_anything_is_given_up_and_the_work_runs_again() {
+async fn stopped_server_work_is_retried() {
     let bench = Bench::with(Settings::default(), "socket_timeout=1").await;
     bench.read().await.unwrap();
     let process = process(&bench).await;
@@ -218,9 +218,10 @@ async fn a_server_that_is_past_ending_anything_is_given_up_and_the_work_runs_aga
     assert_eq!(bench.proxy.counts().opened, 2);
 }
 
+/// It is opened by host name, while init connects elsewhere too.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_connection_opened_by_name_in_init_notices_it_too_whatever_else_init_connects_to() {
+async fn init_connection_notices_blackhole() {
     let bench = Bench::new().await;
     let url = bench.proxy.url(&bench.cluster.url()).replace("127.0.0.1", "localhost");
     let bench = Bench {
@@ -242,7 +243,7 @@ async fn a_connection_opened_by_name_in_init_notices_it_too_whatever_else_init_c
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_that_stays_stale_is_prepared_anew_once() {
+async fn lasting_stale_plan_is_retried_once() {
     let bench = Bench::new().await;
     let stale = async |db: &mut Session| {
         let sql = "DO $$ BEGIN RAISE 'stale' USING ERRCODE = '0A000'; END $$";
@@ -255,7 +256,7 @@ async fn a_plan_that_stays_stale_is_prepared_anew_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_that_a_migration_made_stale_is_prepared_anew() {
+async fn migrated_plan_is_prepared_again() {
     let bench = Bench::new().await;
     let read = || async {
         bench
@@ -281,7 +282,7 @@ async fn as_new(bench: &Bench) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_a_transaction_left_open_is_lent_again() {
+async fn open_transaction_is_never_reused() {
     let bench = Bench::new().await;
     let id = uuid::Uuid::now_v7();
     bench.write(id).await.unwrap();
@@ -300,7 +301,7 @@ async fn nothing_a_transaction_left_open_is_lent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_work_refuses_is_rolled_back_and_nothing_stays_open() {
+async fn rejected_work_is_rolled_back() {
     let bench = Bench::new().await;
     bench.read().await.unwrap();
     let refuse = || Abort::Rejected(Refusal(Error::bare(Kind::Config, Phase::Config)));
@@ -313,7 +314,7 @@ async fn what_work_refuses_is_rolled_back_and_nothing_stays_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_told_who_asks_and_what_to_give_up() {
+async fn session_sets_name_and_timeouts() {
     let bench = Bench::new().await;
     let limits = bench.pool.read(Deadline::after(PLENTY), async |db| {
         let limits: (String, String, String) = sqlx::query_as(
@@ -329,8 +330,9 @@ async fn the_server_is_told_who_asks_and_what_to_give_up() {
     assert_eq!(bench.sessions().await, 1);
 }
 
+/// It leaves no prepared statement on the server connection.
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_a_pooler_a_read_stays_on_one_server_connection_and_leaves_no_statement_there() {
+async fn pooler_read_stays_on_one_server() {
     let bench = Bench::with(Settings::default(), "pgbouncer=true").await;
     let read = bench.pool.read(Deadline::after(PLENTY), async |db| {
         // Set for a transaction only; and the statement that queries the names has none itself.
@@ -342,8 +344,9 @@ async fn behind_a_pooler_a_read_stays_on_one_server_connection_and_leaves_no_sta
     assert_eq!(read.await.unwrap(), ("2s".to_owned(), 0));
 }
 
+/// Its transaction is not read-only, which would hide whether the server takes writes.
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_a_pooler_a_question_of_health_stays_on_one_server_connection_and_may_hear_of_writes() {
+async fn pooler_probe_stays_on_one_server() {
     let bench = Bench::with(Settings::default(), "pgbouncer=true").await;
     let mut connection = bench.pool.probe(Deadline::after(PLENTY)).await.unwrap();
     let transaction = async |db: &mut Session| {
@@ -362,7 +365,7 @@ async fn behind_a_pooler_a_question_of_health_stays_on_one_server_connection_and
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn closing_idle_connections_leaves_no_session_and_a_usable_pool() {
+async fn close_idle_leaves_a_usable_pool() {
     let bench = Bench::new().await;
     bench.read().await.unwrap();
     bench.pool.close_idle().await;
@@ -371,7 +374,7 @@ async fn closing_idle_connections_leaves_no_session_and_a_usable_pool() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_speaks_tls_is_verified() {
+async fn tls_server_is_verified() {
     let settings = Settings {
         tls: true,
         ..Settings::default()
@@ -438,7 +441,7 @@ async fn role_settings_change_no_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn session_is_set_up_in_its_one_statement() {
+async fn session_setup_is_one_statement() {
     let bench = Bench::new().await;
     let mut connection = bench.pool.probe(Deadline::after(PLENTY)).await.unwrap();
     // One ends the log-in, the other is the status.
@@ -464,7 +467,7 @@ async fn session_is_set_up_in_its_one_statement() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn session_behind_a_pooler_is_left_as_it_is() {
+async fn pooler_session_is_left_unchanged() {
     let bench = Bench::with(Settings::default(), "pgbouncer=true").await;
     let mut connection = bench.pool.probe(Deadline::after(PLENTY)).await.unwrap();
     let asked = connection.ask(Deadline::after(PLENTY), async |db| {

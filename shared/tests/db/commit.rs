@@ -33,7 +33,7 @@ async fn cut_writes_are_applied_exactly_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fatal_error_in_place_of_the_answer_decides_nothing() {
+async fn fatal_error_reply_decides_nothing() {
     let bench = Bench::new().await;
     for (sqlstate, message) in [
         ("XX000", "DbHandler exited"),
@@ -56,7 +56,7 @@ async fn a_fatal_error_in_place_of_the_answer_decides_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_cut_three_times_is_applied_once() {
+async fn thrice_cut_write_is_applied_once() {
     let bench = Bench::new().await;
     for cut in CUTS {
         let id = Uuid::now_v7();
@@ -68,7 +68,7 @@ async fn a_write_cut_three_times_is_applied_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_after_a_lost_reply_changes_nothing() {
+async fn crash_after_lost_reply_is_harmless() {
     let bench = Bench::new().await;
     let id = Uuid::now_v7();
     bench.cut_writes(Cut::BeforeAcknowledgement, 1);
@@ -82,7 +82,7 @@ async fn a_crash_after_a_lost_reply_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_replays_its_request_and_refuses_another() {
+async fn key_replays_only_its_own_request() {
     let bench = Bench::new().await;
     let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
     let key = IdempotencyKey::from_client("caller", "key", &[b"body"]);
@@ -101,7 +101,7 @@ async fn a_key_replays_its_request_and_refuses_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_key_may_be_used_again() {
+async fn expired_key_is_reusable() {
     let bench = Bench::new().await;
     let key = IdempotencyKey::from_client("caller", "key", &[b"body"]);
     bench.write_under(&key, Uuid::now_v7()).await.unwrap();
@@ -111,7 +111,7 @@ async fn an_expired_key_may_be_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_fifty_writes_sweeps_expired_receipts() {
+async fn one_write_in_fifty_sweeps_receipts() {
     let bench = Bench::new().await;
     for _ in 0..3 {
         bench.write(Uuid::now_v7()).await.unwrap();
@@ -143,7 +143,7 @@ async fn open_transaction(bench: &Bench, key: &IdempotencyKey, id: Uuid) -> PgCo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_requests_under_one_key_wait_for_each_other() {
+async fn requests_of_one_key_serialize() {
     for commits in [true, false] {
         let bench = Bench::new().await;
         let key = IdempotencyKey::from_client("caller", "key", &[b"body"]);
@@ -187,7 +187,7 @@ async fn noted(db: &mut Session, id: &Uuid) -> Result<(Uuid, Option<Change>), sh
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_follows_the_same_protocol() {
+async fn transaction_survives_cut_commits() {
     let bench = Bench::new().await;
     for cut in [Cut::BeforeServer, Cut::AfterServer, Cut::BeforeAcknowledgement] {
         let (id, second) = (Uuid::now_v7(), Uuid::now_v7());

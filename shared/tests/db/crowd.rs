@@ -29,7 +29,7 @@ fn few_slots() -> Settings {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forty_environments_take_turns_on_ten_slots() {
+async fn environments_take_turns_on_few_slots() {
     let bench = Bench::with(few_slots(), "").await;
     let url = bench.cluster.url();
     let reads = (0..40).map(|_| {
@@ -47,7 +47,7 @@ async fn forty_environments_take_turns_on_ten_slots() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_whose_slots_are_all_taken_is_named_as_such() {
+async fn full_server_is_named_saturated() {
     let bench = Bench::with(few_slots(), "pool_timeout=1").await;
     let mut others = Vec::new();
     for _ in 0..13 {
@@ -69,7 +69,7 @@ async fn near_capacity() -> (Bench, Vec<sqlx::PgConnection>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn init_near_capacity_gives_its_slot_back() {
+async fn init_near_capacity_frees_its_slot() {
     let (bench, _others) = near_capacity().await;
     bench.pool.connect_during_init(init()).await.unwrap();
     assert_eq!(bench.sessions().await, 1);
@@ -79,7 +79,7 @@ async fn init_near_capacity_gives_its_slot_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn init_near_capacity_serves_one_invocation() {
+async fn init_near_capacity_serves_once() {
     let (bench, _others) = near_capacity().await;
     bench.pool.connect_during_init(init()).await.unwrap();
     bench.read().await.unwrap();
@@ -88,7 +88,7 @@ async fn init_near_capacity_serves_one_invocation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn provisioned_init_near_capacity_keeps_nothing() {
+async fn provisioned_init_frees_its_slot() {
     let (bench, _others) = near_capacity().await;
     let url = bench.proxy.url(&bench.cluster.url());
     let config = Config::from_lookup(|name| match name {
@@ -164,7 +164,7 @@ async fn wasted_log_ins(environments: usize, every: Duration, parameters: &str) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_log_ins_keep_their_place() {
+async fn slow_logins_keep_their_place() {
     // The last is admitted after INIT has ended, and after four times the limit of an attempt. Each may start a
     // companion, which may be admitted too if the machine is slower than the queue.
     let wasted = wasted_log_ins(40, Duration::from_millis(100), "connect_timeout=1&pool_timeout=0").await;
@@ -173,7 +173,7 @@ async fn slow_log_ins_keep_their_place() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::disallowed_methods, reason = "asks whether to measure, not how")]
-async fn slow_log_ins_of_two_hundred_environments() {
+async fn slow_logins_of_two_hundred() {
     if std::env::var_os("SLOW_LOG_INS").is_none() {
         return eprintln!("skipped: a measurement for a quiet machine; SLOW_LOG_INS=1 runs it");
     }
@@ -182,7 +182,7 @@ async fn slow_log_ins_of_two_hundred_environments() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn log_in_that_hangs_gets_a_companion() {
+async fn hung_login_gets_a_companion() {
     let bench = Bench::new().await;
     let server = SocketAddr::from(([127, 0, 0, 1], bench.cluster.port()));
     let (address, through) = queue(server, Duration::ZERO, 1).await;
@@ -194,7 +194,7 @@ async fn log_in_that_hangs_gets_a_companion() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn log_in_of_init_goes_on_in_the_first_request() {
+async fn init_login_continues_in_request() {
     let bench = Bench::with(Settings::default(), "connect_timeout=20").await;
     bench.proxy.set_door(Door::Slow(3_500)).await;
     let unfinished = bench.pool.connect_during_init(init()).await.unwrap_err();
@@ -204,7 +204,7 @@ async fn log_in_of_init_goes_on_in_the_first_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn log_in_of_init_that_died_is_begun_again() {
+async fn dead_init_login_is_restarted() {
     let bench = Bench::with(Settings::default(), "connect_timeout=20").await;
     bench.proxy.set_door(Door::Held).await;
     bench.pool.connect_during_init(init()).await.unwrap_err();

@@ -41,7 +41,7 @@ async fn second_waits(bench: &Bench) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_under_way_is_waited_for() {
+async fn running_commit_is_waited_for() {
     let bench = Bench::new().await;
     let id = Uuid::now_v7();
     let holder = held_commits(&bench).await;
@@ -59,7 +59,7 @@ async fn a_commit_under_way_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_commit_leaves_time_for_a_tombstone() {
+async fn silent_commit_gets_a_tombstone() {
     let bench = Bench::new().await;
     let id = Uuid::now_v7();
     let holder = held_commits(&bench).await;
@@ -76,7 +76,7 @@ async fn a_silent_commit_leaves_time_for_a_tombstone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receipt_that_has_expired_is_not_taken_for_that_of_a_commit_that_was_lost() {
+async fn expired_receipt_proves_no_commit() {
     let bench = Bench::new().await;
     let key = IdempotencyKey::from_client("caller", "key", &[b"body"]);
     bench.write_under(&key, Uuid::now_v7()).await.unwrap();
@@ -96,7 +96,7 @@ async fn a_receipt_that_has_expired_is_not_taken_for_that_of_a_commit_that_was_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_a_pooler_too_the_receipt_is_looked_for_where_it_was_left() {
+async fn pooler_receipt_lookup_finds_schema() {
     let bench = Bench::new().await;
     let elsewhere = format!("{}?schema=elsewhere", bench.cluster.url());
     migrate::migrate(&DatabaseUrl::parse(&elsewhere).unwrap(), &NOTES)
@@ -118,8 +118,9 @@ async fn behind_a_pooler_too_the_receipt_is_looked_for_where_it_was_left() {
     assert_eq!(bench.proxy.counts().cut, 1);
 }
 
+/// A later request with the same key resolves it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_nobody_can_ask_about_is_unknown_and_its_key_tells() {
+async fn unresolved_commit_is_unknown() {
     let bench = Bench::with(Settings::default(), "pool_timeout=1&connect_timeout=1").await;
     for (number, (cut, applied)) in [(Cut::BeforeAcknowledgement, true), (Cut::BeforeServer, false)]
         .into_iter()
@@ -153,8 +154,9 @@ async fn a_commit_that_nobody_can_ask_about_is_unknown_and_its_key_tells() {
     }
 }
 
+/// It waits for the end of an outage until the deadline.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_longer_than_pool_timeout_is_waited_out_at_commit_while_there_is_time() {
+async fn commit_lookup_outlasts_pool_timeout() {
     for cut in [Cut::BeforeServer, Cut::BeforeAcknowledgement] {
         let bench = Bench::with(Settings::default(), "pool_timeout=1&connect_timeout=1").await;
         let id = Uuid::now_v7();
@@ -176,7 +178,7 @@ async fn an_outage_longer_than_pool_timeout_is_waited_out_at_commit_while_there_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_lets_nobody_in_is_not_waited_for_at_commit() {
+async fn refused_lookup_is_not_waited_for() {
     let bench = Bench::new().await;
     bench.sql("CREATE ROLE other LOGIN SUPERUSER PASSWORD 'other'").await;
     let theirs = bench.cluster.url().replacen(bench.cluster.password(), "other", 1);
@@ -196,7 +198,7 @@ async fn a_server_that_lets_nobody_in_is_not_waited_for_at_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_standby_that_lags_is_not_asked() {
+async fn lagging_standby_is_not_asked() {
     let bench = Bench::new().await;
     let standby = bench
         .cluster
@@ -229,8 +231,9 @@ async fn a_standby_that_lags_is_not_asked() {
     assert_eq!(bench.notes(id).await, 1);
 }
 
+/// Cancelling a COMMIT that waits for a standby would report it as done.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_waits_for_its_standby_is_not_cancelled_and_called_a_success() {
+async fn standby_wait_is_never_a_success() {
     // A statement may take a second, but the COMMIT is awaited for longer.
     let bench = Bench::with(Settings::default(), "socket_timeout=1").await;
     bench.cluster.set("synchronous_standby_names", "nobody").await.unwrap();

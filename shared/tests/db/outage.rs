@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::bench::{Bench, PLENTY, Refusal, one, pool, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_true_cause_of_not_connecting_is_kept() {
+async fn connect_failure_keeps_its_cause() {
     let bench = Bench::with(Default::default(), "pool_timeout=1&connect_timeout=1").await;
     for (door, kind) in [
         (Door::Refused, Kind::Refused),
@@ -58,7 +58,7 @@ async fn the_true_cause_of_not_connecting_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_refuses_the_limits_at_the_start_up_is_taken_for_a_pooler() {
+async fn option_refusing_proxy_is_a_pooler() {
     let bench = Bench::new().await;
     // RDS Proxy's answer to `options`, at the first statement instead of the start-up.
     bench
@@ -84,7 +84,7 @@ async fn a_proxy_that_refuses_the_limits_at_the_start_up_is_taken_for_a_pooler()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_that_may_not_connect_is_no_matter_of_the_schema() {
+async fn connect_denial_is_no_schema_error() {
     let bench = Bench::new().await;
     bench
         .sql("CREATE ROLE guest LOGIN PASSWORD 'guest'; REVOKE CONNECT ON DATABASE seer FROM PUBLIC")
@@ -109,7 +109,7 @@ async fn read_within(bench: &Bench, budget: Duration) -> Error {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn neither_a_free_slot_nor_a_connection_is_waited_for_past_the_deadline() {
+async fn pool_waits_end_at_the_deadline() {
     let bench = Bench::with(Default::default(), "pool_timeout=0&connect_timeout=0").await;
     let (taken, free) = (Notify::new(), Notify::new());
     let holder = bench.pool.read(Deadline::after(4 * PLENTY), async |db| {
@@ -144,7 +144,7 @@ async fn neither_a_free_slot_nor_a_connection_is_waited_for_past_the_deadline() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_attempt_that_the_deadline_cuts_does_not_hide_the_cause_before_it() {
+async fn deadline_keeps_the_earlier_cause() {
     let settings = Settings {
         max_connections: 13,
         ..Settings::default()
@@ -164,8 +164,9 @@ async fn an_attempt_that_the_deadline_cuts_does_not_hide_the_cause_before_it() {
     assert_eq!(read.unwrap_err().kind, Kind::Saturated);
 }
 
+/// Until the database is back, no connection is attempted.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spent_outage_is_answered_without_another_attempt_until_the_database_is_back() {
+async fn spent_outage_answers_at_once() {
     let bench = Bench::with(Default::default(), "pool_timeout=1&connect_timeout=1").await;
     bench.proxy.set_door(Door::Refused).await;
     assert!(bench.read().await.unwrap_err().attempts > 1);
@@ -176,7 +177,7 @@ async fn a_spent_outage_is_answered_without_another_attempt_until_the_database_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_fails_neither_a_read_nor_a_write() {
+async fn restart_fails_no_request() {
     let bench = Bench::new().await;
     let restart = async {
         for how in [Shutdown::Immediate, Shutdown::Fast] {
@@ -205,7 +206,7 @@ async fn a_restart_fails_neither_a_read_nor_a_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_writer_that_turned_reader_is_left_for_the_new_writer() {
+async fn demoted_writer_is_replaced() {
     let bench = Bench::new().await;
     bench.write(Uuid::now_v7()).await.unwrap();
     bench.sql("ALTER SYSTEM SET default_transaction_read_only = on").await;
@@ -224,8 +225,9 @@ async fn a_writer_that_turned_reader_is_left_for_the_new_writer() {
     assert_eq!(bench.notes(id).await, 1);
 }
 
+/// It refuses writes without using up the request's time.
 #[tokio::test(flavor = "multi_thread")]
-async fn read_only_server_refuses_writes_fast_and_serves_reads() {
+async fn read_only_server_serves_reads() {
     let bench = Bench::with(Default::default(), "pool_timeout=1").await;
     bench.sql("ALTER SYSTEM SET default_transaction_read_only = on").await;
     bench.sql("SELECT pg_reload_conf()").await;
@@ -261,7 +263,7 @@ fn address(cluster: &Cluster) -> SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn standby_is_left_for_the_writer_behind_its_name() {
+async fn standby_is_left_for_the_writer() {
     let bench = Bench::with(Settings::default(), "connect_timeout=20&pool_timeout=20").await;
     let standby = bench
         .cluster
@@ -275,7 +277,7 @@ async fn standby_is_left_for_the_writer_behind_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn standby_alone_serves_reads_without_a_connect_each() {
+async fn standby_reads_reuse_connections() {
     let bench = Bench::with(Settings::default(), "connect_timeout=20&pool_timeout=20").await;
     let standby = bench
         .cluster
@@ -296,7 +298,7 @@ async fn standby_alone_serves_reads_without_a_connect_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failover_between_two_hosts_needs_no_resolver() {
+async fn two_host_failover_needs_no_dns() {
     let bench = Bench::new().await;
     let standby = bench
         .cluster
@@ -325,7 +327,7 @@ async fn failover_between_two_hosts_needs_no_resolver() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn host_that_never_answers_does_not_hold_up_the_other() {
+async fn silent_host_does_not_delay_others() {
     let bench = Bench::new().await;
     let silent = Proxy::start(address(&bench.cluster)).await.unwrap();
     silent.set_door(Door::Held).await;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::bench::{Bench, PLENTY, Refusal, one, pool};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pgbouncers_refusals_are_named_at_once() {
+async fn pgbouncer_refusal_fails_at_once() {
     if Pooler::find().is_none() {
         return eprintln!("skipped: pgbouncer is not installed");
     }
@@ -54,7 +54,7 @@ async fn keeping_statements() -> Option<(Bench, Pooler)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kept_statements_take_one_round_trip() {
+async fn kept_statement_is_one_round_trip() {
     let Some((bench, _pooler)) = keeping_statements().await else {
         return;
     };
@@ -75,7 +75,7 @@ async fn kept_statements_take_one_round_trip() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_reply_behind_a_pooler_is_applied_once() {
+async fn pooler_lost_reply_is_applied_once() {
     let Some((bench, _pooler)) = keeping_statements().await else {
         return;
     };
@@ -89,7 +89,7 @@ async fn a_lost_reply_behind_a_pooler_is_applied_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kept_statement_that_is_stale_is_replaced() {
+async fn stale_kept_statement_is_replaced() {
     let Some((bench, _pooler)) = keeping_statements().await else {
         return;
     };

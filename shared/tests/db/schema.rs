@@ -8,7 +8,7 @@ use shared::db::roles::grant;
 use super::bench::{Bench, NOTES};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_is_not_answered_is_not_called_a_failure_that_applied_nothing() {
+async fn unanswered_commit_is_unknown() {
     let bench = Bench::new().await;
     let url = format!("{}?schema=elsewhere", bench.proxy.url(&bench.cluster.url()));
     let url = DatabaseUrl::parse(&url).unwrap();
@@ -40,7 +40,7 @@ async fn a_commit_that_is_not_answered_is_not_called_a_failure_that_applied_noth
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_server_refuses_at_commit_was_not_applied() {
+async fn refused_commit_applies_nothing() {
     let bench = Bench::new().await;
     let url = DatabaseUrl::parse(&bench.cluster.url()).unwrap();
     let script =

@@ -31,7 +31,7 @@ fn environment(bench: &Bench, parameters: &str) -> Pool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_during_a_waking_are_served() {
+async fn request_waits_for_a_waking() {
     let bench = Bench::new().await;
     join_all(WORDS.map(|(code, message)| served_after(&bench, code, message))).await;
     let id = Uuid::now_v7();
@@ -64,7 +64,7 @@ async fn served_after(bench: &Bench, code: &'static str, message: &'static str) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn waking_that_lasts_is_named_and_refused_fast() {
+async fn lasting_waking_is_refused_fast() {
     let bench = Bench::with(Default::default(), "pool_timeout=1").await;
     let (code, message) = ("XX000", "endpoint is idle, retry");
     bench
@@ -84,7 +84,7 @@ async fn waking_that_lasts_is_named_and_refused_fast() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn final_refusal_of_a_provider_is_named_at_once() {
+async fn final_provider_refusal_fails_at_once() {
     let bench = Bench::new().await;
     for (code, message, kind) in [
         ("XX000", "password authentication failed for user 'u'", Kind::Auth),

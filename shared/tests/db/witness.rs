@@ -30,7 +30,7 @@ async fn bench() -> Bench {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_path_that_hung_while_idle_is_left() {
+async fn idle_hung_path_is_abandoned() {
     let bench = bench().await;
     bench.read().await.unwrap();
     assert_eq!(bench.proxy.hang(), 1);
@@ -44,7 +44,7 @@ async fn a_path_that_hung_while_idle_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_on_a_hung_path_is_answered() {
+async fn hung_path_read_is_answered() {
     for place in PLACES {
         let bench = bench().await;
         bench.read().await.unwrap();
@@ -58,7 +58,7 @@ async fn a_read_on_a_hung_path_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_on_a_hung_path_is_applied_once() {
+async fn hung_path_write_is_applied_once() {
     for place in PLACES {
         let bench = bench().await;
         bench.write(Uuid::now_v7()).await.unwrap();
@@ -77,7 +77,7 @@ async fn a_write_on_a_hung_path_is_applied_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_on_a_hung_path_is_final() {
+async fn hung_path_refusal_is_final() {
     for place in PLACES {
         let bench = bench().await;
         let id = Uuid::now_v7();
@@ -93,7 +93,7 @@ async fn a_refusal_on_a_hung_path_is_final() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_works_is_left_alone() {
+async fn working_session_is_left_alone() {
     let bench = bench().await;
     bench.read().await.unwrap();
     let slow = bench.pool.read(Deadline::after(PLENTY), async |db: &mut Session| {
@@ -109,7 +109,7 @@ async fn a_session_that_works_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_waits_for_a_lock_is_left_alone() {
+async fn lock_wait_is_left_alone() {
     let bench = bench().await;
     bench.write(Uuid::now_v7()).await.unwrap();
     let mut holder = bench.direct().await;
@@ -167,7 +167,7 @@ async fn slow_path(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_transfer_is_left_alone() {
+async fn slow_transfer_is_left_alone() {
     let bench = bench().await;
     let server = SocketAddr::from(([127, 0, 0, 1], bench.cluster.port()));
     let (address, connections) = slow_path(server).await;

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_are_read_in_every_unit_and_written_in_the_rows() {
+    fn amount_converts_between_units() {
         assert_eq!(amount("15min"), Some(900_000.0));
         assert_eq!(amount("0.05"), Some(0.05));
         assert_eq!(amount("-1"), Some(-1.0));

@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_region_has_its_three_authorities_and_each_can_be_trusted() {
+    fn every_region_has_three_valid_roots() {
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(RDS_ROOTS.as_bytes())
             .collect::<Result<_, _>>()
             .unwrap();

@@ -184,7 +184,7 @@ mod tests {
         "host": "db.example", "dbname": "app", "dbInstanceIdentifier": "seer"}"#;
 
     #[test]
-    fn a_secret_and_the_url_complete_each_other() {
+    fn secret_and_url_complete_each_other() {
         for (given, secret, expected) in [
             (None, WRITTEN_BY_RDS, "seer:p@:/?#%@db.example:6543/app"),
             (Some("postgres://other:1/x"), WRITTEN_BY_RDS, "seer:p@:/?#%@other:1/x"),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_is_verified_unless_somebody_wrote_otherwise() {
+    fn secret_defaults_to_verify_full() {
         let mode = |given, secret| {
             let complete = url(given).with_secret(secret).unwrap();
             complete.parameters.ssl_mode
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_come_from_the_variable() {
+    fn parameters_come_from_variable() {
         let given = Some("postgres:///?connection_limit=3&pgbouncer=true");
         let complete = url(given).with_secret(WRITTEN_BY_RDS).unwrap();
         assert_eq!(complete.connection_limit(), Some(3));
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_in_a_secret_is_named_and_not_shown() {
+    fn bad_secret_is_named_but_not_shown() {
         for (given, secret, named) in [
             (None, "", "neither a connection string nor a JSON object (line 1"),
             (None, "zebra", "neither a connection string nor a JSON object"),

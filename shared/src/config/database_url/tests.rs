@@ -35,7 +35,7 @@ fn encoded(text: &str) -> String {
 }
 
 #[test]
-fn the_parts_reach_the_driver() {
+fn url_parts_reach_the_driver() {
     for scheme in ["postgres", "postgresql"] {
         let url = DatabaseUrl::parse(&format!(
             "{scheme}://se%20er:p%40%3A%2F%3F%23%25+@db.example:6543/my%2Fdb\n"
@@ -54,7 +54,7 @@ fn the_parts_reach_the_driver() {
 }
 
 #[test]
-fn every_kind_of_host_is_understood() {
+fn every_host_kind_parses() {
     for (text, host, endpoint) in [
         ("u@localhost/d", "localhost", "localhost:5432"),
         ("u@10.0.0.1:1/d", "10.0.0.1", "10.0.0.1:1"),
@@ -79,7 +79,7 @@ fn every_kind_of_host_is_understood() {
 }
 
 #[test]
-fn several_servers_are_tried_as_they_are_written() {
+fn servers_keep_their_order() {
     let url = DatabaseUrl::parse("postgres://u@a,b:5433,[::1]:6000/d?sslmode=verify-full").unwrap();
     assert_eq!(url.endpoint(), "a:5432,b:5433,[::1]:6000");
     assert_eq!(url.target(), "a:5432,b:5433,[::1]:6000/d");
@@ -104,7 +104,7 @@ fn several_servers_are_tried_as_they_are_written() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused() {
+fn nonsense_url_is_refused() {
     for text in [
         "",
         "postgres",
@@ -153,7 +153,7 @@ fn what_cannot_be_meant_is_refused() {
 }
 
 #[test]
-fn timeouts_and_counts_are_honoured_to_their_bounds() {
+fn numbers_are_honoured_at_bounds() {
     let url = with("connection_limit=7&pool_timeout=10&connect_timeout=4&socket_timeout=86400").unwrap();
     assert_eq!(url.connection_limit(), Some(7));
     assert_eq!(url.pool_timeout(), Some(Duration::from_secs(10)));
@@ -174,7 +174,7 @@ fn timeouts_and_counts_are_honoured_to_their_bounds() {
 }
 
 #[test]
-fn the_schema_is_quoted_for_both_uses() {
+fn schema_is_quoted_for_both_uses() {
     let url = with("schema=My%20%22team%22%5C,x").unwrap();
     assert_eq!(url.search_path().unwrap(), r#""My ""team""\,x""#);
     assert_eq!(
@@ -184,7 +184,7 @@ fn the_schema_is_quoted_for_both_uses() {
 }
 
 #[test]
-fn a_pooler_gets_neither_startup_options_nor_cached_statements() {
+fn pooler_gets_no_options_or_statements() {
     let url = with("pgbouncer=true&schema=team").unwrap();
     assert!(url.is_pooled());
     assert_eq!(url.search_path().unwrap(), "\"team\"");
@@ -204,7 +204,7 @@ fn a_pooler_gets_neither_startup_options_nor_cached_statements() {
 }
 
 #[test]
-fn tls_is_never_weaker_than_what_was_written() {
+fn tls_mode_is_never_weakened() {
     for (query, expected) in [
         ("sslmode=disable", PgSslMode::Disable),
         ("sslmode=allow", PgSslMode::Prefer),
@@ -235,7 +235,7 @@ fn tls_is_never_weaker_than_what_was_written() {
 }
 
 #[test]
-fn the_authorities_of_rds_are_trusted_until_another_is_named() {
+fn rds_roots_apply_unless_replaced() {
     let roots = format!("{:?}", authorities::RDS_ROOTS.as_bytes());
     for (query, expected) in [
         ("sslmode=verify-full", true),
@@ -248,7 +248,7 @@ fn the_authorities_of_rds_are_trusted_until_another_is_named() {
 }
 
 #[test]
-fn the_urls_application_name_wins() {
+fn url_application_name_wins() {
     assert_eq!(
         options("application_name=my%20app").get_application_name(),
         Some("my app")
@@ -264,7 +264,7 @@ fn parameter_at_fault(query: &str) -> String {
 }
 
 #[test]
-fn a_malformed_value_names_its_parameter() {
+fn malformed_value_names_parameter() {
     for (name, values) in [
         ("schema", &["", "a%00b", "a%0Ab", "%ff", &"s".repeat(64)][..]),
         (
@@ -289,7 +289,7 @@ fn a_malformed_value_names_its_parameter() {
 }
 
 #[test]
-fn an_unknown_name_is_answered_with_the_nearest() {
+fn unknown_parameter_suggests_nearest() {
     for (name, nearest) in [
         ("conection_limit", "connection_limit"),
         ("pool_timout", "pool_timeout"),
@@ -312,7 +312,7 @@ fn an_unknown_name_is_answered_with_the_nearest() {
 }
 
 #[test]
-fn other_clients_parameters_are_refused_with_what_to_do() {
+fn foreign_parameter_gets_advice() {
     for name in [
         "sslaccept",
         "sslidentity",
@@ -340,7 +340,7 @@ fn other_clients_parameters_are_refused_with_what_to_do() {
 /// The driver's constructor reads `PG…` variables. This test runs itself again with all of them set, because a
 /// process's own environment cannot be changed safely.
 #[test]
-fn libpqs_variables_do_not_leak_into_connections() {
+fn libpq_variables_do_not_leak() {
     const MARK: &str = "leaked";
     #[allow(clippy::disallowed_methods, reason = "tells the second run from the first")]
     if std::env::var("PGHOST").is_ok_and(|host| host == MARK) {
@@ -360,7 +360,7 @@ fn libpqs_variables_do_not_leak_into_connections() {
         "PGAPPNAME",
         "PGSSLROOTCERT",
     ];
-    let name = format!("{}::libpqs_variables_do_not_leak_into_connections", module_path!());
+    let name = format!("{}::libpq_variables_do_not_leak", module_path!());
     let name = name.split_once("::").unwrap().1;
     let output = std::process::Command::new(std::env::current_exe().unwrap())
         .args([name, "--exact"])
@@ -391,7 +391,7 @@ fn shown(result: &Result<DatabaseUrl, ConfigError>) -> String {
 
 proptest! {
     #[test]
-    fn parsing_gives_the_parts_back(
+    fn parsing_returns_the_parts(
         user in part(),
         password in part(),
         database in part(),
@@ -413,14 +413,14 @@ proptest! {
     }
 
     #[test]
-    fn any_ipv6_address_reaches_the_socket_without_brackets(address: std::net::Ipv6Addr) {
+    fn ipv6_address_loses_its_brackets(address: std::net::Ipv6Addr) {
         let url = DatabaseUrl::parse(&format!("postgres://u@[{address}]/d")).unwrap();
         let options = url.connect_options("x");
         prop_assert_eq!(options.get_host().parse::<std::net::Ipv6Addr>().unwrap(), address);
     }
 
     #[test]
-    fn no_value_is_ever_shown(
+    fn values_are_never_shown(
         password in secret(),
         value in secret(),
         name in select(NAMES.map(str::to_owned).into_iter().chain(["wibble".into(), "password".into(), "options".into()]).collect::<Vec<_>>()),
@@ -431,8 +431,9 @@ proptest! {
         prop_assert!(!shown.contains(&password) && !shown.contains(&value), "{}", shown);
     }
 
+    /// It is neither shown nor sent to another host.
     #[test]
-    fn a_password_that_was_not_encoded_is_never_shown_nor_sent_elsewhere(
+    fn unencoded_password_never_leaks(
         head in secret(),
         tail in secret(),
         mark in select(vec!["/", "?", "#", "%", "@", "@/", "?=", "?&", "/?", "1/", "[", "]", "\n", "\t", "&"]),
@@ -446,7 +447,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_makes_the_parser_panic(
+    fn parser_never_panics(
         text in "\\PC*",
         tail in "[a-z0-9@:/?#%&=+\\[\\],._é-]{0,60}",
     ) {

@@ -112,7 +112,7 @@ mod tests {
     };
 
     #[test]
-    fn refusal_of_a_waking_or_full_provider_waits() {
+    fn waking_or_full_provider_waits() {
         for (code, message, server, kind) in [
             (
                 "28000",
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn refusal_that_does_not_pass_is_named_at_once() {
+    fn final_refusal_is_named_at_once() {
         let plaintext = "no pg_hba.conf entry for host \"10.0.0.1\", user \"u\", database \"d\", no encryption";
         for (code, message, server, kind) in [
             (
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn managed_host_is_known_by_its_domain() {
+    fn managed_host_matches_by_domain() {
         for host in ["db.abc.eu-west-1.rds.amazonaws.com", "EP-1.eu-central-1.aws.NEON.tech."] {
             assert!(is_managed(host), "{host}");
         }

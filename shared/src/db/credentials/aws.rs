@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_those_that_botocore_signs() {
+    fn tokens_match_botocore() {
         let cases: Vec<Value> = serde_json::from_str(include_str!("tokens.json")).unwrap();
         assert_eq!(cases.len(), 6);
         for case in cases {
