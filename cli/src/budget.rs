@@ -108,9 +108,7 @@ fn print(need: &Need, limit: &Limit) {
     let overlap = "a deploy's overlap".to_owned();
     table.add_row([overlap, String::new(), String::new(), need.overlap().to_string()]);
     println!("{table}");
-    println!(
-        "During a deploy the environments of the version before live on beside the new ones, idle, and hold theirs."
-    );
+    println!("During a deploy the previous version's environments stay alive, idle, and keep their connections.");
     let (all, sessions, usable) = (need.connections(), need.sessions(limit), limit.usable());
     if let Some(percent) = need.proxy {
         println!("{all} connections of clients, which RDS Proxy serves with {percent}% of max_connections at most");

@@ -165,7 +165,7 @@ pub(super) async fn prepare(cluster: &Cluster) -> Result<String> {
 /// A plain connection, separate from everything that is measured.
 #[expect(
     clippy::disallowed_methods,
-    reason = "beside the functions and their pool, to a cluster of this process"
+    reason = "separate from the functions and their pool, to a cluster of this process"
 )]
 pub(super) async fn connect(url: &str) -> Result<PgConnection> {
     PgConnection::connect(url).await.context("cannot reach the cluster")

@@ -167,7 +167,7 @@ async fn slots(session: &mut Session, target: &Target, server: &Server, left: i6
             Level::Warn,
             "crowded",
             format!("{used} of {usable} connection slots are taken{most}"),
-            "Above four fifths environments take turns: each request opens a connection of its own, and is slower.",
+            "Above four fifths environments take turns: each request opens its own connection, and is slower.",
             Vec::new(),
         );
     }

@@ -19,19 +19,19 @@ pub(super) fn recommend(url: &DatabaseUrl, wire: &Wire, server: &Server, report:
     match &wire.tls {
         Some(tls) if tls.full.is_ok() => {
             parameters.push("sslmode=verify-full".to_owned());
-            notes.push("verify-full: the server proves who it is; it passes".to_owned());
+            notes.push("verify-full: the server proves its identity; the check passes".to_owned());
         }
         Some(tls) => {
             parameters.push("sslmode=verify-full".to_owned());
             let problem = tls.full.clone().err().unwrap_or_default();
             notes.push(format!(
-                "verify-full: the server proves who it is; it does not pass yet, {problem}"
+                "verify-full: the server proves its identity; the check does not pass yet, {problem}"
             ));
         }
         None if url.is_socket() => {}
         None => {
             parameters.push("sslmode=verify-full".to_owned());
-            notes.push("verify-full: the server proves who it is; it needs ssl = on there first".to_owned());
+            notes.push("verify-full: the server proves its identity; it needs ssl = on there first".to_owned());
         }
     }
     let authority = wire.tls.as_ref().is_some_and(|tls| tls.full.is_err());
@@ -42,7 +42,7 @@ pub(super) fn recommend(url: &DatabaseUrl, wire: &Wire, server: &Server, report:
     let limit = i64::try_from(url.connection_limit().unwrap_or(1)).unwrap_or(i64::MAX);
     if url.is_pooled() {
         parameters.push("pgbouncer=true".to_owned());
-        notes.push("pgbouncer=true: a pooler stands in between, as now".to_owned());
+        notes.push("pgbouncer=true: the server is behind a pooler, as now".to_owned());
     } else {
         let environments = server.usable() / limit.max(1);
         notes.push(format!(
@@ -87,7 +87,7 @@ pub(super) fn recommend(url: &DatabaseUrl, wire: &Wire, server: &Server, report:
             Level::Advice,
             "superuser",
             format!("{} is a superuser", server.role),
-            "Functions need far less, and what may do everything can lose everything: docs/postgres/roles.md.",
+            "Functions need far fewer privileges, and a role with all of them can lose everything: docs/postgres/roles.md.",
             Vec::new(),
         );
     }

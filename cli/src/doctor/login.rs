@@ -15,7 +15,7 @@ pub(super) fn method(target: &Target) -> Cause {
     cause(
         "auth-method",
         format!(
-            "{} asks {} to log in with Kerberos or another method that functions do not speak",
+            "{} asks {} to log in with Kerberos or another method that functions do not support",
             target.endpoint, target.user
         ),
         "The line of pg_hba.conf that fits this role and address says gss, sspi or the like.",
@@ -77,7 +77,7 @@ pub(super) fn refused(target: &Target, error: &sqlx::Error) -> Cause {
         ),
         ("28000", _) => cause(
             "auth",
-            format!("pg_hba.conf does not let {user} in from here: {words}"),
+            format!("pg_hba.conf does not admit {user} from here: {words}"),
             "No line of pg_hba.conf fits this user, database, address and (no) TLS, or one that fits says reject.",
             [
                 "SELECT * FROM pg_hba_file_rules;   -- as a superuser".to_owned(),
@@ -116,7 +116,7 @@ pub(super) fn refused(target: &Target, error: &sqlx::Error) -> Cause {
         ),
         ("57P03", _) => cause(
             "starting",
-            format!("{endpoint} takes no connections at the moment: {words}"),
+            format!("{endpoint} accepts no connections at the moment: {words}"),
             "It is starting, stopping, or recovering from a crash, which takes minutes: its log says how far it is.",
             ["tail -f /var/log/postgresql/*.log   # on the server".to_owned()],
         ),
@@ -124,7 +124,7 @@ pub(super) fn refused(target: &Target, error: &sqlx::Error) -> Cause {
             kind_of(error).name(),
             format!("{endpoint} refused the log-in: {words}"),
             if kind_of(error) == Kind::Query {
-                "The server's own words say it best; its log has more."
+                "The server's message names the cause; its log has details."
             } else {
                 kind_of(error).advice(Phase::Connect)
             },

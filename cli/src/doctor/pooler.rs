@@ -12,7 +12,7 @@ const SHOW: &str = "psql -p PORT -U ADMIN pgbouncer -c 'SHOW POOLS'   # at the p
 pub(super) fn unmentioned(words: &str) -> Cause {
     cause(
         "pooler",
-        format!("a pooler stands in between, and DATABASE_URL does not say pgbouncer=true: {words}"),
+        format!("the server is behind a pooler, and DATABASE_URL lacks pgbouncer=true: {words}"),
         "PgBouncer or RDS Proxy refuses the session limits that functions send; with pgbouncer=true they do not.",
         ["add pgbouncer=true to the parameters of DATABASE_URL".to_owned()],
     )
@@ -35,10 +35,10 @@ pub(super) fn refused(target: &Target, words: &str) -> Option<Cause> {
         return Some(cause(
             "saturated",
             format!(
-                "saturated: the pooler at {} takes no more clients: {words}",
+                "saturated: the pooler at {} accepts no more clients: {words}",
                 target.endpoint
             ),
-            "More environments are connected than its max_client_conn lets in.",
+            "More environments are connected than its max_client_conn allows.",
             [
                 SHOW.to_owned(),
                 "raise max_client_conn in pgbouncer.ini, then: RELOAD".to_owned(),

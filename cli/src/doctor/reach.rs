@@ -380,12 +380,12 @@ async fn as_a_function(url: &DatabaseUrl, deadline: Deadline, report: &mut Repor
             timer.ok(report, "connected, session limits accepted, first statement answered");
         }
         Err(error) if error.kind == Kind::Saturated => {
-            timer.end(report, Outcome::Skipped, "no slot left beside this session's");
+            timer.end(report, Outcome::Skipped, "no free slot besides this session's");
             report.find(
                 Level::Warn,
                 "last-slot",
                 "this session took the last connection slot that its role may have",
-                "One environment more gets a connection, and none after it: see State for who has the others.",
+                "One more environment gets a connection, and none after it: State lists the roles that hold the others.",
                 vec![WHO.to_owned()],
             );
         }

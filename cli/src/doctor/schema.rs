@@ -154,7 +154,7 @@ async fn migrations(
             Level::Warn,
             "pending-migrations",
             format!("{} of this build's migrations are not applied", pending.len()),
-            "Functions of this build may fail on what is not there yet.",
+            "Functions of this build may fail on tables and columns that do not exist yet.",
             vec!["cargo seer migrate   # with the owner's DATABASE_URL".to_owned()],
         );
     }

@@ -140,7 +140,7 @@ pub(super) async fn examine(session: &mut Session, report: &mut Report) -> Optio
             report.find(
                 Level::Fail,
                 "unknown-server",
-                format!("the server does not say what it is: {}", unavailable.text("")),
+                format!("the server's properties could not be read: {}", unavailable.text("")),
                 "It lets this role in and refuses the plainest question, or is too busy to answer it.",
                 vec!["journalctl -u postgresql -n 50   # on the server, and its own log".to_owned()],
             );
@@ -171,7 +171,7 @@ pub(super) async fn examine(session: &mut Session, report: &mut Report) -> Optio
             Level::Fail,
             "read-only",
             "read-only: default_transaction_read_only is on, and no write is accepted",
-            "Somebody, or a provider whose disk is full, told the server, the database or the role to take no writes.",
+            "An operator, or a provider whose disk is full, set the server, the database or the role to reject writes.",
             vec![
                 "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();".to_owned(),
                 format!(
@@ -232,7 +232,7 @@ async fn replication(session: &mut Session, server: &Server, report: &mut Report
         report.find(
             Level::Fail,
             "read-only",
-            format!("read-only: this is a standby ({lag}), and takes no writes"),
+            format!("read-only: this is a standby ({lag}), and rejects writes"),
             "The URL names a reader, or a failover made the old writer one and the name still points here.",
             vec![
                 "SELECT sender_host, sender_port FROM pg_stat_wal_receiver;   -- who the primary is".to_owned(),

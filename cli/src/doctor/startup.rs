@@ -35,7 +35,7 @@ impl Method {
             Self::ClearText => "password in clear text",
             Self::Md5 => "md5",
             Self::Scram => "scram-sha-256",
-            Self::Other => "a method the driver does not speak",
+            Self::Other => "a method that the driver does not support",
             Self::Unasked => "unknown",
         }
     }

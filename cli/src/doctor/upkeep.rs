@@ -66,7 +66,7 @@ async fn wraparound(session: &mut Session, report: &mut Report) {
                 "database {} is {share}% of the way to transaction wraparound",
                 oldest.database
             ),
-            "At 100% it takes no more writes. Vacuum is off, too slow, or held back by an old transaction or slot.",
+            "At 100% it rejects writes. Vacuum is off, too slow, or held back by an old transaction or slot.",
             vec![format!(
                 "vacuumdb --freeze --jobs 2 {}   # as a superuser",
                 super::cause::shell(&oldest.database)

@@ -131,7 +131,7 @@ pub(super) fn judge(url: &DatabaseUrl, wire: &Wire, method: Method, report: &mut
                 Level::Warn,
                 "plaintext",
                 "the connection is not encrypted",
-                "Everything on the way can read and change what is said.",
+                "Every machine on the path can read and change the traffic.",
                 vec!["add sslmode=verify-full to the parameters of DATABASE_URL".to_owned()],
             ),
             (Some(_), PgSslMode::VerifyFull) => {}

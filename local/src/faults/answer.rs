@@ -104,7 +104,7 @@ pub(super) fn judge(outcome: &Outcome, good: &[u16]) -> (Seen, Option<Answer>) {
     let headers = event.get("headers").cloned().unwrap_or_default();
     let answer = Answer { status, headers, body };
     let seen = if let Some(word) = not_for_clients(&answer, text) {
-        Err(format!("the database's own words, {word:?}"))
+        Err(format!("database text, {word:?}"))
     } else if good.contains(&status) {
         served(&answer, text).map_err(str::to_owned)
     } else {

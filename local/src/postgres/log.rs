@@ -68,7 +68,7 @@ impl Log {
         while !self.since(start).lines().any(|line| line.contains(words)) {
             if Instant::now() >= end {
                 bail!(
-                    "PostgreSQL did not say \"{words}\" within {} s; its log ends with:\n{}",
+                    "PostgreSQL did not log \"{words}\" within {} s; its log ends with:\n{}",
                     bound.as_secs(),
                     self.last_lines(start)
                 );

@@ -242,7 +242,7 @@ mod tests {
         // After the refusal period, and long before the outage is forgotten.
         let since = Moment::now();
         while circuit.admit(Purpose::Read, Duration::ZERO) != Admission::Probe {
-            assert!(since.elapsed() < FORGET_AFTER, "nobody probes");
+            assert!(since.elapsed() < FORGET_AFTER, "no request probes");
             std::thread::yield_now();
         }
         assert_eq!(

@@ -369,7 +369,7 @@ mod tests {
         let text = event.to_string();
         assert!(
             serde_json::from_str::<ApiGatewayV2httpRequest>(&text).is_err(),
-            "needs no mending"
+            "needs no change"
         );
         let authorizer = normalize_event(&text).unwrap().request_context.authorizer.unwrap();
         let claims = authorizer.jwt.unwrap().claims;

@@ -41,7 +41,7 @@ async fn hba_rules(session: &mut Session, report: &mut Report) {
             "trust",
             Level::Warn,
             "let others in without a password",
-            "Whoever reaches the port is whoever they say they are.",
+            "Every client that reaches the port can log in as any role.",
         ),
         (
             "password",
@@ -53,7 +53,7 @@ async fn hba_rules(session: &mut Session, report: &mut Report) {
             "plaintext",
             Level::Advice,
             "let others in without TLS",
-            "hostssl instead of host: then nobody can by mistake.",
+            "hostssl instead of host prevents it.",
         ),
     ] {
         let lines: Vec<String> = rules
@@ -91,7 +91,7 @@ async fn password_hashes(session: &mut Session, report: &mut Report) {
                 Level::Warn,
                 "md5-passwords",
                 format!("passwords kept as md5 hashes: {}", names.join(", ")),
-                "They are guessed, and the hash alone lets in. Set each anew, with password_encryption = scram-sha-256.",
+                "They can be guessed, and the hash alone is enough to log in. Set each again, with password_encryption = scram-sha-256.",
                 names.iter().map(|name| format!("\\password {}   -- in psql", quoted(name))).collect(),
             );
         }

@@ -21,7 +21,7 @@ pub(super) fn change(server: &Server, row: &Row, value: &str) -> Option<String> 
     match server.provider {
         // A value on the command line takes precedence over every file.
         Provider::SelfManaged if row.source == "command line" => Some(format!(
-            "-- {name} stands on the server's command line: make it -c {name}={value} there"
+            "-- {name} is set on the server's command line: change it to -c {name}={value} there"
         )),
         Provider::SelfManaged => Some(format!("ALTER SYSTEM SET {name} = {sql};")),
         Provider::Aurora | Provider::Rds => Some(format!("{name}: \"{}\"", switch(&given))),

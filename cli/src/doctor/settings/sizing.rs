@@ -54,7 +54,7 @@ fn slots(around: &Surroundings<'_>, budget: i64, report: &mut Report) {
     if server.provider != Provider::SelfManaged {
         return;
     }
-    let why = "somebody must get in when the fleet has taken the rest";
+    let why = "an operator must be able to log in when the fleet uses all other slots";
     let setting = around.setting("superuser_reserved_connections", "3", Level::Warn, why);
     add(report, setting, server.superuser_reserved >= 3);
     if reserves {

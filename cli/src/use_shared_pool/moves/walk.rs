@@ -220,7 +220,7 @@ impl<'ast> Visit<'ast> for Mover<'_> {
         if is_sqlx(&meant) && meant.last().is_some_and(|last| last == "Acquire") {
             self.block(
                 bound.span().start().line,
-                "takes whatever implements sqlx's `Acquire`, which the shared pool does not",
+                "accepts any type that implements sqlx's `Acquire`, which the shared pool does not",
             );
         }
         visit::visit_trait_bound(self, bound);
@@ -315,8 +315,7 @@ impl<'ast> Visit<'ast> for Mover<'_> {
             .iter()
             .any(|argument| self.carriers.carried(argument) == Some(Kind::Pool));
         if STATEMENTS.contains(&method.as_str()) && to_pool && self.open {
-            let text =
-                "sent to the pool while a connection is held above: with connection_limit=1 it waits in vain for it";
+            let text = "sent to the pool while a connection is held above: with connection_limit=1 it waits for that connection until it times out";
             self.note(at, text);
         }
         let migrates = self.is_migrator(&call.receiver);
@@ -349,7 +348,8 @@ impl<'ast> Visit<'ast> for Mover<'_> {
             let meant = self.carriers.names.resolve(&self.carriers.at, &path);
             let last = path.last().cloned().unwrap_or_default();
             if is_sqlx(&meant) && meant.iter().any(|name| name == "PgListener") && last.starts_with("connect") {
-                let text = "`PgListener` listens on a connection of its own, and hears nothing while its environment is frozen";
+                let text =
+                    "`PgListener` listens on its own connection, and receives nothing while its environment is frozen";
                 let remark = self.remark(call.span().start().line, text);
                 if last == "connect_with" {
                     self.found.blockers.push(remark);

@@ -117,7 +117,7 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
             staged(
                 scenario(
                     "write-unknown",
-                    "The reply to a write is lost, and nobody can be asked before the deadline, of 6 s here.",
+                    "The reply to a write is lost, and no server can be reached before the deadline, of 6 s here.",
                     updates(),
                     then(Reset, s(8)),
                 ),

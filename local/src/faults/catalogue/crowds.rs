@@ -50,7 +50,7 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
             staged(
                 scenario(
                     "environments-lost",
-                    "Environments vanish with no goodbye, and the server ends the sessions they leave behind.",
+                    "Environments disappear without a shutdown, and the server ends their abandoned sessions.",
                     burst(size.of(10, 300)),
                     vec![strike(0, EnvironmentsLost, Duration::ZERO)],
                 ),

@@ -9,7 +9,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
         expecting(
             scenario(
                 "terminated-mid-query",
-                "The server ends sessions in the middle of a statement, while somebody holds the tables locked.",
+                "The server ends sessions in the middle of a statement, while another session holds the tables locked.",
                 everyone(size),
                 (1..=size.of(1, 5))
                     .map(|n| together(n * after, vec![Locked, Terminate(Whose::Querying)], Duration::ZERO))
@@ -43,7 +43,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
         expecting(
             scenario(
                 "restarted",
-                "An immediate restart: every session ends without a word, and the server recovers.",
+                "An immediate restart: every session ends without a message, and the server recovers.",
                 everyone(size),
                 volley(Stopped(Shutdown::Immediate), size.of(1, 3), after),
             ),
@@ -146,7 +146,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
         expecting(
             scenario(
                 "read-only",
-                "The server takes no writes for a while (25006).",
+                "The server rejects writes for a while (25006).",
                 everyone(size),
                 vec![strike(after, ReadOnly, size.of(ms(300), s(2)))],
             ),
@@ -207,7 +207,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
         all.push(expecting(
             scenario(
                 "read-only-60s",
-                "The server takes no writes for a minute.",
+                "The server rejects writes for a minute.",
                 everyone(size),
                 vec![strike(after, ReadOnly, s(60))],
             ),
@@ -218,7 +218,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
         for (name, about, hold) in [
             (
                 "stopped-20s",
-                "The server is gone for twenty seconds: longer than anybody waits.",
+                "The server is gone for twenty seconds: longer than any client waits.",
                 s(20),
             ),
             ("stopped-60s", "The server is gone for a minute.", s(60)),

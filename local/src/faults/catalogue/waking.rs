@@ -53,7 +53,7 @@ pub(super) fn waking(size: Size) -> Vec<Scenario> {
                 size.figures(&[RecoversWithin(s(2))]),
             )
         };
-        let brief = "A database refuses log-ins while it wakes, in its provider's words.";
+        let brief = "A database rejects log-ins while it resumes, with its provider's message.";
         all.push(asleep(name, brief, size.of(s(1), s(4)), ""));
         if size == Size::Full {
             let about = "The same for twenty seconds, with a pool_timeout that covers it.";

@@ -32,7 +32,7 @@ pub(in super::super) const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activi
 pub(super) async fn patiently(what: &str, mut has_come: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     let since = Instant::now();
     while !has_come().await? {
-        ensure!(since.elapsed() < PATIENCE, "waited in vain for {what}");
+        ensure!(since.elapsed() < PATIENCE, "{what} did not come about in time");
         sleep(Duration::from_millis(2)).await;
     }
     Ok(())
