@@ -39,7 +39,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// A version of a secret, by its current label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum VersionStage {
     /// AWSCURRENT. Requested by name: it is the default, but not in every implementation of this protocol.
     Current,
     /// AWSPENDING: the next password, while a rotation is under way.
@@ -63,7 +63,7 @@ pub(super) async fn role() -> Result<Credentials, Failure> {
 }
 
 /// Returns the content of a secret's version; `None` if no version is AWSPENDING.
-pub(super) async fn secret(source: &SecretSource, stage: Stage) -> Result<Option<String>, Failure> {
+pub(super) async fn secret(source: &SecretSource, version: VersionStage) -> Result<Option<String>, Failure> {
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(source.region.clone()))
@@ -75,9 +75,9 @@ pub(super) async fn secret(source: &SecretSource, stage: Stage) -> Result<Option
         .timeout_config(TimeoutConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     config.set_endpoint_url(source.endpoint.clone());
-    let label = match stage {
-        Stage::Current => "AWSCURRENT",
-        Stage::Pending => "AWSPENDING",
+    let label = match version {
+        VersionStage::Current => "AWSCURRENT",
+        VersionStage::Pending => "AWSPENDING",
     };
     let asked = Client::from_conf(config.build())
         .get_secret_value()
@@ -90,7 +90,7 @@ pub(super) async fn secret(source: &SecretSource, stage: Stage) -> Result<Option
                 format!("{} ({label}) must be text, not binary", source.arn),
             )
         }),
-        Err(error) if stage == Stage::Pending && is_absent(&error) => Ok(None),
+        Err(error) if version == VersionStage::Pending && is_absent(&error) => Ok(None),
         Err(error) => Err(Failure::new(
             kind_of(&error),
             format!("{} ({label}): {}", source.arn, said(&error)),

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::Failure;
-use super::aws::{self, Stage};
+use super::aws::{self, VersionStage};
 use crate::config::{DatabaseUrl, SecretSource};
 use crate::db::clock::Moment;
 use crate::db::error::Kind;
@@ -44,14 +44,14 @@ pub(super) struct Secret {
 /// No `Debug`: it contains secrets.
 #[derive(Default)]
 struct State {
-    held: Option<Held>,
+    cached: Option<CachedSecret>,
     /// The texts that the database has rejected, and when.
     refused: Vec<(String, Moment)>,
     cooling: Option<(Failure, Moment)>,
     rechecked: Option<Moment>,
 }
 
-struct Held {
+struct CachedSecret {
     text: String,
     url: Arc<DatabaseUrl>,
 }
@@ -80,7 +80,7 @@ impl Secret {
     /// at most half of `bound` to find out whether the secret has changed.
     pub(super) async fn get(&self, bound: Duration) -> Result<Arc<DatabaseUrl>, Failure> {
         let mut state = self.state.lock().await;
-        if self.outage_has_lasted() && state.held.is_some() {
+        if self.outage_has_lasted() && state.cached.is_some() {
             self.recheck(&mut state, bound / 2).await;
         }
         self.usable(&mut state).await
@@ -106,9 +106,9 @@ impl Secret {
         }
         state.rechecked = Some(Moment::now());
         match timeout(bound, self.look(state)).await {
-            Ok(Ok(found)) if state.held.as_ref().is_none_or(|held| held.text != found.text) => {
+            Ok(Ok(found)) if state.cached.as_ref().is_none_or(|cached| cached.text != found.text) => {
                 tracing::info!(secret = self.source.arn, "the secret has changed during an outage");
-                state.held = Some(found);
+                state.cached = Some(found);
             }
             Ok(Ok(_)) => {}
             Ok(Err(failure)) => tracing::debug!(said = failure.said, "the secret could not be read again"),
@@ -120,16 +120,16 @@ impl Secret {
     /// Manager.
     pub(super) async fn instead_of(&self, refused: &Arc<DatabaseUrl>) -> Result<Arc<DatabaseUrl>, Failure> {
         let mut state = self.state.lock().await;
-        if let Some(held) = state.held.take_if(|held| Arc::ptr_eq(&held.url, refused)) {
+        if let Some(cached) = state.cached.take_if(|cached| Arc::ptr_eq(&cached.url, refused)) {
             state.refused.retain(|(_, since)| since.elapsed() < COOL_DOWN);
-            state.refused.push((held.text, Moment::now()));
+            state.refused.push((cached.text, Moment::now()));
         }
         self.usable(&mut state).await
     }
 
     async fn usable(&self, state: &mut State) -> Result<Arc<DatabaseUrl>, Failure> {
-        if let Some(held) = &state.held {
-            return Ok(Arc::clone(&held.url));
+        if let Some(cached) = &state.cached {
+            return Ok(Arc::clone(&cached.url));
         }
         if let Some((failure, since)) = &state.cooling
             && since.elapsed() < COOL_DOWN
@@ -137,9 +137,9 @@ impl Secret {
             return Err(failure.clone());
         }
         match self.look(state).await {
-            Ok(held) => {
-                let held = state.held.insert(held);
-                Ok(Arc::clone(&held.url))
+            Ok(cached) => {
+                let cached = state.cached.insert(cached);
+                Ok(Arc::clone(&cached.url))
             }
             Err(failure) => {
                 // Temporary failures are retried with the connect's own back-off.
@@ -151,21 +151,21 @@ impl Secret {
         }
     }
 
-    async fn look(&self, state: &State) -> Result<Held, Failure> {
+    async fn look(&self, state: &State) -> Result<CachedSecret, Failure> {
         // AWSCURRENT twice: AWSPENDING is gone if the rotation ended between the first two requests.
-        for stage in [Stage::Current, Stage::Pending, Stage::Current] {
-            let Some(text) = aws::secret(&self.source, stage).await? else {
+        for version in [VersionStage::Current, VersionStage::Pending, VersionStage::Current] {
+            let Some(text) = aws::secret(&self.source, version).await? else {
                 continue;
             };
             if !state.refused_lately(&text) {
                 let url = self.url.with_secret(&text);
                 let url = url.map_err(|error| Failure::new(Kind::NoCredential, error.to_string()))?;
-                return Ok(Held {
+                return Ok(CachedSecret {
                     text,
                     url: Arc::new(url),
                 });
             }
-            if stage == Stage::Pending {
+            if version == VersionStage::Pending {
                 break;
             }
         }

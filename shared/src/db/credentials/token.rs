@@ -15,7 +15,7 @@ const REUSE_FOR: Duration = Duration::from_secs(10 * 60);
 
 pub(super) struct Tokens {
     region: String,
-    held: Mutex<HashMap<Login, Token>>,
+    cached: Mutex<HashMap<Login, Token>>,
 }
 
 /// A token is valid for one host, port and user.
@@ -39,7 +39,7 @@ impl Tokens {
     pub(super) fn new(region: String) -> Self {
         Self {
             region,
-            held: Mutex::default(),
+            cached: Mutex::default(),
         }
     }
 
@@ -47,7 +47,7 @@ impl Tokens {
     pub(super) async fn get(&self, url: &DatabaseUrl) -> Result<Arc<DatabaseUrl>, Failure> {
         let (host, port) = url.address();
         let login = (host.to_owned(), port, url.user().to_owned());
-        if let Some(token) = self.held().get(&login)
+        if let Some(token) = self.cached().get(&login)
             && token.signed.elapsed() < token.reuse_for
         {
             return Ok(Arc::clone(&token.url));
@@ -64,16 +64,16 @@ impl Tokens {
             signed: Moment::now(),
             reuse_for: valid_for.map_or(REUSE_FOR, |left| left.min(REUSE_FOR)),
         };
-        self.held().insert(login, token);
+        self.cached().insert(login, token);
         Ok(url)
     }
 
     /// Makes the next [`Tokens::get`] sign another token. Signing is cheap, so all are discarded if one was rejected.
     pub(super) fn forget(&self) {
-        self.held().clear();
+        self.cached().clear();
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<Login, Token>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cached(&self) -> MutexGuard<'_, HashMap<Login, Token>> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
