@@ -199,7 +199,7 @@ impl Mover<'_> {
         let tail = matches!(&signature.output, syn::ReturnType::Type(..));
         if let (true, Some((Stmt::Expr(last, None), above))) = (tail, body.stmts.split_last()) {
             above.iter().for_each(|statement| self.visit_stmt(statement));
-            if !self.replace(last, Place::Tail) {
+            if !self.replace(last, Position::Tail) {
                 self.visit_expr(last);
             }
         } else {
@@ -314,7 +314,7 @@ fn single(path: &syn::Path) -> bool {
 
 /// The syntactic position of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Position {
     /// The receiver of a method call.
     Receiver,
     /// The return value of a function with a written return type.

@@ -6,14 +6,14 @@ use syn::visit::{self, Visit};
 use super::super::found::Target;
 use super::super::sites::{Base, Origin, Peeled, Wrapped, lazy, line, peel};
 use super::super::source::{Source, source};
-use super::{Mover, Place, single};
+use super::{Mover, Position, single};
 
 /// Hooks on connections, which the shared pool does not support.
 const HOOKS: [&str; 3] = ["after_connect", "after_release", "before_acquire"];
 
 impl Mover<'_> {
     /// Replaces an expression that opens connections, or takes a pool out of its static. Returns whether it did.
-    pub(super) fn replace(&mut self, expr: &Expr, place: Place) -> bool {
+    pub(super) fn replace(&mut self, expr: &Expr, position: Position) -> bool {
         if let Some((_, path)) = lazy(&self.carriers, expr) {
             let name = self.named(Target::SharedPool, single(&path.path).then_some(&path.path));
             self.edit(expr, name);
@@ -39,7 +39,7 @@ impl Mover<'_> {
             self.edit(expr, format!("{name}.acquire()"));
             return true;
         }
-        let tail = place == Place::Tail;
+        let tail = position == Position::Tail;
         if ready && !bare && adapted && !tail {
             return false;
         }
@@ -56,7 +56,7 @@ impl Mover<'_> {
         } else {
             self.named(Target::SharedPool, written.as_ref())
         };
-        let value = if from_static && place != Place::Receiver {
+        let value = if from_static && position != Position::Receiver {
             format!("&{name}")
         } else {
             name
@@ -72,7 +72,7 @@ impl Mover<'_> {
             (false, _) if base.wrapped == Wrapped::Bare => format!("async {{ {value} }}"),
             (false, _) => format!("async {{ Ok::<_, sqlx::Error>({value}) }}"),
         };
-        let with = if !ready && place == Place::Receiver {
+        let with = if !ready && position == Position::Receiver {
             format!("({with})")
         } else {
             with

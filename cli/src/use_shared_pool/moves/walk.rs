@@ -13,7 +13,7 @@ use super::super::macros;
 use super::super::names::{Kind, is_local, is_sqlx, module, segments};
 use super::super::sites::foreign;
 use super::openings::Inside;
-use super::{Mover, Place, keeps};
+use super::{Mover, Position, keeps};
 
 /// Methods of sqlx's types that the shared ones do not have.
 fn missing(kind: Kind, method: &str) -> bool {
@@ -261,14 +261,14 @@ impl<'ast> Visit<'ast> for Mover<'_> {
             };
             return self.edit(expr, with);
         }
-        if !self.replace(expr, Place::Other) {
+        if !self.replace(expr, Position::Other) {
             visit::visit_expr(self, expr);
         }
     }
 
     fn visit_expr_return(&mut self, returned: &'ast syn::ExprReturn) {
         match &returned.expr {
-            Some(value) if self.nested == 0 && self.replace(value, Place::Tail) => {}
+            Some(value) if self.nested == 0 && self.replace(value, Position::Tail) => {}
             _ => visit::visit_expr_return(self, returned),
         }
     }
@@ -333,7 +333,7 @@ impl<'ast> Visit<'ast> for Mover<'_> {
             let known = TAKING.contains(&method.as_str()) || defined.contains(&method);
             self.given(&method, known, &call.args);
         }
-        if !self.replace(&call.receiver, Place::Receiver) {
+        if !self.replace(&call.receiver, Position::Receiver) {
             self.visit_expr(&call.receiver);
         }
         if let Some(generics) = &call.turbofish {
