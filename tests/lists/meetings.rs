@@ -120,10 +120,10 @@ impl Case {
 }
 
 /// A meeting's date and id, by which a list is sorted.
-type Place = (DateTime<Utc>, Uuid);
+type SortKey = (DateTime<Utc>, Uuid);
 
 /// Returns the starts of the first, a middle and the last page.
-pub(crate) fn cursors(expected: &[Place]) -> Vec<(&'static str, Option<Place>)> {
+pub(crate) fn cursors(expected: &[SortKey]) -> Vec<(&'static str, Option<SortKey>)> {
     let mut cursors = vec![("first", None)];
     if expected.len() > 3 * LIMIT {
         cursors.push(("middle", Some(expected[expected.len() / 2])));

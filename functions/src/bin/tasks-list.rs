@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use functions::tasks::{self, Place};
+use functions::tasks::{self, PageStart};
 use functions::{SERVICE, example_event};
 use shared::http::{Error, Request, Response};
 
@@ -14,9 +14,9 @@ fn main() -> ExitCode {
 async fn handle(request: Request) -> Result<Response, Error> {
     let caller = request.caller()?;
     let meeting = request.id("id")?;
-    let place: Place = request.query()?;
+    let start: PageStart = request.query()?;
     let page = request
-        .read(async move |db| tasks::list(db, &caller, meeting, &place).await)
+        .read(async move |db| tasks::list(db, &caller, meeting, &start).await)
         .await?;
     Ok(Response::ok(&page))
 }

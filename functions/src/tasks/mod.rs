@@ -57,7 +57,7 @@ const ROWS: usize = 1_000;
 /// The start of a page in a meeting's tasks.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Place {
+pub struct PageStart {
     cursor: Option<Cursor>,
 }
 
@@ -65,8 +65,8 @@ pub struct Place {
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404.
-pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid, place: &Place) -> Result<Page<Task>, Abort> {
-    let after = place.cursor.unwrap_or(Cursor::OLDEST);
+pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid, start: &PageStart) -> Result<Page<Task>, Abort> {
+    let after = start.cursor.unwrap_or(Cursor::OLDEST);
     let rows = sqlx::query!(
         r#"
         SELECT m.id AS "meeting?", to_jsonb(t) AS "task: Json<Task>"
