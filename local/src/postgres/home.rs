@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::account::Account;
 use super::binaries::{Binaries, key};
-use super::places::{self, Held};
+use super::places::{self, FileLock};
 use super::template::{Durability, initialise};
 
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Home {
 #[derive(Debug)]
 enum Kind {
     Throwaway { _removed: TempDir },
-    Durable { _held: Held },
+    Durable { _lock: FileLock },
 }
 
 impl Home {
@@ -56,10 +56,10 @@ impl Home {
         let folder = named
             .canonicalize()
             .with_context(|| format!("cannot enter {}", named.display()))?;
-        let held = held(&folder).await?;
+        let lock = acquire(&folder).await?;
         Ok(Home {
             folder,
-            kind: Kind::Durable { _held: held },
+            kind: Kind::Durable { _lock: lock },
         })
     }
 
@@ -69,7 +69,7 @@ impl Home {
             return Ok(());
         };
         if let Ok(folder) = named.canonicalize() {
-            let _held = held(&folder).await?;
+            let _lock = acquire(&folder).await?;
             std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
         }
         if found.is_symlink() {
@@ -146,7 +146,7 @@ fn make(folder: &Path, account: Account) -> Result<()> {
     account.own(folder)
 }
 
-async fn held(folder: &Path) -> Result<Held> {
+async fn acquire(folder: &Path) -> Result<FileLock> {
     let lock = folder.join("lock");
     let Some(held) = places::lock(&lock, Duration::ZERO).await? else {
         bail!(

@@ -91,9 +91,9 @@ fn has_room(folder: &Path) -> bool {
 
 /// A lock between tasks and processes, held until this is dropped or its process is gone.
 #[derive(Debug)]
-pub(super) struct Held(File);
+pub(super) struct FileLock(File);
 
-impl Drop for Held {
+impl Drop for FileLock {
     /// Not left to closing the file, because a child that is just being forked may have it open for a moment longer.
     fn drop(&mut self) {
         let _ = self.0.unlock();
@@ -102,7 +102,7 @@ impl Drop for Held {
 
 /// Acquires the lock file `path` until the result is dropped; waits at most `bound` for another process or task that
 /// holds it. Returns `None` if it is still held then. Dropping the future stops waiting.
-pub(super) async fn lock(path: &Path, bound: Duration) -> Result<Option<Held>> {
+pub(super) async fn lock(path: &Path, bound: Duration) -> Result<Option<FileLock>> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -112,7 +112,7 @@ pub(super) async fn lock(path: &Path, bound: Duration) -> Result<Option<Held>> {
     let end = Instant::now() + bound;
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(Some(Held(file))),
+            Ok(()) => return Ok(Some(FileLock(file))),
             Err(TryLockError::WouldBlock) if Instant::now() >= end => return Ok(None),
             Err(TryLockError::WouldBlock) => sleep(Duration::from_millis(20)).await,
             Err(TryLockError::Error(error)) => {
