@@ -7,6 +7,7 @@ use shared::config::DatabaseUrl;
 use shared::db::Error;
 
 use super::report::{Finding, Level};
+use super::text::one_line;
 
 /// Why a step failed.
 #[derive(Debug)]
@@ -300,10 +301,4 @@ pub(super) fn words(error: &sqlx::Error) -> String {
         None => error.to_string(),
     };
     one_line(&words)
-}
-
-/// Removes characters that would break the line or control a terminal.
-pub(super) fn one_line(text: &str) -> String {
-    let blank = |letter: char| if letter.is_control() { ' ' } else { letter };
-    text.chars().map(blank).collect()
 }

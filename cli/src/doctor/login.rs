@@ -61,7 +61,7 @@ pub(super) fn refused(target: &Target, error: &sqlx::Error) -> Cause {
         return pooler::unmentioned(&words);
     }
     if code == "08P01"
-        && let Some(cause) = pooler::refused(target, &words)
+        && let Some(cause) = refused_by_pooler(target, &words)
     {
         return cause;
     }
@@ -133,8 +133,38 @@ pub(super) fn refused(target: &Target, error: &sqlx::Error) -> Cause {
     }
 }
 
+/// The pooler rejects the log-in, for a reason that its message identifies.
+fn refused_by_pooler(target: &Target, words: &str) -> Option<Cause> {
+    let says = |some: &[&str]| some.iter().any(|part| words.contains(part));
+    if says(&[
+        "SASL authentication failed",
+        "password authentication failed",
+        "no such user",
+    ]) {
+        return Some(password(target, words));
+    }
+    if says(&["no such database"]) || words.contains("database \"") && words.contains("does not exist") {
+        return Some(no_database(target, words));
+    }
+    if says(&["no more connections allowed"]) {
+        return Some(cause(
+            "saturated",
+            format!(
+                "saturated: the pooler at {} accepts no more clients: {words}",
+                target.endpoint
+            ),
+            "More environments are connected than its max_client_conn allows.",
+            [
+                pooler::SHOW.to_owned(),
+                "raise max_client_conn in pgbouncer.ini, then: RELOAD".to_owned(),
+            ],
+        ));
+    }
+    None
+}
+
 /// The password is not the role's, according to the server.
-pub(super) fn password(target: &Target, said: &str) -> Cause {
+fn password(target: &Target, said: &str) -> Cause {
     let Target { user, .. } = target;
     let role = quoted(user);
     cause(
@@ -154,7 +184,7 @@ pub(super) fn password(target: &Target, said: &str) -> Cause {
 }
 
 /// The server has no database of that name.
-pub(super) fn no_database(target: &Target, said: &str) -> Cause {
+fn no_database(target: &Target, said: &str) -> Cause {
     let Target { database, .. } = target;
     cause(
         "no-database",

@@ -20,6 +20,8 @@ mod session;
 mod settings;
 mod startup;
 mod statements;
+mod step;
+mod text;
 mod tls;
 mod upkeep;
 mod wire;

@@ -28,6 +28,8 @@ use super::pooler;
 use super::report::{Level, Outcome, Report, Step};
 use super::session::{Session, Unavailable};
 use super::startup::{self, APPLICATION, Method};
+use super::step::{STEPS, StepTimer};
+use super::text::one_line;
 use super::wire::{Stream, Wire, judge, mode_name, secure};
 
 /// Half of it is for the response of Secrets Manager.
@@ -37,16 +39,6 @@ const DNS: Duration = Duration::from_secs(3);
 const TCP: Duration = Duration::from_secs(3);
 /// Longer than a function waits, to distinguish a slow log-in from one that hangs.
 const LOG_IN: Duration = Duration::from_secs(4);
-
-const STEPS: [&str; 7] = [
-    "parameters",
-    "DNS",
-    "TCP",
-    "TLS",
-    "authentication",
-    "first query",
-    "as a function",
-];
 
 /// A session, and the properties of the connection to it.
 #[derive(Debug)]
@@ -75,44 +67,6 @@ pub(super) async fn reach(url: &DatabaseUrl, deadline: Deadline, report: &mut Re
         });
     }
     None
-}
-
-/// Times a step in progress.
-pub(super) struct StepTimer {
-    step: &'static str,
-    since: Instant,
-}
-
-impl StepTimer {
-    pub(super) fn start(report: &Report) -> Self {
-        let step = STEPS.get(report.steps.len()).copied().unwrap_or_default();
-        Self {
-            step,
-            since: Instant::now(),
-        }
-    }
-
-    pub(super) fn end(self, report: &mut Report, outcome: Outcome, detail: impl Into<String>) {
-        report.steps.push(Step {
-            step: self.step,
-            outcome,
-            took: (outcome != Outcome::Skipped).then(|| self.since.elapsed()),
-            detail: detail.into(),
-        });
-    }
-
-    pub(super) fn ok(self, report: &mut Report, detail: impl Into<String>) {
-        self.end(report, Outcome::Ok, detail);
-    }
-
-    pub(super) fn fail(self, report: &mut Report, detail: impl Into<String>, cause: Cause) -> Cause {
-        self.end(report, Outcome::Failed, detail);
-        cause
-    }
-
-    pub(super) fn seconds(&self) -> f64 {
-        self.since.elapsed().as_secs_f64()
-    }
 }
 
 async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Result<Reached, Cause> {
@@ -394,7 +348,7 @@ async fn as_a_function(url: &DatabaseUrl, deadline: Deadline, report: &mut Repor
             let words = match &error.cause {
                 Some(cause) => {
                     let words = cause.downcast_ref::<sqlx::Error>().map(cause::words);
-                    let words = words.unwrap_or_else(|| cause::one_line(&cause.to_string()));
+                    let words = words.unwrap_or_else(|| one_line(&cause.to_string()));
                     format!("{kind}: {words}")
                 }
                 None => kind.to_owned(),

@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::cause::{self, Cause, Target};
-use super::reach::StepTimer;
 use super::report::{Level, Outcome, Report};
 use super::startup::Method;
+use super::step::StepTimer;
 use super::tls::{self, Offer, Tls};
 
 const TLS: Duration = Duration::from_secs(3);

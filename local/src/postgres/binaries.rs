@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
 use super::account::Account;
 use super::fetch;
-use super::program::run;
+use super::program::{has_programs, run};
 use super::variables::variable;
 
 /// The oldest release that PostgreSQL still maintains, as of PostgreSQL 18.
@@ -52,11 +52,14 @@ impl Binaries {
                 return Ok(binaries);
             }
         }
-        fetch::fetched(account).await
+        let folder = fetch::fetched(account).await?;
+        Binaries::at(&folder, account)
+            .await
+            .map_err(|cause| anyhow!("{} ({cause:#})", fetch::INSTALL))
     }
 
     /// Returns the programs in `folder`, if `account` can run them and they are not too old.
-    pub(super) async fn at(folder: &Path, account: Account) -> Result<Binaries> {
+    async fn at(folder: &Path, account: Account) -> Result<Binaries> {
         ensure!(
             has_programs(folder),
             "{} has no `postgres` and `initdb` in it",
@@ -128,12 +131,6 @@ pub(super) fn key(parts: &[&[u8]]) -> String {
         .take(8)
         .map(|byte| format!("{byte:02x}"))
         .collect()
-}
-
-pub(super) fn has_programs(folder: &Path) -> bool {
-    ["postgres", "initdb"]
-        .iter()
-        .all(|program| folder.join(program).is_file())
 }
 
 /// Returns folders where an installed PostgreSQL may be, the preferred one first.

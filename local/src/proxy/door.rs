@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::filter::{drop_all, keep_all};
 use super::frames::{Frames, asks_for_encryption, fatal};
 use super::{Shared, line, lock};
 
@@ -217,21 +218,3 @@ impl Blackhole {
         Ok(Self { _listener: listener })
     }
 }
-
-/// A classic BPF program of one instruction: return 0, keep nothing.
-#[cfg(target_os = "linux")]
-pub(super) fn drop_all(socket: &SockRef<'_>) {
-    const RETURN: u16 = 0x06;
-    let _ = socket.attach_filter(&[socket2::SockFilter::new(RETURN, 0, 0, 0)]);
-}
-
-#[cfg(target_os = "linux")]
-fn keep_all(socket: &SockRef<'_>) {
-    let _ = socket.detach_filter();
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn drop_all(_: &SockRef<'_>) {}
-
-#[cfg(not(target_os = "linux"))]
-fn keep_all(_: &SockRef<'_>) {}

@@ -348,5 +348,5 @@ fn reset(stream: &TcpStream) {
 
 /// From now on drops everything that arrives: no ACK, no FIN, no RST.
 fn swallow(stream: &TcpStream) {
-    super::door::drop_all(&socket2::SockRef::from(stream));
+    super::filter::drop_all(&socket2::SockRef::from(stream));
 }

@@ -19,6 +19,7 @@
 //! systems a silent connection acknowledges the data that it ignores.
 
 mod door;
+mod filter;
 mod frames;
 mod line;
 mod orders;

@@ -7,10 +7,8 @@
 use std::ops::RangeInclusive;
 
 use http::StatusCode;
-use problem_details::ProblemDetails;
 use serde::Serialize;
 
-use super::response::Response;
 use crate::config::ConfigError;
 use crate::db::{self, Kind, Phase};
 use crate::service::Service;
@@ -62,29 +60,18 @@ pub enum Error {
     Internal(String),
 }
 
-/// The members that RFC 9457 allows a problem to add.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Extensions<'a> {
-    /// Part of the extensions, because the library's own member is an `http::Uri`, which cannot represent a URN.
-    r#type: String,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    errors: Option<&'a [FieldError]>,
-}
-
 /// The parts of an error's response.
-struct ProblemParts<'a> {
-    status: StatusCode,
+pub(super) struct ProblemParts<'a> {
+    pub(super) status: StatusCode,
     /// The last part of `type`; kebab-case, stable.
-    kind: &'static str,
-    title: &'static str,
-    detail: String,
+    pub(super) kind: &'static str,
+    pub(super) title: &'static str,
+    pub(super) detail: String,
     /// A header that the client needs; no error has two.
-    header: Option<(&'static str, String)>,
+    pub(super) header: Option<(&'static str, String)>,
     /// The range of seconds after which a retry may succeed.
-    retry_after: Option<RangeInclusive<u32>>,
-    errors: Option<&'a [FieldError]>,
+    pub(super) retry_after: Option<RangeInclusive<u32>>,
+    pub(super) errors: Option<&'a [FieldError]>,
 }
 
 impl<'a> ProblemParts<'a> {
@@ -179,7 +166,7 @@ impl Error {
         Self::Invalid(vec![FieldError { field, rule }])
     }
 
-    fn parts(&self, service: &Service) -> ProblemParts<'_> {
+    pub(super) fn parts(&self, service: &Service) -> ProblemParts<'_> {
         use StatusCode as S;
         match self {
             Self::Malformed(detail) => ProblemParts::new(S::BAD_REQUEST, "malformed", "Malformed request", detail),
@@ -243,30 +230,6 @@ impl Error {
         }
     }
 
-    /// Returns the response for a client.
-    pub fn into_response(self, service: &Service, request_id: &str) -> Response {
-        let parts = self.parts(service);
-        let problem = ProblemDetails::from_status_code(parts.status)
-            .with_title(parts.title)
-            .with_detail(parts.detail)
-            .with_extensions(Extensions {
-                r#type: format!("urn:{}:problem:{}", service.name, parts.kind),
-                request_id,
-                errors: parts.errors,
-            });
-        let mut response = Response::problem(parts.status, &problem);
-        if let Some((name, value)) = parts.header {
-            response = response.with_header(name, value);
-        }
-        if let Some(seconds) = parts.retry_after {
-            response = response.with_header("retry-after", spread(seconds, request_id).to_string());
-        }
-        if matches!(self, Self::Replayed(_)) {
-            response = response.replayed(parts.status.as_u16());
-        }
-        response
-    }
-
     /// Writes the operator's log line, for server errors only: the access log has the client's errors already.
     pub fn log(&self) {
         match self {
@@ -296,15 +259,6 @@ impl Error {
             | Self::KeyReused => {}
         }
     }
-}
-
-/// Chooses from a range by the request's id: evenly distributed over many requests, and always the same for one.
-fn spread(seconds: RangeInclusive<u32>, request_id: &str) -> u32 {
-    let width = seconds.end() - seconds.start() + 1;
-    let sum = request_id
-        .bytes()
-        .fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
-    seconds.start() + sum % width
 }
 
 /// `Retry-After` for temporary errors.

@@ -1,12 +1,14 @@
 //! A handler's response: status, headers, a JSON body.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use http::{HeaderValue, StatusCode};
+use problem_details::ProblemDetails;
 use serde::{Serialize, Serializer};
 
 use super::page;
-use super::problem::Error;
+use super::problem::{Error, FieldError};
 use crate::service::Service;
 
 /// A response.
@@ -126,6 +128,52 @@ impl Response {
             is_base64_encoded: false,
         }
     }
+}
+
+/// The members that RFC 9457 allows a problem to add.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Extensions<'a> {
+    /// Part of the extensions, because the library's own member is an `http::Uri`, which cannot represent a URN.
+    r#type: String,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a [FieldError]>,
+}
+
+impl Error {
+    /// Returns the response for a client.
+    pub fn into_response(self, service: &Service, request_id: &str) -> Response {
+        let parts = self.parts(service);
+        let problem = ProblemDetails::from_status_code(parts.status)
+            .with_title(parts.title)
+            .with_detail(parts.detail)
+            .with_extensions(Extensions {
+                r#type: format!("urn:{}:problem:{}", service.name, parts.kind),
+                request_id,
+                errors: parts.errors,
+            });
+        let mut response = Response::problem(parts.status, &problem);
+        if let Some((name, value)) = parts.header {
+            response = response.with_header(name, value);
+        }
+        if let Some(seconds) = parts.retry_after {
+            response = response.with_header("retry-after", spread(seconds, request_id).to_string());
+        }
+        if matches!(self, Self::Replayed(_)) {
+            response = response.replayed(parts.status.as_u16());
+        }
+        response
+    }
+}
+
+/// Chooses from a range by the request's id: evenly distributed over many requests, and always the same for one.
+fn spread(seconds: RangeInclusive<u32>, request_id: &str) -> u32 {
+    let width = seconds.end() - seconds.start() + 1;
+    let sum = request_id
+        .bytes()
+        .fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    seconds.start() + sum % width
 }
 
 /// A response in API Gateway's format, payload version 2.0. The runtime serializes it directly to bytes.
