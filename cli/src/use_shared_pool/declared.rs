@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use syn::spanned::Spanned as _;
 use syn::{Item, Lit, Meta};
 
-use super::tree::{File, whole};
+use super::file::{File, whole};
 
 /// A module that a file declares, or a file that it includes with `include!`.
 pub(super) struct Submodule {

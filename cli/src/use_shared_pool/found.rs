@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::edit::Edit;
+use super::file::File;
 use super::names::Absolute;
-use super::tree::File;
 
 /// The types of `shared` that replace sqlx's types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

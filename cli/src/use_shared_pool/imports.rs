@@ -10,10 +10,10 @@ use syn::visit::{self, Visit};
 use syn::{Item, ItemUse, UseTree};
 
 use super::edit::{Edit, remove};
+use super::file::File;
 use super::found::Target;
 use super::inventory::Inventory;
 use super::names::{Absolute, Kind, Names, is_sqlx, leaves, module};
-use super::tree::File;
 
 /// Longer lines are broken, as rustfmt does by default.
 const WIDTH: usize = 100;

@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 use syn::Type;
 use syn::visit::{self, Visit};
 
+use super::file::File;
 use super::macros;
 use super::names::{Absolute, Kind, Names, module, segments};
-use super::tree::File;
 
 /// Containers that initialize a pool at first use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

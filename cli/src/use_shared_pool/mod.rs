@@ -24,6 +24,7 @@
 mod carriers;
 mod declared;
 mod edit;
+mod file;
 mod found;
 mod imports;
 mod inventory;
@@ -46,10 +47,11 @@ use clap::Args;
 use similar::TextDiff;
 
 use crate::checkout::Checkout;
+use file::File;
 use found::{Found, Remark};
 use inventory::Inventory;
 use names::Kind;
-use tree::{File, Tree};
+use tree::Tree;
 
 /// Moves Rust code that opens its own PostgreSQL connections to the shared pool.
 ///

@@ -15,12 +15,12 @@ use syn::{Attribute, Expr, Stmt};
 
 use super::carriers::{Carriers, Variables};
 use super::edit::{Edit, remove};
+use super::file::File;
 use super::found::{Found, Remark, Target};
 use super::imports;
 use super::inventory::Inventory;
 use super::names::{Kind, Names, is_sqlx, module, segments};
 use super::sites::{Origin, line, peel};
-use super::tree::File;
 
 /// Examines a file of a unit.
 pub(super) fn look(names: &Names, inventory: &Inventory, unfit: Option<&str>, file: &File) -> Found {

@@ -6,11 +6,11 @@ use syn::Expr;
 use syn::visit::{self, Visit};
 
 use super::carriers::{Carriers, Variables};
+use super::file::File;
 use super::inventory::Inventory;
 use super::macros;
 use super::names::{Absolute, Names, module};
 use super::sites::{Origin, lazy, peel};
-use super::tree::File;
 
 /// Returns the statics that can be removed, because this command replaces all their uses.
 pub(super) fn replaceable(names: &Names, inventory: &Inventory, files: &[&File]) -> HashSet<Absolute> {

@@ -14,34 +14,9 @@ use anyhow::{Context as _, Result, bail};
 use syn::visit::{self, Visit};
 
 use super::declared::{Submodule, may_have_a_pool, submodules};
+use super::file::{File, whole};
 use super::names::Names;
 use super::package::Package;
-
-/// A file that parsed.
-pub(super) struct File {
-    /// The path as the user would write it.
-    pub(super) path: PathBuf,
-    /// The index of its package in [`Tree::packages`].
-    pub(super) package: usize,
-    /// The whole text.
-    pub(super) text: String,
-    /// The length of the prefix that was not parsed: a byte order mark, a `#!` line.
-    pub(super) offset: usize,
-    /// The syntax tree.
-    pub(super) ast: syn::File,
-    /// The module's target and its path within the target.
-    pub(super) target: usize,
-    /// See `target`.
-    pub(super) module: Vec<String>,
-    /// Files with the same number change together.
-    pub(super) unit: usize,
-    /// Whether it is below one of the given paths.
-    pub(super) asked: bool,
-    /// Whether another file includes it with `include!`.
-    pub(super) included: bool,
-    /// Declared modules that were not read: the line, and their path.
-    pub(super) unread: Vec<(usize, PathBuf)>,
-}
 
 /// All files and packages under the paths.
 pub(super) struct Tree {
@@ -161,11 +136,6 @@ fn rust_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 /// Returns whether it is cargo's target folder, and not a module of that name.
 fn is_target_folder(path: &Path) -> bool {
     path.is_dir() && (path.join("CACHEDIR.TAG").exists() || path.with_file_name("Cargo.toml").exists())
-}
-
-/// Returns the absolute path, without following links.
-pub(super) fn whole(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 fn manifest_of(path: &Path) -> Option<PathBuf> {

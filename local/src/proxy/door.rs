@@ -12,17 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::filter::{drop_all, keep_all};
-use super::frames::{Frames, asks_for_encryption, fatal};
+use super::frames::{Frames, Refusal, asks_for_encryption, fatal};
 use super::{Shared, line, lock};
-
-/// An error with which a log-in is rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Five characters.
-    pub sqlstate: &'static str,
-    /// The server's message.
-    pub message: &'static str,
-}
 
 /// The treatment of a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,15 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
+/// An error with which a log-in is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Five characters.
+    pub sqlstate: &'static str,
+    /// The server's message.
+    pub message: &'static str,
+}
+
 /// A longer message is not PostgreSQL's: the stream is TLS.
 const LONGEST: usize = 1 << 30;
 

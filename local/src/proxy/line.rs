@@ -13,8 +13,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use super::door::Refusal;
-use super::frames::{Frames, fatal, is_ready, sqlstate, with_idle_session_timeout};
+use super::frames::{Frames, Refusal, fatal, is_ready, sqlstate, with_idle_session_timeout};
 use super::orders::{Cut, Effect};
 use super::requests::{Request, Requests};
 use super::{Shared, lock};

@@ -35,8 +35,10 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use door::{Blackhole, Door, Refusal};
-pub use orders::{Cut, Effect, Statements};
+pub use door::{Blackhole, Door};
+pub use frames::Refusal;
+pub use orders::{Cut, Effect};
+pub use requests::Statements;
 
 use line::State;
 use orders::Orders;

@@ -3,19 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::door::Refusal;
-use super::requests::Request;
-
-/// The requests that an order applies to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Statements {
-    /// A simple query that ends in COMMIT.
-    Commits,
-    /// A request that runs a statement whose text contains this, for example the name of a table. In the extended
-    /// protocol that is the Bind of a statement prepared on this connection, by any name, now or before; preparing
-    /// alone does not count. Every statement contains the empty text.
-    Containing(&'static str),
-}
+use super::frames::Refusal;
+use super::requests::{Request, Statements};
 
 /// A place on the path of a request and its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,17 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::frames::is_commit;
-use super::orders::Statements;
+
+/// The requests that an order applies to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statements {
+    /// A simple query that ends in COMMIT.
+    Commits,
+    /// A request that runs a statement whose text contains this, for example the name of a table. In the extended
+    /// protocol that is the Bind of a statement prepared on this connection, by any name, now or before; preparing
+    /// alone does not count. Every statement contains the empty text.
+    Containing(&'static str),
+}
 
 /// Messages that are forwarded together.
 #[derive(Debug, Default)]
