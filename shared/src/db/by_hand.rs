@@ -23,8 +23,9 @@ use super::classify::{Verdict, kind_of_statement, verdict};
 use super::connect::Purpose;
 use super::deadline::{Deadline, FUNCTION_TIMEOUT};
 use super::error::{Error, Kind, Phase};
+use super::known::Known;
 use super::pool::{Pool, PooledConnection};
-use super::receipt::{Change, IdempotencyKey, Known};
+use super::receipt::{Change, IdempotencyKey};
 use super::session::Session;
 use super::work::answered;
 

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::receipt::Known;
+use super::known::Known;
 
 /// The kind of failure, by the operator's reaction to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -280,6 +280,12 @@ pub enum Abort<R> {
     Rejected(R),
     /// The statement of a write was not let in, because of a row under its key.
     Known(Known),
+}
+
+impl<R> From<Known> for Abort<R> {
+    fn from(known: Known) -> Self {
+        Self::Known(known)
+    }
 }
 
 impl<R> From<sqlx::Error> for Abort<R> {

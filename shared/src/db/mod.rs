@@ -12,6 +12,7 @@
 //! | [`witness`] | whether a late answer will still come |
 //! | [`by_hand`] | without closures: executor, transactions, connections that the caller ends |
 //! | [`receipt`] | the row that records a write: idempotency, lost commits |
+//! | [`known`] | what the receipts table has under the key of a write |
 //! | [`session`] | the connection as domain code sees it |
 //! | [`classify`] | the retry table |
 //! | [`retry`] | attempts and back-off |
@@ -32,6 +33,7 @@ pub mod connect;
 mod credentials;
 pub mod deadline;
 pub mod error;
+mod known;
 pub mod migrate;
 pub mod pool;
 pub mod receipt;
@@ -47,7 +49,8 @@ pub mod write;
 pub use by_hand::{Held, Transaction};
 pub use deadline::Deadline;
 pub use error::{Abort, Error, Kind, Phase};
+pub use known::{Known, Receipt};
 pub use pool::Pool;
-pub use receipt::{Change, IdempotencyKey, Known, Receipt, WriteAttempt};
+pub use receipt::{Change, IdempotencyKey, WriteAttempt};
 pub use session::Session;
 pub use write::Written;

@@ -21,6 +21,7 @@ use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use uuid::Uuid;
 
 use super::error::Abort;
+use super::known::{Known, Receipt};
 use super::session::Session;
 
 /// How long a client's key is remembered.
@@ -209,45 +210,6 @@ impl WriteAttempt {
         }
         Ok(())
     }
-}
-
-/// The row under a write's key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Known {
-    /// The write was applied. A statement that finds a receipt does not read it: a visible receipt may not be on the
-    /// synchronous standby yet.
-    Receipt(Option<Receipt>),
-    /// A statement has to name this nonce to be let in; without one there is nothing under the key.
-    Tombstone(Option<Uuid>),
-}
-
-impl Known {
-    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        if row.try_get::<Option<&str>, _>("kind")?.is_none() {
-            return row.try_get("nonce").map(Self::Tombstone);
-        }
-        Ok(Self::Receipt(Some(Receipt {
-            request: row.try_get("request")?,
-            id: row.try_get::<Option<Uuid>, _>("id")?.unwrap_or_default(),
-            status: row.try_get::<i16, _>("status")?.unsigned_abs(),
-        })))
-    }
-}
-
-impl<R> From<Known> for Abort<R> {
-    fn from(known: Known) -> Self {
-        Self::Known(known)
-    }
-}
-
-/// The receipt of a write that was applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    request: Uuid,
-    /// The id of the changed resource.
-    pub id: Uuid,
-    /// The status that the request was answered with.
-    pub status: u16,
 }
 
 /// Deletes some of the receipts that have expired.
