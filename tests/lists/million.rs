@@ -1,7 +1,7 @@
 //! The table of docs/PERFORMANCE.md, "Lists at a million meetings".
 //!
 //! ```sh
-//! LISTS_AT_A_MILLION=1 cargo test -p shared --test lists million -- --nocapture
+//! LISTS_AT_A_MILLION=1 cargo test -p functions --test lists million -- --nocapture
 //! ```
 
 use std::time::{Duration, Instant};
