@@ -5,7 +5,8 @@ Usage: deploying.py TOOLS, the folder that aws-sam-cli was installed into.
 
 Of every `aws` command: that its service has the operation, the operation each option, and that none is missing which it
 needs; that its query can be read. Of every `sam` command: its options. Parameters, outputs and resources that any of
-them names are held against template.yaml. Whether a command does what the page says, only an account can show.
+them names are looked up in the template of its stack, and every output of the database's stack must be a parameter of
+the functions'. Whether a command does what the page says, only an account can show.
 
 Going back is run whole, with an `aws` that answers as Lambda would: half of the functions must never be turned back.
 """
@@ -17,11 +18,13 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/DEPLOYING.md"
-TEMPLATE = ROOT / "template.yaml"
+# How `sam` is run: the stack and the template of each environment.
+CONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
 
 # The CLI's own, for any operation.
 EVERYWHERE = {"query", "output", "cli-read-timeout", "cli-binary-format"}
@@ -30,7 +33,7 @@ CLI_ONLY = {
     ("configure", "export-credentials"): {"format"},
     ("configure", "get"): set(),
     ("ec2-instance-connect", "ssh"): {"instance-id", "connection-type", "local-forwarding"},
-    ("logs", "tail"): {"since", "filter-pattern"},
+    ("logs", "tail"): {"since", "filter-pattern", "log-stream-name-prefix"},
     ("rds", "generate-db-auth-token"): {"hostname", "port", "username"},
 }
 # What the CLI has in place of options of the service.
@@ -115,14 +118,33 @@ def help_of_sam(tools: Path, command: str) -> str:
     return subprocess.run(asked, env=environment, capture_output=True, text=True).stdout
 
 
-def of_sam(words: list[str], tools: Path, parameters: set[str]) -> list[str]:
+def of_sam(words: list[str], tools: Path, templates: dict[str, dict]) -> list[str]:
     """What is wrong with a sam command."""
     known = help_of_sam(tools, words[1])
     if not known:
         return ["sam has no %s" % words[1]]
-    faults = ["no option --%s" % name for name in options(words) if "--%s" % name not in known]
+    given = options(words)
+    faults = ["no option --%s" % name for name in given if "--%s" % name not in known]
+    environment = given.get("config-env", "default")
+    if environment not in CONFIG:
+        return faults + ["samconfig.toml has no %s" % environment]
+    template = templates[CONFIG[environment]["global"]["parameters"]["stack_name"]]
     named = {word.split("=")[0] for word in words if re.match(r"[A-Z]\w*=", word)}
-    return faults + ["template.yaml has no parameter %s" % name for name in named - parameters]
+    return faults + ["its template has no parameter %s" % name for name in named - set(template["Parameters"])]
+
+
+def of_stack(words: list[str], templates: dict[str, dict]) -> list[str]:
+    """What a command asks of a stack that its template does not have."""
+    given = options(words)
+    template = templates.get(given.get("stack-name", ""))
+    if template is None:
+        return ["there is no such stack"] if "stack-name" in given else []
+    faults = ["the stack has no output %s" % name for name in re.findall(r"OutputKey=='(\w+)'", given.get("query", ""))
+              if name not in template["Outputs"]]
+    resource = given.get("logical-resource-id", "$1")
+    if resource != "$1" and resource not in template["Resources"]:
+        faults.append("the stack has no resource %s" % resource)
+    return faults
 
 
 def going_back(page: str) -> list[str]:
@@ -153,23 +175,31 @@ def main() -> int:
     from botocore.loaders import Loader
     from samtranslator.yaml_helper import yaml_parse
 
-    template, page = yaml_parse(TEMPLATE.read_text()), PAGE.read_text()
-    parameters, loader = set(template["Parameters"]), Loader()
+    page, loader = PAGE.read_text(), Loader()
+    templates = {
+        environment["global"]["parameters"]["stack_name"]: yaml_parse(
+            (ROOT / environment["deploy"]["parameters"]["template_file"]).read_text()
+        )
+        for environment in CONFIG.values()
+        if isinstance(environment, dict)
+    }
+    functions, database = templates["seer"], templates["seer-database"]
     faults, checked = [], 0
     for command in commands(page):
         words = shlex.split(command)
         if len(words) < 3 and words[0] == "aws":
             continue
         checked += 1
-        found = of_aws(words, loader) if words[0] == "aws" else of_sam(words, tools, parameters)
+        found = of_aws(words, loader) + of_stack(words, templates) if words[0] == "aws" else of_sam(words, tools, templates)
         faults += ["%s: %s" % (command, fault) for fault in found]
     # Between backticks: Parameter=value.
     named = set(re.findall(r"`([A-Z]\w*[a-z]\w*)=[^`]*`", page)) | set(re.findall(r"--param\s+(\w*[a-z]\w*)=", page))
-    faults += ["template.yaml has no parameter %s" % name for name in sorted(named - parameters)]
-    outputs = set(re.findall(r"OutputKey=='(\w+)'", page))
-    faults += ["template.yaml has no output %s" % name for name in outputs - set(template["Outputs"])]
-    resources = set(re.findall(r"(?:--logical-resource-id |\$\(resource )(\w+)", page))
-    faults += ["template.yaml has no resource %s" % name for name in resources - set(template["Resources"])]
+    parameters = set(functions["Parameters"]) | set(database["Parameters"])
+    faults += ["no template has a parameter %s" % name for name in sorted(named - parameters)]
+    resources = set(re.findall(r"\$\(resource (\w+)", page))
+    faults += ["the database's stack has no resource %s" % name for name in resources - set(database["Resources"])]
+    handed = set(database["Outputs"]) - set(functions["Parameters"])
+    faults += ["the functions' stack has no parameter for the database's output %s" % name for name in sorted(handed)]
     wrong = len(faults)
     faults += going_back(page)
     for fault in faults:

@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Lints template.yaml as it stands and as SAM expands it, with nothing asked of AWS.
+"""Lints the templates as they stand, and template.yaml as SAM expands it too, with nothing asked of AWS.
 
 Usage: template.py TOOLS, the folder that aws-sam-cli and cfn-lint were installed into.
 
 On the template as it stands a linter does not see what SAM's own resources become: it misses a timeout that Lambda does
 not allow, an unknown runtime and a reference that leads nowhere. So SAM's translator expands it, as CloudFormation would,
-and that is linted too; and each of those three mistakes is made in a copy, to see that it is found. The
-variant for Lambda Managed Instances, which is a patch, is linted expanded only: the linter does not know what attributes
-SAM's own resource for them has. Nor does it look at what the rules refuse: that is asked here, of both.
+and that is linted too; and each of those three mistakes is made in a copy, to see that it is found. What the rules of
+the templates refuse is checked here, because the linter does not evaluate them.
 """
 
 import copy
@@ -21,7 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template.yaml"
-PATCH = ROOT / "docs/managed-instances.patch"
+DATABASE = ROOT / "template/database.yaml"
+OBSERVABILITY = ROOT / "template/observability.yaml"
 REGION = "us-east-1"
 
 # What has no default. SAM looks at some parameters itself.
@@ -30,6 +30,8 @@ PARAMETERS = {
     "JwtIssuer": "https://issuer.example.com",
     "JwtAudience": "one,two",
     "WebhookSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:webhook-AbCdEf",
+    "DatabaseAddress": "db.example.com:5432/seer?sslmode=verify-full",
+    "MigrationsSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:owner-AbCdEf",
 }
 
 # Each with the rule that must find it in the expanded template.
@@ -39,44 +41,32 @@ MISTAKES = [
     ("a reference that leads nowhere", "E1010", lambda health: health.update(Role={"Fn::GetAtt": ["Nobody", "Arn"]})),
 ]
 
-# What somebody may give, and what the rules say to it before anything is made; the second of the variant.
-SECRETS = dict.fromkeys(["DatabaseSecretArn", "MigrationsSecretArn"], PARAMETERS["WebhookSecretArn"])
-EXISTING = {"Database": "existing", **SECRETS}
+# Parameters, and the rules of each template that refuse them.
 SUBNETS, GROUPS = {"SubnetIds": "subnet-0a,subnet-0b"}, {"SecurityGroupIds": "sg-0a"}
-GIVEN = [
-    ({}, [], []),
-    ({"VpcId": "vpc-0a", **SUBNETS}, [], []),
-    ({"VpcId": "vpc-0a"}, ["VpcId needs SubnetIds"], ["VpcId needs SubnetIds"]),
-    (SUBNETS, ["Database=aurora with SubnetIds needs VpcId"], ["Database=aurora with SubnetIds needs VpcId"]),
-    ({**EXISTING, **SUBNETS, **GROUPS}, [], []),
-    ({"LetDatabaseSleep": "true"}, [], []),
-    (
-        {"LetDatabaseSleep": "true", "UseRdsProxy": "true"},
-        ["LetDatabaseSleep=true needs UseRdsProxy=false"],
-        ["LetDatabaseSleep=true needs UseRdsProxy=false"],
-    ),
-    (EXISTING, [], ["Database=existing needs SubnetIds", "Database=existing needs SecurityGroupIds"]),
-    (
-        {**EXISTING, **SUBNETS},
-        ["Database=existing with SubnetIds needs SecurityGroupIds"],
-        ["Database=existing needs SecurityGroupIds"],
-    ),
-    (
-        {"Database": "existing", **SUBNETS, **GROUPS},
-        ["Database=existing needs DatabaseSecretArn", "Database=existing needs MigrationsSecretArn"],
-        ["Database=existing needs DatabaseSecretArn", "Database=existing needs MigrationsSecretArn"],
-    ),
-]
+SECRET = {"DatabaseSecretArn": PARAMETERS["WebhookSecretArn"]}
+IAM = {"DatabaseUsersArn": "arn:aws:rds-db:us-east-1:123456789012:dbuser:cluster-C0FFEE"}
+GIVEN = {
+    TEMPLATE: [
+        ({}, ["DatabaseUsersArn or DatabaseSecretArn is needed"]),
+        (SECRET, []),
+        (IAM, []),
+        ({**IAM, **SUBNETS, **GROUPS}, []),
+        ({**IAM, **SUBNETS}, ["SubnetIds needs SecurityGroupIds"]),
+        ({**IAM, **GROUPS}, ["SecurityGroupIds needs SubnetIds"]),
+    ],
+    DATABASE: [
+        ({}, []),
+        ({"VpcId": "vpc-0a", **SUBNETS}, []),
+        ({"VpcId": "vpc-0a"}, ["VpcId needs SubnetIds"]),
+        (SUBNETS, ["SubnetIds needs VpcId"]),
+        ({"LetDatabaseSleep": "true"}, []),
+        ({"LetDatabaseSleep": "true", "UseRdsProxy": "true"}, ["LetDatabaseSleep=true needs UseRdsProxy=false"]),
+    ],
+}
 
 
-def patched(folder: Path) -> Path:
-    """The variant for Managed Instances."""
-    copied = folder / "managed-instances.yaml"
-    (folder / "template.yaml").write_text(TEMPLATE.read_text())
-    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(folder.parent)}
-    subprocess.run(["git", "apply", str(PATCH)], cwd=folder, env=environment, check=True)
-    (folder / "template.yaml").rename(copied)
-    return copied
+# The condition of a rule that has none.
+ALWAYS = {"Fn::Equals": ["", ""]}
 
 
 def expanded(template: dict) -> dict:
@@ -90,6 +80,8 @@ def expanded(template: dict) -> dict:
         if resource["Type"] == "AWS::Serverless::Function":
             # What `sam deploy` makes of it.
             resource["Properties"]["CodeUri"] = "s3://bucket/key"
+        if resource["Type"] == "AWS::CloudFormation::Stack":
+            resource["Properties"]["TemplateURL"] = "https://s3.amazonaws.com/bucket/key"
     # A session without credentials, which tells the region: nothing is sent.
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
     plain = translator.translate(template, PARAMETERS)
@@ -130,7 +122,7 @@ def refused(template: dict, given: dict[str, str]) -> list[str]:
         of_each = [holds(one) for one in argument]
         return {"Fn::Not": not of_each[0], "Fn::And": all(of_each), "Fn::Or": any(of_each)}[function]
 
-    rules = [rule for rule in template["Rules"].values() if holds(rule["RuleCondition"])]
+    rules = [rule for rule in template["Rules"].values() if holds(rule.get("RuleCondition", ALWAYS))]
     assertions = [assertion for rule in rules for assertion in rule["Assertions"]]
     return [assertion["AssertDescription"] for assertion in assertions if not holds(assertion["Assert"])]
 
@@ -149,29 +141,27 @@ def main() -> int:
     logging.disable(logging.WARNING)
     from samtranslator.yaml_helper import yaml_parse
 
+    for source, cases in GIVEN.items():
+        for given, expected in cases:
+            found = refused(yaml_parse(source.read_text()), given)
+            if found != expected:
+                print("%s says %s to %s" % (source.name, found, given), file=sys.stderr)
+                return 1
+    template = yaml_parse(TEMPLATE.read_text())
+    made = expanded(template)
+    faults = mistaken(made)
+    if faults:
+        print("template.yaml: %s" % "; ".join(faults), file=sys.stderr)
+        return 1
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = [TEMPLATE]
-        for variant, source in enumerate((TEMPLATE, patched(folder))):
-            template = yaml_parse(source.read_text())
-            for given, *said in GIVEN:
-                if refused(template, given) != said[variant]:
-                    print("%s says %s to %s" % (source.name, refused(template, given), given), file=sys.stderr)
-                    return 1
-            plain = folder / (source.stem + ".expanded.json")
-            made = expanded(template)
-            plain.write_text(json.dumps(made, indent=1))
-            files.append(plain)
-            faults = mistaken(made)
-            if faults:
-                print("%s: %s" % (source.name, "; ".join(faults)), file=sys.stderr)
-                return 1
-        clean, found = lint(tools, *files)
+        plain = folder / "expanded.json"
+        plain.write_text(json.dumps(made, indent=1))
+        clean, found = lint(tools, TEMPLATE, DATABASE, OBSERVABILITY, plain)
         print(found, end="")
         if not clean:
             return 1
-        print("template.yaml is clean as it stands, and expanded, and so is its variant for Managed Instances")
-        template = yaml_parse(TEMPLATE.read_text())
+        print("the templates are clean as they stand, and template.yaml is clean expanded")
         broken = []
         for number, (_, _, make) in enumerate(MISTAKES):
             wrong = copy.deepcopy(template)

@@ -1,8 +1,8 @@
 //! `cargo seer budget`: checks whether the connections that the functions of `template.yaml` may open fit into the
 //! database.
 //!
-//! If DATABASE_URL is set, asks that database for its limit; otherwise computes the limit from the template. Prints a
-//! table. If the sum does not fit, says which number to change to what, and exits with 1.
+//! Asks the database that DATABASE_URL names for its limit, if it is set; else `template/database.yaml` decides the limit.
+//! Prints a table, and exits with 1 when it does not fit, after saying which number to change to what.
 
 mod advice;
 mod limit;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use local::template::{Template, Values};
+use local::template::{Stacks, Values};
 
 use crate::checkout::Checkout;
 use limit::Limit;
@@ -28,10 +28,10 @@ const UNRESERVED: u64 = 100;
 /// Adds up the connections that the functions of template.yaml may open, and whether the database has them
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The template [default: the checkout's template.yaml]
+    /// The template, with template/database.yaml beside it [default: the checkout's template.yaml]
     #[arg(long, value_name = "FILE")]
     template: Option<PathBuf>,
-    /// A parameter of the template, as in sam deploy's --parameter-overrides; may be repeated
+    /// A parameter of either template, as in sam deploy's --parameter-overrides; may be repeated
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
 }
@@ -47,15 +47,14 @@ fn parameter(text: &str) -> Result<(String, String), String> {
 /// # Errors
 /// Fails if there is no checkout, or the template cannot be read.
 pub(crate) async fn of_the_fleet(max: u64) -> Result<u64> {
-    let template = Template::read(&Checkout::here().await?.root.join("template.yaml"))?;
-    let values = Values::new(&template, &BTreeMap::new())?;
+    let stacks = Stacks::read(&Checkout::here().await?.root.join("template.yaml"))?;
     let limit = Limit {
         max,
         reserved: 0,
         asked: false,
         source: String::new(),
     };
-    Ok(Need::of(&template, &values)?.sessions(&limit))
+    Ok(Need::of(&stacks, &BTreeMap::new())?.sessions(&limit))
 }
 
 /// Prints the sum.
@@ -68,22 +67,21 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         Some(path) => path,
         None => Checkout::here().await?.root.join("template.yaml"),
     };
-    let template = Template::read(&path)?;
+    let stacks = Stacks::read(&path)?;
     let given: BTreeMap<_, _> = arguments.parameters.into_iter().collect();
-    let values = Values::new(&template, &given)?;
-    let need = Need::of(&template, &values)?;
+    let need = Need::of(&stacks, &given)?;
     let limit = match Limit::asked().await? {
         Some(limit) => limit,
-        None => Limit::deployed(&template, &values)?,
+        None => Limit::deployed(&stacks, &given)?,
     };
     if limit.asked {
-        println!("DATABASE_URL is set: the server it names decides, not the one that template.yaml would make.");
+        println!("DATABASE_URL is set: the server it names decides, not the one of template/database.yaml.");
     }
     print(&need, &limit);
     if need.sessions(&limit) <= limit.usable() {
         return Ok(());
     }
-    let advice = advice::what_to_change(&template, &given, &limit)?;
+    let advice = advice::what_to_change(&stacks, &given, &limit)?;
     bail!(
         "{} connections do not fit into {}: {}",
         need.sessions(&limit),

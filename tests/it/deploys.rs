@@ -1,32 +1,36 @@
-//! `template.yaml` over time and beside other resources: after a failed first deploy, in a VPC with other workloads;
-//! and the permissions of each function. `template` tests names and routes.
+//! The templates over time and among neighbours: a first deploy that failed, a VPC with others in it; and what each
+//! function may do there. `template` tests names and routes.
 
 use std::collections::BTreeMap;
 
-use local::template::{Function, Template, Values};
+use local::template::{Deployment, Function, Stacks, Template, Values};
 use serde_json::{Value, json};
 
 use super::backend::workspace;
 
-fn template() -> Template {
-    Template::read(&workspace().join("template.yaml")).unwrap()
+fn stacks() -> Stacks {
+    Stacks::read(&workspace().join("template.yaml")).unwrap()
 }
 
-fn values<'a>(template: &'a Template, parameters: &[(&str, &str)]) -> Values<'a> {
+fn observability() -> Template {
+    Template::read(&workspace().join("template/observability.yaml")).unwrap()
+}
+
+fn deployment<'a>(stacks: &'a Stacks, parameters: &[(&str, &str)]) -> Deployment<'a> {
     let given = parameters
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Values::new(template, &given.collect::<BTreeMap<_, _>>()).unwrap()
+    stacks.deployment(&given.collect::<BTreeMap<_, _>>()).unwrap()
 }
 
 /// If a deploy fails, CloudFormation retains resources that it created and that are to be retained: the next deploy
 /// would find the name in use, as it would after the stack was deleted and created again.
 #[test]
-fn retained_resource_allows_redeploy() {
-    let template = template();
-    let resources = template.at("/Resources").as_object().unwrap();
+fn what_outlives_the_stack_is_not_in_the_way_of_the_next() {
+    let stacks = stacks();
+    let resources = [&stacks.database, &stacks.functions].map(|template| template.at("/Resources").as_object());
     let mut kept = 0;
-    for (id, resource) in resources {
+    for (id, resource) in resources.into_iter().flatten().flatten() {
         let policy = &resource["DeletionPolicy"];
         assert_ne!(policy, "Retain", "{id} would outlive the failed deploy that made it");
         if policy == "RetainExceptOnCreate" {
@@ -46,11 +50,11 @@ fn retained_resource_allows_redeploy() {
 /// An endpoint with private DNS takes over its service's name in the whole VPC, and these admit only the project's
 /// functions.
 #[test]
-fn existing_vpc_gets_no_endpoints() {
-    let template = template();
-    let yours = values(&template, &[("VpcId", "vpc-0123"), ("SubnetIds", "subnet-1,subnet-2")]);
-    let own = values(&template, &[]);
-    let endpoints = template.resources("AWS::EC2::VPCEndpoint");
+fn a_vpc_of_yours_keeps_its_way_to_aws() {
+    let stacks = stacks();
+    let yours = deployment(&stacks, &[("VpcId", "vpc-0123"), ("SubnetIds", "subnet-1,subnet-2")]);
+    let (own, yours) = (deployment(&stacks, &[]).database.unwrap(), yours.database.unwrap());
+    let endpoints = stacks.database.resources("AWS::EC2::VPCEndpoint");
     assert!(!endpoints.is_empty());
     for (id, endpoint) in endpoints {
         let condition = endpoint["Condition"].as_str().unwrap_or_default();
@@ -67,8 +71,8 @@ fn existing_vpc_gets_no_endpoints() {
 
 /// In a search expression of CloudWatch, text in quotes is the whole value.
 #[test]
-fn dashboard_matches_function_prefix() {
-    let template = template();
+fn the_dashboard_finds_the_functions_by_the_beginning_of_their_names() {
+    let template = observability();
     let body = template.at("/Resources/Dashboard/Properties/DashboardBody/Fn::Sub/0");
     // Text that is JSON only when the cluster's alarm, or nothing, is put in.
     let body = body.as_str().unwrap().replace("${OfTheCluster}", "");
@@ -79,9 +83,10 @@ fn dashboard_matches_function_prefix() {
             searches.extend(metric[0]["expression"].as_str());
         }
     }
+    searches.retain(|search| search.contains("AWS/Lambda"));
     assert_eq!(searches.len(), 2, "{searches:?}");
     for search in searches {
-        assert!(search.contains("FunctionName=${AWS::StackName}"), "{search}");
+        assert!(search.contains("FunctionName=${Name}"), "{search}");
     }
 }
 
@@ -98,10 +103,10 @@ fn existing_key_decrypts_only_secrets() {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
-    let template = template();
+    let stacks = stacks();
     let mut found = Vec::new();
-    statements(&template.document, &mut found);
-    assert_eq!(found.len(), 3, "the routes, health and the migrations");
+    statements(&stacks.functions.document, &mut found);
+    assert_eq!(found.len(), 1, "in the policy of every function");
     for statement in found {
         assert_eq!(
             statement["Condition"],
@@ -143,23 +148,31 @@ fn function_has_only_its_own_login() {
     let arn = |name: &str| format!("arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}-AbCdEf");
     let (application, monitoring, owner) = (arn("application"), arn("monitoring"), arn("owner"));
     let existing = [
-        ("Database", "existing"),
+        ("DatabaseAddress", "db.example.com:5432/seer?sslmode=verify-full"),
         ("DatabaseSecretArn", application.as_str()),
         ("MonitoringSecretArn", monitoring.as_str()),
         ("MigrationsSecretArn", owner.as_str()),
     ];
-    let template = template();
+    let stacks = stacks();
+    let template = &stacks.functions;
     for (parameters, server) in [
         (&[][..], "Cluster"),
         (&[("UseRdsProxy", "true")], "DatabaseProxy"),
         (&existing, ""),
     ] {
-        let values = values(&template, parameters);
+        let Deployment {
+            functions: values,
+            database,
+        } = deployment(&stacks, parameters);
+        if let Some(database) = database {
+            let id = database.of(stacks.database.at("/Outputs/DatabaseUsersArn/Value/Fn::Sub/1/Id"));
+            assert!(id.to_string().contains(&format!("[\"{server}\",")), "{id}");
+        }
         for function in template.functions() {
             let id = &function.id;
             let variables = values.of(&function.properties["Environment"]["Variables"]);
-            let users = allowed(&template, &values, &function, "rds-db:connect");
-            let secrets = allowed(&template, &values, &function, "secretsmanager:GetSecretValue");
+            let users = allowed(template, &values, &function, "rds-db:connect");
+            let secrets = allowed(template, &values, &function, "secretsmanager:GetSecretValue");
             if variables["DATABASE_IAM_AUTH"] != "true" {
                 assert_eq!(users, [""; 0], "{id}");
                 assert_eq!(secrets, [variables["DATABASE_SECRET_ARN"].clone()], "{id}");
@@ -169,30 +182,25 @@ fn function_has_only_its_own_login() {
             let (_, url) = variables["DATABASE_URL"].as_str().unwrap().split_once("://").unwrap();
             let (user, host) = url.split_once('@').unwrap();
             assert!(host.starts_with(&format!("${{{server}.")), "{id}: {url}");
-            let [resource] = users.as_slice() else {
-                panic!("{id}: {users:?}")
-            };
-            let (text, of) = (&resource["Fn::Sub"][0], &resource["Fn::Sub"][1]["Id"]);
-            assert!(
-                text.as_str().unwrap().ends_with(&format!(":dbuser:${{Id}}/{user}")),
-                "{id}: {text}"
-            );
-            assert!(of.to_string().contains(&format!("[\"{server}\",")), "{id}: {of}");
+            let arn = values.parameter("DatabaseUsersArn").unwrap();
+            assert_eq!(users, [format!("{arn}/{user}")], "{id}");
         }
     }
 }
 
 /// The alarms on the database live on it, and one of them goes off where it does not come.
 #[test]
-fn schedule_stops_if_database_may_sleep() {
-    let template = template();
+fn somebody_looks_every_minute_unless_the_database_may_sleep() {
+    let (stacks, observability) = (stacks(), observability());
     for (sleeps, state, missing) in [("false", "ENABLED", "breaching"), ("true", "DISABLED", "notBreaching")] {
-        let values = values(&template, &[("LetDatabaseSleep", sleeps)]);
-        let schedule = values.of(template.at("/Resources/Health/Properties/Events/EveryMinute"));
+        let values = deployment(&stacks, &[("LetDatabaseSleep", sleeps)]).functions;
+        let schedule = values.of(stacks.functions.at("/Resources/Health/Properties/Events/EveryMinute"));
         assert_eq!(schedule["Type"], "ScheduleV2");
         assert_eq!(schedule["Properties"]["ScheduleExpression"], "rate(1 minute)");
         assert_eq!(schedule["Properties"]["State"], state);
-        let alarm = values.of(template.at("/Resources/DatabaseDown/Properties"));
+        let given = BTreeMap::from([("LetDatabaseSleep".to_owned(), sleeps.to_owned())]);
+        let values = Values::new(&observability, &given).unwrap();
+        let alarm = values.of(observability.at("/Resources/DatabaseDown/Properties"));
         assert_eq!(
             (&alarm["Period"], &alarm["TreatMissingData"]),
             (&json!(60), &json!(missing))
@@ -206,11 +214,11 @@ fn schedule_stops_if_database_may_sleep() {
 
 /// A request that wakes the cluster waits for it, and still answers in time.
 #[test]
-fn pool_timeout_covers_a_waking() {
-    let template = template();
+fn pool_timeout_covers_a_waking_where_the_database_may_sleep() {
+    let stacks = stacks();
     for (sleeps, seconds) in [("true", Some(24)), ("false", None)] {
-        let values = values(&template, &[("LetDatabaseSleep", sleeps)]);
-        let function = values.of(template.at("/Globals/Function"));
+        let values = deployment(&stacks, &[("LetDatabaseSleep", sleeps)]).functions;
+        let function = values.of(stacks.functions.at("/Globals/Function"));
         let url = function["Environment"]["Variables"]["DATABASE_URL"].as_str().unwrap();
         let given = url
             .split_once("pool_timeout=")

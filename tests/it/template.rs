@@ -1,11 +1,10 @@
-//! Compares `template.yaml` with everything else that names a function: binaries, router, events, the README, the
-//! variables that `shared::config` knows, the metrics that health writes. It finds errors that would otherwise appear
-//! only at deployment.
+//! The templates are compared with everything else that names a function: binaries, router, events, the README, the
+//! variables that `shared::config` knows, the metrics that health writes. Finds what otherwise only a deploy would find.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use functions::config::WebhookSecret;
-use local::template::{Function, Template, Values};
+use local::template::{Deployment, Function, Stacks, Template, Values};
 use serde_json::{Value, json};
 use shared::config::{Config, Login, VARIABLES};
 
@@ -42,9 +41,10 @@ impl Project {
         }
     }
 
-    /// Returns all differences between the template and the project.
-    fn differences(&self, template: &Template) -> Vec<String> {
-        let values = Values::new(template, &BTreeMap::new()).unwrap();
+    /// Everything in which the templates and the project differ.
+    fn differences(&self, stacks: &Stacks) -> Vec<String> {
+        let Deployment { functions: values, .. } = stacks.deployment(&BTreeMap::new()).unwrap();
+        let template = &stacks.functions;
         let functions = template.functions();
         let mut found = Vec::new();
         let deployed: BTreeSet<_> = functions.iter().filter_map(Function::binary).collect();
@@ -79,8 +79,13 @@ impl Project {
         if template.at("/Resources/Api/Properties/Auth/DefaultAuthorizer") != "Jwt" {
             found.push("Api: without a default authorizer every route is open".to_owned());
         }
-        self.metrics(template, &mut found);
+        let log = values.of(template.at("/Resources/Log/Properties"));
+        // Text, because parameters are.
+        if log["RetentionInDays"] != "30" {
+            found.push(format!("Log: RetentionInDays is {}", log["RetentionInDays"]));
+        }
         schedules_in(&template.document, &mut found);
+        schedules_in(&stacks.database.document, &mut found);
         found
     }
 
@@ -93,28 +98,23 @@ impl Project {
         };
         let properties = values.of(&function.properties);
         let name = format!("${{AWS::StackName}}-{binary}");
-        let (id, log) = (&function.id, format!("{}Log", function.id));
+        let id = &function.id;
         expect("its name among the resources", &json!(id), json!(camel(binary)));
         expect("FunctionName", &properties["FunctionName"], json!(name));
         expect("Handler", &properties["Handler"], json!("bootstrap"));
-        expect(
-            "Role",
-            &properties["Role"],
-            json!({"Fn::GetAtt": [format!("{id}Role"), "Arn"]}),
-        );
+        // Its own, if there is one.
+        let own = format!("{id}Role");
+        let role = if template.at("/Resources").get(&own).is_some() {
+            &own
+        } else {
+            "RouteRole"
+        };
+        expect("Role", &properties["Role"], json!({"Fn::GetAtt": [role, "Arn"]}));
         expect(
             "LogGroup",
             &properties["LoggingConfig"]["LogGroup"],
-            json!({"Ref": log}),
+            json!({"Ref": "Log"}),
         );
-        let group = &values.of(template.at(&format!("/Resources/{log}/Properties")));
-        expect(
-            "the log group's name",
-            &group["LogGroupName"],
-            json!(format!("/aws/lambda/{name}")),
-        );
-        // Text, because parameters are.
-        expect("RetentionInDays", &group["RetentionInDays"], json!("30"));
         expect(
             "AutoPublishCodeSha256",
             &properties["AutoPublishCodeSha256"],
@@ -160,6 +160,11 @@ impl Project {
             &json!(variables.contains("WEBHOOK_SECRET")),
             json!(binary == "meetings-webhook"),
         );
+        expect(
+            "whether its variables are encrypted with the stack's key",
+            &json!(properties["KmsKeyArn"] == json!({"Fn::GetAtt": ["Key", "Arn"]})),
+            json!(variables.contains("WEBHOOK_SECRET")),
+        );
         for needed in ["DATABASE_URL", "DATABASE_IAM_AUTH", "DATABASE_SECRET_ARN"] {
             expect(
                 &format!("whether it has {needed}"),
@@ -178,9 +183,9 @@ impl Project {
         found
     }
 
-    /// Checks that alarms use metrics that health writes, of the function that writes them.
-    fn metrics(&self, template: &Template, found: &mut Vec<String>) {
-        let mut watched = BTreeSet::new();
+    /// Alarms are about metrics that health writes, of the function that writes them.
+    fn alarms(&self, template: &Template) -> Vec<String> {
+        let (mut found, mut watched) = (Vec::new(), BTreeSet::new());
         for (id, alarm) in template.resources("AWS::CloudWatch::Alarm") {
             let properties = &alarm["Properties"];
             if properties["AlarmActions"] != json!([{"Ref": "AlarmTopic"}]) {
@@ -207,6 +212,7 @@ impl Project {
                 found.push(format!("no alarm is about {metric}"));
             }
         }
+        found
     }
 }
 
@@ -238,14 +244,46 @@ fn schedules_in(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-fn template() -> Template {
-    Template::read(&workspace().join("template.yaml")).unwrap()
+fn stacks() -> Stacks {
+    Stacks::read(&workspace().join("template.yaml")).unwrap()
+}
+
+fn observability() -> Template {
+    Template::read(&workspace().join("template/observability.yaml")).unwrap()
 }
 
 #[test]
-fn template_agrees_with_the_code() {
-    let differences = Project::read().differences(&template());
+fn the_template_binaries_router_events_and_readme_agree() {
+    let differences = Project::read().differences(&stacks());
     assert!(differences.is_empty(), "{differences:#?}");
+    let differences = Project::read().alarms(&observability());
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+/// The nested stack names its parameters as the outer one names what they stand for.
+#[test]
+fn observability_gets_its_parameters() {
+    let template = stacks().functions;
+    let given = template.at("/Resources/Observability/Properties/Parameters");
+    let mut declared: Vec<_> = observability()
+        .at("/Parameters")
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect();
+    declared.sort_unstable();
+    let mut names: Vec<_> = given.as_object().unwrap().keys().cloned().collect();
+    names.sort_unstable();
+    assert_eq!(names, declared);
+    for (name, value) in given.as_object().unwrap() {
+        let expected = match name.as_str() {
+            "Name" => json!({"Ref": "AWS::StackName"}),
+            "KeyArn" => json!({"Fn::GetAtt": ["Key", "Arn"]}),
+            name => json!({ "Ref": name }),
+        };
+        assert_eq!(*value, expected, "{name}");
+    }
 }
 
 /// Returns the variables of a function as it is deployed; values that only AWS knows are invented.
@@ -263,11 +301,14 @@ fn variables(values: &Values, function: &Function) -> BTreeMap<String, String> {
                 "seer.proxy-c0ffee.us-east-1.rds.amazonaws.com",
             )
             .replace(
+                "${Cluster.MasterUserSecret.SecretArn}",
+                "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!cluster-c0ffee-AbCdEf",
+            )
+            .replace(
                 "{{resolve:secretsmanager:${WebhookSecretArn}:SecretString}}",
                 WEBHOOK_SECRET,
             ),
-        // An attribute: the only one is the ARN of the owner's secret.
-        None => "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!cluster-c0ffee-AbCdEf".to_owned(),
+        None => panic!("{value} is no text"),
     };
     let variables = variables.iter().map(|(name, value)| (name.clone(), text(value)));
     variables
@@ -276,24 +317,26 @@ fn variables(values: &Values, function: &Function) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn functions_parse_their_variables() {
-    let template = template();
+fn every_function_understands_its_variables_whichever_database_it_is() {
+    let stacks = stacks();
     let secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:seer-AbCdEf";
-    let existing = [
-        ("Database", "existing"),
-        ("DatabaseSecretArn", secret),
-        ("MigrationsSecretArn", secret),
-    ];
-    let elsewhere = [
-        &existing[..],
-        &[("DatabaseUrl", "postgres://db.example.com:5432/seer?sslmode=verify-full")],
-    ];
-    for parameters in [&[][..], &[("UseRdsProxy", "true")], &existing, &elsewhere.concat()] {
+    let users = "arn:aws:rds-db:us-east-1:123456789012:dbuser:db-C0FFEE";
+    let address = |address| ("DatabaseAddress", address);
+    let elsewhere = address("db.example.com:5432/seer?sslmode=verify-full");
+    let secrets = [("DatabaseSecretArn", secret), ("MigrationsSecretArn", secret)];
+    let iam = [elsewhere, ("DatabaseUsersArn", users), ("MigrationsSecretArn", secret)];
+    for parameters in [
+        &[][..],
+        &[("UseRdsProxy", "true")],
+        &[&secrets[..], &[address("/?sslmode=verify-full")]].concat(),
+        &[&secrets[..], &[elsewhere]].concat(),
+        &iam,
+    ] {
         let given = parameters
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let values = Values::new(&template, &given.collect()).unwrap();
-        for function in template.functions() {
+        let values = stacks.deployment(&given.collect()).unwrap().functions;
+        for function in stacks.functions.functions() {
             let (id, variables) = (&function.id, variables(&values, &function));
             assert!(
                 !variables.values().any(|value| value.contains('$')),
@@ -309,10 +352,10 @@ fn functions_parse_their_variables() {
             let proxied = parameters.contains(&("UseRdsProxy", "true")) && id != "MigrationsRun";
             assert_eq!(database.url.is_pooled(), proxied, "{id}");
             let secret = matches!(database.url.login(), Login::Secret(_));
-            let own = parameters.contains(&("Database", "existing"));
+            let by_secret = parameters.contains(&secrets[0]);
             assert_eq!(
                 secret,
-                own || id == "MigrationsRun",
+                by_secret || id == "MigrationsRun",
                 "{id} with {parameters:?} logs in in another way"
             );
         }
@@ -323,8 +366,8 @@ fn functions_parse_their_variables() {
 type Mutation = (&'static str, fn(&mut Value), &'static str);
 
 #[test]
-fn template_difference_is_located() {
-    let mutations: [Mutation; 17] = [
+fn a_template_that_disagrees_is_told_where() {
+    let mutations: [Mutation; 16] = [
         (
             "renamed binary",
             |t| t["Resources"]["MeetingsGet"]["Properties"]["CodeUri"] = json!("target/lambda/meeting-get/"),
@@ -432,6 +475,32 @@ fn template_difference_is_located() {
             "rate(1 minutes): \"minutes\" is no unit for 1",
         ),
         (
+            "plain secret",
+            |t| {
+                t["Resources"]["MeetingsWebhook"]["Properties"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("KmsKeyArn");
+            },
+            "MeetingsWebhook: whether its variables are encrypted with the stack's key is false",
+        ),
+    ];
+    let (project, stacks) = (Project::read(), stacks());
+    for (name, change, says) in mutations {
+        let mut changed = stacks.clone();
+        change(&mut changed.functions.document);
+        assert_ne!(
+            changed.functions.document, stacks.functions.document,
+            "{name} changes nothing"
+        );
+        let differences = project.differences(&changed);
+        assert!(
+            differences.iter().any(|said| said.contains(says)),
+            "{name}: {differences:#?}"
+        );
+    }
+    let alarms: [Mutation; 2] = [
+        (
             "unwritten metric",
             |t| t["Resources"]["DatabaseDown"]["Properties"]["MetricName"] = json!("DatabaseDown"),
             "DatabaseDown: health writes no metric DatabaseDown",
@@ -447,12 +516,10 @@ fn template_difference_is_located() {
             "ApiFails: nobody is told",
         ),
     ];
-    let (project, template) = (Project::read(), template());
-    for (name, change, says) in mutations {
-        let mut changed = template.clone();
+    for (name, change, says) in alarms {
+        let mut changed = observability();
         change(&mut changed.document);
-        assert_ne!(changed.document, template.document, "{name} changes nothing");
-        let differences = project.differences(&changed);
+        let differences = project.alarms(&changed);
         assert!(
             differences.iter().any(|said| said.contains(says)),
             "{name}: {differences:#?}"
@@ -466,7 +533,7 @@ fn template_difference_is_located() {
         .routes
         .insert("tasks-list".to_owned(), "GET /api/tasks".to_owned());
     project.binaries.insert("users-list".to_owned());
-    let differences = project.differences(&template);
+    let differences = project.differences(&stacks);
     for says in [
         "there is no tests/events/tasks-all.json",
         "users-me is not in the README's route table",

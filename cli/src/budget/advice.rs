@@ -4,29 +4,25 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use local::template::{Template, Values};
+use local::template::Stacks;
 
 use super::limit::{AURORA, Limit};
 use super::need::Need;
 
-/// Returns the sufficient changes, the mildest first.
-pub(super) fn what_to_change(
-    template: &Template,
-    given: &BTreeMap<String, String>,
-    limit: &Limit,
-) -> Result<Vec<String>> {
-    let values = Values::new(template, given)?;
+/// The parameter that bounds the environments of each route.
+const ENVIRONMENTS: &str = "ReservedConcurrency";
+
+/// What would do, each on its own, the mildest first.
+pub(super) fn what_to_change(stacks: &Stacks, given: &BTreeMap<String, String>, limit: &Limit) -> Result<Vec<String>> {
+    let deployment = stacks.deployment(given)?;
     let mut advice = Vec::new();
-    // The second parameter replaces the first on Managed Instances.
-    for name in ["ReservedConcurrency", "MaxEnvironments"] {
-        let Some(now) = values.parameter(name).and_then(|text| text.parse().ok()) else {
-            continue;
-        };
-        if let Some(fits) = most_that_fits(template, given, limit, name, now)? {
-            advice.push(format!("set {name}={fits} (now {now})"));
-        }
+    let environments = deployment.functions.parameter(ENVIRONMENTS);
+    if let Some(now) = environments.and_then(|text| text.parse().ok())
+        && let Some(fits) = most_that_fits(stacks, given, limit, now)?
+    {
+        advice.push(format!("set {ENVIRONMENTS}={fits} (now {now})"));
     }
-    let need = Need::of(template, &values)?;
+    let need = Need::of(stacks, given)?;
     let held = need.pool();
     let fewer = |pool: &u64| need.with_pool(*pool).sessions(limit) <= limit.usable();
     if let Some(pool) = (1..held.min(limit.usable())).rev().find(fewer) {
@@ -40,12 +36,12 @@ pub(super) fn what_to_change(
             need.saturating_add(limit.reserved),
             limit.max
         ));
-    } else if values.condition("Aurora") {
-        let least = super::parameter_of(&values, "AuroraMinCapacity")?;
-        let most = super::parameter_of(&values, "AuroraMaxCapacity")?;
+    } else if let Some(values) = &deployment.database {
+        let least = super::parameter_of(values, "AuroraMinCapacity")?;
+        let most = super::parameter_of(values, "AuroraMaxCapacity")?;
         for (capacity, _) in AURORA.into_iter().filter(|(capacity, _)| *capacity > most) {
             let larger = with(given, &[("AuroraMaxCapacity", capacity.to_string())]);
-            let larger = Limit::deployed(template, &Values::new(template, &larger)?)?;
+            let larger = Limit::deployed(stacks, &larger)?;
             if need <= larger.usable() {
                 advice.push(format!("AuroraMaxCapacity={capacity} (now {most}, from {least})"));
                 break;
@@ -53,8 +49,7 @@ pub(super) fn what_to_change(
         }
         if !values.condition("Proxy") {
             let proxied = with(given, &[("UseRdsProxy", "true".to_owned())]);
-            let proxied = Values::new(template, &proxied)?;
-            if Need::of(template, &proxied)?.sessions(limit) <= limit.usable() {
+            if Need::of(stacks, &proxied)?.sessions(limit) <= limit.usable() {
                 advice.push("UseRdsProxy=true".to_owned());
             }
         }
@@ -71,20 +66,14 @@ pub(super) fn what_to_change(
     Ok(advice)
 }
 
-/// Returns the highest value of a parameter, below `now`, with which the sum fits. More environments never need fewer
-/// connections, so a binary search works.
-fn most_that_fits(
-    template: &Template,
-    given: &BTreeMap<String, String>,
-    limit: &Limit,
-    name: &str,
-    now: u64,
-) -> Result<Option<u64>> {
+/// The highest number of environments, below `now`, with which the sum fits. More environments never need fewer
+/// connections, so a binary search finds it.
+fn most_that_fits(stacks: &Stacks, given: &BTreeMap<String, String>, limit: &Limit, now: u64) -> Result<Option<u64>> {
     let (mut fits, mut too_many) = (0, now);
     while too_many - fits > 1 {
         let tried = fits + (too_many - fits) / 2;
-        let with = with(given, &[(name, tried.to_string())]);
-        if Need::of(template, &Values::new(template, &with)?)?.sessions(limit) <= limit.usable() {
+        let with = with(given, &[(ENVIRONMENTS, tried.to_string())]);
+        if Need::of(stacks, &with)?.sessions(limit) <= limit.usable() {
             fits = tried;
         } else {
             too_many = tried;

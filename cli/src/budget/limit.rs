@@ -1,9 +1,10 @@
-//! The database's connection limit: read from the database, or computed from the template.
+//! The connections that the database has: asked from it, or from what `template/database.yaml` makes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use local::template::{Template, Values};
+use local::template::Stacks;
 use shared::config::Config;
 use shared::db::{Deadline, Pool};
 use shared::health;
@@ -74,13 +75,13 @@ impl Limit {
         }))
     }
 
-    /// Computes the limit from the template: the cluster's default for its capacity, or the defaults of an unknown
-    /// database.
+    /// The limit of the cluster that is made, by its capacity; or PostgreSQL's default, for a database of the operator's
+    /// own.
     ///
     /// # Errors
-    /// Fails if a capacity is not a number or below Aurora's minimum, or if the minimum exceeds the maximum.
-    pub(super) fn deployed(template: &Template, values: &Values) -> Result<Self> {
-        if !values.condition("Aurora") {
+    /// A capacity that is no number, or below Aurora's least, or a least capacity above the most.
+    pub(super) fn deployed(stacks: &Stacks, given: &BTreeMap<String, String>) -> Result<Self> {
+        let Some(values) = stacks.deployment(given)?.database else {
             let (max, reserved) = DEFAULT;
             let source = format!(
                 "PostgreSQL's default: max_connections {max}, {reserved} of them reserved; with DATABASE_URL set, the \
@@ -92,14 +93,16 @@ impl Limit {
                 asked: false,
                 source,
             });
-        }
-        let least = parameter_of(values, "AuroraMinCapacity")?;
-        let most = parameter_of(values, "AuroraMaxCapacity")?;
+        };
+        let least = parameter_of(&values, "AuroraMinCapacity")?;
+        let most = parameter_of(&values, "AuroraMaxCapacity")?;
         ensure!(
             least <= most,
             "AuroraMinCapacity, {least}, is above AuroraMaxCapacity, {most}"
         );
-        let set = template.at("/Resources/ClusterParameters/Properties/Parameters/max_connections");
+        let set = stacks
+            .database
+            .at("/Resources/ClusterParameters/Properties/Parameters/max_connections");
         let (max, between) = match number(&values.of(set)) {
             Some(set) => (set, String::new()),
             None => (

@@ -1,19 +1,21 @@
-//! Computes the connections that the functions of a template may open: environments × connections of each.
+//! The connections that the functions of a template may open: environments × connections of each.
 //!
 //! Depends on: each function's limit in the template, which is `ReservedConcurrentExecutions`, or
 //! `FunctionScalingConfig` on Managed Instances. A function without one is an error, because only the account limits
 //! it.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use local::template::{Function, Template, Values};
+use local::template::{Function, Stacks, Values};
 use serde_json::Value;
 
 use super::limit::Limit;
 use super::number;
 
-/// Functions that hold a connection only while they work: their previous environments hold none.
+/// Functions without a pool: each invocation opens one connection and closes it, so the environments of the version before
+/// hold none.
 const OPENS_ANEW: [&str; 2] = ["health", "migrations-run"];
 
 /// The connections of all functions.
@@ -58,15 +60,18 @@ impl Need {
     /// Computes the connections of a template's functions.
     ///
     /// # Errors
-    /// Fails if there is no function, or a function has no limit; the error names it.
-    pub(super) fn of(template: &Template, values: &Values) -> Result<Self> {
-        let functions = template.functions();
+    /// A parameter that is not there or not allowed, no function, or one without a bound, named.
+    pub(super) fn of(stacks: &Stacks, given: &BTreeMap<String, String>) -> Result<Self> {
+        let deployment = stacks.deployment(given)?;
+        let functions = stacks.functions.functions();
         ensure!(!functions.is_empty(), "the template has no function");
-        let rows = functions.iter().map(|function| row(values, function));
-        let pool = template.at("/Resources/DatabaseProxyTargets/Properties/ConnectionPoolConfigurationInfo");
+        let rows = functions.iter().map(|function| row(&deployment.functions, function));
+        let targets = stacks.database.at("/Resources/DatabaseProxyTargets/Properties");
+        let percent = number(&targets["ConnectionPoolConfigurationInfo"]["MaxConnectionsPercent"]);
+        let proxied = deployment.database.is_some_and(|values| values.condition("Proxy"));
         Ok(Self {
             rows: rows.collect::<Result<_>>()?,
-            proxy: number(&pool["MaxConnectionsPercent"]).filter(|_| values.condition("Proxy")),
+            proxy: percent.filter(|_| proxied),
         })
     }
 
@@ -134,14 +139,17 @@ fn row(values: &Values, function: &Function) -> Result<Row> {
         )
     };
     let url = &properties["Environment"]["Variables"]["DATABASE_URL"];
+    let function = function.binary().unwrap_or(id).to_owned();
+    let pooling = !OPENS_ANEW.contains(&function.as_str());
     Ok(Row {
-        function: function.binary().unwrap_or(id).to_owned(),
+        function,
         environments: environments.with_context(|| {
             format!(
                 "{id} has no bound: set ReservedConcurrentExecutions, or on Managed Instances MaxExecutionEnvironments"
             )
         })?,
         pool: match url_parameter(url, "connection_limit") {
+            _ if !pooling => 1,
             Some(limit) => limit
                 .parse::<NonZeroU64>()
                 .with_context(|| format!("{id}: connection_limit must be a whole number, 1 at least"))?

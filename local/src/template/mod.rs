@@ -1,8 +1,9 @@
-//! Reads `template.yaml` as CloudFormation does: its functions, and its values for given parameters.
+//! The templates, read as CloudFormation reads them: functions, and the values of properties for given parameters.
 //!
 //! Implements the part of SAM that the tests and the connection budget need: functions with their Globals. Invariants:
 //! never asks AWS, so values that only a deployed stack has (`!GetAtt`, a resource's `!Ref`) stay as they are.
 
+mod stacks;
 mod values;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value, json};
 use yaml_serde::Value as Yaml;
 
+pub use stacks::{Deployment, Stacks};
 pub use values::Values;
 
 /// A template; its intrinsic functions in their long form, `{"Fn::If": […]}`.

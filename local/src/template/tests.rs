@@ -32,6 +32,11 @@ Resources:
     IgnoreGlobals: [Environment, Network]
     Properties: {CodeUri: elsewhere/, Environment: {Variables: {C: three}}}
   Other: {Type: "AWS::SNS::Topic"}
+Outputs:
+  Address: {Value: !Sub "${Get.Arn}/${Kind}"}
+  User: {Value: !Sub ["${Id}/${Kind}", {Id: !GetAtt Other.TopicName}]}
+  Both: {Value: !Join [",", [!Ref Get, !Ref Put]]}
+  Unknown: {Value: !Select [0, !GetAZs ""]}
 "#;
 
 fn given(parameters: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -70,7 +75,21 @@ fn own_properties_override_globals() {
 }
 
 #[test]
-fn conditions_are_evaluated() {
+fn outputs_name_attributes_as_sub_does() {
+    let template = Template::parse(TEMPLATE).unwrap();
+    let values = Values::new(&template, &BTreeMap::new()).unwrap();
+    assert_eq!(
+        values.outputs(),
+        given(&[
+            ("Address", "${Get.Arn}/small"),
+            ("User", "${Other.TopicName}/small"),
+            ("Both", "${Get},${Put}"),
+        ])
+    );
+}
+
+#[test]
+fn conditions_are_what_they_say() {
     let template = Template::parse(TEMPLATE).unwrap();
     for (kind, list, both, either) in [
         ("small", "", false, false),

@@ -1,7 +1,8 @@
 //! Evaluates a template's values for given parameters.
 //!
-//! Implements CloudFormation's `Ref` to a parameter, conditions, `If`, `Sub`, `Join` and `Split`; keeps everything else
-//! unchanged. Invariants: never guesses: a parameter without a default that was not given stays a `Ref`.
+//! Does what CloudFormation does with `Ref` to a parameter, conditions, `If`, `Sub`, `Join` and `Split`; leaves the rest
+//! as it stands, and within text named as `Sub` names it: `${Cluster.Endpoint.Address}`. May not guess: a parameter
+//! without a default that was not given stays a `Ref`.
 
 use std::collections::BTreeMap;
 
@@ -79,14 +80,19 @@ impl<'a> Values<'a> {
                 let chosen = if self.condition(argument[0].as_str()?) { 1 } else { 2 };
                 Some(self.of(&argument[chosen]))
             }
-            "Fn::Sub" => argument.as_str().map(|text| Value::from(self.substituted(text))),
+            "Fn::Sub" => {
+                let Some(text) = argument.as_str() else {
+                    return self.substituted_with(argument[0].as_str()?, &self.of(&argument[1]));
+                };
+                Some(Value::from(self.substituted(text)))
+            }
             "Fn::Join" => {
                 let (separator, items) = (argument[0].as_str()?, self.of(&argument[1]));
                 // A list parameter is its text.
                 if let Some(list) = items.as_str() {
                     return Some(Value::from(list.replace(',', separator)));
                 }
-                let items: Option<Vec<_>> = items.as_array()?.iter().map(text).collect();
+                let items: Option<Vec<_>> = items.as_array()?.iter().map(named).collect();
                 Some(Value::from(items?.join(separator)))
             }
             "Fn::Split" => {
@@ -121,7 +127,25 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Substitutes parameters in the text; other names stay `${…}`.
+    /// The text with the given names replaced, then parameters.
+    fn substituted_with(&self, text: &str, given: &Value) -> Option<Value> {
+        let given = given.as_object()?.iter();
+        let text = given.fold(text.to_owned(), |text, (name, value)| match named(value) {
+            Some(value) => text.replace(&format!("${{{name}}}"), &value),
+            None => text,
+        });
+        Some(Value::from(self.substituted(&text)))
+    }
+
+    /// The stack's outputs as text, as they become parameters of another stack.
+    pub fn outputs(&self) -> BTreeMap<String, String> {
+        let outputs = self.template.at("/Outputs").as_object().into_iter().flatten();
+        outputs
+            .filter_map(|(name, output)| Some((name.clone(), named(&self.of(&output["Value"]))?)))
+            .collect()
+    }
+
+    /// Parameters in the text; what else is named there stays `${…}`.
     fn substituted(&self, text: &str) -> String {
         let named = self.parameters.iter();
         named.fold(text.to_owned(), |text, (name, value)| {
@@ -130,7 +154,19 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Returns a parameter as text, for any type.
+/// A value within text; an attribute, or another resource, as `Sub` names it.
+fn named(value: &Value) -> Option<String> {
+    if let Some(resource) = value["Ref"].as_str() {
+        return Some(format!("${{{resource}}}"));
+    }
+    let attribute = &value["Fn::GetAtt"];
+    match (attribute[0].as_str(), attribute[1].as_str()) {
+        (Some(resource), Some(attribute)) => Some(format!("${{{resource}.{attribute}}}")),
+        _ => text(value),
+    }
+}
+
+/// Parameters are text, whatever their type.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

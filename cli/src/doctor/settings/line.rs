@@ -61,7 +61,9 @@ fn switch(value: &str) -> &str {
 pub(super) fn note(provider: Provider) -> &'static str {
     match provider {
         Provider::SelfManaged => "in psql, as a superuser",
-        Provider::Aurora | Provider::Rds => "Parameters of the DB (cluster) parameter group, as in template.yaml",
+        Provider::Aurora | Provider::Rds => {
+            "Parameters of the DB (cluster) parameter group, as in template/database.yaml"
+        }
         Provider::CloudSql => {
             "--database-flags of `gcloud sql instances patch INSTANCE`, together with those already set"
         }
