@@ -100,6 +100,9 @@ def mistaken(plain: dict) -> list[str]:
             continue
         if resource["Properties"].get("Description") != PARAMETERS["Release"]:
             found.append("%s does not change with the release" % name)
+    # Else API Gateway drops an authorizer whose issuer it cannot reach, and its routes, and the deploy is green.
+    if plain["Resources"]["Api"]["Properties"].get("FailOnWarnings") is not True:
+        found.append("the API is deployed whatever API Gateway warns of")
     # Where a list of origins is an intrinsic function, SAM takes it for all there is to say about CORS.
     cors = plain["Resources"]["Api"]["Properties"]["Body"].get("x-amazon-apigateway-cors", {})
     branches = cors.get("Fn::If", [None, {}, {}])
