@@ -119,7 +119,7 @@ async fn default_parameters_fit() {
 }
 
 #[tokio::test]
-async fn on_managed_instances_environments_and_what_each_may_hold_count() {
+async fn managed_instances_count_their_limits() {
     // As docs/DEPLOYING.md says it is done.
     let on_instances = |template: String| {
         let globals = "    ReservedConcurrentExecutions: !Ref ReservedConcurrency\n";
@@ -152,7 +152,7 @@ async fn on_managed_instances_environments_and_what_each_may_hold_count() {
 }
 
 #[tokio::test]
-async fn a_thousand_of_each_on_a_hundred_do_not_fit_until_the_advice_is_followed() {
+async fn oversized_fleet_fits_after_advice() {
     let thousand = [OWN, "ReservedConcurrency=1000"];
     let cluster = Cluster::throwaway(Settings {
         max_connections: 100,
@@ -245,7 +245,7 @@ async fn new_cluster_fits_after_any_advice() {
 
 /// Connections that functions hold at the same time are added up, so each function needs a bound.
 #[tokio::test]
-async fn what_the_functions_hold_at_once_counts_and_a_function_without_a_bound_is_an_error() {
+async fn unbounded_function_is_an_error() {
     let changed = Changed::of(|template| template, with_connection_limit(2));
     let said = fits(&budget(&changed.template, &[], None).await);
     assert!(said.contains("needed  516\n"), "{said}");
@@ -300,7 +300,7 @@ async fn mistake_is_one_line_without_secret() {
 }
 
 #[tokio::test]
-async fn what_each_environment_may_hold_is_a_number_to_change_too() {
+async fn advice_covers_connection_limit() {
     let holding = async |limit: &str| {
         let address = format!("DatabaseAddress=db/seer?sslmode=verify-full&connection_limit={limit}");
         budget(&template(), &["ReservedConcurrency=2", &address], None).await
@@ -319,7 +319,7 @@ async fn what_each_environment_may_hold_is_a_number_to_change_too() {
 }
 
 #[tokio::test]
-async fn a_template_that_decides_nothing_does_not_fit() {
+async fn undecided_template_does_not_fit() {
     let text = fs::read_to_string(template()).unwrap();
     let reserved = "ReservedConcurrentExecutions: !Ref ReservedConcurrency";
     // With its parameters, which the database's outputs become.

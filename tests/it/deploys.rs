@@ -26,7 +26,7 @@ fn deployment<'a>(stacks: &'a Stacks, parameters: &[(&str, &str)]) -> Deployment
 /// If a deploy fails, CloudFormation retains resources that it created and that are to be retained: the next deploy
 /// would find the name in use, as it would after the stack was deleted and created again.
 #[test]
-fn what_outlives_the_stack_is_not_in_the_way_of_the_next() {
+fn retained_resource_allows_redeploy() {
     let stacks = stacks();
     let resources = [&stacks.database, &stacks.functions].map(|template| template.at("/Resources").as_object());
     let mut kept = 0;
@@ -50,7 +50,7 @@ fn what_outlives_the_stack_is_not_in_the_way_of_the_next() {
 /// An endpoint with private DNS takes over its service's name in the whole VPC, and these admit only the project's
 /// functions.
 #[test]
-fn a_vpc_of_yours_keeps_its_way_to_aws() {
+fn existing_vpc_gets_no_endpoints() {
     let stacks = stacks();
     let yours = deployment(&stacks, &[("VpcId", "vpc-0123"), ("SubnetIds", "subnet-1,subnet-2")]);
     let (own, yours) = (deployment(&stacks, &[]).database.unwrap(), yours.database.unwrap());
@@ -71,7 +71,7 @@ fn a_vpc_of_yours_keeps_its_way_to_aws() {
 
 /// In a search expression of CloudWatch, text in quotes is the whole value.
 #[test]
-fn the_dashboard_finds_the_functions_by_the_beginning_of_their_names() {
+fn dashboard_matches_function_prefix() {
     let template = observability();
     let body = template.at("/Resources/Dashboard/Properties/DashboardBody/Fn::Sub/0");
     // Text that is JSON only when the cluster's alarm, or nothing, is put in.
@@ -190,7 +190,7 @@ fn function_has_only_its_own_login() {
 
 /// The alarms on the database live on it, and one of them goes off where it does not come.
 #[test]
-fn somebody_looks_every_minute_unless_the_database_may_sleep() {
+fn schedule_stops_if_database_may_sleep() {
     let (stacks, observability) = (stacks(), observability());
     for (sleeps, state, missing) in [("false", "ENABLED", "breaching"), ("true", "DISABLED", "notBreaching")] {
         let values = deployment(&stacks, &[("LetDatabaseSleep", sleeps)]).functions;
@@ -214,7 +214,7 @@ fn somebody_looks_every_minute_unless_the_database_may_sleep() {
 
 /// A request that wakes the cluster waits for it, and still answers in time.
 #[test]
-fn pool_timeout_covers_a_waking_where_the_database_may_sleep() {
+fn pool_timeout_covers_a_waking() {
     let stacks = stacks();
     for (sleeps, seconds) in [("true", Some(24)), ("false", None)] {
         let values = deployment(&stacks, &[("LetDatabaseSleep", sleeps)]).functions;

@@ -253,7 +253,7 @@ fn observability() -> Template {
 }
 
 #[test]
-fn the_template_binaries_router_events_and_readme_agree() {
+fn template_agrees_with_the_code() {
     let differences = Project::read().differences(&stacks());
     assert!(differences.is_empty(), "{differences:#?}");
     let differences = Project::read().alarms(&observability());
@@ -317,7 +317,7 @@ fn variables(values: &Values, function: &Function) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn every_function_understands_its_variables_whichever_database_it_is() {
+fn functions_parse_their_variables() {
     let stacks = stacks();
     let secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:seer-AbCdEf";
     let users = "arn:aws:rds-db:us-east-1:123456789012:dbuser:db-C0FFEE";
@@ -366,7 +366,7 @@ fn every_function_understands_its_variables_whichever_database_it_is() {
 type Mutation = (&'static str, fn(&mut Value), &'static str);
 
 #[test]
-fn a_template_that_disagrees_is_told_where() {
+fn template_difference_is_located() {
     let mutations: [Mutation; 16] = [
         (
             "renamed binary",

@@ -89,7 +89,7 @@ fn outputs_name_attributes_as_sub_does() {
 }
 
 #[test]
-fn conditions_are_what_they_say() {
+fn conditions_are_evaluated() {
     let template = Template::parse(TEMPLATE).unwrap();
     for (kind, list, both, either) in [
         ("small", "", false, false),
