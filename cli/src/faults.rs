@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use local::faults::{Ground, Line, Played, Scenario, Size, catalogue, for_peers, missing, page, play, table};
+use local::faults::{Artifacts, Line, Played, Scenario, Size, catalogue, for_peers, missing, page, play, table};
 
 use crate::checkout::{Checkout, cargo};
 use crate::group::Group;
@@ -85,7 +85,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     if !build(&checkout, &["--package", "functions", "--bins"], &mut stop).await? {
         return Ok(interrupted("nothing was played"));
     }
-    let ours = Ground {
+    let ours = Artifacts {
         binaries: checkout.target.join("release"),
         root: checkout.root.clone(),
         peer: None,
@@ -147,7 +147,7 @@ fn chosen(arguments: &Arguments) -> Result<Vec<Scenario>> {
 /// scenario that cannot be played does not prevent the others.
 async fn play_all(
     scenarios: &[Scenario],
-    ours: &Ground,
+    ours: &Artifacts,
     seed: u64,
     peers: Option<&Checkout>,
     reported: &mut Reported,
@@ -167,8 +167,8 @@ async fn play_all(
 }
 
 /// Plays one scenario with a progress line.
-async fn one(scenario: &Scenario, ground: &Ground, seed: u64, label: String) -> Result<Played, NotPlayed> {
-    if let Some(why) = missing(&scenario.stage) {
+async fn one(scenario: &Scenario, artifacts: &Artifacts, seed: u64, label: String) -> Result<Played, NotPlayed> {
+    if let Some(why) = missing(&scenario.setup) {
         return Err(NotPlayed::Missing(why));
     }
     // The template is a constant without mistakes.
@@ -179,14 +179,14 @@ async fn one(scenario: &Scenario, ground: &Ground, seed: u64, label: String) -> 
         bar.set_message(format!("{answered} answered"));
         bar.tick();
     };
-    let played = play(scenario, ground, seed, told).await;
+    let played = play(scenario, artifacts, seed, told).await;
     bar.finish_and_clear();
     played.map_err(NotPlayed::Failed)
 }
 
 async fn play_peers(
     checkout: &Checkout,
-    ours: &Ground,
+    ours: &Artifacts,
     scenarios: &[Scenario],
     seed: u64,
     reported: &mut Reported,
@@ -199,13 +199,15 @@ async fn play_peers(
             let name = format!("{}: {}", peer.name, scenario.name);
             let line = match &built {
                 Ok(program) => {
-                    let ground = Ground {
+                    let artifacts = Artifacts {
                         peer: Some(program.clone()),
                         path: Some(path.clone()),
                         ..ours.clone()
                     };
                     // A design that keeps no connection between invocations has none that a fault could affect.
-                    one(scenario, &ground, seed, name.clone()).await.map_err(String::from)
+                    one(scenario, &artifacts, seed, name.clone())
+                        .await
+                        .map_err(String::from)
                 }
                 Err(why) => Err(format!("{why:#}")),
             };

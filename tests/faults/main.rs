@@ -7,22 +7,22 @@
 use std::path::Path;
 use std::time::Duration;
 
-use local::faults::{Expectation, Fault, Ground, Kind, Load, Played, Scenario, Size, Stage, Strike};
+use local::faults::{Artifacts, Expectation, Fault, Injection, Kind, Load, Played, Scenario, Setup, Size};
 use local::faults::{catalogue, missing, play};
 
 /// The random seed: every run sends the same requests.
 const SEED: u64 = 1;
 
 async fn played(scenario: &Scenario) -> Option<Played> {
-    if let Some(why) = missing(&scenario.stage) {
+    if let Some(why) = missing(&scenario.setup) {
         println!("{} is skipped: {why}", scenario.name);
         return None;
     }
-    Some(play(scenario, &ground(), SEED, |_| ()).await.unwrap())
+    Some(play(scenario, &artifacts(), SEED, |_| ()).await.unwrap())
 }
 
-fn ground() -> Ground {
-    Ground {
+fn artifacts() -> Artifacts {
+    Artifacts {
         root: Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned(),
         binaries: Path::new(env!("CARGO_BIN_EXE_health")).parent().unwrap().to_owned(),
         peer: None,
@@ -125,26 +125,26 @@ scenarios! {
 /// The seed determines the requests, independent of the faults.
 #[tokio::test(flavor = "multi_thread")]
 async fn same_seed_asks_the_same() {
-    let asked = async |seed, strikes| {
+    let asked = async |seed, injections| {
         let scenario = Scenario {
             name: "seeded",
             about: "",
-            stage: Stage::default(),
+            setup: Setup::default(),
             cold: false,
             load: Load::Rounds {
                 rounds: 12,
                 kind: Kind::Everything,
                 frozen: None,
             },
-            strikes,
+            injections,
             expectations: vec![Expectation::NothingRefused],
         };
-        let played = play(&scenario, &ground(), seed, |_| ()).await.unwrap();
+        let played = play(&scenario, &artifacts(), seed, |_| ()).await.unwrap();
         assert_eq!(played.verdict.wrong, Vec::<String>::new());
         let functions = played.entries.into_iter().map(|entry| entry.function);
         functions.collect::<Vec<_>>()
     };
-    let reset = Strike {
+    let reset = Injection {
         after: 0,
         faults: vec![Fault::Reset],
         hold: Duration::ZERO,
@@ -159,7 +159,7 @@ async fn same_seed_asks_the_same() {
 /// to detect it, because everything above relies on it.
 #[tokio::test(flavor = "multi_thread")]
 async fn real_loss_is_detected() {
-    let strike = |after, fault| Strike {
+    let inject = |after, fault| Injection {
         after,
         faults: vec![fault],
         hold: Duration::ZERO,
@@ -168,14 +168,14 @@ async fn real_loss_is_detected() {
     let scenario = Scenario {
         name: "lying",
         about: "",
-        stage: Stage::default(),
+        setup: Setup::default(),
         cold: false,
         load: Load::Steady {
             clients: 2,
             requests: 10,
             kind: Kind::Writes,
         },
-        strikes: vec![strike(0, Fault::CommitsUnflushed), strike(15, Fault::Crashed)],
+        injections: vec![inject(0, Fault::CommitsUnflushed), inject(15, Fault::Crashed)],
         expectations: vec![Expectation::NothingRefused],
     };
     let played = played(&scenario).await.unwrap();

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use super::fault::{Fault, Whose};
 use super::operations::Kind;
-use super::scenario::{Expectation, Load, Scenario, Strike};
-use super::scene::{NAME, Stage};
+use super::scenario::{Expectation, Injection, Load, Scenario};
+use super::testbed::{NAME, Setup};
 use crate::postgres::Shutdown;
 use crate::proxy::{Cut, Door, Effect, Refusal, Statements};
 
@@ -111,14 +111,14 @@ pub fn for_peers() -> Vec<Scenario> {
 }
 
 /// Returns a scenario with the default setup.
-fn scenario(name: &'static str, about: &'static str, load: Load, strikes: Vec<Strike>) -> Scenario {
+fn scenario(name: &'static str, about: &'static str, load: Load, injections: Vec<Injection>) -> Scenario {
     Scenario {
         name,
         about,
-        stage: Stage::default(),
+        setup: Setup::default(),
         cold: false,
         load,
-        strikes,
+        injections,
         expectations: Vec::new(),
     }
 }
@@ -128,18 +128,18 @@ fn expecting(mut scenario: Scenario, always: &[Expectation], figures: Vec<Expect
     scenario
 }
 
-fn staged(mut scenario: Scenario, stage: Stage) -> Scenario {
-    scenario.stage = stage;
+fn staged(mut scenario: Scenario, setup: Setup) -> Scenario {
+    scenario.setup = setup;
     scenario
 }
 
-fn strike(after: usize, fault: Fault, hold: Duration) -> Strike {
+fn inject(after: usize, fault: Fault, hold: Duration) -> Injection {
     together(after, vec![fault], hold)
 }
 
 /// Faults that are injected together; a request may or may not hit them.
-fn together(after: usize, faults: Vec<Fault>, hold: Duration) -> Strike {
-    Strike {
+fn together(after: usize, faults: Vec<Fault>, hold: Duration) -> Injection {
+    Injection {
         after,
         faults,
         hold,
@@ -148,8 +148,8 @@ fn together(after: usize, faults: Vec<Fault>, hold: Duration) -> Strike {
 }
 
 /// Injects one instant fault after another, `every` answers apart.
-fn volley(fault: Fault, times: usize, every: usize) -> Vec<Strike> {
-    (1..=times).map(|n| strike(n * every, fault, Duration::ZERO)).collect()
+fn volley(fault: Fault, times: usize, every: usize) -> Vec<Injection> {
+    (1..=times).map(|n| inject(n * every, fault, Duration::ZERO)).collect()
 }
 
 fn steady(size: Size, kind: Kind) -> Load {

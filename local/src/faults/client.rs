@@ -15,8 +15,8 @@ use tokio::time::{sleep, timeout};
 
 use super::answer::{Answer, judge};
 use super::history::{Entry, History, Seen};
-use super::scene::Scene;
-use super::team::{Deed, Fate, Team};
+use super::team::{RecordedWrite, Team, WriteOutcome};
+use super::testbed::Testbed;
 use crate::gateway::{Claims, INTEGRATION_LIMIT, event};
 use crate::lambda::Invocation;
 
@@ -79,13 +79,13 @@ pub(super) enum Asked {
     /// The expected answer.
     Answered(Answer),
     /// No expected answer; the outcome of the request is given.
-    Given(Fate),
+    Given(WriteOutcome),
 }
 
 /// A client and its team.
 pub(super) struct Client {
     pub(super) number: usize,
-    pub(super) scene: Arc<Scene>,
+    pub(super) testbed: Arc<Testbed>,
     pub(super) history: Arc<History>,
     /// Decides which requests it sends.
     pub(super) random: Rng,
@@ -93,7 +93,7 @@ pub(super) struct Client {
     /// requests.
     times: Rng,
     pub(super) team: Team,
-    pub(super) deeds: Vec<Deed>,
+    pub(super) writes: Vec<RecordedWrite>,
     /// Contradictions to the contract or to its knowledge.
     pub(super) wrong: Vec<String>,
     /// An acknowledged update: its meeting, its key and the request.
@@ -106,16 +106,16 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(number: usize, seed: u64, scene: &Arc<Scene>, history: &Arc<History>) -> Self {
+    pub(super) fn new(number: usize, seed: u64, testbed: &Arc<Testbed>, history: &Arc<History>) -> Self {
         let mut random = Rng::with_seed(seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Self {
             number,
-            scene: Arc::clone(scene),
+            testbed: Arc::clone(testbed),
             history: Arc::clone(history),
             times: random.fork(),
             random,
             team: Team::default(),
-            deeds: Vec::new(),
+            writes: Vec::new(),
             wrong: Vec::new(),
             older: None,
             excused: false,
@@ -148,7 +148,7 @@ impl Client {
 
     /// Sends a read until it is answered or refused too often.
     pub(super) async fn read(&mut self, call: Call) -> Result<Option<Answer>> {
-        self.excused = self.scene.may_be_stale();
+        self.excused = self.testbed.may_be_stale();
         match self.ask(&call, false).await? {
             Asked::Answered(answer) => Ok(Some(answer)),
             Asked::Given(_) => Ok(None),
@@ -183,20 +183,20 @@ impl Client {
                     }
                     return Ok(Asked::Answered(answer));
                 }
-                Seen::Refused if !doubt && attempt >= TRIES => return Ok(Asked::Given(Fate::Absent)),
+                Seen::Refused if !doubt && attempt >= TRIES => return Ok(Asked::Given(WriteOutcome::Absent)),
                 Seen::Refused => {}
                 Seen::Unknown => doubt = true,
                 Seen::Broken(what) => {
                     // Another design's functions guarantee nothing: their failures are counted, not reported.
-                    if self.scene.peer {
-                        return Ok(Asked::Given(Fate::Absent));
+                    if self.testbed.peer {
+                        return Ok(Asked::Given(WriteOutcome::Absent));
                     }
                     self.wrong(format!("{} {}: {what}", call.method, call.path));
                     if !write {
-                        return Ok(Asked::Given(Fate::Absent));
+                        return Ok(Asked::Given(WriteOutcome::Absent));
                     }
                     if attempt >= TRIES {
-                        return Ok(Asked::Given(Fate::Unknown));
+                        return Ok(Asked::Given(WriteOutcome::Unknown));
                     }
                     doubt = true;
                 }
@@ -204,13 +204,17 @@ impl Client {
             // At least a quarter of Retry-After, so that a run takes no longer than necessary.
             sleep(Duration::from_millis(self.times.u64(250..=1_000))).await;
         }
-        Ok(Asked::Given(if doubt { Fate::Unknown } else { Fate::Absent }))
+        Ok(Asked::Given(if doubt {
+            WriteOutcome::Unknown
+        } else {
+            WriteOutcome::Absent
+        }))
     }
 
     async fn send(&mut self, call: &Call, attempt: u32) -> Result<(Seen, Option<Answer>)> {
         let (function, event) = self.event(call)?;
         let sent = self.history.now();
-        let invoked = timeout(LONGEST, self.scene.lambda.invoke(&function, event)).await;
+        let invoked = timeout(LONGEST, self.testbed.lambda.invoke(&function, event)).await;
         let invocation = invoked.context("an invocation hangs")??;
         Ok(self.note(call, function, attempt, sent, &invocation))
     }
@@ -219,11 +223,11 @@ impl Client {
     pub(super) async fn send_cold(&mut self, call: &Call) -> Result<Option<Answer>> {
         let (function, event) = self.event(call)?;
         let sent = self.history.now();
-        let invoked = timeout(LONGEST, self.scene.lambda.invoke_cold(&function, event)).await;
+        let invoked = timeout(LONGEST, self.testbed.lambda.invoke_cold(&function, event)).await;
         let invocation = invoked.context("an invocation hangs")??;
         let (seen, answer) = self.note(call, function, 1, sent, &invocation);
         if let Seen::Broken(what) = &seen
-            && !self.scene.peer
+            && !self.testbed.peer
         {
             self.wrong(format!("{} {}: {what}", call.method, call.path));
         }
@@ -260,7 +264,7 @@ impl Client {
     /// Returns the function of a call's route, and the event that API Gateway would send it.
     fn event(&self, call: &Call) -> Result<(String, Value)> {
         let path = call.path.split('?').next().unwrap_or_default();
-        let matched = self.scene.routes.find(call.method, path);
+        let matched = self.testbed.routes.find(call.method, path);
         let matched = matched.with_context(|| format!("the router has no {} {path}", call.method))?;
         let mut request = Request::builder()
             .method(call.method)

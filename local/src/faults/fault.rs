@@ -1,4 +1,4 @@
-//! The faults: each is a named value that can be injected into a scene and cleared.
+//! The faults: each is a named value that can be injected into a testbed and cleared.
 //!
 //! They compose: any number may be in force at once. Invariants: never looks at answers; a fault that a request has to
 //! hit waits until the server or the proxy reports it.
@@ -12,12 +12,12 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal};
 use sqlx::{Connection as _, PgConnection};
 
-use super::scene::{ROLE, Scene};
+use super::testbed::{ROLE, Testbed};
 use crate::postgres::Shutdown;
 use crate::proxy::{Cut, Door, Effect, Statements};
 use server::{
-    END_SESSIONS, end_a_waiting_commit, migrate, patiently, read_only, run_and_hold, take_slots, terminate,
-    unless_it_gave_way,
+    END_SESSIONS, end_a_waiting_commit, migrate, read_only, run_and_hold, take_slots, terminate, unless_it_gave_way,
+    wait_until,
 };
 
 pub(super) use server::SESSIONS;
@@ -149,107 +149,109 @@ impl fmt::Display for Fault {
 }
 
 /// A fault in force, with the resources that keep it in force.
-pub(super) struct Struck {
+pub(super) struct ActiveFault {
     fault: Fault,
     held: Vec<PgConnection>,
 }
 
 impl Fault {
     /// Injects the fault. It is in force when this returns.
-    pub(super) async fn strike(self, scene: &Scene) -> Result<Struck> {
+    pub(super) async fn inject(self, testbed: &Testbed) -> Result<ActiveFault> {
         let mut held = Vec::new();
         match self {
             Self::Unreachable(door) => {
-                scene.proxy.set_door(door).await;
-                scene.proxy.reset();
+                testbed.proxy.set_door(door).await;
+                testbed.proxy.reset();
             }
-            Self::Entrance(door) => scene.proxy.set_door(door).await,
+            Self::Entrance(door) => testbed.proxy.set_door(door).await,
             Self::Unresolvable => {
-                let surroundings = scene.surroundings.as_ref().context("the scene has no names")?;
+                let surroundings = testbed.surroundings.as_ref().context("the testbed has no names")?;
                 surroundings.set_resolvable(false)?;
-                scene.proxy.reset();
+                testbed.proxy.reset();
             }
             Self::Reset => {
-                scene.proxy.reset();
+                testbed.proxy.reset();
             }
             Self::Silence => {
-                scene.proxy.silence();
+                testbed.proxy.silence();
             }
-            Self::Delay(delay) => scene.proxy.set_delay(delay, delay),
-            Self::Terminate(whose) => terminate(scene, whose).await?,
+            Self::Delay(delay) => testbed.proxy.set_delay(delay, delay),
+            Self::Terminate(whose) => terminate(testbed, whose).await?,
             Self::Hung => {
-                scene.proxy.hang();
+                testbed.proxy.hang();
             }
-            Self::Next(statements, effect) => scene.proxy.order(statements, [effect]),
+            Self::Next(statements, effect) => testbed.proxy.order(statements, [effect]),
             Self::LostReply(statements) => {
-                let known = scene.proxy.counts().cut;
-                scene.proxy.order(statements, [Effect::Cut(Cut::BeforeAcknowledgement)]);
-                patiently("a request to lose", async || Ok(scene.proxy.counts().cut > known)).await?;
+                let known = testbed.proxy.counts().cut;
+                testbed
+                    .proxy
+                    .order(statements, [Effect::Cut(Cut::BeforeAcknowledgement)]);
+                wait_until("a request to lose", async || Ok(testbed.proxy.counts().cut > known)).await?;
             }
             Self::Stopped(how) => {
-                scene.server().stop(how).await?;
+                testbed.server().stop(how).await?;
                 // Nothing listens at the server's address; the proxy would accept, and then reset. A pooler continues.
-                if !scene.has_pooler() {
-                    scene.proxy.set_door(Door::Refused).await;
+                if !testbed.has_pooler() {
+                    testbed.proxy.set_door(Door::Refused).await;
                 }
             }
-            Self::Crashed => scene.server().kill().await?,
+            Self::Crashed => testbed.server().kill().await?,
             Self::Recovering => {
-                scene.server().kill().await?;
-                scene.server().start_recovering().await?;
+                testbed.server().kill().await?;
+                testbed.server().start_recovering().await?;
             }
             Self::CommitsUnflushed => {
-                scene.server().set("synchronous_commit", "off").await?;
-                scene.server().reload().await?;
+                testbed.server().set("synchronous_commit", "off").await?;
+                testbed.server().reload().await?;
                 for writer in ["walwriter", "background writer"] {
                     let pid = format!("SELECT pid::int8 FROM pg_stat_activity WHERE backend_type = '{writer}'");
-                    let pid = i32::try_from(scene.number(&pid).await?)?;
+                    let pid = i32::try_from(testbed.number(&pid).await?)?;
                     rustix::process::kill_process(Pid::from_raw(pid).context(writer)?, Signal::STOP)?;
                 }
             }
             Self::FailedOver => {
-                scene.server().kill().await?;
-                scene.promote(true).await?;
+                testbed.server().kill().await?;
+                testbed.promote(true).await?;
             }
             Self::FailedOverUntold => {
-                scene.server().kill().await?;
-                scene.promote(false).await?;
+                testbed.server().kill().await?;
+                testbed.promote(false).await?;
             }
             Self::StandbyServes => {
-                let standby = scene.standby()?;
+                let standby = testbed.standby()?;
                 standby.set("recovery_min_apply_delay", LAG).await?;
                 standby.reload().await?;
-                scene.allow_stale_reads(Duration::from_secs(3_600));
-                scene.lead_to(standby);
-                scene.proxy.reset();
+                testbed.allow_stale_reads(Duration::from_secs(3_600));
+                testbed.lead_to(standby);
+                testbed.proxy.reset();
             }
             Self::Unreplicated => {
-                scene.standby()?.stop(Shutdown::Fast).await?;
-                end_a_waiting_commit(scene).await?;
+                testbed.standby()?.stop(Shutdown::Fast).await?;
+                end_a_waiting_commit(testbed).await?;
             }
-            Self::ReadOnly => read_only(scene, true).await?,
-            Self::SlotsTaken => held = take_slots(scene).await?,
+            Self::ReadOnly => read_only(testbed, true).await?,
+            Self::SlotsTaken => held = take_slots(testbed).await?,
             Self::PasswordRotated => {
                 let keep = "CREATE TEMPORARY TABLE kept AS SELECT rolpassword FROM pg_authid WHERE rolname = 'fleet'";
                 // The session that is held keeps the old verifier.
-                held.push(run_and_hold(scene, keep).await?);
+                held.push(run_and_hold(testbed, keep).await?);
                 // Outside a transaction, which would keep the old one valid until the last session has ended.
-                scene.sql(&format!("ALTER ROLE {ROLE} PASSWORD 'another'")).await?;
-                patiently("the end of all sessions", async || {
-                    scene.sql(END_SESSIONS).await?;
-                    Ok(scene.number(SESSIONS).await? == 0)
+                testbed.sql(&format!("ALTER ROLE {ROLE} PASSWORD 'another'")).await?;
+                wait_until("the end of all sessions", async || {
+                    testbed.sql(END_SESSIONS).await?;
+                    Ok(testbed.number(SESSIONS).await? == 0)
                 })
                 .await?;
             }
-            Self::Migrated => migrate(scene).await?,
+            Self::Migrated => migrate(testbed).await?,
             Self::Locked => {
                 let lock = format!(
                     "SET lock_timeout = '2s';BEGIN;LOCK TABLE {} IN ACCESS EXCLUSIVE MODE",
                     TABLES.join(", ")
                 );
                 // A session that uses some of them can wait for the others: one of the two is aborted, and retries.
-                patiently("every table's lock", async || {
-                    let locked = unless_it_gave_way(run_and_hold(scene, &lock).await)?;
+                wait_until("every table's lock", async || {
+                    let locked = unless_it_gave_way(run_and_hold(testbed, &lock).await)?;
                     held.extend(locked);
                     Ok(!held.is_empty())
                 })
@@ -257,30 +259,30 @@ impl Fault {
             }
             Self::SnapshotHeld => {
                 let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ;SELECT FROM meetings LIMIT 1";
-                held.push(run_and_hold(scene, hold).await?);
+                held.push(run_and_hold(testbed, hold).await?);
             }
             Self::EnvironmentsInitialised(count) => {
                 for _ in 0..count {
-                    scene.lambda.prepare(UNASKED).await?;
+                    testbed.lambda.prepare(UNASKED).await?;
                 }
             }
             Self::EnvironmentsLost => {
-                ensure!(scene.number(SESSIONS).await? > 0, "no environment has a session");
-                scene.proxy.silence();
-                for function in scene.functions() {
-                    scene.lambda.destroy_all(&function).await;
+                ensure!(testbed.number(SESSIONS).await? > 0, "no environment has a session");
+                testbed.proxy.silence();
+                for function in testbed.functions() {
+                    testbed.lambda.destroy_all(&function).await;
                 }
             }
-            Self::EnvironmentsRetired => scene.lambda.shutdown().await,
+            Self::EnvironmentsRetired => testbed.lambda.shutdown().await,
             Self::ClockMoved(seconds) => {
-                let surroundings = scene
+                let surroundings = testbed
                     .surroundings
                     .as_ref()
-                    .context("the scene's clock cannot be moved")?;
+                    .context("the testbed's clock cannot be moved")?;
                 surroundings.move_clock(seconds)?;
             }
         }
-        Ok(Struck { fault: self, held })
+        Ok(ActiveFault { fault: self, held })
     }
 
     /// Returns whether connections fall silent, so that only the server's own timeouts detect their end.
@@ -292,40 +294,40 @@ impl Fault {
     }
 
     /// Makes the preparations that this fault needs before the load starts.
-    pub(super) fn prepare(self, scene: &Scene) {
+    pub(super) fn prepare(self, testbed: &Testbed) {
         if self == Self::EnvironmentsLost {
-            scene.proxy.shorten_idle_sessions(SHORTENED);
+            testbed.proxy.shorten_idle_sessions(SHORTENED);
         }
     }
 }
 
-impl Struck {
+impl ActiveFault {
     /// Clears the fault. The affected part works when this returns, as far as the server can tell.
-    pub(super) async fn lift(mut self, scene: &Scene) -> Result<()> {
+    pub(super) async fn clear(mut self, testbed: &Testbed) -> Result<()> {
         match self.fault {
-            Fault::Unreachable(_) | Fault::Entrance(_) => scene.proxy.set_door(Door::Open).await,
+            Fault::Unreachable(_) | Fault::Entrance(_) => testbed.proxy.set_door(Door::Open).await,
             Fault::Unresolvable => {
-                let surroundings = scene.surroundings.as_ref().context("the scene has no names")?;
+                let surroundings = testbed.surroundings.as_ref().context("the testbed has no names")?;
                 surroundings.set_resolvable(true)?;
             }
-            Fault::Delay(_) => scene.proxy.set_delay(Duration::ZERO, Duration::ZERO),
+            Fault::Delay(_) => testbed.proxy.set_delay(Duration::ZERO, Duration::ZERO),
             Fault::Stopped(_) => {
-                scene.server().start().await?;
-                scene.proxy.set_door(Door::Open).await;
+                testbed.server().start().await?;
+                testbed.proxy.set_door(Door::Open).await;
             }
-            Fault::Crashed => scene.server().start().await?,
-            Fault::Recovering => scene.server().promote().await?,
-            Fault::Next(statements, _) => scene.proxy.withdraw(statements),
+            Fault::Crashed => testbed.server().start().await?,
+            Fault::Recovering => testbed.server().promote().await?,
+            Fault::Next(statements, _) => testbed.proxy.withdraw(statements),
             Fault::StandbyServes => {
-                scene.lead_to(scene.server());
-                scene.allow_stale_reads(STANDBY_KEPT);
+                testbed.lead_to(testbed.server());
+                testbed.allow_stale_reads(STANDBY_KEPT);
             }
             Fault::Unreplicated => {
-                scene.server().kill().await?;
-                scene.standby()?.start().await?;
-                scene.promote(true).await?;
+                testbed.server().kill().await?;
+                testbed.standby()?.start().await?;
+                testbed.promote(true).await?;
             }
-            Fault::ReadOnly => read_only(scene, false).await?,
+            Fault::ReadOnly => read_only(testbed, false).await?,
             Fault::PasswordRotated => {
                 let back = "DO $$ BEGIN EXECUTE format('ALTER ROLE fleet PASSWORD %L', (SELECT rolpassword FROM kept)); END $$";
                 for session in &mut self.held {
@@ -334,16 +336,16 @@ impl Struck {
             }
             Fault::EnvironmentsLost => {
                 // The timeout, and the same time again for the server to recover.
-                scene
+                testbed
                     .falls_to(0, SESSIONS, 2 * SHORTENED)
                     .await
                     .context("sessions of lost environments")?;
             }
             Fault::ClockMoved(_) => {
-                let surroundings = scene
+                let surroundings = testbed
                     .surroundings
                     .as_ref()
-                    .context("the scene's clock cannot be moved")?;
+                    .context("the testbed's clock cannot be moved")?;
                 surroundings.move_clock(0)?;
             }
             Fault::Reset

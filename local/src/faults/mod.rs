@@ -6,7 +6,7 @@
 //! | [`catalogue`] | every scenario, in two sizes |
 //! | `scenario` | a scenario's values: setup, load, faults, expectations |
 //! | `fault` | the faults, each injected and cleared |
-//! | `scene`, `surroundings` | cluster, standby, proxy, fleet; names and clocks |
+//! | `testbed`, `surroundings` | cluster, standby, proxy, fleet; names and clocks |
 //! | `client`, `operations`, `team` | the load: the clients' requests, and their knowledge |
 //! | `answer`, `history` | the answers |
 //! | `oracle` | compares the guarantees with the tables |
@@ -27,10 +27,10 @@ mod page;
 mod played;
 mod run;
 mod scenario;
-mod scene;
 mod surroundings;
 mod table;
 mod team;
+mod testbed;
 
 pub use catalogue::{Size, catalogue, for_peers};
 pub use fault::{Fault, TABLES, Whose};
@@ -40,6 +40,6 @@ pub use oracle::Verdict;
 pub use page::page;
 pub use played::Played;
 pub use run::{missing, play};
-pub use scenario::{Expectation, Load, Scenario, Strike};
-pub use scene::{Ground, Stage};
+pub use scenario::{Expectation, Injection, Load, Scenario};
 pub use table::{Line, table};
+pub use testbed::{Artifacts, Setup};

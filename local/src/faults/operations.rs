@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 
 use super::answer::Answer;
 use super::client::{Asked, Call, Client};
-use super::scene::WEBHOOK_SECRET;
-use super::team::{Deed, Fate, Meeting, Task, Trace};
+use super::team::{Meeting, RecordedWrite, Task, WriteEffect, WriteOutcome};
+use super::testbed::WEBHOOK_SECRET;
 
 /// The kinds of requests in a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Client {
     pub(super) async fn settle_in(&mut self) -> Result<()> {
         let sub = format!("admin-{}", self.number);
         self.team.admin_sub = sub.clone();
-        if self.scene.peer {
+        if self.testbed.peer {
             return self.settle_another_design().await;
         }
         match self.register(&sub, &format!("{sub}@example.com")).await? {
@@ -66,7 +66,7 @@ impl Client {
              INSERT INTO meetings (id, team_id, created_by, team_member_id, title, date, duration) \
              VALUES ('{meeting}', '{admin}', '{admin}', '{admin}', 'Weekly', now(), 30)"
         );
-        self.scene.sql(&sql).await?;
+        self.testbed.sql(&sql).await?;
         let known = Meeting {
             title: "Weekly".to_owned(),
             version: 1,
@@ -115,7 +115,7 @@ impl Client {
         let call = self.call("GET", format!("/api/meetings/{id}"), &[200]);
         let mut sending = JoinSet::new();
         for number in 0..environments {
-            let mut one = Self::new(number, self.random.u64(..), &self.scene, &self.history);
+            let mut one = Self::new(number, self.random.u64(..), &self.testbed, &self.history);
             let call = call.clone();
             let team = self.team.clone();
             let id = id.clone();
@@ -174,15 +174,15 @@ impl Client {
         Some((chosen.0.clone(), chosen.1.clone()))
     }
 
-    fn deed(&mut self, marker: &str, trace: Trace, asked: &Asked) {
-        let fate = match asked {
-            Asked::Answered(_) => Fate::Done,
-            Asked::Given(fate) => *fate,
+    fn record_write(&mut self, marker: &str, effect: WriteEffect, asked: &Asked) {
+        let outcome = match asked {
+            Asked::Answered(_) => WriteOutcome::Done,
+            Asked::Given(outcome) => *outcome,
         };
-        self.deeds.push(Deed {
+        self.writes.push(RecordedWrite {
             marker: marker.to_owned(),
-            trace,
-            fate,
+            effect,
+            outcome,
         });
     }
 
@@ -210,10 +210,10 @@ impl Client {
                     }
                 }
             }
-            Asked::Given(Fate::Unknown) => {
+            Asked::Given(WriteOutcome::Unknown) => {
                 self.team.in_doubt.insert(id.to_owned());
             }
-            Asked::Given(Fate::Done | Fate::Absent) => {}
+            Asked::Given(WriteOutcome::Done | WriteOutcome::Absent) => {}
         }
         Ok(asked)
     }
@@ -240,7 +240,7 @@ impl Client {
         let version = version.parse().unwrap_or(0_u64);
         let transcript = answer.body.get("transcript").and_then(Value::as_str);
         // Another design's functions answer with less.
-        let right = self.scene.peer
+        let right = self.testbed.peer
             || (answer.text("id"), answer.text("title"), version, transcript)
                 == (id, &*known.title, known.version, known.transcript.as_deref());
         if !right {

@@ -15,8 +15,8 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::client::Client;
 use super::fault::SESSIONS;
-use super::scene::Scene;
-use super::team::{Deed, Fate, Team, Trace};
+use super::team::{RecordedWrite, Team, WriteEffect, WriteOutcome};
+use super::testbed::Testbed;
 
 /// Longer than `idle_in_transaction_session_timeout`, statement timeouts and the server's own clean-up.
 const LEFT_BEHIND: Duration = Duration::from_secs(20);
@@ -88,12 +88,12 @@ struct Counted {
 ///
 /// # Errors
 /// Fails if the tables cannot be read.
-pub(super) async fn compare(scene: &Scene, clients: &mut [Client]) -> Result<Verdict> {
+pub(super) async fn compare(testbed: &Testbed, clients: &mut [Client]) -> Result<Verdict> {
     let mut verdict = Verdict::default();
-    let mut direct = scene.direct().await?;
+    let mut direct = testbed.direct().await?;
     let tables = Tables::read(&mut direct).await?;
     for client in clients {
-        tables.hold_against(&client.team, &client.deeds, &mut verdict);
+        tables.hold_against(&client.team, &client.writes, &mut verdict);
         verdict.wrong.append(&mut client.wrong);
     }
     Ok(verdict)
@@ -154,8 +154,8 @@ impl Tables {
     }
 
     /// Compares one client's knowledge.
-    fn hold_against(&self, team: &Team, deeds: &[Deed], verdict: &mut Verdict) {
-        self.count(team, deeds, verdict);
+    fn hold_against(&self, team: &Team, writes: &[RecordedWrite], verdict: &mut Verdict) {
+        self.count(team, writes, verdict);
         for (id, known) in team.meetings.iter().filter(|(id, _)| team.knows(id)) {
             let Some(row) = self.meetings.get(id) else {
                 verdict.lose(format!("meeting {id}: {known:?}"));
@@ -195,28 +195,28 @@ impl Tables {
     }
 
     /// Counts the rows that each write left, unless their parent has been deleted since.
-    fn count(&self, team: &Team, deeds: &[Deed], verdict: &mut Verdict) {
-        for deed in deeds {
-            let (counts, meeting) = match &deed.trace {
-                Trace::Meeting => (&self.counted.meetings, None),
-                Trace::Change(meeting) => (&self.counted.changes, Some(meeting)),
-                Trace::Task(meeting) => (&self.counted.tasks, Some(meeting)),
-                Trace::Invitation => (&self.counted.invitations, None),
-                Trace::User => (&self.counted.users, None),
+    fn count(&self, team: &Team, writes: &[RecordedWrite], verdict: &mut Verdict) {
+        for write in writes {
+            let (counts, meeting) = match &write.effect {
+                WriteEffect::Meeting => (&self.counted.meetings, None),
+                WriteEffect::Change(meeting) => (&self.counted.changes, Some(meeting)),
+                WriteEffect::Task(meeting) => (&self.counted.tasks, Some(meeting)),
+                WriteEffect::Invitation => (&self.counted.invitations, None),
+                WriteEffect::User => (&self.counted.users, None),
             };
-            let key = (meeting.cloned().unwrap_or_default(), deed.marker.clone());
+            let key = (meeting.cloned().unwrap_or_default(), write.marker.clone());
             let found = counts.get(&key).copied().unwrap_or_default();
             // A task or a meeting may have been deleted since: the remaining known ones are compared by their id.
-            let may_be_gone = matches!(deed.trace, Trace::Meeting | Trace::Task(_))
+            let may_be_gone = matches!(write.effect, WriteEffect::Meeting | WriteEffect::Task(_))
                 || meeting.is_some_and(|meeting| !team.knows(meeting) || !team.meetings.contains_key(meeting));
-            match (deed.fate, found) {
-                (_, 2..) => verdict.duplicate(format!("{deed:?} is there {found} times")),
-                (Fate::Done, 0) if !may_be_gone => verdict.lose(format!("{deed:?}")),
-                (Fate::Absent, 1) => verdict.wrong.push(format!("refused, and there: {deed:?}")),
-                (Fate::Done | Fate::Absent | Fate::Unknown, _) => {}
+            match (write.outcome, found) {
+                (_, 2..) => verdict.duplicate(format!("{write:?} is there {found} times")),
+                (WriteOutcome::Done, 0) if !may_be_gone => verdict.lose(format!("{write:?}")),
+                (WriteOutcome::Absent, 1) => verdict.wrong.push(format!("refused, and there: {write:?}")),
+                (WriteOutcome::Done | WriteOutcome::Absent | WriteOutcome::Unknown, _) => {}
             }
-            if matches!(deed.trace, Trace::User) && self.members.get(&deed.marker) == Some(&false) {
-                verdict.wrong.push(format!("half written: {deed:?}"));
+            if matches!(write.effect, WriteEffect::User) && self.members.get(&write.marker) == Some(&false) {
+                verdict.wrong.push(format!("half written: {write:?}"));
             }
         }
     }
@@ -238,7 +238,7 @@ async fn counts(direct: &mut PgConnection, sql: &str) -> Result<Counts> {
 ///
 /// # Errors
 /// Fails if the server cannot be queried.
-pub(super) async fn under_way(scene: &Scene, silenced: bool) -> Result<Vec<String>> {
+pub(super) async fn under_way(testbed: &Testbed, silenced: bool) -> Result<Vec<String>> {
     let bound = if silenced { LEFT_BEHIND } else { AT_ONCE };
     let mut left = Vec::new();
     let at_rest = [
@@ -254,7 +254,7 @@ pub(super) async fn under_way(scene: &Scene, silenced: bool) -> Result<Vec<Strin
         ("prepared transactions", "SELECT count(*) FROM pg_prepared_xacts"),
     ];
     for (what, sql) in at_rest {
-        if let Err(error) = scene.falls_to(0, sql, bound).await {
+        if let Err(error) = testbed.falls_to(0, sql, bound).await {
             left.push(format!("left behind: {what}: {error:#}"));
         }
     }
@@ -265,16 +265,16 @@ pub(super) async fn under_way(scene: &Scene, silenced: bool) -> Result<Vec<Strin
 ///
 /// # Errors
 /// Fails if the server cannot be queried.
-pub(super) async fn left_behind(scene: &Scene) -> Result<Vec<String>> {
+pub(super) async fn left_behind(testbed: &Testbed) -> Result<Vec<String>> {
     let mut left = Vec::new();
-    scene.lambda.shutdown().await;
+    testbed.lambda.shutdown().await;
     // Silent connections stay silent until the server detects it, which is measured in the scenarios that lose
     // environments; here the network returns and reports that the peer is gone.
-    scene.proxy.reset();
-    if scene.has_pooler() {
+    testbed.proxy.reset();
+    if testbed.has_pooler() {
         return Ok(left);
     }
-    if let Err(error) = scene.falls_to(0, SESSIONS, LEFT_BEHIND).await {
+    if let Err(error) = testbed.falls_to(0, SESSIONS, LEFT_BEHIND).await {
         left.push(format!(
             "left behind: sessions of environments that were shut down: {error:#}"
         ));
@@ -288,13 +288,17 @@ mod tests {
     use super::*;
 
     /// Returns the verdict on one write with this outcome that was found this often.
-    fn judged(trace: Trace, fate: Fate, found: i64) -> Verdict {
+    fn judged(effect: WriteEffect, outcome: WriteOutcome, found: i64) -> Verdict {
         let known = ("m".to_owned(), Meeting::default());
         let team = Team {
             meetings: [known].into(),
             ..Team::default()
         };
-        let scope = if matches!(trace, Trace::Change(_)) { "m" } else { "" };
+        let scope = if matches!(effect, WriteEffect::Change(_)) {
+            "m"
+        } else {
+            ""
+        };
         let counts: Counts = [((scope.to_owned(), "1-1".to_owned()), found)].into();
         let tables = Tables {
             counted: Counted {
@@ -304,36 +308,36 @@ mod tests {
             },
             ..Tables::default()
         };
-        let deed = Deed {
+        let write = RecordedWrite {
             marker: "1-1".to_owned(),
-            trace,
-            fate,
+            effect,
+            outcome,
         };
         let mut verdict = Verdict::default();
-        tables.count(&team, &[deed], &mut verdict);
+        tables.count(&team, &[write], &mut verdict);
         verdict
     }
 
     #[test]
     fn write_count_matches_the_answer() {
-        for trace in [Trace::User, Trace::Change("m".to_owned())] {
-            for (fate, found) in [
-                (Fate::Done, 1),
-                (Fate::Absent, 0),
-                (Fate::Unknown, 0),
-                (Fate::Unknown, 1),
+        for effect in [WriteEffect::User, WriteEffect::Change("m".to_owned())] {
+            for (outcome, found) in [
+                (WriteOutcome::Done, 1),
+                (WriteOutcome::Absent, 0),
+                (WriteOutcome::Unknown, 0),
+                (WriteOutcome::Unknown, 1),
             ] {
                 assert_eq!(
-                    judged(trace.clone(), fate, found),
+                    judged(effect.clone(), outcome, found),
                     Verdict::default(),
-                    "{fate:?} {found}"
+                    "{outcome:?} {found}"
                 );
             }
-            assert_eq!(judged(trace.clone(), Fate::Done, 0).lost, 1);
-            for fate in [Fate::Done, Fate::Absent, Fate::Unknown] {
-                assert_eq!(judged(trace.clone(), fate, 2).duplicated, 1, "{fate:?}");
+            assert_eq!(judged(effect.clone(), WriteOutcome::Done, 0).lost, 1);
+            for outcome in [WriteOutcome::Done, WriteOutcome::Absent, WriteOutcome::Unknown] {
+                assert_eq!(judged(effect.clone(), outcome, 2).duplicated, 1, "{outcome:?}");
             }
-            let refused = judged(trace, Fate::Absent, 1);
+            let refused = judged(effect, WriteOutcome::Absent, 1);
             assert_eq!((refused.lost, refused.duplicated, refused.wrong.len()), (0, 0, 1));
         }
     }
@@ -341,7 +345,7 @@ mod tests {
     #[test]
     fn cascaded_delete_is_no_loss() {
         assert_eq!(
-            judged(Trace::Change("deleted".to_owned()), Fate::Done, 1),
+            judged(WriteEffect::Change("deleted".to_owned()), WriteOutcome::Done, 1),
             Verdict::default()
         );
     }
@@ -456,13 +460,13 @@ mod tests {
                 members: [("1-1".to_owned(), whole)].into(),
                 ..Tables::default()
             };
-            let deed = Deed {
+            let write = RecordedWrite {
                 marker: "1-1".to_owned(),
-                trace: Trace::User,
-                fate: Fate::Unknown,
+                effect: WriteEffect::User,
+                outcome: WriteOutcome::Unknown,
             };
             let mut verdict = Verdict::default();
-            tables.count(&Team::default(), &[deed], &mut verdict);
+            tables.count(&Team::default(), &[write], &mut verdict);
             assert_eq!(verdict.wrong.len(), wrong);
         }
     }

@@ -134,7 +134,7 @@ impl Played {
                 wrong.push(format!("{} connections were opened instead of {wanted}", self.opened));
             }
             Expectation::Cuts(wanted) if cuts != wanted => {
-                wrong.push(format!("{cuts} requests were struck instead of {wanted}"));
+                wrong.push(format!("{cuts} requests were cut instead of {wanted}"));
             }
             Expectation::ConnectionsAtMost(wanted) if self.opened > wanted => {
                 wrong.push(format!("{} connections were opened, more than {wanted}", self.opened));

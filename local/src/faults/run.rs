@@ -1,4 +1,4 @@
-//! Plays a scenario: creates the scene, drives load and faults, runs the oracle.
+//! Plays a scenario: creates the testbed, drives load and faults, runs the oracle.
 //!
 //! Invariants: neither retries nor excuses anything. The service's own limits or a fault's limit every wait.
 
@@ -16,9 +16,9 @@ use super::history::History;
 use super::operations::Kind;
 use super::oracle::{self, Verdict};
 use super::played::Played;
-use super::scenario::{Load, Scenario, Strike};
-use super::scene::{Ground, Scene, Stage};
+use super::scenario::{Injection, Load, Scenario};
 use super::surroundings;
+use super::testbed::{Artifacts, Setup, Testbed};
 use crate::postgres::Pooler;
 use crate::proxy::Door;
 
@@ -29,17 +29,17 @@ const AFTERWARDS: usize = 3;
 const MET: Duration = Duration::from_secs(60);
 
 /// Returns why a scenario cannot be played on this machine, if it cannot.
-pub fn missing(stage: &Stage) -> Option<&'static str> {
-    if stage.pooler && Pooler::find().is_none() {
+pub fn missing(setup: &Setup) -> Option<&'static str> {
+    if setup.pooler && Pooler::find().is_none() {
         return Some("pgbouncer is not installed");
     }
-    if stage.keeps_statements && Pooler::find_with_prepared_statements().is_none() {
+    if setup.keeps_statements && Pooler::find_with_prepared_statements().is_none() {
         return Some("there is no pgbouncer 1.21 or newer");
     }
-    if stage.name.is_some() && !surroundings::has_names() {
+    if setup.name.is_some() && !surroundings::has_names() {
         return Some("unshare gives a process no mounts of its own here");
     }
-    if stage.moved_clock && !surroundings::has_clock() {
+    if setup.moved_clock && !surroundings::has_clock() {
         return Some("libfaketime is not installed");
     }
     None
@@ -48,27 +48,27 @@ pub fn missing(stage: &Stage) -> Option<&'static str> {
 /// Plays a scenario with this seed. `progress` is called from time to time with the number of answered requests.
 ///
 /// # Errors
-/// Fails if the scene could not be created, or a fault could not be injected: this tells nothing about the functions.
-pub async fn play(scenario: &Scenario, ground: &Ground, seed: u64, progress: impl Fn(usize)) -> Result<Played> {
-    let scene = Scene::set(&scenario.stage, ground)
+/// Fails if the testbed could not be created, or a fault could not be injected: this tells nothing about the functions.
+pub async fn play(scenario: &Scenario, artifacts: &Artifacts, seed: u64, progress: impl Fn(usize)) -> Result<Played> {
+    let testbed = Testbed::create(&scenario.setup, artifacts)
         .await
-        .context("cannot set the scene")?;
-    for fault in scenario.strikes.iter().flat_map(|strike| &strike.faults) {
-        fault.prepare(&scene);
+        .context("cannot create the testbed")?;
+    for fault in scenario.injections.iter().flat_map(|injection| &injection.faults) {
+        fault.prepare(&testbed);
     }
     let history = Arc::new(History::begin());
-    let mut clients = settled(scenario, seed, &scene, &history).await?;
+    let mut clients = settled(scenario, seed, &testbed, &history).await?;
     if scenario.cold {
-        scene.lambda.shutdown().await;
+        testbed.lambda.shutdown().await;
     }
     let setting = history.count();
-    if scenario.stage.door != Door::Open {
-        scene.proxy.set_door(scenario.stage.door).await;
+    if scenario.setup.door != Door::Open {
+        testbed.proxy.set_door(scenario.setup.door).await;
     }
-    let before = scene.proxy.counts();
+    let before = testbed.proxy.counts();
 
     {
-        let load = run(scenario, &scene, &history, &mut clients, setting);
+        let load = run(scenario, &testbed, &history, &mut clients, setting);
         tokio::pin!(load);
         let mut told = tokio::time::interval(Duration::from_millis(100));
         loop {
@@ -79,16 +79,16 @@ pub async fn play(scenario: &Scenario, ground: &Ground, seed: u64, progress: imp
         }
     }
 
-    let counts = scene.proxy.counts();
+    let counts = testbed.proxy.counts();
     // Other designs wrote nothing and guaranteed nothing.
-    let verdict = if scene.peer {
+    let verdict = if testbed.peer {
         Verdict::default()
     } else {
-        let mut faults = scenario.strikes.iter().flat_map(|strike| &strike.faults);
-        let left = oracle::under_way(&scene, faults.any(|fault| fault.silences())).await?;
-        let mut verdict = oracle::compare(&scene, &mut clients).await?;
+        let mut faults = scenario.injections.iter().flat_map(|injection| &injection.faults);
+        let left = oracle::under_way(&testbed, faults.any(|fault| fault.silences())).await?;
+        let mut verdict = oracle::compare(&testbed, &mut clients).await?;
         verdict.wrong.extend(left);
-        verdict.wrong.extend(oracle::left_behind(&scene).await?);
+        verdict.wrong.extend(oracle::left_behind(&testbed).await?);
         verdict
     };
     let entries = history.entries().split_off(setting);
@@ -111,27 +111,32 @@ pub async fn play(scenario: &Scenario, ground: &Ground, seed: u64, progress: imp
         let cold = played.entries.iter().filter(|entry| entry.cold);
         played.cold = cold.map(|entry| entry.took).max();
     }
-    if !scene.peer {
+    if !testbed.peer {
         // A pooler detects its server's return up to a second late.
-        let late = Duration::from_secs(if scene.has_pooler() { 2 } else { 0 });
+        let late = Duration::from_secs(if testbed.has_pooler() { 2 } else { 0 });
         played.hold_health_against_the_faults(late);
     }
     let cuts = counts.cut - before.cut;
-    for expectation in scenario.expectations.iter().filter(|_| !scene.peer) {
+    for expectation in scenario.expectations.iter().filter(|_| !testbed.peer) {
         played.hold_against(*expectation, cuts);
     }
     Ok(played)
 }
 
 /// Creates and registers the clients, each with some data to read.
-async fn settled(scenario: &Scenario, seed: u64, scene: &Arc<Scene>, history: &Arc<History>) -> Result<Vec<Client>> {
+async fn settled(
+    scenario: &Scenario,
+    seed: u64,
+    testbed: &Arc<Testbed>,
+    history: &Arc<History>,
+) -> Result<Vec<Client>> {
     let count = match scenario.load {
         Load::Steady { clients, .. } => clients,
         Load::Rounds { .. } | Load::Burst { .. } => 1,
     };
     let mut settling = JoinSet::new();
     for number in 0..count {
-        let mut client = Client::new(number, seed, scene, history);
+        let mut client = Client::new(number, seed, testbed, history);
         settling.spawn(async move {
             client.settle_in().await?;
             anyhow::Ok(client)
@@ -146,7 +151,7 @@ async fn settled(scenario: &Scenario, seed: u64, scene: &Arc<Scene>, history: &A
 
 async fn run(
     scenario: &Scenario,
-    scene: &Arc<Scene>,
+    testbed: &Arc<Testbed>,
     history: &Arc<History>,
     clients: &mut Vec<Client>,
     setting: usize,
@@ -156,7 +161,7 @@ async fn run(
             let over = Arc::new(AtomicBool::new(false));
             let linger = scenario.lingers();
             let mut working = JoinSet::new();
-            let begun = Begun::new(scenario, scene, history).await?;
+            let begun = FirstFaults::new(scenario, testbed, history).await?;
             for mut client in clients.drain(..) {
                 let over = Arc::clone(&over);
                 working.spawn(async move {
@@ -170,7 +175,7 @@ async fn run(
                     anyhow::Ok(client)
                 });
             }
-            begun.go_on(&scenario.strikes, scene, history, setting).await?;
+            begun.go_on(&scenario.injections, testbed, history, setting).await?;
             sleep(linger).await;
             over.store(true, Ordering::Relaxed);
             while let Some(client) = working.join_next().await {
@@ -183,19 +188,19 @@ async fn run(
             client.act(kind).await?;
             for number in 0..rounds {
                 if let Some(idle) = frozen {
-                    rest(scene).await;
+                    rest(testbed).await;
                     sleep(idle).await;
                 }
-                let strike = scenario.strikes.get(number % scenario.strikes.len().max(1));
-                round(strike, scene, history, client, kind).await?;
+                let injection = scenario.injections.get(number % scenario.injections.len().max(1));
+                round(injection, testbed, history, client, kind).await?;
             }
         }
         Load::Burst { environments, requests } => {
             let client = clients.first_mut().context("a client")?;
-            let begun = Begun::new(scenario, scene, history).await?;
+            let begun = FirstFaults::new(scenario, testbed, history).await?;
             client.burst(environments, requests).await?;
-            begun.go_on(&scenario.strikes, scene, history, setting).await?;
-            if !scenario.strikes.is_empty() {
+            begun.go_on(&scenario.injections, testbed, history, setting).await?;
+            if !scenario.injections.is_empty() {
                 client.burst(environments.min(20), requests).await?;
             }
         }
@@ -204,70 +209,70 @@ async fn run(
 }
 
 async fn round(
-    strike: Option<&Strike>,
-    scene: &Scene,
+    injection: Option<&Injection>,
+    testbed: &Testbed,
     history: &History,
     client: &mut Client,
     kind: Kind,
 ) -> Result<()> {
-    let mut struck = Vec::new();
-    for fault in strike.iter().flat_map(|strike| &strike.faults) {
-        struck.push((fault.to_string(), history.now(), fault.strike(scene).await?));
+    let mut active = Vec::new();
+    for fault in injection.iter().flat_map(|injection| &injection.faults) {
+        active.push((fault.to_string(), history.now(), fault.inject(testbed).await?));
     }
     client.act(kind).await?;
-    for (name, from, fault) in struck {
+    for (name, from, fault) in active {
         history.add_span(name, from, from);
-        fault.lift(scene).await?;
+        fault.clear(testbed).await?;
     }
     Ok(())
 }
 
 /// Waits until every environment is frozen.
-async fn rest(scene: &Scene) {
-    for function in scene.functions() {
-        for environment in scene.lambda.environments(&function) {
+async fn rest(testbed: &Testbed) {
+    for function in testbed.functions() {
+        for environment in testbed.lambda.environments(&function) {
             environment.until_frozen().await;
         }
     }
 }
 
 /// Faults that were in force before the load started.
-struct Begun(Option<(Strike, Duration, Vec<super::fault::Struck>)>);
+struct FirstFaults(Option<(Injection, Duration, Vec<super::fault::ActiveFault>)>);
 
-impl Begun {
+impl FirstFaults {
     /// Injects the first faults, if they precede all answers.
-    async fn new(scenario: &Scenario, scene: &Scene, history: &History) -> Result<Self> {
-        let Some(first) = scenario.strikes.first().filter(|first| first.after == 0) else {
+    async fn new(scenario: &Scenario, testbed: &Testbed, history: &History) -> Result<Self> {
+        let Some(first) = scenario.injections.first().filter(|first| first.after == 0) else {
             return Ok(Self(None));
         };
         if matches!(scenario.load, Load::Burst { .. }) {
             return Ok(Self(None));
         }
         let from = history.now();
-        let struck = strike(&first.faults, scene).await?;
-        Ok(Self(Some((first.clone(), from, struck))))
+        let active = inject(&first.faults, testbed).await?;
+        Ok(Self(Some((first.clone(), from, active))))
     }
 
     /// Injects and clears the faults in their order.
-    async fn go_on(self, strikes: &[Strike], scene: &Scene, history: &History, setting: usize) -> Result<()> {
+    async fn go_on(self, injections: &[Injection], testbed: &Testbed, history: &History, setting: usize) -> Result<()> {
         let mut begun = self.0;
-        for next in strikes {
-            let said = next.met.map(|sqlstate| (sqlstate, scene.proxy.errors(sqlstate)));
-            let (now, from, struck) = match begun.take() {
+        for next in injections {
+            let said = next.met.map(|sqlstate| (sqlstate, testbed.proxy.errors(sqlstate)));
+            let (now, from, active) = match begun.take() {
                 Some(begun) => begun,
                 None => {
                     history.answered(setting + next.after).await;
                     let from = history.now();
-                    (next.clone(), from, strike(&next.faults, scene).await?)
+                    (next.clone(), from, inject(&next.faults, testbed).await?)
                 }
             };
             sleep(now.hold).await;
             if let Some((sqlstate, known)) = said {
-                let met = timeout(MET, scene.proxy.until_error(sqlstate, known)).await;
+                let met = timeout(MET, testbed.proxy.until_error(sqlstate, known)).await;
                 met.with_context(|| format!("no {sqlstate} was ever met"))?;
             }
-            for fault in struck {
-                fault.lift(scene).await?;
+            for fault in active {
+                fault.clear(testbed).await?;
             }
             let to = history.now();
             for fault in &now.faults {
@@ -278,10 +283,10 @@ impl Begun {
     }
 }
 
-async fn strike(faults: &[Fault], scene: &Scene) -> Result<Vec<super::fault::Struck>> {
-    let mut struck = Vec::new();
+async fn inject(faults: &[Fault], testbed: &Testbed) -> Result<Vec<super::fault::ActiveFault>> {
+    let mut active = Vec::new();
     for fault in faults {
-        struck.push(fault.strike(scene).await?);
+        active.push(fault.inject(testbed).await?);
     }
-    Ok(struck)
+    Ok(active)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::fault::Fault;
 use super::operations::Kind;
-use super::scene::Stage;
+use super::testbed::Setup;
 
 /// The load on the fleet.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ pub enum Load {
 
 /// Faults that are injected together.
 #[derive(Clone, Debug)]
-pub struct Strike {
+pub struct Injection {
     /// Requests answered before, since the load started; ignored for [`Load::Rounds`].
     pub after: usize,
     /// Injected in this order, and cleared in this order.
@@ -86,13 +86,13 @@ pub struct Scenario {
     /// A description, in a sentence.
     pub about: &'static str,
     /// The setup.
-    pub stage: Stage,
+    pub setup: Setup,
     /// Whether every environment is shut down before the first fault is injected.
     pub cold: bool,
     /// The load.
     pub load: Load,
     /// The faults.
-    pub strikes: Vec<Strike>,
+    pub injections: Vec<Injection>,
     /// The expectations.
     pub expectations: Vec<Expectation>,
 }

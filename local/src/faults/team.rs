@@ -46,7 +46,7 @@ impl Team {
 
 /// The outcome of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum WriteOutcome {
     /// Acknowledged.
     Done,
     /// Refused, and not retried.
@@ -57,7 +57,7 @@ pub(super) enum Fate {
 
 /// The countable effect of a write in the tables.
 #[derive(Clone, Debug)]
-pub(super) enum Trace {
+pub(super) enum WriteEffect {
     /// A meeting whose agenda is the marker.
     Meeting,
     /// A change record of this meeting whose new title is the marker.
@@ -72,8 +72,8 @@ pub(super) enum Trace {
 
 /// One write that can be counted.
 #[derive(Clone, Debug)]
-pub(super) struct Deed {
+pub(super) struct RecordedWrite {
     pub(super) marker: String,
-    pub(super) trace: Trace,
-    pub(super) fate: Fate,
+    pub(super) effect: WriteEffect,
+    pub(super) outcome: WriteOutcome,
 }

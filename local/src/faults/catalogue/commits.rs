@@ -16,8 +16,8 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
         Cut::AfterServer,
         Cut::BeforeAcknowledgement,
     ];
-    let each = |effects: &[Effect]| -> Vec<Strike> {
-        let next = |effect: &Effect| strike(0, Next(WRITES, *effect), Duration::ZERO);
+    let each = |effects: &[Effect]| -> Vec<Injection> {
+        let next = |effect: &Effect| inject(0, Next(WRITES, *effect), Duration::ZERO);
         effects.iter().map(next).collect()
     };
     let cut = each(&cuts.map(Effect::Cut));
@@ -69,11 +69,11 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
                     "commit-unreplicated",
                     "The server ends a session whose COMMIT waits for a standby; then the primary is lost.",
                     steady(size, Kind::Update),
-                    vec![strike(size.of(8, 80), Unreplicated, size.of(ms(500), s(2)))],
+                    vec![inject(size.of(8, 80), Unreplicated, size.of(ms(500), s(2)))],
                 ),
-                Stage {
+                Setup {
                     standby: true,
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             &[NothingRefused],
@@ -105,9 +105,9 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
                     updates(),
                     then(FailedOver, Duration::ZERO),
                 ),
-                Stage {
+                Setup {
                     standby: true,
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             &[NothingRefused, Cuts(1)],
@@ -121,9 +121,9 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
                     updates(),
                     then(Reset, s(8)),
                 ),
-                Stage {
+                Setup {
                     timeout: s(6),
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             &[SomethingUnknown],

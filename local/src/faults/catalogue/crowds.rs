@@ -9,9 +9,9 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
         environments,
         requests: 3,
     };
-    let stage = Stage {
+    let setup = Setup {
         slots,
-        ..Stage::default()
+        ..Setup::default()
     };
     let mut all = vec![
         expecting(
@@ -22,7 +22,7 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
                     burst(size.of(20, 150)),
                     Vec::new(),
                 ),
-                stage.clone(),
+                setup.clone(),
             ),
             &[NothingRefused],
             size.figures(&[ColdWithin(s(2))]),
@@ -33,14 +33,14 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
                     "slots-taken",
                     "Others hold every slot for a while, and none is left to the functions (53300).",
                     everyone(size),
-                    vec![Strike {
+                    vec![Injection {
                         met: Some("53300"),
-                        ..strike(size.of(8, 80), SlotsTaken, size.of(ms(300), s(2)))
+                        ..inject(size.of(8, 80), SlotsTaken, size.of(ms(300), s(2)))
                     }],
                 ),
-                Stage {
+                Setup {
                     slots: size.of(33, 103),
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             &[NothingRefused],
@@ -52,11 +52,11 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
                     "environments-lost",
                     "Environments disappear without a shutdown, and the server ends their abandoned sessions.",
                     burst(size.of(10, 300)),
-                    vec![strike(0, EnvironmentsLost, Duration::ZERO)],
+                    vec![inject(0, EnvironmentsLost, Duration::ZERO)],
                 ),
-                Stage {
+                Setup {
                     slots: size.of(53, 503),
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             &[NothingRefused],
@@ -70,15 +70,15 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
                     "initialised-unasked",
                     "Environments of another function are initialised on a small server, and never asked.",
                     steady(size, Kind::Get),
-                    vec![strike(
+                    vec![inject(
                         0,
                         EnvironmentsInitialised(size.of(11, 24)),
                         size.of(s(1), s(10)),
                     )],
                 ),
-                Stage {
+                Setup {
                     slots: size.of(13, 20),
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             &[NothingRefused],
@@ -95,10 +95,10 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
                     },
                     Vec::new(),
                 ),
-                Stage {
+                Setup {
                     slots: size.of(53, 253),
                     door: Door::Queued(size.of(10, 30)),
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             &[NothingRefused, WastedLogins(size.of(3, 20))],
@@ -117,7 +117,7 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
                     },
                     Vec::new(),
                 ),
-                stage,
+                setup,
             ),
             &[NothingRefused],
             vec![ColdWithin(s(8))],

@@ -5,7 +5,7 @@ use super::*;
 /// Returns the scenarios in playing order.
 pub(super) fn frozen(size: Size) -> Vec<Scenario> {
     let rounds = size.of(3, 20);
-    let each = |fault| vec![strike(0, fault, Duration::ZERO)];
+    let each = |fault| vec![inject(0, fault, Duration::ZERO)];
     let load = |kind, idle| Load::Rounds {
         rounds,
         kind,
@@ -68,13 +68,13 @@ pub(super) fn frozen(size: Size) -> Vec<Scenario> {
             -240,
         ),
     ] {
-        let strikes = vec![together(0, vec![ClockMoved(seconds), Silence], Duration::ZERO)];
-        let stage = Stage {
+        let injections = vec![together(0, vec![ClockMoved(seconds), Silence], Duration::ZERO)];
+        let setup = Setup {
             moved_clock: true,
-            ..Stage::default()
+            ..Setup::default()
         };
         all.push(expecting(
-            staged(scenario(name, about, load(Kind::Get, STALE), strikes), stage),
+            staged(scenario(name, about, load(Kind::Get, STALE), injections), setup),
             &[NothingRefused, connections],
             Vec::new(),
         ));

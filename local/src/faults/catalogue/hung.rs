@@ -10,7 +10,7 @@ pub(super) fn hung(size: Size) -> Vec<Scenario> {
         kind,
         frozen: Some(STALE),
     };
-    let each = vec![strike(0, Hung, Duration::ZERO)];
+    let each = vec![inject(0, Hung, Duration::ZERO)];
     vec![
         expecting(
             scenario(
@@ -74,11 +74,11 @@ fn asked(rounds: u64, kind: Kind) -> Load {
 }
 
 /// A hang at each place in turn.
-fn places(statements: Statements) -> Vec<Strike> {
+fn places(statements: Statements) -> Vec<Injection> {
     let mut places = vec![Cut::BeforeServer, Cut::AfterServer, Cut::BeforeAcknowledgement];
     if statements == WRITES {
         places.push(Cut::BeforeSync);
     }
-    let hang = |place| strike(0, Next(statements, Effect::Hang(place)), Duration::ZERO);
+    let hang = |place| inject(0, Next(statements, Effect::Hang(place)), Duration::ZERO);
     places.into_iter().map(hang).collect()
 }

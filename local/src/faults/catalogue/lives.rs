@@ -6,7 +6,7 @@ use super::*;
 /// Returns the scenarios in playing order.
 pub(super) fn lives(size: Size) -> Vec<Scenario> {
     let after = size.of(8, 80);
-    let down = |hold| strike(0, Unreachable(Door::Refused), hold);
+    let down = |hold| inject(0, Unreachable(Door::Refused), hold);
     let cold = scenario(
         "down-at-cold-start",
         "Environments start with the database down: longer than the budget, then it returns.",
@@ -30,13 +30,13 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
                     "Environments serve eight requests at once, over a restart and a reset.",
                     everyone(size),
                     vec![
-                        strike(after, Stopped(Shutdown::Immediate), size.of(ms(300), s(2))),
-                        strike(2 * after, Reset, Duration::ZERO),
+                        inject(after, Stopped(Shutdown::Immediate), size.of(ms(300), s(2))),
+                        inject(2 * after, Reset, Duration::ZERO),
                     ],
                 ),
-                Stage {
+                Setup {
                     concurrency: 8,
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             &[NothingRefused],
@@ -50,9 +50,9 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
                     everyone(size),
                     volley(Stopped(Shutdown::Immediate), 1, after),
                 ),
-                Stage {
+                Setup {
                     snap_start: true,
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             &[NothingRefused],
@@ -68,7 +68,7 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
                     kind: Kind::Everything,
                     frozen: Some(Duration::ZERO),
                 },
-                vec![strike(0, EnvironmentsRetired, Duration::ZERO)],
+                vec![inject(0, EnvironmentsRetired, Duration::ZERO)],
             ),
             &[NothingRefused],
             Vec::new(),
@@ -80,14 +80,14 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
                     "A transaction pooler stands in front of a server that is restarted, and connections are reset.",
                     everyone(size),
                     vec![
-                        strike(after, Stopped(Shutdown::Immediate), size.of(ms(300), s(2))),
-                        strike(2 * after, Reset, Duration::ZERO),
-                        strike(3 * after, Migrated, Duration::ZERO),
+                        inject(after, Stopped(Shutdown::Immediate), size.of(ms(300), s(2))),
+                        inject(2 * after, Reset, Duration::ZERO),
+                        inject(3 * after, Migrated, Duration::ZERO),
                     ],
                 ),
-                Stage {
+                Setup {
                     pooler: true,
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             &[NothingRefused],
@@ -100,15 +100,15 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
                     "The same, and the pooler keeps the functions' prepared statements.",
                     everyone(size),
                     vec![
-                        strike(after, Stopped(Shutdown::Immediate), size.of(ms(300), s(2))),
-                        strike(2 * after, Reset, Duration::ZERO),
-                        strike(3 * after, Migrated, Duration::ZERO),
+                        inject(after, Stopped(Shutdown::Immediate), size.of(ms(300), s(2))),
+                        inject(2 * after, Reset, Duration::ZERO),
+                        inject(3 * after, Migrated, Duration::ZERO),
                     ],
                 ),
-                Stage {
+                Setup {
                     pooler: true,
                     keeps_statements: true,
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             &[NothingRefused],
@@ -125,9 +125,9 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
                         together(2 * after, vec![ClockMoved(-240), Reset], size.of(ms(300), s(2))),
                     ],
                 ),
-                Stage {
+                Setup {
                     moved_clock: true,
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             // Time that passed on either clock counts: a request in flight may be refused because of its deadline.

@@ -7,7 +7,7 @@ pub(super) fn network(size: Size) -> Vec<Scenario> {
     let short = size.of(ms(300), s(2));
     let outage = |name, about, fault| {
         expecting(
-            scenario(name, about, everyone(size), vec![strike(size.of(8, 80), fault, short)]),
+            scenario(name, about, everyone(size), vec![inject(size.of(8, 80), fault, short)]),
             &[NothingRefused],
             size.figures(&[RecoversWithin(s(1))]),
         )
@@ -28,7 +28,7 @@ pub(super) fn network(size: Size) -> Vec<Scenario> {
                 "syn-swallowed",
                 "SYNs are swallowed for longer than an attempt takes, and existing connections reset.",
                 everyone(size),
-                vec![strike(
+                vec![inject(
                     size.of(8, 80),
                     Unreachable(Door::Swallowed),
                     size.of(ms(300), s(4)),
@@ -43,9 +43,9 @@ pub(super) fn network(size: Size) -> Vec<Scenario> {
                 "The database's name does not resolve for a while.",
                 Unresolvable,
             ),
-            Stage {
+            Setup {
                 name: Some(NAME),
-                ..Stage::default()
+                ..Setup::default()
             },
         ),
         expecting(
@@ -59,10 +59,10 @@ pub(super) fn network(size: Size) -> Vec<Scenario> {
                     },
                     Vec::new(),
                 ),
-                Stage {
+                Setup {
                     name: Some(NAME),
                     dead_address: true,
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             &[NothingRefused],
@@ -107,7 +107,7 @@ pub(super) fn network(size: Size) -> Vec<Scenario> {
                 "latency-and-jitter",
                 "Every message takes 20 to 40 ms in each direction.",
                 everyone(size),
-                vec![strike(size.of(4, 40), Delay(ms(20)), size.of(ms(500), s(5)))],
+                vec![inject(size.of(4, 40), Delay(ms(20)), size.of(ms(500), s(5)))],
             ),
             &[NothingRefused],
             Vec::new(),

@@ -29,12 +29,12 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                         kind: Kind::Get,
                     },
                     (1..=size.of(2, 10))
-                        .map(|n| strike(n * size.of(30, 80), Terminate(Whose::All), Duration::ZERO))
+                        .map(|n| inject(n * size.of(30, 80), Terminate(Whose::All), Duration::ZERO))
                         .collect(),
                 ),
-                Stage {
+                Setup {
                     concurrency: 16,
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             &[NothingRefused],
@@ -65,7 +65,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 "stopped-2s",
                 "The server is gone for two seconds.",
                 everyone(size),
-                vec![strike(after, Stopped(Shutdown::Immediate), size.of(ms(500), s(2)))],
+                vec![inject(after, Stopped(Shutdown::Immediate), size.of(ms(500), s(2)))],
             ),
             &[NothingRefused],
             size.figures(&[RecoversWithin(s(1))]),
@@ -75,7 +75,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 "stopped-2s-reads",
                 "The same, under reads alone.",
                 steady(size, Kind::Get),
-                vec![strike(after, Stopped(Shutdown::Immediate), size.of(ms(500), s(2)))],
+                vec![inject(after, Stopped(Shutdown::Immediate), size.of(ms(500), s(2)))],
             ),
             &[NothingRefused],
             size.figures(&[RecoversWithin(s(1))]),
@@ -85,9 +85,9 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 "recovering",
                 "All processes of the server are killed, and its recovery takes a while (57P03).",
                 everyone(size),
-                vec![Strike {
+                vec![Injection {
                     met: Some("57P03"),
-                    ..strike(after, Recovering, size.of(ms(300), s(2)))
+                    ..inject(after, Recovering, size.of(ms(300), s(2)))
                 }],
             ),
             &[NothingRefused],
@@ -99,11 +99,11 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                     "failed-over",
                     "The primary is killed and its synchronous standby promoted.",
                     everyone(size),
-                    vec![strike(after, FailedOver, Duration::ZERO)],
+                    vec![inject(after, FailedOver, Duration::ZERO)],
                 ),
-                Stage {
+                Setup {
                     standby: true,
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             &[NothingRefused],
@@ -115,12 +115,12 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                     "failed-over-untold",
                     "The same, and the name still leads to the old primary: the functions know both hosts.",
                     everyone(size),
-                    vec![strike(after, FailedOverUntold, size.of(Duration::ZERO, s(30)))],
+                    vec![inject(after, FailedOverUntold, size.of(Duration::ZERO, s(30)))],
                 ),
-                Stage {
+                Setup {
                     standby: true,
                     two_hosts: true,
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             &[NothingRefused],
@@ -132,11 +132,11 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                     "standby-serves",
                     "The name leads to a standby that is 20 s behind for a while, then to the primary again.",
                     steady(size, Kind::GetAndUpdate),
-                    vec![strike(after, StandbyServes, size.of(s(2), s(5)))],
+                    vec![inject(after, StandbyServes, size.of(s(2), s(5)))],
                 ),
-                Stage {
+                Setup {
                     standby: true,
-                    ..Stage::default()
+                    ..Setup::default()
                 },
             ),
             // The load continues for twice as long, so that a connection that is kept for too long is used for a read.
@@ -148,7 +148,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 "read-only",
                 "The server rejects writes for a while (25006).",
                 everyone(size),
-                vec![strike(after, ReadOnly, size.of(ms(300), s(2)))],
+                vec![inject(after, ReadOnly, size.of(ms(300), s(2)))],
             ),
             &[NothingRefused],
             size.figures(&[RecoversWithin(s(1))]),
@@ -158,9 +158,9 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 "password-rotated",
                 "The functions' password is changed and their sessions ended, until it is set back.",
                 everyone(size),
-                vec![Strike {
+                vec![Injection {
                     met: Some("28P01"),
-                    ..strike(after, PasswordRotated, size.of(ms(300), s(3)))
+                    ..inject(after, PasswordRotated, size.of(ms(300), s(3)))
                 }],
             ),
             // A second attempt can find the old one valid again if it is only invalid for moments.
@@ -186,7 +186,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                     requests: size.of(8, 12_500),
                     kind: Kind::Update,
                 },
-                vec![strike(0, SnapshotHeld, size.of(ms(500), s(360)))],
+                vec![inject(0, SnapshotHeld, size.of(ms(500), s(360)))],
             ),
             &[NothingRefused],
             // Each write would scan every dead row that the snapshot keeps.
@@ -197,7 +197,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 "locked",
                 "Somebody holds every table locked for a while.",
                 everyone(size),
-                vec![strike(after, Locked, size.of(ms(300), s(3)))],
+                vec![inject(after, Locked, size.of(ms(300), s(3)))],
             ),
             &[NothingRefused],
             Vec::new(),
@@ -209,7 +209,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 "read-only-60s",
                 "The server rejects writes for a minute.",
                 everyone(size),
-                vec![strike(after, ReadOnly, s(60))],
+                vec![inject(after, ReadOnly, s(60))],
             ),
             // Not one per write: writes share the state of the outage.
             &[SomethingRefused, ReadsServed, ConnectionsAtMost(400)],
@@ -228,7 +228,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                     name,
                     about,
                     everyone(size),
-                    vec![strike(after, Stopped(Shutdown::Immediate), hold)],
+                    vec![inject(after, Stopped(Shutdown::Immediate), hold)],
                 ),
                 &[SomethingRefused],
                 vec![RecoversWithin(s(1))],
@@ -239,7 +239,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 "locked-20s",
                 "Somebody holds every table locked for longer than a statement may take.",
                 everyone(size),
-                vec![strike(after, Locked, s(20))],
+                vec![inject(after, Locked, s(20))],
             ),
             &[NothingRefused],
             Vec::new(),

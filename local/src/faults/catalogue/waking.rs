@@ -38,17 +38,17 @@ pub(super) fn waking(size: Size) -> Vec<Scenario> {
     for (name, long, host, refusal) in providers {
         let asleep = |name, about, hold, parameters| {
             let faults = vec![Entrance(Door::Refusing(refusal)), Reset];
-            let strikes = vec![Strike {
+            let injections = vec![Injection {
                 met: Some(refusal.sqlstate),
                 ..together(size.of(8, 80), faults, hold)
             }];
-            let stage = Stage {
+            let setup = Setup {
                 name: Some(host),
                 parameters,
-                ..Stage::default()
+                ..Setup::default()
             };
             expecting(
-                staged(scenario(name, about, everyone(size), strikes), stage),
+                staged(scenario(name, about, everyone(size), injections), setup),
                 &[NothingRefused],
                 size.figures(&[RecoversWithin(s(2))]),
             )

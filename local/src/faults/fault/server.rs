@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::{Instant, sleep};
 
-use super::super::scene::{ROLE, Scene};
+use super::super::testbed::{ROLE, Testbed};
 use super::Whose;
 
 /// More than any event here takes, unless it never happens.
@@ -29,7 +29,7 @@ pub(super) const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_
 pub(in super::super) const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fleet'";
 
 /// Waits until a fault's precondition holds.
-pub(super) async fn patiently(what: &str, mut has_come: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+pub(super) async fn wait_until(what: &str, mut has_come: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     let since = Instant::now();
     while !has_come().await? {
         ensure!(since.elapsed() < PATIENCE, "{what} did not come about in time");
@@ -53,8 +53,8 @@ pub(super) fn unless_it_gave_way<T>(result: Result<T>) -> Result<Option<T>> {
     }
 }
 
-pub(super) async fn run_and_hold(scene: &Scene, sql: &str) -> Result<PgConnection> {
-    let mut session = scene.direct().await?;
+pub(super) async fn run_and_hold(testbed: &Testbed, sql: &str) -> Result<PgConnection> {
+    let mut session = testbed.direct().await?;
     sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
         .execute(&mut session)
         .await?;
@@ -62,7 +62,7 @@ pub(super) async fn run_and_hold(scene: &Scene, sql: &str) -> Result<PgConnectio
 }
 
 /// Terminates sessions in the given state, waiting until one is in it.
-pub(super) async fn terminate(scene: &Scene, whose: Whose) -> Result<()> {
+pub(super) async fn terminate(testbed: &Testbed, whose: Whose) -> Result<()> {
     let (state, most) = match whose {
         Whose::All => ("true", "ALL"),
         Whose::Idle => ("state = 'idle'", "ALL"),
@@ -72,9 +72,9 @@ pub(super) async fn terminate(scene: &Scene, whose: Whose) -> Result<()> {
         "SELECT count(pg_terminate_backend(pid, 5000)) FROM \
          (SELECT pid FROM pg_stat_activity WHERE usename = '{ROLE}' AND {state} LIMIT {most}) AS those"
     );
-    let mut direct = scene.direct().await?;
+    let mut direct = testbed.direct().await?;
     // Another design may have none: it keeps no connection, or opens the next one with the next request.
-    let end = Instant::now() + if scene.peer { Duration::from_secs(2) } else { PATIENCE };
+    let end = Instant::now() + if testbed.peer { Duration::from_secs(2) } else { PATIENCE };
     loop {
         let ended: i64 = sqlx::query_scalar(AssertSqlSafe(sql.clone()))
             .fetch_one(&mut direct)
@@ -83,52 +83,52 @@ pub(super) async fn terminate(scene: &Scene, whose: Whose) -> Result<()> {
             return Ok(direct.close().await?);
         }
         if Instant::now() >= end {
-            ensure!(scene.peer, "no session was ever in the state {state}");
+            ensure!(testbed.peer, "no session was ever in the state {state}");
             return Ok(direct.close().await?);
         }
     }
 }
 
 /// Terminates a session of the functions whose COMMIT waits for the standby, once there is one.
-pub(super) async fn end_a_waiting_commit(scene: &Scene) -> Result<()> {
+pub(super) async fn end_a_waiting_commit(testbed: &Testbed) -> Result<()> {
     let end = format!(
         "SELECT count(pg_terminate_backend(pid, 5000)) FROM \
          (SELECT pid FROM pg_stat_activity WHERE usename = '{ROLE}' AND wait_event = 'SyncRep' LIMIT 1) AS one"
     );
-    patiently("a COMMIT that waits for the standby", async || {
-        Ok(scene.number(&end).await? > 0)
+    wait_until("a COMMIT that waits for the standby", async || {
+        Ok(testbed.number(&end).await? > 0)
     })
     .await
 }
 
-pub(super) async fn read_only(scene: &Scene, on: bool) -> Result<()> {
+pub(super) async fn read_only(testbed: &Testbed, on: bool) -> Result<()> {
     let value = if on { "on" } else { "off" };
-    scene.server().set("default_transaction_read_only", value).await?;
-    scene.server().reload().await?;
+    testbed.server().set("default_transaction_read_only", value).await?;
+    testbed.server().reload().await?;
     // Sessions apply it one by one; a new one that has it proves that the postmaster does.
     let has = format!("SELECT (current_setting('default_transaction_read_only') <> '{value}')::int::int8");
-    scene.falls_to(0, &has, PATIENCE).await?;
+    testbed.falls_to(0, &has, PATIENCE).await?;
     Ok(())
 }
 
 /// Opens sessions until the server has no slot left for an ordinary role, and none of them is the functions'.
-pub(super) async fn take_slots(scene: &Scene) -> Result<Vec<PgConnection>> {
+pub(super) async fn take_slots(testbed: &Testbed) -> Result<Vec<PgConnection>> {
     let mut held = Vec::new();
     let free = "SELECT current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8 \
                 - (SELECT sum(numbackends) FROM pg_stat_database)::int8";
     loop {
         // Counted in a session that has ended before another takes its slot.
-        if scene.number(free).await? > 0 {
-            held.push(scene.direct().await?);
-        } else if scene.number(SESSIONS).await? > 0 {
-            scene.sql(END_SESSIONS).await?;
+        if testbed.number(free).await? > 0 {
+            held.push(testbed.direct().await?);
+        } else if testbed.number(SESSIONS).await? > 0 {
+            testbed.sql(END_SESSIONS).await?;
         } else {
             return Ok(held);
         }
     }
 }
 
-pub(super) async fn migrate(scene: &Scene) -> Result<()> {
+pub(super) async fn migrate(testbed: &Testbed) -> Result<()> {
     for table in TABLES {
         for change in [
             "ADD COLUMN added text",
@@ -138,8 +138,8 @@ pub(super) async fn migrate(scene: &Scene) -> Result<()> {
         ] {
             // As a careful migration does: it soon gives up waiting, and retries.
             let sql = format!("SET lock_timeout = '2s';ALTER TABLE {table} {change}");
-            patiently("a migration's lock", async || {
-                Ok(unless_it_gave_way(scene.sql(&sql).await)?.is_some())
+            wait_until("a migration's lock", async || {
+                Ok(unless_it_gave_way(testbed.sql(&sql).await)?.is_some())
             })
             .await?;
         }

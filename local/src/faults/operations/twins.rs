@@ -24,10 +24,10 @@ impl Client {
             self.wrong(format!("{marker}: refused, and replayed"));
         }
         // It must leave nothing.
-        self.deeds.push(Deed {
+        self.writes.push(RecordedWrite {
             marker,
-            trace: Trace::Change(id),
-            fate: Fate::Absent,
+            effect: WriteEffect::Change(id),
+            outcome: WriteOutcome::Absent,
         });
         Ok(())
     }
@@ -42,7 +42,7 @@ impl Client {
         }));
         let mut sending = JoinSet::new();
         for number in 0..2 {
-            let mut twin = Self::new(number, self.random.u64(..), &self.scene, &self.history);
+            let mut twin = Self::new(number, self.random.u64(..), &self.testbed, &self.history);
             let (call, key) = (call.clone(), marker.clone());
             sending.spawn(async move {
                 twin.has_twin = true;
@@ -56,13 +56,13 @@ impl Client {
             self.wrong.extend(wrong);
             match asked {
                 Asked::Answered(answer) => ids.push(answer.text("id").to_owned()),
-                Asked::Given(fate) => unknown |= fate == Fate::Unknown,
+                Asked::Given(outcome) => unknown |= outcome == WriteOutcome::Unknown,
             }
         }
         if ids.iter().any(|id| *id != ids[0]) {
             self.wrong(format!("one key and two meetings: {ids:?}"));
         }
-        let fate = match (ids.pop(), unknown) {
+        let outcome = match (ids.pop(), unknown) {
             (Some(id), _) => {
                 let meeting = Meeting {
                     title: marker.clone(),
@@ -71,18 +71,18 @@ impl Client {
                     ..Meeting::default()
                 };
                 self.team.meetings.insert(id, meeting);
-                Fate::Done
+                WriteOutcome::Done
             }
             (None, true) => {
                 self.team.more = true;
-                Fate::Unknown
+                WriteOutcome::Unknown
             }
-            (None, false) => Fate::Absent,
+            (None, false) => WriteOutcome::Absent,
         };
-        self.deeds.push(Deed {
+        self.writes.push(RecordedWrite {
             marker,
-            trace: Trace::Meeting,
-            fate,
+            effect: WriteEffect::Meeting,
+            outcome,
         });
         Ok(())
     }

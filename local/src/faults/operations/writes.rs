@@ -9,7 +9,7 @@ impl Client {
             .by(sub, email)
             .body(json!({}));
         let asked = self.write(sub, call).await?;
-        self.deed(sub, Trace::User, &asked);
+        self.record_write(sub, WriteEffect::User, &asked);
         match asked {
             Asked::Answered(answer) => {
                 if answer.text("clerkId") != sub {
@@ -33,7 +33,7 @@ impl Client {
         });
         let call = self.call("POST", "/api/meetings", &[201]).body(body);
         let asked = self.write(&marker, call).await?;
-        self.deed(&marker, Trace::Meeting, &asked);
+        self.record_write(&marker, WriteEffect::Meeting, &asked);
         match asked {
             Asked::Answered(answer) => {
                 if answer.text("title") != marker {
@@ -47,8 +47,8 @@ impl Client {
                 };
                 self.team.meetings.insert(answer.text("id").to_owned(), meeting);
             }
-            Asked::Given(Fate::Unknown) => self.team.more = true,
-            Asked::Given(Fate::Done | Fate::Absent) => {}
+            Asked::Given(WriteOutcome::Unknown) => self.team.more = true,
+            Asked::Given(WriteOutcome::Done | WriteOutcome::Absent) => {}
         }
         Ok(())
     }
@@ -75,7 +75,7 @@ impl Client {
                 }
             })
             .await?;
-        self.deed(&marker, Trace::Change(id.clone()), &asked);
+        self.record_write(&marker, WriteEffect::Change(id.clone()), &asked);
         match (asked, older) {
             (Asked::Answered(_), Some((same, key, call))) if same == id && self.random.u8(0..4) == 0 => {
                 self.replay(&id, &key, call).await
@@ -145,7 +145,7 @@ impl Client {
                 }
             })
             .await?;
-        self.deed(&marker, Trace::Task(id), &asked);
+        self.record_write(&marker, WriteEffect::Task(id), &asked);
         Ok(())
     }
 
@@ -224,7 +224,7 @@ impl Client {
             .call("POST", "/api/users/invite", &[201])
             .body(json!({"email": email}));
         let asked = self.write(&email, call).await?;
-        self.deed(&email, Trace::Invitation, &asked);
+        self.record_write(&email, WriteEffect::Invitation, &asked);
         if let Asked::Answered(_) = asked {
             self.team.invited.push(email);
         }

@@ -43,7 +43,7 @@ const SECOND_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// A scenario's requirements.
 #[derive(Clone, Debug)]
-pub struct Stage {
+pub struct Setup {
     /// `max_connections`, including the superuser's three.
     pub slots: u16,
     /// A streaming synchronous standby.
@@ -72,7 +72,7 @@ pub struct Stage {
     pub timeout: Duration,
 }
 
-impl Default for Stage {
+impl Default for Setup {
     fn default() -> Self {
         Self {
             slots: 103,
@@ -95,7 +95,7 @@ impl Default for Stage {
 
 /// The location of the workspace and of the binaries.
 #[derive(Clone, Debug)]
-pub struct Ground {
+pub struct Artifacts {
     /// The workspace: its manifest has the routes, `functions/migrations` and `shared/migrations` the schema.
     pub root: PathBuf,
     /// The folder of the functions' binaries.
@@ -107,7 +107,7 @@ pub struct Ground {
 }
 
 /// One scenario's surroundings. Dropping it stops everything in it.
-pub(super) struct Scene {
+pub(super) struct Testbed {
     // Dropped first, because it uses the fields below.
     pub(super) lambda: Lambda,
     pub(super) proxy: Proxy,
@@ -126,86 +126,86 @@ pub(super) struct Scene {
     pub(super) peer: bool,
 }
 
-impl Scene {
+impl Testbed {
     /// Creates everything.
     ///
     /// # Errors
     /// Fails if something could not be started. [`super::catalogue`] checks beforehand whether this machine meets the
-    /// [`Stage`]'s requirements.
-    pub(super) async fn set(stage: &Stage, ground: &Ground) -> Result<Arc<Self>> {
+    /// [`Setup`]'s requirements.
+    pub(super) async fn create(setup: &Setup, artifacts: &Artifacts) -> Result<Arc<Self>> {
         let settings = Settings {
-            max_connections: stage.slots,
+            max_connections: setup.slots,
             ..Settings::default()
         };
         let primary = Cluster::throwaway(settings).await?;
         let password = uuid::Uuid::new_v4().simple().to_string();
-        prepare(&primary, &ground.root, &password).await?;
-        let standby = match stage.standby {
+        prepare(&primary, &artifacts.root, &password).await?;
+        let standby = match setup.standby {
             true => Some(primary.standby("fleet_standby", Replication::Synchronous).await?),
             false => None,
         };
         let server = local(primary.port());
-        let pooler = match (stage.pooler, stage.keeps_statements) {
+        let pooler = match (setup.pooler, setup.keeps_statements) {
             (true, true) => Some(Pooler::start_with_prepared_statements(&primary, ROLE, &password, POOL).await?),
             (true, false) => Some(Pooler::start(&primary, ROLE, &password, POOL).await?),
             (false, _) => None,
         };
-        let addresses = match stage.dead_address {
+        let addresses = match setup.dead_address {
             true => vec![Ipv4Addr::LOCALHOST, SECOND_ADDRESS],
             false => vec![Ipv4Addr::LOCALHOST],
         };
         let own = *addresses.last().context("an address")?;
         let proxy = Proxy::start_at(own, pooler.as_ref().map_or(server, Pooler::address)).await?;
         let port = proxy.address().port();
-        let dead = match stage.dead_address {
+        let dead = match setup.dead_address {
             true => Some(Blackhole::at((Ipv4Addr::LOCALHOST, port).into())?),
             false => None,
         };
-        let second = match standby.as_ref().filter(|_| stage.two_hosts) {
+        let second = match standby.as_ref().filter(|_| setup.two_hosts) {
             Some(standby) => Some(Proxy::start(local(standby.port())).await?),
             None => None,
         };
-        let surroundings = match stage.name.is_some() || stage.moved_clock {
-            true => Some(Surroundings::new(stage.name, addresses, stage.moved_clock)?),
+        let surroundings = match setup.name.is_some() || setup.moved_clock {
+            true => Some(Surroundings::new(setup.name, addresses, setup.moved_clock)?),
             false => None,
         };
 
-        let mut hosts = format!("{}:{port}", stage.name.unwrap_or("127.0.0.1"));
+        let mut hosts = format!("{}:{port}", setup.name.unwrap_or("127.0.0.1"));
         if let Some(second) = &second {
             hosts.push_str(&format!(",{}", second.address()));
         }
         // Without TLS, which would hide statements from the proxy; another design's driver has its own parameter for
         // that.
         let mut url = format!("postgres://{ROLE}:{password}@{hosts}/seer");
-        if ground.peer.is_none() {
+        if artifacts.peer.is_none() {
             url.push_str("?sslmode=disable");
-            url.push_str(stage.parameters);
+            url.push_str(setup.parameters);
         }
-        if stage.pooler {
+        if setup.pooler {
             url.push_str("&pgbouncer=true");
         }
-        if stage.keeps_statements {
+        if setup.keeps_statements {
             url.push_str("&statement_cache_size=100");
         }
-        let routes = Routes::from_manifest(&ground.root.join("Cargo.toml"))?;
+        let routes = Routes::from_manifest(&artifacts.root.join("Cargo.toml"))?;
         let function = |name: &str| {
-            let binary = ground.peer.clone().unwrap_or_else(|| ground.binaries.join(name));
+            let binary = artifacts.peer.clone().unwrap_or_else(|| artifacts.binaries.join(name));
             let mut function = Function::new(name, binary);
             function.env = vec![
                 ("DATABASE_URL".to_owned(), url.clone()),
                 ("WEBHOOK_SECRET".to_owned(), WEBHOOK_SECRET.to_owned()),
             ];
-            function.timeout = if ground.peer.is_some() {
+            function.timeout = if artifacts.peer.is_some() {
                 PEER_TIMEOUT
             } else {
-                stage.timeout
+                setup.timeout
             };
             // Another design's program may need its interpreter.
             function
                 .env
-                .extend(ground.path.iter().map(|path| ("PATH".to_owned(), path.clone())));
-            function.max_concurrency = stage.concurrency;
-            function.snap_start = stage.snap_start;
+                .extend(artifacts.path.iter().map(|path| ("PATH".to_owned(), path.clone())));
+            function.max_concurrency = setup.concurrency;
+            function.snap_start = setup.snap_start;
             match &surroundings {
                 Some(surroundings) => surroundings.around(function),
                 None => Ok(function),
@@ -213,7 +213,7 @@ impl Scene {
         };
         let names = routes.functions().into_iter();
         let functions = names
-            .filter(|name| ground.peer.is_none() || *name == "meetings-get")
+            .filter(|name| artifacts.peer.is_none() || *name == "meetings-get")
             .map(function)
             .collect::<Result<Vec<_>>>()?;
         let lambda = Lambda::start(functions, Options::default())?;
@@ -229,7 +229,7 @@ impl Scene {
             promoted: AtomicBool::new(false),
             stale: Mutex::default(),
             routes,
-            peer: ground.peer.is_some(),
+            peer: artifacts.peer.is_some(),
         }))
     }
 
@@ -256,7 +256,7 @@ impl Scene {
     /// # Errors
     /// Fails if the setup has none.
     pub(super) fn standby(&self) -> Result<&Cluster> {
-        self.standby.as_ref().context("the scene has no standby")
+        self.standby.as_ref().context("the testbed has no standby")
     }
 
     /// Promotes the standby. New connections reach it if `name_is_told`, as after a change of a DNS record.
