@@ -224,6 +224,11 @@ fn pool_timeout_covers_a_waking() {
             .split_once("pool_timeout=")
             .map(|(_, seconds)| seconds.parse().unwrap());
         assert_eq!(given, seconds, "{url}");
+        let migrations = values.of(stacks
+            .functions
+            .at("/Resources/MigrationsRun/Properties/Environment/Variables"));
+        let url = migrations["DATABASE_URL"].as_str().unwrap();
+        assert!(url.ends_with("pool_timeout=60"), "{url}");
         let timeout = function["Timeout"].as_i64().unwrap();
         assert!(seconds.is_none_or(|seconds: i64| (15..timeout - 1).contains(&seconds)));
     }

@@ -20,8 +20,8 @@ use super::error::{Error, Kind, Phase};
 use crate::config::{DatabaseUrl, RetryConfig};
 use crate::service::Service;
 
-/// How long connecting is retried at a server that refuses, starts or does not answer.
-const CONNECT: Duration = Duration::from_secs(10);
+/// How long connecting is retried at a server that refuses, starts or does not answer; a longer `pool_timeout` extends it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long another run on the same database is awaited.
 const OTHER_RUN: &str = "10min";
@@ -126,7 +126,8 @@ pub(super) async fn open(url: &DatabaseUrl, service: &Service) -> Result<PgConne
         base_delay: Duration::from_millis(50),
     };
     let target = Target::new(url, &format!("{} migrate", service.name));
-    let (deadline, unfinished) = (Deadline::after(CONNECT), Unfinished::default());
+    let timeout = url.pool_timeout().unwrap_or_default().max(CONNECT_TIMEOUT);
+    let (deadline, unfinished) = (Deadline::after(timeout), Unfinished::default());
     let connection = connect::connect_with_retry(&target, Purpose::Write, &retry, deadline, &unfinished).await;
     Ok(connection.map_err(Failure::Connect)?.session.connection)
 }
