@@ -13,6 +13,7 @@ mod group;
 mod local;
 mod migrate;
 mod openapi;
+mod routes;
 mod stop;
 mod token;
 mod use_shared_pool;
@@ -40,6 +41,7 @@ enum Command {
     /// Brings the schema of the database that DATABASE_URL names up to date
     Migrate,
     Openapi(openapi::Arguments),
+    Routes(routes::Arguments),
     Token(token::Arguments),
     UseSharedPool(use_shared_pool::Arguments),
 }
@@ -86,6 +88,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Local(arguments) => local::run(arguments).await?,
         Command::Migrate => migrate::run().await?,
         Command::Openapi(arguments) => openapi::run(&arguments).await?,
+        Command::Routes(arguments) => routes::run(&arguments).await?,
         Command::Token(arguments) => token::run(&arguments).await?,
         // Its exit code tells more than success or failure.
         Command::UseSharedPool(arguments) => return Ok(use_shared_pool::run(&arguments).await),

@@ -104,8 +104,8 @@ async fn describe(checkout: &Checkout, cluster: &Cluster) -> Result<Data> {
     let folder = tempfile::tempdir_in(&target).context("cannot make a folder for the query data")?;
     // The macros run only when the crate is compiled; its dependencies are kept.
     for arguments in [
-        ["clean", "--quiet", "--package", "functions", "--lib"],
-        ["check", "--quiet", "--package", "functions", "--lib"],
+        &["clean", "--quiet", "--package", "functions"][..],
+        &["check", "--quiet", "--package", "functions", "--lib"],
     ] {
         let mut command = cargo();
         command

@@ -3,7 +3,7 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -134,7 +134,177 @@ async fn openapi_document_matches_code() {
 }
 
 #[tokio::test]
-async fn taken_port_is_reported_first() {
+async fn route_files_are_followed_everywhere() {
+    let output = seer(&["routes", "--check"]).output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// The files that `cargo seer routes` reads and writes, copied, and a cargo that finds them.
+struct Copied(tempfile::TempDir);
+
+impl Copied {
+    const FILES: [&str; 4] = ["Cargo.toml", "functions/Cargo.toml", "README.md", "template.yaml"];
+
+    fn new() -> Self {
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let copied = Self(tempfile::tempdir().unwrap());
+        std::fs::create_dir_all(copied.path("functions/migrations")).unwrap();
+        for folder in ["functions/src/bin", "tests/events"] {
+            std::fs::create_dir_all(copied.path(folder)).unwrap();
+            for entry in std::fs::read_dir(checkout.join(folder)).unwrap() {
+                let entry = entry.unwrap();
+                std::fs::copy(entry.path(), copied.path(folder).join(entry.file_name())).unwrap();
+            }
+        }
+        for file in Self::FILES {
+            std::fs::copy(checkout.join(file), copied.path(file)).unwrap();
+        }
+        let root = copied.0.path().display();
+        let metadata = format!("#!/bin/sh\necho '{{\"workspace_root\":\"{root}\",\"target_directory\":\"{root}\"}}'\n");
+        copied.write("cargo", &metadata);
+        std::fs::set_permissions(copied.path("cargo"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        copied
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.0.path().join(file)
+    }
+
+    fn read(&self, file: &str) -> String {
+        std::fs::read_to_string(self.path(file)).unwrap()
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.path(file), text).unwrap();
+    }
+
+    async fn routes(&self, argument: &str) -> Output {
+        let mut command = seer(&["routes", argument]);
+        command.env("CARGO", self.path("cargo")).output().await.unwrap()
+    }
+
+    /// What `--check` names, and its error.
+    async fn differences(&self) -> (String, String) {
+        let output = self.routes("--check").await;
+        (String::from_utf8(output.stdout.clone()).unwrap(), error(&output))
+    }
+}
+
+#[tokio::test]
+async fn new_route_is_written_everywhere() {
+    let copied = Copied::new();
+    let before = Copied::FILES.map(|file| copied.read(file));
+    let other = copied.read("functions/src/bin/meetings-get.rs");
+    let route = other.replace("GET /api/meetings/{id}", "GET /api/meetings/{id}/notes/{noteId}");
+    copied.write("functions/src/bin/notes-get.rs", &route);
+
+    let (found, error) = copied.differences().await;
+    assert!(error.contains("run cargo seer routes --write"), "{error}");
+    let described = "functions/src/openapi has no operation!(\"notes-get\")";
+    for expected in [
+        "Cargo.toml: notes-get has no router entry",
+        "functions/Cargo.toml: notes-get has no [[bin]]",
+        "README.md: notes-get has no row",
+        "template.yaml: notes-get has no function",
+        "tests/events/notes-get.json is missing",
+        described,
+    ] {
+        assert!(found.contains(expected), "{expected}: {found}");
+    }
+    assert_eq!(found.lines().count(), 6, "{found}");
+
+    let written = printed(&copied.routes("--write").await);
+    assert_eq!(written.lines().count(), 6, "{written}");
+    for (file, expected) in [
+        (
+            "Cargo.toml",
+            "\"/api/meetings/{id}/notes/{noteId}\" = [{ method = \"GET\", function = \"notes-get\" }]\n",
+        ),
+        (
+            "functions/Cargo.toml",
+            "\n[[bin]]\nname = \"notes-get\"\ntest = false\n\n",
+        ),
+        (
+            "README.md",
+            "| `notes-get` | GET /api/meetings/{id}/notes/{noteId} | one meeting the caller may see, with its ETag |\n",
+        ),
+        ("template.yaml", "  NotesGet:\n    Type: AWS::Serverless::Function\n"),
+        (
+            "tests/events/notes-get.json",
+            "\"routeKey\": \"GET /api/meetings/{id}/notes/{noteId}\"",
+        ),
+    ] {
+        let text = copied.read(file);
+        assert!(text.contains(expected), "{file}: {expected}: {text}");
+    }
+    // The description for clients remains.
+    let (found, error) = copied.differences().await;
+    assert!(found.starts_with(described) && found.lines().count() == 1, "{found}");
+    assert!(error.contains("by hand"), "{error}");
+
+    // Without the file everything is as before, but for the event.
+    std::fs::remove_file(copied.path("functions/src/bin/notes-get.rs")).unwrap();
+    let (found, _) = copied.differences().await;
+    assert!(
+        found.contains("Cargo.toml: the router entry of notes-get has no route file"),
+        "{found}"
+    );
+    let written = printed(&copied.routes("--write").await);
+    assert!(
+        written.contains("by hand: tests/events/notes-get.json has no route file"),
+        "{written}"
+    );
+    assert_eq!(Copied::FILES.map(|file| copied.read(file)), before);
+}
+
+#[tokio::test]
+async fn changed_path_is_reported() {
+    let copied = Copied::new();
+    let file = "functions/src/bin/tasks-all.rs";
+    copied.write(
+        file,
+        &copied.read(file).replace("/api/meetings/tasks/all", "/api/tasks"),
+    );
+    let (found, _) = copied.differences().await;
+    let says = "says \"GET /api/meetings/tasks/all\" instead of \"GET /api/tasks\"";
+    for expected in [
+        &format!("Cargo.toml: the router entry of tasks-all {says}"),
+        &format!("template.yaml: the function of tasks-all {says}"),
+        "README.md: the row of tasks-all says",
+        "tests/events/tasks-all.json is not for GET /api/tasks: ",
+    ] {
+        assert!(found.contains(expected), "{expected}: {found}");
+    }
+}
+
+/// A function with a property of its own keeps its block; outside of the markers nothing is touched.
+#[tokio::test]
+async fn customised_function_is_left_alone() {
+    let copied = Copied::new();
+    let before = copied.read("template.yaml");
+    let location = "      CodeUri: target/lambda/tasks-all/\n";
+    let changed = before.replace(location, &format!("{location}      MemorySize: 1024\n"));
+    assert_ne!(changed, before);
+    copied.write("template.yaml", &changed);
+    printed(&copied.routes("--check").await);
+}
+
+#[tokio::test]
+async fn contradictory_route_file_is_an_error() {
+    let copied = Copied::new();
+    let file = "functions/src/bin/tasks-all.rs";
+    copied.write(
+        file,
+        &copied.read(file).replace("run(\"GET /api/meetings/", "run(\"GET /api/"),
+    );
+    let said = error(&copied.routes("--write").await);
+    for expected in [file, "\"GET /api/meetings/tasks/all\"", "\"GET /api/tasks/all\""] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_said_before_anything_is_done() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = other.local_addr().unwrap().port().to_string();
     let output = seer(&["local", "--port", &port]).output().await.unwrap();

@@ -49,7 +49,28 @@ pub struct User {
     pub updated_at: DateTime<Utc>,
 }
 
-/// The body of a registration: empty, because everything is in the token.
+/// A user as the team sees them: without `clerkId`, which identifies them at another service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
+#[serde(rename_all(serialize = "camelCase"))]
+pub struct Colleague {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// In lower case.
+    pub email: String,
+    /// The user's name.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+    /// The admin whose team they are on; null for the admin.
+    pub admin_id: Option<Uuid>,
+    /// When they registered.
+    pub created_at: DateTime<Utc>,
+    /// When the row last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The body of a registration: nothing, everything is in the token.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -173,6 +194,26 @@ pub async fn me(db: &mut Session, caller: &Caller) -> Result<User, Abort> {
     .fetch_optional(db)
     .await?;
     Ok(user.ok_or_else(Error::unknown_caller)?.0)
+}
+
+/// Returns everybody on the caller's team, the caller too, by name and then id.
+///
+/// # Errors
+/// 401 for somebody who has not registered.
+pub async fn team(db: &mut Session, caller: &Caller) -> Result<Vec<Colleague>, Abort> {
+    let team = sqlx::query_scalar!(
+        r#"
+        SELECT (
+            SELECT jsonb_agg(u ORDER BY u.name, u.id) FROM users u
+            WHERE coalesce(c.admin_id, c.id) IN (u.id, u.admin_id)
+        ) AS "team!: Json<Vec<Colleague>>"
+        FROM users c WHERE c.clerk_id = $1
+        "#,
+        caller.sub,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(team.ok_or_else(Error::unknown_caller)?.0)
 }
 
 #[cfg(test)]

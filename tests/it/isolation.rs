@@ -39,6 +39,7 @@ fn attempts(team: &Team, made: Uuid, task: Uuid) -> Vec<Attempt> {
             [200, 200, 200, 200, 201, 401],
         ),
         attempt("users-me", "GET", "/api/users/me", None, [200, 200, 200, 200, 401, 401]),
+        attempt("users-list", "GET", "/api/users", None, [200, 200, 200, 200, 401, 401]),
         attempt(
             "invitations-create",
             "POST",
@@ -265,7 +266,14 @@ async fn lists_stay_within_the_team() {
             .json();
         assert_eq!(tasks["items"], json!([task]));
     }
-    // Filtering by the other team's member changes nothing.
+    for team in [&team, &other] {
+        for caller in [&team.admin, &team.member] {
+            let users = backend.get("/api/users").by(caller).send().await.is(200).json();
+            let ids: Vec<_> = users.as_array().unwrap().iter().map(id).collect();
+            assert_eq!(ids, [team.admin.id, team.member.id]);
+        }
+    }
+    // Asking for the other team's member by name changes nothing.
     let theirs = format!("/api/meetings?teamMemberId={}", other.member.id);
     let page = backend.get(&theirs).by(&team.admin).send().await.is(200).json();
     assert_eq!(page["items"], json!([]));

@@ -1,5 +1,5 @@
-//! Consistent names: a route's file, its binary, its entry in the router and its event have the same name, and all have
-//! the same method and path.
+//! Route files and events: what a route file may hold, and the answer to each event. That everything has the same name,
+//! method and path is for `cargo seer routes --check`, a test of the command.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 
 use super::answer::Answer;
-use super::backend::{Backend, ROUTES, WEBHOOK_SECRET, binary, functions, invoke, workspace};
+use super::backend::{Backend, ROUTES, WEBHOOK_SECRET, functions, invoke, workspace};
 
-/// Functions that serve no route: the rules about names apply to them, the rules about routes do not.
+/// Functions that serve no route.
 pub const NO_ROUTES: [&str; 1] = ["migrations-run"];
 
 /// Returns the files of a folder with this extension: their names without it, and their text.
@@ -37,143 +37,23 @@ pub fn routes() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Returns the differences between two sets, with the fix.
-fn differences(
-    one: &BTreeSet<String>,
-    other: &BTreeSet<String>,
-    only_in_one: impl Fn(&str) -> String,
-    only_in_other: impl Fn(&str) -> String,
-) -> Vec<String> {
-    let lacking = one.difference(other).map(|name| only_in_one(name));
-    lacking
-        .chain(other.difference(one).map(|name| only_in_other(name)))
-        .collect()
-}
-
+/// The rest of an event, and the rest of a route, is for `cargo seer routes --check`.
 #[test]
-fn route_names_agree_everywhere() {
-    let names: BTreeSet<_> = routes().into_keys().collect();
-    assert_eq!(ROUTES.iter().count(), names.len(), "a function serves two routes");
-    let mut sources: BTreeSet<_> = files("functions/src/bin", "rs").into_keys().collect();
-    let mut events: BTreeSet<_> = files("tests/events", "json").into_keys().collect();
-    for name in NO_ROUTES {
-        assert!(sources.remove(name), "functions/src/bin has no {name}.rs");
-        assert!(binary(name).is_file(), "cargo built no {name}");
-    }
-    assert!(
-        events.remove("health-scheduled"),
-        "tests/events has no health-scheduled.json"
-    );
-    let mut found = differences(
-        &sources,
-        &names,
-        |name| format!("{name}: enter it in the router of Cargo.toml ([workspace.metadata.lambda.watch.router])"),
-        |name| format!("{name}: the router of Cargo.toml has it; write functions/src/bin/{name}.rs"),
-    );
-    found.extend(differences(
-        &sources,
-        &events,
-        |name| format!("{name}: write its event, tests/events/{name}.json"),
-        |name| format!("{name}: tests/events/{name}.json is for no file of functions/src/bin"),
-    ));
-    let unbuilt = sources.iter().filter(|name| !binary(name).is_file());
-    found.extend(unbuilt.map(|name| format!("{name}: cargo built none; enter it in functions/Cargo.toml")));
-    assert!(found.is_empty(), "{found:#?}");
-    assert_eq!(names.len(), 17, "the contract has seventeen");
-}
-
-#[test]
-fn method_and_path_agree() {
-    let events = files("tests/events", "json");
-    for (name, source) in files("functions/src/bin", "rs") {
-        if NO_ROUTES.contains(&name.as_str()) {
-            continue;
-        }
-        let routes = routes();
-        let route = routes
-            .get(&name)
-            .unwrap_or_else(|| panic!("{name}: enter it in the router of Cargo.toml"));
-        let doc = source.lines().next().unwrap();
-        assert!(
-            doc.starts_with(&format!("//! `{route}`")),
-            "{name}.rs begins with {doc:?} and serves {route}"
-        );
-        let call = |main: &str| format!("SERVICE.{main}(\"{route}\"").replace(' ', "");
-        let source = source.split_whitespace().collect::<String>();
-        let runs = ["run", "run_health"].iter().any(|main| source.contains(&call(main)));
-        assert!(runs, "{name}.rs does not run {route}");
-
-        let event = events
-            .get(&name)
-            .unwrap_or_else(|| panic!("{name}: write its event, tests/events/{name}.json"));
-        let event: Value = serde_json::from_str(event).unwrap();
-        let context = &event["requestContext"];
-        assert_eq!(event["routeKey"], route.as_str(), "{name}.json");
-        assert_eq!(context["routeKey"], route.as_str(), "{name}.json");
-        let (method, path) = (
-            context["http"]["method"].as_str().unwrap(),
-            event["rawPath"].as_str().unwrap(),
-        );
-        let matched = ROUTES
-            .find(method, path)
-            .unwrap_or_else(|| panic!("{name}.json is for no route: {method} {path}"));
-        assert_eq!(matched.route.function, name, "{name}.json is for another function");
-        assert_eq!(context["http"]["path"], path, "{name}.json");
-        let parameters = event.get("pathParameters").cloned().unwrap_or_else(|| json!({}));
-        assert_eq!(parameters, json!(matched.parameters), "{name}.json");
-    }
-}
-
-/// Capitalizes a sentence, as in a heading.
-fn capitalised(sentence: &str) -> String {
-    let (first, rest) = sentence.split_at(1);
-    first.to_uppercase() + rest
-}
-
-/// `cargo seer openapi --check`, in the tests of the command, says whether the document is the code's.
-#[test]
-fn every_route_is_in_openapi() {
+fn events_are_the_examples_of_the_document() {
     let document = fs::read_to_string(workspace().join("openapi.json")).unwrap();
     let document: Value = serde_json::from_str(&document).unwrap();
-    let mut operations = BTreeMap::new();
-    for (path, methods) in document["paths"].as_object().unwrap() {
-        for (method, operation) in methods.as_object().unwrap() {
-            let name = operation["operationId"].as_str().unwrap().to_owned();
-            let route = format!("{} {path}", method.to_uppercase());
-            let other = operations.insert(name, (route, operation));
-            assert!(other.is_none(), "{method} {path} has the id of {other:?}");
-        }
-    }
-    let found = differences(
-        &routes().into_keys().collect(),
-        &operations.keys().cloned().collect(),
-        |name| format!("{name}: describe it in functions/src/openapi, then run cargo seer openapi --write"),
-        |name| format!("{name}: openapi.json has it, the router of Cargo.toml has not"),
-    );
-    assert!(found.is_empty(), "{found:#?}");
-
+    let paths = document["paths"].as_object().unwrap().values();
+    let operations: Vec<_> = paths
+        .flat_map(|methods| methods.as_object().unwrap().values())
+        .collect();
+    assert_eq!(operations.len(), routes().len(), "run cargo seer routes --check");
     let events = files("tests/events", "json");
-    let sources = files("functions/src/bin", "rs");
-    for (name, (route, operation)) in &operations {
-        assert_eq!(route, &routes()[name], "{name}");
-        let source = sources
-            .get(name)
-            .unwrap_or_else(|| panic!("{name}: write functions/src/bin/{name}.rs"));
-        let mut docs = source.lines().map(|line| line.trim_start_matches("//! "));
-        let (_, summary) = docs.next().unwrap().split_once(": ").unwrap();
-        assert_eq!(operation["summary"], capitalised(summary), "{name}");
-        assert_eq!(operation["description"], docs.next().unwrap(), "{name}");
-
-        let event = events
-            .get(name)
-            .unwrap_or_else(|| panic!("{name}: write its event, tests/events/{name}.json"));
-        let event: Value = serde_json::from_str(event).unwrap();
+    for operation in operations {
+        let name = operation["operationId"].as_str().unwrap();
+        let event: Value = serde_json::from_str(&events[name]).unwrap();
         let public = operation["security"] == json!([]);
-        assert_eq!(
-            public,
-            event["requestContext"].get("authorizer").is_none(),
-            "{name}: who needs a token?"
-        );
+        let authorizer = event["requestContext"].get("authorizer");
+        assert_eq!(public, authorizer.is_none(), "{name}: who needs a token?");
         let body = event["body"]
             .as_str()
             .map(|body| serde_json::from_str::<Value>(body).unwrap());
@@ -195,16 +75,6 @@ fn route_file_holds_only_a_route() {
     for (name, source) in files("functions/src/bin", "rs") {
         let lines = source.lines().count();
         assert!(lines < 40, "{name}.rs has {lines} lines");
-        let docs: Vec<_> = source.lines().take_while(|line| line.starts_with("//!")).collect();
-        assert_eq!(
-            docs.len(),
-            2,
-            "{name}.rs: method, path and what it does; why a retry is safe"
-        );
-        assert!(
-            docs[1].starts_with("//! Safe to repeat: "),
-            "{name}.rs does not say why a retry is safe"
-        );
         let code = source
             .lines()
             .filter(|line| !line.starts_with("//"))
@@ -265,11 +135,13 @@ async fn seeded_database_answers_events() {
         }
         let answer = backend.send(&name, event.into_bytes(), false).await;
         assert_eq!(answer.status, expected_status(&name), "{name}: {}", answer.body);
-        if let Some(items) = (answer.status == 200)
-            .then(|| answer.json()["items"].clone())
-            .and_then(|i| i.as_array().cloned())
-        {
-            assert!(!items.is_empty(), "{name}.json finds nothing of the seed");
+        if answer.status == 200 {
+            let answer = answer.json();
+            let items = answer.as_array().or_else(|| answer["items"].as_array());
+            assert!(
+                items.is_none_or(|items| !items.is_empty()),
+                "{name}.json finds nothing of the seed"
+            );
         }
     }
 }

@@ -58,6 +58,7 @@ impl Scene<'_> {
         let admin = &team.admin;
         match function {
             "users-me" => backend.get("/api/users/me").by(admin),
+            "users-list" => backend.get("/api/users").by(admin),
             "meetings-list" => backend.get("/api/meetings").by(admin),
             "meetings-get" => backend.get(&path).by(admin),
             "meetings-changes" => backend.get(&format!("{path}/changes")).by(admin),

@@ -11,6 +11,7 @@ use super::people::{Person, id, with};
 const REGISTER: &str = "/api/users/register";
 const INVITE: &str = "/api/users/invite";
 const ME: &str = "/api/users/me";
+const USERS: &str = "/api/users";
 
 fn members(value: &Value) -> BTreeSet<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -300,6 +301,40 @@ async fn unregistered_user_must_register() {
         answer.body
     );
     backend.get(ME).send().await.problem(401, "unauthorized");
+    let stranger = backend.get(USERS).by(&Person::stranger("ada"));
+    stranger.send().await.problem(401, "not-registered");
+    backend.get(USERS).send().await.problem(401, "unauthorized");
+}
+
+/// By name and then id, to every member alike, and without the identifier of the other service.
+#[tokio::test]
+async fn users_list_is_the_whole_team() {
+    let backend = Backend::start().await;
+    let zoe = backend.admin("zoe").await;
+    let alone = backend.get(USERS).by(&zoe).send().await.is(200).json();
+    assert_eq!(alone.as_array().unwrap().len(), 1);
+
+    let (max, amy) = (backend.member(&zoe, "max").await, backend.member(&zoe, "amy").await);
+    // Two of a name.
+    let namesake = with(claims_of("max2"), json!({"name": "max"}));
+    let invitation = json!({"email": namesake["email"]});
+    backend.post(INVITE).by(&zoe).json(&invitation).send().await.is(201);
+    let namesake = id(&backend.post(REGISTER).claiming(namesake).send().await.is(201).json());
+    let mut namesakes = [max.id, namesake];
+    namesakes.sort_unstable();
+    // Another team, and somebody invited who has not registered.
+    backend.team("other").await;
+    let invitation = json!({"email": "later@example.com"});
+    backend.post(INVITE).by(&zoe).json(&invitation).send().await.is(201);
+
+    for caller in [&zoe, &max, &amy] {
+        let team = backend.get(USERS).by(caller).send().await.is(200).json();
+        let ids: Vec<_> = team.as_array().unwrap().iter().map(id).collect();
+        assert_eq!(ids, [amy.id, namesakes[0], namesakes[1], zoe.id]);
+        let mut me = backend.get(ME).by(caller).send().await.is(200).json();
+        me.as_object_mut().unwrap().remove("clerkId");
+        assert!(team.as_array().unwrap().contains(&me), "{team} has no {me}");
+    }
 }
 
 fn claims_of(name: &str) -> Value {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::operation::Operation;
+use super::operation::{Operation, operation};
 use super::schemas::Schemas;
 use shared::health::Public;
 
@@ -13,26 +13,21 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     };
     let headers = [("Cache-Control", "NoStore")];
     vec![
-        Operation::new(
-            "health",
-            "GET /api/health",
-            "Whether the service works; the schedule gets the full report and metrics.",
-            "it only looks, over a connection of its own.",
-        )
-        .public()
-        .answers(
-            200,
-            "It works, if only for reading",
-            &headers,
-            health.clone(),
-            example("ok", "connected"),
-        )
-        .answers(
-            503,
-            "The database cannot be used",
-            &headers,
-            health,
-            example("down", "disconnected"),
-        ),
+        operation!("health")
+            .public()
+            .answers(
+                200,
+                "It works, if only for reading",
+                &headers,
+                health.clone(),
+                example("ok", "connected"),
+            )
+            .answers(
+                503,
+                "The database cannot be used",
+                &headers,
+                health,
+                example("down", "disconnected"),
+            ),
     ]
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::operation::Operation;
+use super::operation::{Operation, operation};
 use super::schemas::Schemas;
 use crate::meetings::webhook::{Complete, Receipt, StatusChange};
 use crate::meetings::{Draft, Meeting, MeetingChange, MeetingType, Status, Time};
@@ -34,122 +34,92 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let stranger = || Error::field("teamMemberId", "must be somebody of the meeting's team");
     let known_bot = || Error::conflict("Another meeting has this meetingBaasId.");
     vec![
-        Operation::new(
-            "meetings-list",
-            "GET /api/meetings",
-            "A page of the meetings the caller may see, newest date first.",
-            "it only reads, and a cursor always names the same place.",
-        )
-        .registered()
-        .paged()
-        .query::<Status>("status", "Only meetings with this status.")
-        .query::<Id>("teamMemberId", "Only meetings with this team member.")
-        .query::<Time>("from", "The earliest date, inclusive.")
-        .query::<Time>("to", "The latest date, inclusive.")
-        .reads()
-        .answers(
-            200,
-            "A page",
-            &[],
-            page,
-            json!({"items": [example()], "nextCursor": null}),
-        ),
-        Operation::new(
-            "meetings-create",
-            "POST /api/meetings",
-            "Creates a meeting of the caller's team.",
-            "its id is made before the first attempt, and under an Idempotency-Key it is created once.",
-        )
-        .registered()
-        .body(
-            draft,
-            true,
-            json!({
-                "title": "Retrospective",
-                "teamMemberId": MEMBER,
-                "date": "2026-03-02T09:30:00+01:00",
-                "duration": 45,
-                "meetingType": "team_meeting",
-                "platform": "google_meet",
-                "platformMeetingUrl": "https://meet.google.com/klm-nopq-rst",
-                "agenda": "What went well, what did not",
-            }),
-        )
-        .keyed()
-        .refuses(Error::forbidden("Only an admin may create a meeting."))
-        // A replay whose meeting has been deleted since.
-        .refuses(Error::not_found("meeting"))
-        .refuses(known_bot())
-        .refuses(stranger())
-        .answers(
-            201,
-            "The meeting",
-            &[("Location", "Location"), ETAG],
-            meeting.clone(),
-            example(),
-        ),
-        Operation::new(
-            "meetings-get",
-            "GET /api/meetings/{id}",
-            "One meeting the caller may see, with its ETag.",
-            "it only reads.",
-        )
-        .registered()
-        .id("id", ID, RECORDED)
-        .reads()
-        .refuses(Error::not_found("meeting"))
-        .answers(200, "The meeting", &[ETAG], meeting.clone(), example()),
-        Operation::new(
-            "meetings-update",
-            "PUT /api/meetings/{id}",
-            "Changes the fields that are given and records it; If-Match is honoured.",
-            "the change and its record are one statement, applied once under an Idempotency-Key.",
-        )
-        .registered()
-        .id("id", ID, PLANNED)
-        .conditional()
-        .body(
-            changes,
-            true,
-            json!({"title": "Sprint planning, moved", "date": "2026-03-05T13:00:00Z", "duration": 90}),
-        )
-        .keyed()
-        .refuses(Error::not_found("meeting"))
-        .refuses(Error::forbidden("Only the admin of its team may change a meeting."))
-        .refuses(known_bot())
-        .refuses(stranger())
-        .answers(200, "The meeting as it is now", &[ETAG], meeting, example()),
-        Operation::new(
-            "meetings-delete",
-            "DELETE /api/meetings/{id}",
-            "Deletes a meeting with its tasks and changes; If-Match is honoured.",
-            "a meeting that is gone is 404.",
-        )
-        .registered()
-        .id("id", ID, CANCELLED)
-        .conditional()
-        .keyed()
-        .refuses(Error::not_found("meeting"))
-        .refuses(Error::forbidden("Only the admin of its team may delete a meeting."))
-        .answers_nothing("It is gone"),
-        Operation::new(
-            "meetings-changes",
-            "GET /api/meetings/{id}/changes",
-            "A page of what was changed about a meeting, newest first.",
-            "it only reads.",
-        )
-        .registered()
-        .id("id", ID, MOVED)
-        .paged()
-        .reads()
-        .refuses(Error::not_found("meeting"))
-        .answers(
-            200,
-            "A page",
-            &[],
-            changes_page,
-            json!({"items": [change()], "nextCursor": null}),
-        ),
+        operation!("meetings-list")
+            .registered()
+            .paged()
+            .query::<Status>("status", "Only those that stand there.")
+            .query::<Id>("teamMemberId", "Only those with this team member.")
+            .query::<Time>("from", "The earliest date, itself included.")
+            .query::<Time>("to", "The latest date, itself included.")
+            .reads()
+            .answers(
+                200,
+                "A page",
+                &[],
+                page,
+                json!({"items": [example()], "nextCursor": null}),
+            ),
+        operation!("meetings-create")
+            .registered()
+            .body(
+                draft,
+                true,
+                json!({
+                    "title": "Retrospective",
+                    "teamMemberId": MEMBER,
+                    "date": "2026-03-02T09:30:00+01:00",
+                    "duration": 45,
+                    "meetingType": "team_meeting",
+                    "platform": "google_meet",
+                    "platformMeetingUrl": "https://meet.google.com/klm-nopq-rst",
+                    "agenda": "What went well, what did not",
+                }),
+            )
+            .keyed()
+            .refuses(Error::forbidden("Only an admin may create a meeting."))
+            // A replay whose meeting was deleted since.
+            .refuses(Error::not_found("meeting"))
+            .refuses(known_bot())
+            .refuses(stranger())
+            .answers(
+                201,
+                "The meeting",
+                &[("Location", "Location"), ETAG],
+                meeting.clone(),
+                example(),
+            ),
+        operation!("meetings-get")
+            .registered()
+            .id("id", ID, RECORDED)
+            .reads()
+            .refuses(Error::not_found("meeting"))
+            .answers(200, "The meeting", &[ETAG], meeting.clone(), example()),
+        operation!("meetings-update")
+            .registered()
+            .id("id", ID, PLANNED)
+            .conditional()
+            .body(
+                changes,
+                true,
+                json!({"title": "Sprint planning, moved", "date": "2026-03-05T13:00:00Z", "duration": 90}),
+            )
+            .keyed()
+            .refuses(Error::not_found("meeting"))
+            .refuses(Error::forbidden("Only the admin of its team may change a meeting."))
+            .refuses(known_bot())
+            .refuses(stranger())
+            .answers(200, "The meeting as it is now", &[ETAG], meeting, example()),
+        operation!("meetings-delete")
+            .registered()
+            .id("id", ID, CANCELLED)
+            .conditional()
+            .keyed()
+            .refuses(Error::not_found("meeting"))
+            .refuses(Error::forbidden("Only the admin of its team may delete a meeting."))
+            .answers_nothing("It is gone"),
+        operation!("meetings-changes")
+            .registered()
+            .id("id", ID, MOVED)
+            .paged()
+            .reads()
+            .refuses(Error::not_found("meeting"))
+            .answers(
+                200,
+                "A page",
+                &[],
+                changes_page,
+                json!({"items": [change()], "nextCursor": null}),
+            ),
         webhook(schemas),
     ]
 }
@@ -185,12 +155,7 @@ fn webhook(schemas: &mut Schemas) -> Operation {
             ],
         }),
     );
-    Operation::new(
-        "meetings-webhook",
-        "POST /api/meetings/webhook",
-        "What the recording service reports, verified by its signature.",
-        "a delivery's id is its idempotency key, and its event never moves a meeting back.",
-    )
+    operation!("meetings-webhook")
     .public()
     .header(
         "webhook-id",

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use super::capitalised;
+use super::route::Route;
 use super::schemas::{self, Schemas};
 use shared::db::{self, Kind, Phase};
 use shared::http::Error;
@@ -108,10 +110,19 @@ pub(super) fn components(schemas: &mut Schemas) -> Value {
     })
 }
 
+/// The operation of the route file with this name, which gives its id, method, path, summary and description.
+macro_rules! operation {
+    ($function:literal) => {
+        Operation::new($function, include_str!(concat!("../bin/", $function, ".rs")))
+    };
+}
+pub(super) use operation;
+
 /// One operation: a binary and its route.
 pub(super) struct Operation {
     function: &'static str,
-    route: &'static str,
+    method: String,
+    path: &'static str,
     members: Map<String, Value>,
     parameters: Vec<Value>,
     responses: BTreeMap<u16, Value>,
@@ -120,18 +131,24 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    /// Describes an operation for callers with a token. `summary` and `again`, why it is safe to repeat, are the two
-    /// lines of the route file's documentation.
-    pub(super) fn new(function: &'static str, route: &'static str, summary: &str, again: &str) -> Self {
+    /// An operation for callers with a token; see [`operation!`]. A route file whose documentation describes no route
+    /// leaves it without a path, which `cargo seer routes --check` reports.
+    pub(super) fn new(function: &'static str, source: &'static str) -> Self {
         let resource = function.split('-').next().unwrap_or_default();
         let mut members = Map::new();
         members.insert("operationId".to_owned(), function.into());
         members.insert("tags".to_owned(), json!([resource]));
-        members.insert("summary".to_owned(), summary.into());
-        members.insert("description".to_owned(), format!("Safe to repeat: {again}").into());
+        let (mut method, mut path) = (String::new(), "");
+        if let Some(route) = Route::of_source(source) {
+            (method, path) = (route.method.to_ascii_lowercase(), route.path);
+            let summary = format!("{}.", capitalised(route.summary));
+            members.insert("summary".to_owned(), summary.into());
+            members.insert("description".to_owned(), route.repeat.into());
+        }
         Self {
             function,
-            route,
+            method,
+            path,
             members,
             parameters: Vec::new(),
             responses: BTreeMap::new(),
@@ -278,8 +295,7 @@ impl Operation {
 
     /// Returns its method in lower case and its path.
     pub(super) fn place(&self) -> (String, &'static str) {
-        let (method, path) = self.route.split_once(' ').unwrap_or(("", self.route));
-        (method.to_ascii_lowercase(), path)
+        (self.method.clone(), self.path)
     }
 
     /// Returns the operation in OpenAPI's format.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::operation::Operation;
+use super::operation::{Operation, operation};
 use super::schemas::Schemas;
 use crate::tasks::{Draft, Status, Task};
 use shared::http::Error;
@@ -26,110 +26,80 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let stranger = || Error::field("assignedTo", "must be somebody of the meeting's team, or null");
     let example = || example(RECORDED);
     vec![
-        Operation::new(
-            "tasks-list",
-            "GET /api/meetings/{id}/tasks",
-            "The tasks of a meeting the caller may see, oldest first.",
-            "it only reads.",
-        )
-        .registered()
-        .id("id", MEETING, RECORDED)
-        .cursor()
-        .reads()
-        .refuses(Error::not_found("meeting"))
-        .answers(
-            200,
-            "All of them, or a page",
-            &[],
-            page.clone(),
-            json!({"items": [example()], "nextCursor": null}),
-        ),
-        Operation::new(
-            "tasks-create",
-            "POST /api/meetings/{id}/tasks",
-            "Adds a task to a meeting.",
-            "its id is made before the first attempt, and under an Idempotency-Key it is created once.",
-        )
-        .registered()
-        .id("id", MEETING, "01900000-0000-7000-8000-000000000101")
-        .body(
-            draft,
-            true,
-            json!({"text": "Write the release notes", "assignedTo": MEMBER, "suggestedAssignee": "team_member"}),
-        )
-        .keyed()
-        .refuses(Error::not_found("meeting"))
-        .refuses(Error::forbidden(
-            "Only the meeting's creator and its team's admin may add tasks.",
-        ))
-        .refuses(stranger())
-        .answers(201, "The task", &[("Location", "Location")], task.clone(), example()),
-        Operation::new(
-            "tasks-update",
-            "PATCH /api/meetings/{id}/tasks/{taskId}",
-            "Changes the fields of a task that are given.",
-            "it sets values, and sets them once.",
-        )
-        .registered()
-        .id("id", MEETING, RECORDED)
-        .id("taskId", TASK, OPEN)
-        .body(changes, true, json!({"status": "complete"}))
-        .keyed()
-        .refuses(Error::not_found("task"))
-        .refuses(Error::forbidden(
-            "The team member may only change a task between incomplete and complete.",
-        ))
-        .refuses(stranger())
-        .answers(200, "The task as it is now", &[], task.clone(), example()),
-        Operation::new(
-            "tasks-approve",
-            "PATCH /api/meetings/{id}/tasks/{taskId}/approve",
-            "Makes a suggested task one to be done.",
-            "a task that is approved already is 409 and stays as it is.",
-        )
-        .registered()
-        .id("id", MEETING, RECORDED)
-        .id("taskId", TASK, SUGGESTED)
-        .keyed()
-        .refuses(Error::not_found("task"))
-        .refuses(Error::forbidden(
-            "Only the meeting's creator and its team's admin may approve tasks.",
-        ))
-        .refuses(Error::conflict("Only a suggested task can be approved."))
-        .answers(200, "The task as it is now", &[], task, example()),
-        Operation::new(
-            "tasks-delete",
-            "DELETE /api/meetings/{id}/tasks/{taskId}",
-            "Deletes a task.",
-            "a task that is gone is 404.",
-        )
-        .registered()
-        .id("id", MEETING, RECORDED)
-        .id("taskId", TASK, UNWANTED)
-        .keyed()
-        .refuses(Error::not_found("task"))
-        .refuses(Error::forbidden(
-            "Only the meeting's creator and its team's admin may delete tasks.",
-        ))
-        .answers_nothing("It is gone"),
-        Operation::new(
-            "tasks-all",
-            "GET /api/meetings/tasks/all",
-            "A page of the tasks of the caller's team, newest first.",
-            "it only reads, and a cursor always names the same place.",
-        )
-        .registered()
-        .paged()
-        .query::<Status>("status", "Only tasks with this status.")
-        .reads()
-        .refuses(Error::forbidden("Only an admin may list the tasks of the team."))
-        .answers(
-            200,
-            "A page",
-            &[],
-            page,
-            json!({"items": [example()], "nextCursor": null}),
-        ),
+        operation!("tasks-list")
+            .registered()
+            .id("id", MEETING, RECORDED)
+            .cursor()
+            .reads()
+            .refuses(Error::not_found("meeting"))
+            .answers(
+                200,
+                "All of them, or a page",
+                &[],
+                page.clone(),
+                json!({"items": [example()], "nextCursor": null}),
+            ),
+        operation!("tasks-create")
+            .registered()
+            .id("id", MEETING, "01900000-0000-7000-8000-000000000101")
+            .body(
+                draft,
+                true,
+                json!({"text": "Write the release notes", "assignedTo": MEMBER, "suggestedAssignee": "team_member"}),
+            )
+            .keyed()
+            .refuses(Error::not_found("meeting"))
+            .refuses(Error::forbidden(
+                "Only the meeting's creator and its team's admin may add tasks.",
+            ))
+            .refuses(stranger())
+            .answers(201, "The task", &[("Location", "Location")], task.clone(), example()),
+        operation!("tasks-update")
+            .registered()
+            .id("id", MEETING, RECORDED)
+            .id("taskId", TASK, OPEN)
+            .body(changes, true, json!({"status": "complete"}))
+            .keyed()
+            .refuses(Error::not_found("task"))
+            .refuses(Error::forbidden(
+                "The team member may only change a task between incomplete and complete.",
+            ))
+            .refuses(stranger())
+            .answers(200, "The task as it is now", &[], task.clone(), example()),
+        operation!("tasks-approve")
+            .registered()
+            .id("id", MEETING, RECORDED)
+            .id("taskId", TASK, SUGGESTED)
+            .keyed()
+            .refuses(Error::not_found("task"))
+            .refuses(Error::forbidden(
+                "Only the meeting's creator and its team's admin may approve tasks.",
+            ))
+            .refuses(Error::conflict("Only a suggested task can be approved."))
+            .answers(200, "The task as it is now", &[], task, example()),
+        operation!("tasks-delete")
+            .registered()
+            .id("id", MEETING, RECORDED)
+            .id("taskId", TASK, UNWANTED)
+            .keyed()
+            .refuses(Error::not_found("task"))
+            .refuses(Error::forbidden(
+                "Only the meeting's creator and its team's admin may delete tasks.",
+            ))
+            .answers_nothing("It is gone"),
+        operation!("tasks-all")
+            .registered()
+            .paged()
+            .query::<Status>("status", "Only those that stand there.")
+            .reads()
+            .refuses(Error::forbidden("Only an admin may list the tasks of the team."))
+            .answers(
+                200,
+                "A page",
+                &[],
+                page,
+                json!({"items": [example()], "nextCursor": null}),
+            ),
     ]
 }
 

@@ -1,0 +1,127 @@
+//! `cargo seer routes`: everything about a route that follows from its file.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`source`] | reading the route files |
+//! | [`part`] | a file that is made in part, compared with what it should be |
+//! | [`manifest`], [`readme`], [`template`] | those parts: router, binaries, route table, functions |
+//! | [`event`] | the example events |
+//!
+//! Invariants: route files are only read, an event that exists is never changed, and outside of its part a file stays as
+//! it is. Depends on `functions::openapi` for the meaning of a route file's documentation.
+
+mod event;
+mod manifest;
+mod part;
+mod readme;
+mod source;
+mod template;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use crate::checkout::Checkout;
+use part::Part;
+use source::Sources;
+
+/// Where the route files are.
+const FOLDER: &str = "functions/src/bin";
+
+/// Makes what follows from the route files: router, binaries, events, functions of the template, table of the README
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Arguments {
+    /// Write it
+    #[arg(long)]
+    write: bool,
+    /// Name every difference, and fail if there is one
+    #[arg(long)]
+    check: bool,
+}
+
+/// Each file that is made in part, and what makes it.
+const PARTS: [(&str, fn(&str, &Sources) -> Result<Part>); 4] = [
+    ("Cargo.toml", manifest::router),
+    ("functions/Cargo.toml", manifest::binaries),
+    ("README.md", readme::table),
+    ("template.yaml", template::functions),
+];
+
+/// Writes or compares.
+///
+/// # Errors
+/// No checkout here, a route file that does not describe its route, a file without the part's place; with `--check` any
+/// difference. One line; the differences are printed before it.
+pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
+    let root = Checkout::here().await?.root;
+    let sources = Sources::read(&root.join(FOLDER))?;
+    let mut stale = Vec::new();
+    let mut files: Vec<(PathBuf, String)> = Vec::new();
+    for (name, make) in PARTS {
+        let file = root.join(name);
+        let text = read(&file)?;
+        let part = make(&text, &sources).with_context(|| format!("cannot read {name}"))?;
+        if part.text != text {
+            stale.extend(part.differences(name));
+            files.push((file, part.text));
+        }
+    }
+    let events = event::compare(&root, &sources.routes)?;
+    for (name, text) in events.missing {
+        stale.push(format!("{name} is missing"));
+        files.push((root.join(name), text));
+    }
+    let mut by_hand = events.wrong;
+    by_hand.extend(undescribed(&sources));
+
+    if arguments.write {
+        for (file, text) in &files {
+            fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+            println!("written: {}", file.display());
+        }
+        if files.is_empty() {
+            println!("nothing to do: everything is what the route files say");
+        }
+        by_hand.iter().for_each(|left| println!("by hand: {left}"));
+        return Ok(());
+    }
+    stale
+        .iter()
+        .chain(&by_hand)
+        .for_each(|difference| println!("{difference}"));
+    if !stale.is_empty() {
+        bail!("not everything is what the route files say: run cargo seer routes --write");
+    }
+    if !by_hand.is_empty() {
+        bail!("not everything is what the route files say, and the rest is to be changed by hand");
+    }
+    Ok(())
+}
+
+/// The routes that `openapi.json` will not have.
+fn undescribed(sources: &Sources) -> Vec<String> {
+    let document = functions::openapi::document();
+    let paths = document["paths"]
+        .as_object()
+        .into_iter()
+        .flat_map(|paths| paths.values());
+    let operations = paths.filter_map(|path| path.as_object()).flat_map(|path| path.values());
+    let described: BTreeSet<_> = operations.filter_map(|one| one["operationId"].as_str()).collect();
+    let missing = sources.routes.iter().filter(|route| !described.contains(&*route.name));
+    missing
+        .map(|route| {
+            format!(
+                "functions/src/openapi has no operation!(\"{0}\"): describe {0} there",
+                route.name
+            )
+        })
+        .collect()
+}
+
+fn read(file: &Path) -> Result<String> {
+    fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}

@@ -1,0 +1,18 @@
+//! `GET /api/users`: everybody on the caller's team, by name.
+//! Safe to repeat: it only reads.
+
+use std::process::ExitCode;
+
+use functions::users;
+use functions::{SERVICE, example_event};
+use shared::http::{Error, Request, Response};
+
+fn main() -> ExitCode {
+    SERVICE.run("GET /api/users", example_event!(), handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let team = request.read(async move |db| users::team(db, &caller).await).await?;
+    Ok(Response::ok(&team))
+}
