@@ -243,7 +243,7 @@ async fn capacity_between_tiers_counts_lower() {
 }
 
 #[tokio::test]
-async fn of_a_cluster_that_is_made_each_piece_of_advice_does() {
+async fn new_cluster_fits_after_any_advice() {
     // More than 818 connections, and less than the 2000 of a small AuroraMinCapacity.
     let many = format!("ReservedConcurrency={}", 900 / routes());
     for given in [[&*many, "AuroraMinCapacity=1"], [&*many, "AuroraMinCapacity=0.5"]] {

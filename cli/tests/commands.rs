@@ -304,7 +304,7 @@ async fn contradictory_route_file_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_said_before_anything_is_done() {
+async fn taken_port_is_reported_first() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = other.local_addr().unwrap().port().to_string();
     let output = seer(&["local", "--port", &port]).output().await.unwrap();
