@@ -64,13 +64,13 @@ pub struct Colleague {
     pub role: Role,
     /// The admin whose team they are on; null for the admin.
     pub admin_id: Option<Uuid>,
-    /// When they registered.
+    /// The time of registration.
     pub created_at: DateTime<Utc>,
-    /// When the row last changed.
+    /// The time of the row's last change.
     pub updated_at: DateTime<Utc>,
 }
 
-/// The body of a registration: nothing, everything is in the token.
+/// The body of a registration: empty, because everything is in the token.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]

@@ -37,10 +37,10 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         operation!("meetings-list")
             .registered()
             .paged()
-            .query::<Status>("status", "Only those that stand there.")
-            .query::<Id>("teamMemberId", "Only those with this team member.")
-            .query::<Time>("from", "The earliest date, itself included.")
-            .query::<Time>("to", "The latest date, itself included.")
+            .query::<Status>("status", "Only meetings with this status.")
+            .query::<Id>("teamMemberId", "Only meetings with this team member.")
+            .query::<Time>("from", "The earliest date, inclusive.")
+            .query::<Time>("to", "The latest date, inclusive.")
             .reads()
             .answers(
                 200,

@@ -90,7 +90,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         operation!("tasks-all")
             .registered()
             .paged()
-            .query::<Status>("status", "Only those that stand there.")
+            .query::<Status>("status", "Only tasks with this status.")
             .reads()
             .refuses(Error::forbidden("Only an admin may list the tasks of the team."))
             .answers(
