@@ -43,8 +43,11 @@ pub(crate) struct Arguments {
     check: bool,
 }
 
-/// Each file that is made in part, and what makes it.
-const PARTS: [(&str, fn(&str, &Sources) -> Result<Part>); 4] = [
+/// Makes a part of a file's text.
+type Maker = fn(&str, &Sources) -> Result<Part>;
+
+/// Each file that is made in part, and its maker.
+const PARTS: [(&str, Maker); 4] = [
     ("Cargo.toml", manifest::router),
     ("functions/Cargo.toml", manifest::binaries),
     ("README.md", readme::table),
