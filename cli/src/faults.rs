@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use local::faults::{Artifacts, Line, Played, Scenario, Size, catalogue, for_peers, missing, page, play, table};
+use faults::{Artifacts, Line, Played, Scenario, Size, catalogue, for_peers, missing, page, play, table};
 
 use crate::checkout::{Checkout, cargo};
 use crate::group::Group;

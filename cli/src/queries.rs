@@ -89,7 +89,7 @@ async fn migrate(url: &str, root: &Path) -> Result<()> {
     let mut connection = PgConnection::connect(url)
         .await
         .context("cannot connect to the throwaway PostgreSQL")?;
-    local::migrations(root)
+    faults::migrations(root)
         .await?
         .run_direct(None, &mut connection, false)
         .await

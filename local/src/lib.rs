@@ -1,13 +1,9 @@
 //! Emulators for development and tests: PostgreSQL clusters, Lambda execution environments, an HTTP API gateway, a
 //! fault-injecting TCP proxy.
 
-pub mod faults;
 pub mod gateway;
 pub mod lambda;
-mod migrations;
 pub mod postgres;
 pub mod proxy;
 pub mod secrets;
 pub mod template;
-
-pub use migrations::migrations;

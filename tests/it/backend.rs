@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use local::faults::TABLES;
+use faults::TABLES;
 use local::gateway::Routes;
 use local::lambda::{Environment, Function, Invocation, Lambda, Options, Payload};
 use local::postgres::{Cluster, Settings};

@@ -15,6 +15,5 @@ mod token;
 
 pub use event::event;
 pub use routes::{Matched, Route, Routes};
-pub(crate) use server::INTEGRATION_LIMIT;
-pub use server::{Gateway, Settings};
+pub use server::{Gateway, INTEGRATION_LIMIT, Settings};
 pub use token::{AUDIENCE, Claims, DevelopmentKey, ISSUER};

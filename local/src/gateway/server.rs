@@ -32,7 +32,7 @@ use crate::lambda::{Lambda, Outcome};
 /// The largest request body in bytes.
 const BODY_LIMIT: usize = 10 * 1024 * 1024;
 /// The maximum duration of an integration.
-pub(crate) const INTEGRATION_LIMIT: Duration = Duration::from_secs(30);
+pub const INTEGRATION_LIMIT: Duration = Duration::from_secs(30);
 /// How long a stop waits for requests in flight.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 

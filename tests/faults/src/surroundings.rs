@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-use crate::lambda::Function;
+use local::lambda::Function;
 
 /// Debian's path of libfaketime, by machine.
 const FAKETIME: [&str; 2] = [

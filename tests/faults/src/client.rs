@@ -17,8 +17,8 @@ use super::answer::{Answer, judge};
 use super::history::{Entry, History, Seen};
 use super::team::{RecordedWrite, Team, WriteOutcome};
 use super::testbed::Testbed;
-use crate::gateway::{Claims, INTEGRATION_LIMIT, event};
-use crate::lambda::Invocation;
+use local::gateway::{Claims, INTEGRATION_LIMIT, event};
+use local::lambda::Invocation;
 
 /// Attempts at one request before a client gives up on an answer that states that nothing was changed.
 const TRIES: u32 = 4;

@@ -13,8 +13,8 @@ use rustix::process::{Pid, Signal};
 use sqlx::{Connection as _, PgConnection};
 
 use super::testbed::{ROLE, Testbed};
-use crate::postgres::Shutdown;
-use crate::proxy::{Cut, Door, Effect, Statements};
+use local::postgres::Shutdown;
+use local::proxy::{Cut, Door, Effect, Statements};
 use server::{
     END_SESSIONS, end_a_waiting_commit, migrate, read_only, run_and_hold, take_slots, terminate, unless_it_gave_way,
     wait_until,

@@ -12,15 +12,16 @@
 //! | `oracle` | compares the guarantees with the tables |
 //! | `run` | plays one scenario |
 //! | `table`, `page` | the report |
+//! | `migrations` | the schema that the checkout's files describe |
 //!
-//! Depends on: [`crate::postgres`], [`crate::lambda`], [`crate::proxy`] and [`crate::gateway`], all of them real, and
-//! the contract; never on how the functions fulfil it.
+//! Depends on: the emulators of [`local`], all of them real, and the contract; never on how the functions fulfil it.
 
 mod answer;
 mod catalogue;
 mod client;
 mod fault;
 mod history;
+mod migrations;
 mod operations;
 mod oracle;
 mod page;
@@ -35,6 +36,7 @@ mod testbed;
 pub use catalogue::{Size, catalogue, for_peers};
 pub use fault::{Fault, TABLES, Whose};
 pub use history::{Entry, Seen, Span};
+pub use migrations::migrations;
 pub use operations::Kind;
 pub use oracle::Verdict;
 pub use page::page;

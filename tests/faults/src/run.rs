@@ -19,8 +19,8 @@ use super::played::Played;
 use super::scenario::{Injection, Load, Scenario};
 use super::surroundings;
 use super::testbed::{Artifacts, Setup, Testbed};
-use crate::postgres::Pooler;
-use crate::proxy::Door;
+use local::postgres::Pooler;
+use local::proxy::Door;
 
 /// Requests of each client after the last fault was cleared.
 const AFTERWARDS: usize = 3;

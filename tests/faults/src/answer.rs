@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::history::Seen;
-use crate::lambda::Outcome;
+use local::lambda::Outcome;
 
 /// Text that a client must never receive, in lower case: words of PostgreSQL, of the driver, of SQL, and addresses.
 const NOT_FOR_CLIENTS: [&str; 36] = [

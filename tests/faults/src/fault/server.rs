@@ -26,7 +26,7 @@ pub const TABLES: [&str; 6] = [
 pub(super) const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fleet'";
 
 /// Counts the sessions of the functions.
-pub(in super::super) const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fleet'";
+pub(crate) const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fleet'";
 
 /// Waits until a fault's precondition holds.
 pub(super) async fn wait_until(what: &str, mut has_come: impl AsyncFnMut() -> Result<bool>) -> Result<()> {

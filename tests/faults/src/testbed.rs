@@ -14,11 +14,11 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::{Instant, sleep};
 
 use super::surroundings::Surroundings;
-use crate::gateway::Routes;
-use crate::lambda::{Function, Lambda, Options};
-use crate::migrations;
-use crate::postgres::{Cluster, Pooler, Replication, Settings};
-use crate::proxy::{Blackhole, Door, Proxy};
+use crate::migrations::migrations;
+use local::gateway::Routes;
+use local::lambda::{Function, Lambda, Options};
+use local::postgres::{Cluster, Pooler, Replication, Settings};
+use local::proxy::{Blackhole, Door, Proxy};
 
 /// The functions' role.
 pub(super) const ROLE: &str = "fleet";

@@ -19,8 +19,8 @@ use super::fault::{Fault, Whose};
 use super::operations::Kind;
 use super::scenario::{Expectation, Injection, Load, Scenario};
 use super::testbed::{NAME, Setup};
-use crate::postgres::Shutdown;
-use crate::proxy::{Cut, Door, Effect, Refusal, Statements};
+use local::postgres::Shutdown;
+use local::proxy::{Cut, Door, Effect, Refusal, Statements};
 
 use Expectation::{
     ColdWithin, Connections, ConnectionsAtMost, Cuts, NothingRefused, ReadsServed, RecoversWithin, SomethingRefused,

@@ -7,8 +7,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use local::faults::{Artifacts, Expectation, Fault, Injection, Kind, Load, Played, Scenario, Setup, Size};
-use local::faults::{catalogue, missing, play};
+use faults::{Artifacts, Expectation, Fault, Injection, Kind, Load, Played, Scenario, Setup, Size};
+use faults::{catalogue, missing, play};
 
 /// The random seed: every run sends the same requests.
 const SEED: u64 = 1;
