@@ -14,8 +14,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use faults::{Artifacts, Line, Played, Scenario, Size, catalogue, for_peers, missing, page, play, table};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::checkout::{Checkout, cargo};
 use crate::group::Group;

@@ -194,7 +194,7 @@ async fn oversized_fleet_fits_after_advice() {
         assert!(said.contains(&quota), "{said}");
         let advised = advised(&error);
         let [most, too_many] = [0, 1].map(|more| format!("ReservedConcurrency={}", most() + more));
-        assert_eq!(advised, [most.clone()], "{error}");
+        assert_eq!(advised, std::slice::from_ref(&most), "{error}");
         fits(&budget(&template(), &[OWN, &most], asked).await);
         does_not_fit(&budget(&template(), &[OWN, &too_many], asked).await);
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct File {
     /// The path as the user would write it.
     pub(super) path: PathBuf,
-    /// The index of its package in [`Tree::packages`].
+    /// The index of its package in `Tree::packages`.
     pub(super) package: usize,
     /// The whole text.
     pub(super) text: String,
