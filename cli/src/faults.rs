@@ -1,20 +1,21 @@
-//! `cargo seer faults`: plays the fault catalogue against the functions' release binaries and reports the results.
+//! `cargo seer faults`: plays the fault catalogue against the functions' release binaries, or against any other function,
+//! and reports the results.
 //!
-//! Everything except the report in the target folder is deleted afterwards; Ctrl-C or SIGTERM ends the run in order,
-//! with a report of the scenarios played so far. Depends on: the same programs as `cargo local`. A debug build of this
-//! program re-executes itself as a release build, because the measuring program shares the processors with the measured
-//! ones.
+//! Everything except the report is deleted afterwards; Ctrl-C or SIGTERM ends the run in order, with a report of the
+//! scenarios played so far. Depends on: the same programs as `cargo local`. A debug build of this program re-executes
+//! itself as a release build, because the measuring program shares the processors with the measured ones; it does not
+//! for another function, whose verdict matters more than its figures.
 
 pub(crate) mod peers;
 
 use std::io::{Write as _, stdout};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use faults::{Artifacts, Line, Played, Scenario, Size, catalogue, for_peers, missing, page, play, table};
+use faults::{AnyFunction, Artifacts, Line, Played, Scenario, Size, catalogue, for_peers, missing, page, play, table};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::checkout::{Checkout, cargo};
@@ -38,6 +39,18 @@ pub(crate) struct Arguments {
     /// Play only the read faults, and against the designs of tests/peers too
     #[arg(long)]
     peers: bool,
+    /// Another function instead: a program that implements the Lambda Runtime API and reads DATABASE_URL
+    #[arg(long, value_name = "PROGRAM", requires = "event", conflicts_with = "peers")]
+    function: Option<PathBuf>,
+    /// Events for that function, as JSON files
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "function")]
+    event: Vec<PathBuf>,
+    /// SQL to run before it starts
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "function")]
+    schema: Vec<PathBuf>,
+    /// How to count its writes, as a TOML file; see docs/reliability/your-function.md
+    #[arg(long, value_name = "FILE", requires = "function")]
+    contract: Option<PathBuf>,
 }
 
 /// The results so far.
@@ -47,6 +60,8 @@ struct Reported {
     lines: Vec<(String, Result<Played, String>)>,
     /// Scenarios of this project's functions that should have been played and could not be.
     failed: usize,
+    /// Failed checks, except those of peers, which guarantee nothing.
+    wrong: usize,
 }
 
 /// Why a scenario has no result.
@@ -71,7 +86,14 @@ impl From<NotPlayed> for String {
 /// # Errors
 /// Fails if no scenario has the name, a scenario could not be played, or an answer or a row violates a guarantee.
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
-    let scenarios = chosen(&arguments)?;
+    if let Some(program) = &arguments.function {
+        return another(program, &arguments).await;
+    }
+    let all = match arguments.peers {
+        true => for_peers(),
+        false => catalogue(Size::Full),
+    };
+    let scenarios = chosen(all, &arguments.only)?;
     let checkout = Checkout::here().await?;
     let mut stop = Stop::listen()?;
     if cfg!(debug_assertions) {
@@ -85,22 +107,62 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     if !build(&checkout, &["--package", "functions", "--bins"], &mut stop).await? {
         return Ok(interrupted("nothing was played"));
     }
-    let ours = Artifacts {
+    let ours = Artifacts::Product {
         binaries: checkout.target.join("release"),
         root: checkout.root.clone(),
-        peer: None,
-        path: None,
     };
     let mut reported = Reported::default();
-    let peers = arguments.peers.then_some(&checkout);
-    let asked = tokio::select! {
-        played = play_all(&scenarios, &ours, arguments.seed, peers, &mut reported) => {
-            played?;
-            false
+    let played = async {
+        play_all(&scenarios, &ours, arguments.seed, &mut reported).await;
+        match arguments.peers {
+            true => play_peers(&checkout, &scenarios, arguments.seed, &mut reported).await,
+            false => Ok(()),
         }
-        () = stop.asked() => true,
     };
-    let kept = report(&checkout, arguments.seed, &reported);
+    let asked = until_stopped(played, &mut stop).await?;
+    let about = format!("Release binaries, seed {}.", arguments.seed);
+    finish(report(&page_of(&checkout), &about, &reported), asked)
+}
+
+/// Plays the requested scenarios against another function.
+async fn another(program: &Path, arguments: &Arguments) -> Result<ExitCode> {
+    let function = AnyFunction::read(
+        program,
+        &arguments.event,
+        &arguments.schema,
+        arguments.contract.as_deref(),
+    )?;
+    let scenarios = chosen(function.scenarios(Size::Full), &arguments.only)?;
+    let path = match Checkout::here().await {
+        Ok(checkout) => page_of(&checkout),
+        Err(_) => PathBuf::from("faults-report.html"),
+    };
+    let mut stop = Stop::listen()?;
+    let mut reported = Reported::default();
+    let artifacts = Artifacts::Function(function);
+    let played = async {
+        play_all(&scenarios, &artifacts, arguments.seed, &mut reported).await;
+        Ok(())
+    };
+    let asked = until_stopped(played, &mut stop).await?;
+    let about = format!("{}, seed {}.", program.display(), arguments.seed);
+    finish(report(&path, &about, &reported), asked)
+}
+
+/// Returns the path of the page.
+fn page_of(checkout: &Checkout) -> PathBuf {
+    checkout.target.join("faults/report.html")
+}
+
+/// Returns whether it was asked to stop before the end.
+async fn until_stopped(played: impl Future<Output = Result<()>>, stop: &mut Stop) -> Result<bool> {
+    tokio::select! {
+        played = played => played.map(|()| false),
+        () = stop.asked() => Ok(true),
+    }
+}
+
+fn finish(kept: Result<()>, asked: bool) -> Result<ExitCode> {
     if asked {
         return Ok(interrupted("this is what was played until then"));
     }
@@ -123,13 +185,8 @@ fn interrupted(what: &str) -> ExitCode {
 }
 
 /// Returns the requested scenarios.
-fn chosen(arguments: &Arguments) -> Result<Vec<Scenario>> {
-    let mut all = if arguments.peers {
-        for_peers()
-    } else {
-        catalogue(Size::Full)
-    };
-    for only in &arguments.only {
+fn chosen(mut all: Vec<Scenario>, asked: &[String]) -> Result<Vec<Scenario>> {
+    for only in asked {
         let names: Vec<_> = all.iter().map(|scenario| scenario.name).collect();
         ensure!(
             names.iter().any(|name| name.contains(only.as_str())),
@@ -137,32 +194,22 @@ fn chosen(arguments: &Arguments) -> Result<Vec<Scenario>> {
             names.join(", ")
         );
     }
-    if !arguments.only.is_empty() {
-        all.retain(|scenario| arguments.only.iter().any(|only| scenario.name.contains(only.as_str())));
+    if !asked.is_empty() {
+        all.retain(|scenario| asked.iter().any(|only| scenario.name.contains(only.as_str())));
     }
     Ok(all)
 }
 
-/// Plays one scenario after the other, then the same ones against other designs if a checkout of them is given. A
-/// scenario that cannot be played does not prevent the others.
-async fn play_all(
-    scenarios: &[Scenario],
-    ours: &Artifacts,
-    seed: u64,
-    peers: Option<&Checkout>,
-    reported: &mut Reported,
-) -> Result<()> {
+/// Plays one scenario after the other. A scenario that cannot be played does not prevent the others.
+async fn play_all(scenarios: &[Scenario], artifacts: &Artifacts, seed: u64, reported: &mut Reported) {
     for (number, scenario) in scenarios.iter().enumerate() {
         let label = format!("{}/{} {}", number + 1, scenarios.len(), scenario.name);
-        let line = one(scenario, ours, seed, label).await;
+        let line = one(scenario, artifacts, seed, label).await;
         reported.failed += usize::from(matches!(line, Err(NotPlayed::Failed(_))));
+        reported.wrong += line.as_ref().map_or(0, |played| played.verdict.wrong.len());
         reported
             .lines
             .push((scenario.name.to_owned(), line.map_err(String::from)));
-    }
-    match peers {
-        Some(checkout) => play_peers(checkout, ours, scenarios, seed, reported).await,
-        None => Ok(()),
     }
 }
 
@@ -184,27 +231,20 @@ async fn one(scenario: &Scenario, artifacts: &Artifacts, seed: u64, label: Strin
     played.map_err(NotPlayed::Failed)
 }
 
-async fn play_peers(
-    checkout: &Checkout,
-    ours: &Artifacts,
-    scenarios: &[Scenario],
-    seed: u64,
-    reported: &mut Reported,
-) -> Result<()> {
+/// Plays the scenarios against other designs, as any function with a read.
+async fn play_peers(checkout: &Checkout, scenarios: &[Scenario], seed: u64, reported: &mut Reported) -> Result<()> {
     #[expect(clippy::disallowed_methods, reason = "where programs are, not Seer's configuration")]
     let path = std::env::var("PATH").unwrap_or_default();
+    let event = checkout.root.join("tests/events/meetings-get.json");
     for peer in peers::listed(checkout)? {
         let built = peer.build(checkout, &path).await;
+        let events = std::slice::from_ref(&event);
+        let built = built.and_then(|program| AnyFunction::read(&program, events, &[], None));
         for scenario in scenarios {
             let name = format!("{}: {}", peer.name, scenario.name);
             let line = match &built {
-                Ok(program) => {
-                    let artifacts = Artifacts {
-                        peer: Some(program.clone()),
-                        path: Some(path.clone()),
-                        ..ours.clone()
-                    };
-                    // A design that keeps no connection between invocations has none that a fault could affect.
+                Ok(function) => {
+                    let artifacts = Artifacts::Function(function.clone());
                     one(scenario, &artifacts, seed, name.clone())
                         .await
                         .map_err(String::from)
@@ -218,18 +258,15 @@ async fn play_peers(
 }
 
 /// Prints the table and writes the page.
-fn report(checkout: &Checkout, seed: u64, reported: &Reported) -> Result<()> {
+fn report(path: &Path, about: &str, reported: &Reported) -> Result<()> {
     let lines: Vec<Line<'_>> = reported
         .lines
         .iter()
         .map(|(name, line)| (name.as_str(), line.as_ref().map_err(String::as_str)))
         .collect();
-    let path = checkout.target.join("faults/report.html");
-    write_page(&path, &page(&format!("Release binaries, seed {seed}."), &lines))?;
+    write_page(path, &page(about, &lines))?;
     let _ = writeln!(stdout(), "{}\nreport: {}", table(&lines), path.display());
-    let played = lines.iter().filter_map(|(_, line)| line.as_ref().ok());
-    let wrong: usize = played.map(|played| played.verdict.wrong.len()).sum();
-    match (wrong, reported.failed) {
+    match (reported.wrong, reported.failed) {
         (0, 0) => Ok(()),
         (0, failed) => bail!("scenarios that could not be played: {failed}"),
         (wrong, _) => bail!("promises that were broken: {wrong}"),

@@ -327,6 +327,32 @@ async fn unknown_scenario_lists_known_ones() {
     );
 }
 
+#[tokio::test]
+async fn faults_of_a_function_need_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (read, write) = (file("read.json", "{}"), file("write.json", r#"{"body": "{{id}}"}"#));
+    let contract = file("contract.toml", "[write]\ncount = ''");
+    let said = async |arguments: &[&str]| {
+        let all = [&["faults", "--function"], arguments].concat();
+        error(&seer(&all).current_dir(folder.path()).output().await.unwrap())
+    };
+    assert!(
+        said(&["nowhere", "--event", &read])
+            .await
+            .contains("there is no function nowhere")
+    );
+    assert!(said(&[SEER, "--event", &read, &write]).await.contains("{{id}}"));
+    let incomplete = [SEER, "--event", &write, "--contract", &contract];
+    assert!(said(&incomplete).await.contains("applied"));
+    let unknown = [SEER, "--event", &read, "--only", "write-cut"];
+    assert!(said(&unknown).await.contains("blackholed-while-frozen"));
+}
+
 /// Cargo is a script here that starts a compiler which never ends by itself, because a real build may be up to date.
 #[tokio::test]
 async fn build_ends_with_its_command() {

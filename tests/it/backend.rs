@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use faults::TABLES;
 use local::gateway::Routes;
 use local::lambda::{Environment, Function, Invocation, Lambda, Options, Payload};
 use local::postgres::{Cluster, Settings};
@@ -34,6 +33,16 @@ pub const UNKNOWN_PASSWORD: &str = "nobody-knows";
 
 /// The route table of the workspace manifest.
 pub static ROUTES: LazyLock<Routes> = LazyLock::new(|| Routes::from_manifest(&workspace().join("Cargo.toml")).unwrap());
+
+/// The tables that the functions work on.
+const TABLES: [&str; 6] = [
+    "users",
+    "invitations",
+    "meetings",
+    "meeting_changes",
+    "tasks",
+    "receipts",
+];
 
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
 static FREE: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());

@@ -1,4 +1,5 @@
-//! The engine used from outside: `tests/adopter`, a package outside the workspace, is built and tested with faults.
+//! The engine used from outside: `tests/adopter`, a package outside the workspace, is built and tested with faults, also by
+//! the oracle for any function.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
@@ -6,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use faults::{AnyFunction, Artifacts, Size, play};
 use local::lambda::{Function, Lambda, Options, Outcome};
 use local::postgres::{Cluster, Settings};
 use local::proxy::{Cut, Effect, Proxy, Statements};
@@ -108,6 +110,59 @@ async fn outside_package_writes_once() {
     let mut health = event(GET);
     health["routeKey"] = json!("GET /health");
     assert_eq!(answered(&lambda, "health", health).await.0, 200);
+}
+
+/// Writes a file for the oracle.
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// The package's functions under the catalogue's faults, with only their events known.
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_package_passes_the_oracle() {
+    let binaries = tokio::task::spawn_blocking(build).await.unwrap();
+    let note = event(GET)["pathParameters"]["id"].as_str().unwrap().to_owned();
+    let schema = [
+        package().join("../../shared/migrations/0000_receipts.sql"),
+        package().join("migrations/0001_notes.sql"),
+        file(
+            "note.sql",
+            &format!("INSERT INTO notes VALUES ('{note}', 'Remember the milk')"),
+        ),
+    ];
+    let mut create = event(CREATE);
+    create["headers"]["idempotency-key"] = json!("{{id}}");
+    create["body"] = json!("\"Note {{id}}\"");
+    let contract = r#"
+        [write]
+        count = "SELECT count(*) FROM notes WHERE text = 'Note {{id}}'"
+        statement = "INSERT INTO notes"
+        applied = [201]
+        refused = [503]
+        unknown = "commit-unknown"
+        repeat = true
+    "#;
+    let get = package().join("events/notes-get.json");
+    let create = file("create.json", &create.to_string());
+    let contract = file("contract.toml", contract);
+    let read = AnyFunction::read(&binaries.join(GET), &[get], &schema, None).unwrap();
+    let write = AnyFunction::read(&binaries.join(CREATE), &[create], &schema, Some(&contract)).unwrap();
+    for (function, name) in [
+        (&read, "blackholed-while-frozen"),
+        (&read, "restarted"),
+        (&write, "write-cut"),
+        (&write, "crashed-at-reply"),
+    ] {
+        let scenarios = function.scenarios(Size::Small);
+        let scenario = scenarios.iter().find(|scenario| scenario.name == name).unwrap();
+        let played = play(scenario, &Artifacts::Function(function.clone()), 1, |_| ())
+            .await
+            .unwrap();
+        assert_eq!(played.verdict.wrong, Vec::<String>::new(), "{name}");
+        assert!(played.served() > 0, "{name}");
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "past the pool is the point")]

@@ -79,17 +79,25 @@ impl Answer {
     }
 }
 
-/// Classifies an outcome; `good` are the expected statuses.
-pub(super) fn judge(outcome: &Outcome, good: &[u16]) -> (Seen, Option<Answer>) {
-    let payload = match outcome {
-        Outcome::Success(payload) => payload,
+/// Returns what the function answered, or what the service answers in its place.
+pub(super) fn payload(outcome: &Outcome) -> Result<&[u8], String> {
+    match outcome {
+        Outcome::Success(payload) => Ok(payload),
         Outcome::FunctionError(report) | Outcome::InitFailed(report) => {
-            return broken(format!("502: {}", String::from_utf8_lossy(report)));
+            Err(format!("502: {}", String::from_utf8_lossy(report)))
         }
-        Outcome::TimedOut => return broken("504: killed at the function's timeout".to_owned()),
-        Outcome::Crashed(status) => return broken(format!("502: the process ended: {status}")),
-        Outcome::Throttled => return broken("503 of the service: throttled".to_owned()),
-        Outcome::TooLarge => return broken("413 of the service".to_owned()),
+        Outcome::TimedOut => Err("504: killed at the function's timeout".to_owned()),
+        Outcome::Crashed(status) => Err(format!("502: the process ended: {status}")),
+        Outcome::Throttled => Err("503 of the service: throttled".to_owned()),
+        Outcome::TooLarge => Err("413 of the service".to_owned()),
+    }
+}
+
+/// Sorts an outcome; `good` are the statuses that were asked for.
+pub(super) fn judge(outcome: &Outcome, good: &[u16]) -> (Seen, Option<Answer>) {
+    let payload = match payload(outcome) {
+        Ok(payload) => payload,
+        Err(what) => return broken(what),
     };
     let event: Value = serde_json::from_slice(payload).unwrap_or_default();
     let Some(status) = event

@@ -87,7 +87,88 @@ pub fn catalogue(size: Size) -> Vec<Scenario> {
     .concat()
 }
 
-/// Returns the scenarios for other designs too: reads, and few rounds of those that cost most of them a timeout each.
+/// Rounds in which a function may wait for its timeout.
+const ROUNDS_WITH_TIMEOUT: usize = 4;
+
+/// Rounds of any other fault, at most.
+const ROUNDS: usize = 20;
+
+/// Returns the scenarios for any function, which do not depend on its data. `statement` is a part of the SQL of its writes,
+/// if it writes. Their expectations apply to the product only.
+pub(crate) fn for_function(size: Size, statement: Option<&'static str>) -> Vec<Scenario> {
+    const READ: [&str; 29] = [
+        "terminated-while-frozen",
+        "blackholed-while-frozen",
+        "hung-while-frozen",
+        "hung-at-a-read",
+        "refused",
+        "reset",
+        "syn-swallowed",
+        "name-gone",
+        "first-address-dead",
+        "connections-reset",
+        "blackholed-in-use",
+        "slow-to-connect",
+        "latency-and-jitter",
+        "terminated-mid-query",
+        "restarted",
+        "restarted-in-order",
+        "stopped-2s-reads",
+        "recovering",
+        "failed-over",
+        "read-only",
+        "password-rotated",
+        "migrated",
+        "locked",
+        "stopped-20s",
+        "cold-150",
+        "slots-taken",
+        "slow-log-ins",
+        "down-at-cold-start",
+        "environments-retired",
+    ];
+    const WRITE: [&str; 8] = [
+        "terminated-while-frozen-briefly",
+        "blackholed-while-frozen-writes",
+        "hung-while-frozen-writes",
+        "hung-at-a-write",
+        "write-cut",
+        "write-late",
+        "crashed-at-reply",
+        "failed-over-at-reply",
+    ];
+    let statements = |known| match known == WRITES {
+        true => Statements::Containing(statement.unwrap_or_default()),
+        false => Statements::Containing(""),
+    };
+    let mut all = catalogue(size);
+    all.retain(|scenario| READ.contains(&scenario.name) || statement.is_some() && WRITE.contains(&scenario.name));
+    for scenario in &mut all {
+        limit_rounds(scenario);
+        for injection in &mut scenario.injections {
+            injection.met = None;
+            for fault in &mut injection.faults {
+                if let Next(known, _) | LostReply(known) = fault {
+                    *known = statements(*known);
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Limits the rounds that cost most functions a timeout each.
+fn limit_rounds(scenario: &mut Scenario) {
+    let injections = &scenario.injections;
+    let mut faults = injections.iter().flat_map(|injection| &injection.faults);
+    let waits =
+        faults.any(|fault| fault.silences() || matches!(fault, Next(_, Effect::LateRequest(_) | Effect::LateReply(_))));
+    if let Load::Rounds { rounds, .. } = &mut scenario.load {
+        *rounds = (*rounds).min(if waits { ROUNDS_WITH_TIMEOUT } else { ROUNDS });
+    }
+}
+
+/// Returns the scenarios for the comparison with the designs of `tests/peers`.
 pub fn for_peers() -> Vec<Scenario> {
     let names = [
         "terminated-while-frozen",
@@ -98,14 +179,11 @@ pub fn for_peers() -> Vec<Scenario> {
     let mut all = catalogue(Size::Full);
     all.retain(|scenario| names.contains(&scenario.name));
     for scenario in &mut all {
-        if let Load::Rounds { rounds, .. } = &mut scenario.load
-            && scenario.name == "blackholed-while-frozen"
-        {
-            *rounds = 4;
-            scenario
-                .expectations
-                .retain(|expected| !matches!(expected, Connections(_)));
-        }
+        limit_rounds(scenario);
+        // How many there are depends on the rounds.
+        scenario
+            .expectations
+            .retain(|expected| !matches!(expected, Connections(_)));
     }
     all
 }

@@ -21,7 +21,7 @@ use local::gateway::{Claims, INTEGRATION_LIMIT, event};
 use local::lambda::Invocation;
 
 /// Attempts at one request before a client gives up on an answer that states that nothing was changed.
-const TRIES: u32 = 4;
+pub(super) const TRIES: u32 = 4;
 
 /// Attempts before it gives up on finding out the outcome of a write.
 const TRIES_TO_KNOW: u32 = 40;
@@ -30,7 +30,7 @@ const TRIES_TO_KNOW: u32 = 40;
 const LAST_WORDS: usize = 3;
 
 /// INIT twice, and the function's timeout: longer than the service allows anything to take.
-const LONGEST: Duration = Duration::from_secs(90);
+pub(super) const LONGEST: Duration = Duration::from_secs(90);
 
 /// One request, for all its attempts.
 #[derive(Clone, Debug)]
@@ -142,7 +142,7 @@ impl Client {
     }
 
     /// Waits for a client's time between two requests.
-    pub(super) async fn pause(&mut self) {
+    pub(super) async fn rest(&mut self) {
         sleep(Duration::from_millis(self.times.u64(0..40))).await;
     }
 
@@ -187,10 +187,6 @@ impl Client {
                 Seen::Refused => {}
                 Seen::Unknown => doubt = true,
                 Seen::Broken(what) => {
-                    // Another design's functions guarantee nothing: their failures are counted, not reported.
-                    if self.testbed.peer {
-                        return Ok(Asked::Given(WriteOutcome::Absent));
-                    }
                     self.wrong(format!("{} {}: {what}", call.method, call.path));
                     if !write {
                         return Ok(Asked::Given(WriteOutcome::Absent));
@@ -226,9 +222,7 @@ impl Client {
         let invoked = timeout(LONGEST, self.testbed.lambda.invoke_cold(&function, event)).await;
         let invocation = invoked.context("an invocation hangs")??;
         let (seen, answer) = self.note(call, function, 1, sent, &invocation);
-        if let Seen::Broken(what) = &seen
-            && !self.testbed.peer
-        {
+        if let Seen::Broken(what) = &seen {
             self.wrong(format!("{} {}: {what}", call.method, call.path));
         }
         Ok(answer)
@@ -249,7 +243,10 @@ impl Client {
             _ if took > INTEGRATION_LIMIT => (Seen::Broken(format!("503 of the gateway: {took:.1?}")), None),
             judged => judged,
         };
-        let seen = with_last_words(seen, invocation);
+        let seen = match seen {
+            Seen::Broken(what) => Seen::Broken(with_last_words(what, invocation)),
+            Seen::Served(_) | Seen::Refused | Seen::Unknown => seen,
+        };
         self.history.add(Entry {
             function,
             attempt,
@@ -264,7 +261,8 @@ impl Client {
     /// Returns the function of a call's route, and the event that API Gateway would send it.
     fn event(&self, call: &Call) -> Result<(String, Value)> {
         let path = call.path.split('?').next().unwrap_or_default();
-        let matched = self.testbed.routes.find(call.method, path);
+        let routes = self.testbed.routes.as_ref().context("the testbed has no routes")?;
+        let matched = routes.find(call.method, path);
         let matched = matched.with_context(|| format!("the router has no {} {path}", call.method))?;
         let mut request = Request::builder()
             .method(call.method)
@@ -280,11 +278,11 @@ impl Client {
 }
 
 /// Adds the last lines of the environment's log to an invalid answer, because they may show the cause.
-fn with_last_words(seen: Seen, invocation: &Invocation) -> Seen {
-    let (Seen::Broken(what), Some(environment)) = (&seen, &invocation.environment) else {
-        return seen;
+pub(super) fn with_last_words(what: String, invocation: &Invocation) -> String {
+    let Some(environment) = &invocation.environment else {
+        return what;
     };
     let log = environment.log();
     let last = log.get(log.len().saturating_sub(LAST_WORDS)..).unwrap_or_default();
-    Seen::Broken(format!("{what}; {environment:?} logged last: {}", last.join(" | ")))
+    format!("{what}; {environment:?} logged last: {}", last.join(" | "))
 }

@@ -11,6 +11,7 @@
 //! | `answer`, `history` | the answers |
 //! | `oracle` | compares the guarantees with the tables |
 //! | `run` | plays one scenario |
+//! | `function` | any other function: its load and its verdict |
 //! | `table`, `page` | the report |
 //! | `migrations` | the schema that the checkout's files describe |
 //!
@@ -20,6 +21,7 @@ mod answer;
 mod catalogue;
 mod client;
 mod fault;
+mod function;
 mod history;
 mod migrations;
 mod operations;
@@ -34,7 +36,8 @@ mod team;
 mod testbed;
 
 pub use catalogue::{Size, catalogue, for_peers};
-pub use fault::{Fault, TABLES, Whose};
+pub use fault::{Fault, Whose};
+pub use function::AnyFunction;
 pub use history::{Entry, Seen, Span};
 pub use migrations::migrations;
 pub use operations::Kind;

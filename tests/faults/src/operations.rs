@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::answer::Answer;
 use super::client::{Asked, Call, Client};
+use super::run::LoadClient;
 use super::team::{Meeting, RecordedWrite, Task, WriteEffect, WriteOutcome};
 use super::testbed::WEBHOOK_SECRET;
 
@@ -47,9 +48,6 @@ impl Client {
     pub(super) async fn settle_in(&mut self) -> Result<()> {
         let sub = format!("admin-{}", self.number);
         self.team.admin_sub = sub.clone();
-        if self.testbed.peer {
-            return self.settle_another_design().await;
-        }
         match self.register(&sub, &format!("{sub}@example.com")).await? {
             Some(answer) => self.team.admin = answer.text("id").to_owned(),
             None => self.wrong("could not register"),
@@ -57,27 +55,8 @@ impl Client {
         self.create_meeting().await
     }
 
-    /// Creates the data that another design's functions read; they write nothing.
-    async fn settle_another_design(&mut self) -> Result<()> {
-        let (admin, meeting) = (uuid::Uuid::new_v4().to_string(), uuid::Uuid::new_v4().to_string());
-        let sub = &self.team.admin_sub;
-        let sql = format!(
-            "INSERT INTO users (id, clerk_id, email, name, role) VALUES ('{admin}', '{sub}', '{sub}', '{sub}', 'admin');\
-             INSERT INTO meetings (id, team_id, created_by, team_member_id, title, date, duration) \
-             VALUES ('{meeting}', '{admin}', '{admin}', '{admin}', 'Weekly', now(), 30)"
-        );
-        self.testbed.sql(&sql).await?;
-        let known = Meeting {
-            title: "Weekly".to_owned(),
-            version: 1,
-            ..Meeting::default()
-        };
-        self.team.meetings.insert(meeting, known);
-        Ok(())
-    }
-
     /// Performs one operation of this kind.
-    pub(super) async fn act(&mut self, kind: Kind) -> Result<()> {
+    async fn operation(&mut self, kind: Kind) -> Result<()> {
         let chance = match kind {
             Kind::Everything => self.random.u32(0..100),
             Kind::Writes => self.random.u32(45..100),
@@ -110,7 +89,7 @@ impl Client {
     }
 
     /// Requests a meeting in `environments` new environments at once, then `requests` more times in all of them.
-    pub(super) async fn burst(&mut self, environments: usize, requests: usize) -> Result<()> {
+    async fn cold_starts(&mut self, environments: usize, requests: usize) -> Result<()> {
         let Some(id) = self.any_meeting() else { return Ok(()) };
         let call = self.call("GET", format!("/api/meetings/{id}"), &[200]);
         let mut sending = JoinSet::new();
@@ -239,10 +218,8 @@ impl Client {
         let version = answer.header("etag").unwrap_or_default().trim_matches('"');
         let version = version.parse().unwrap_or(0_u64);
         let transcript = answer.body.get("transcript").and_then(Value::as_str);
-        // Another design's functions answer with less.
-        let right = self.testbed.peer
-            || (answer.text("id"), answer.text("title"), version, transcript)
-                == (id, &*known.title, known.version, known.transcript.as_deref());
+        let right = (answer.text("id"), answer.text("title"), version, transcript)
+            == (id, &*known.title, known.version, known.transcript.as_deref());
         if !right {
             let said = format!(
                 "asked for {id}, read {} at version {version}, knew {known:?}",
@@ -358,6 +335,20 @@ impl Client {
     }
 }
 
+impl LoadClient for Client {
+    async fn act(&mut self, kind: Kind) -> Result<()> {
+        self.operation(kind).await
+    }
+
+    async fn pause(&mut self) {
+        self.rest().await;
+    }
+
+    async fn burst(&mut self, environments: usize, requests: usize) -> Result<()> {
+        self.cold_starts(environments, requests).await
+    }
+}
+
 /// Returns the items of a list: their ids, and one member of each.
 fn by_id(answer: &Answer, member: &str) -> Vec<(String, String)> {
     let text = |item: &Value, name: &str| item.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -368,7 +359,8 @@ fn by_id(answer: &Answer, member: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-async fn joined(mut sending: JoinSet<Result<Client>>) -> Result<Vec<Client>> {
+/// Waits for all clients.
+pub(super) async fn joined<C: 'static>(mut sending: JoinSet<Result<C>>) -> Result<Vec<C>> {
     let mut all = Vec::new();
     while let Some(one) = sending.join_next().await {
         all.push(one??);

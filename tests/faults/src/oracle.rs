@@ -19,7 +19,7 @@ use super::team::{RecordedWrite, Team, WriteEffect, WriteOutcome};
 use super::testbed::Testbed;
 
 /// Longer than `idle_in_transaction_session_timeout`, statement timeouts and the server's own clean-up.
-const LEFT_BEHIND: Duration = Duration::from_secs(20);
+pub(super) const LEFT_BEHIND: Duration = Duration::from_secs(20);
 
 /// Shorter than the server takes to end an idle transaction that a function has left open, and longer than for one
 /// whose connection is closed.

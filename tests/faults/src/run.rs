@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::client::Client;
 use super::fault::Fault;
+use super::function;
 use super::history::History;
 use super::operations::Kind;
 use super::oracle::{self, Verdict};
@@ -27,6 +28,18 @@ const AFTERWARDS: usize = 3;
 
 /// Longer than a fleet under load needs to hit a fault.
 const MET: Duration = Duration::from_secs(60);
+
+/// A client that sends the requests of a load one after the other.
+pub(super) trait LoadClient: Send + 'static {
+    /// Sends a request of this kind, and further ones as its answer demands.
+    fn act(&mut self, kind: Kind) -> impl Future<Output = Result<()>> + Send;
+
+    /// Waits for a client's time between two requests.
+    fn pause(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Sends a request to each of `environments` new environments at once, then `requests` more to all of them.
+    fn burst(&mut self, environments: usize, requests: usize) -> impl Future<Output = Result<()>> + Send;
+}
 
 /// Returns why a scenario cannot be played on this machine, if it cannot.
 pub fn missing(setup: &Setup) -> Option<&'static str> {
@@ -57,7 +70,44 @@ pub async fn play(scenario: &Scenario, artifacts: &Artifacts, seed: u64, progres
         fault.prepare(&testbed);
     }
     let history = Arc::new(History::begin());
-    let mut clients = settled(scenario, seed, &testbed, &history).await?;
+    let count = match scenario.load {
+        Load::Steady { clients, .. } => clients,
+        Load::Rounds { .. } | Load::Burst { .. } => 1,
+    };
+    match artifacts {
+        Artifacts::Product { .. } => {
+            let mut clients = settled(count, seed, &testbed, &history).await?;
+            let (mut played, cuts) = measure(scenario, &testbed, &history, &mut clients, progress).await?;
+            let mut faults = scenario.injections.iter().flat_map(|injection| &injection.faults);
+            let left = oracle::under_way(&testbed, faults.any(|fault| fault.silences())).await?;
+            played.verdict = oracle::compare(&testbed, &mut clients).await?;
+            played.verdict.wrong.extend(left);
+            played.verdict.wrong.extend(oracle::left_behind(&testbed).await?);
+            // A pooler detects its server's return up to a second late.
+            let late = Duration::from_secs(if testbed.has_pooler() { 2 } else { 0 });
+            played.hold_health_against_the_faults(late);
+            for expectation in &scenario.expectations {
+                played.hold_against(*expectation, cuts);
+            }
+            Ok(played)
+        }
+        Artifacts::Function(function) => {
+            let mut clients = function::Client::settled(function, count, seed, &testbed, &history).await?;
+            let (mut played, cuts) = measure(scenario, &testbed, &history, &mut clients, progress).await?;
+            played.verdict = function::judge(function, scenario, &testbed, &mut clients, &played.entries, cuts).await?;
+            Ok(played)
+        }
+    }
+}
+
+/// Runs the load and the faults. Returns the results with an empty verdict, and the number of orders carried out.
+async fn measure<C: LoadClient>(
+    scenario: &Scenario,
+    testbed: &Arc<Testbed>,
+    history: &Arc<History>,
+    clients: &mut Vec<C>,
+    progress: impl Fn(usize),
+) -> Result<(Played, u64)> {
     if scenario.cold {
         testbed.lambda.shutdown().await;
     }
@@ -68,7 +118,7 @@ pub async fn play(scenario: &Scenario, artifacts: &Artifacts, seed: u64, progres
     let before = testbed.proxy.counts();
 
     {
-        let load = run(scenario, &testbed, &history, &mut clients, setting);
+        let load = run(scenario, testbed, history, clients, setting);
         tokio::pin!(load);
         let mut told = tokio::time::interval(Duration::from_millis(100));
         loop {
@@ -80,17 +130,6 @@ pub async fn play(scenario: &Scenario, artifacts: &Artifacts, seed: u64, progres
     }
 
     let counts = testbed.proxy.counts();
-    // Other designs wrote nothing and guaranteed nothing.
-    let verdict = if testbed.peer {
-        Verdict::default()
-    } else {
-        let mut faults = scenario.injections.iter().flat_map(|injection| &injection.faults);
-        let left = oracle::under_way(&testbed, faults.any(|fault| fault.silences())).await?;
-        let mut verdict = oracle::compare(&testbed, &mut clients).await?;
-        verdict.wrong.extend(left);
-        verdict.wrong.extend(oracle::left_behind(&testbed).await?);
-        verdict
-    };
     let entries = history.entries().split_off(setting);
     let spans = history.spans();
     let mut played = Played {
@@ -100,7 +139,7 @@ pub async fn play(scenario: &Scenario, artifacts: &Artifacts, seed: u64, progres
         cold: None,
         entries,
         spans,
-        verdict,
+        verdict: Verdict::default(),
         missed: Vec::new(),
         peak: counts.peak_sessions,
         opened: counts.opened - before.opened,
@@ -111,29 +150,11 @@ pub async fn play(scenario: &Scenario, artifacts: &Artifacts, seed: u64, progres
         let cold = played.entries.iter().filter(|entry| entry.cold);
         played.cold = cold.map(|entry| entry.took).max();
     }
-    if !testbed.peer {
-        // A pooler detects its server's return up to a second late.
-        let late = Duration::from_secs(if testbed.has_pooler() { 2 } else { 0 });
-        played.hold_health_against_the_faults(late);
-    }
-    let cuts = counts.cut - before.cut;
-    for expectation in scenario.expectations.iter().filter(|_| !testbed.peer) {
-        played.hold_against(*expectation, cuts);
-    }
-    Ok(played)
+    Ok((played, counts.cut - before.cut))
 }
 
 /// Creates and registers the clients, each with some data to read.
-async fn settled(
-    scenario: &Scenario,
-    seed: u64,
-    testbed: &Arc<Testbed>,
-    history: &Arc<History>,
-) -> Result<Vec<Client>> {
-    let count = match scenario.load {
-        Load::Steady { clients, .. } => clients,
-        Load::Rounds { .. } | Load::Burst { .. } => 1,
-    };
+async fn settled(count: usize, seed: u64, testbed: &Arc<Testbed>, history: &Arc<History>) -> Result<Vec<Client>> {
     let mut settling = JoinSet::new();
     for number in 0..count {
         let mut client = Client::new(number, seed, testbed, history);
@@ -149,11 +170,11 @@ async fn settled(
     Ok(clients)
 }
 
-async fn run(
+async fn run<C: LoadClient>(
     scenario: &Scenario,
     testbed: &Arc<Testbed>,
     history: &Arc<History>,
-    clients: &mut Vec<Client>,
+    clients: &mut Vec<C>,
     setting: usize,
 ) -> Result<()> {
     match scenario.load {
@@ -212,7 +233,7 @@ async fn round(
     injection: Option<&Injection>,
     testbed: &Testbed,
     history: &History,
-    client: &mut Client,
+    client: &mut impl LoadClient,
     kind: Kind,
 ) -> Result<()> {
     let mut active = Vec::new();

@@ -4,7 +4,7 @@
 //! Queries from here bypass the proxy, as the superuser. Invariants: knows no faults.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::{Instant, sleep};
 
 use super::surroundings::Surroundings;
+use crate::function::AnyFunction;
 use crate::migrations::migrations;
 use local::gateway::Routes;
 use local::lambda::{Function, Lambda, Options};
@@ -26,14 +27,16 @@ pub(super) const ROLE: &str = "fleet";
 /// Signs the recording service's deliveries.
 pub(super) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// Other designs' timeout: most of them wait until it expires.
-const PEER_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The number of a pooler's connections to the server.
 const POOL: u16 = 20;
 
 /// The privileges of the functions' role.
 const GRANTS: &str = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO fleet";
+
+/// Privileges for any other function, whose needs are not known.
+const ALL_GRANTS: &str = "GRANT ALL ON SCHEMA public TO fleet;GRANT ALL ON ALL TABLES IN SCHEMA public TO fleet;\
+                          GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO fleet;\
+                          GRANT EXECUTE ON ALL ROUTINES IN SCHEMA public TO fleet";
 
 /// The name by which the functions reach the proxy, if names can be made unresolvable.
 pub(super) const NAME: &str = "database.seer.test";
@@ -93,17 +96,18 @@ impl Default for Setup {
     }
 }
 
-/// The location of the workspace and of the binaries.
+/// The functions under test.
 #[derive(Clone, Debug)]
-pub struct Artifacts {
-    /// The workspace: its manifest has the routes, `functions/migrations` and `shared/migrations` the schema.
-    pub root: PathBuf,
-    /// The folder of the functions' binaries.
-    pub binaries: PathBuf,
-    /// Another design's program, which serves only `meetings-get`.
-    pub peer: Option<PathBuf>,
-    /// `PATH` for that program.
-    pub path: Option<String>,
+pub enum Artifacts {
+    /// The product's functions.
+    Product {
+        /// The workspace: its manifest has the routes, `functions/migrations` and `shared/migrations` the schema.
+        root: PathBuf,
+        /// The folder of the functions' binaries.
+        binaries: PathBuf,
+    },
+    /// Any other function.
+    Function(AnyFunction),
 }
 
 /// One scenario's surroundings. Dropping it stops everything in it.
@@ -121,9 +125,8 @@ pub(super) struct Testbed {
     promoted: AtomicBool,
     /// Until when a standby that is behind may answer a read; never if `None`.
     stale: Mutex<Option<Instant>>,
-    pub(super) routes: Routes,
-    /// Whether the functions are another design's, which guarantees nothing.
-    pub(super) peer: bool,
+    /// The product's; any other function has none.
+    pub(super) routes: Option<Routes>,
 }
 
 impl Testbed {
@@ -139,7 +142,7 @@ impl Testbed {
         };
         let primary = Cluster::throwaway(settings).await?;
         let password = uuid::Uuid::new_v4().simple().to_string();
-        prepare(&primary, &artifacts.root, &password).await?;
+        prepare(&primary, artifacts, &password).await?;
         let standby = match setup.standby {
             true => Some(primary.standby("fleet_standby", Replication::Synchronous).await?),
             false => None,
@@ -174,36 +177,30 @@ impl Testbed {
         if let Some(second) = &second {
             hosts.push_str(&format!(",{}", second.address()));
         }
-        // Without TLS, which would hide statements from the proxy; another design's driver has its own parameter for
-        // that.
-        let mut url = format!("postgres://{ROLE}:{password}@{hosts}/seer");
-        if artifacts.peer.is_none() {
-            url.push_str("?sslmode=disable");
-            url.push_str(setup.parameters);
-        }
+        // Without TLS, which would hide statements from the proxy.
+        let mut url = format!("postgres://{ROLE}:{password}@{hosts}/seer?sslmode=disable");
+        url.push_str(setup.parameters);
         if setup.pooler {
             url.push_str("&pgbouncer=true");
         }
         if setup.keeps_statements {
             url.push_str("&statement_cache_size=100");
         }
-        let routes = Routes::from_manifest(&artifacts.root.join("Cargo.toml"))?;
-        let function = |name: &str| {
-            let binary = artifacts.peer.clone().unwrap_or_else(|| artifacts.binaries.join(name));
-            let mut function = Function::new(name, binary);
-            function.env = vec![
-                ("DATABASE_URL".to_owned(), url.clone()),
-                ("WEBHOOK_SECRET".to_owned(), WEBHOOK_SECRET.to_owned()),
-            ];
-            function.timeout = if artifacts.peer.is_some() {
-                PEER_TIMEOUT
-            } else {
-                setup.timeout
-            };
-            // Another design's program may need its interpreter.
-            function
-                .env
-                .extend(artifacts.path.iter().map(|path| ("PATH".to_owned(), path.clone())));
+        let (routes, functions) = match artifacts {
+            Artifacts::Product { root, binaries } => {
+                let routes = Routes::from_manifest(&root.join("Cargo.toml"))?;
+                let function = |name: &str| Function {
+                    env: vec![("WEBHOOK_SECRET".to_owned(), WEBHOOK_SECRET.to_owned())],
+                    timeout: setup.timeout,
+                    ..Function::new(name, binaries.join(name))
+                };
+                let functions = routes.functions().into_iter().map(function).collect();
+                (Some(routes), functions)
+            }
+            Artifacts::Function(function) => (None, vec![function.configured()]),
+        };
+        let staged = |mut function: Function| {
+            function.env.push(("DATABASE_URL".to_owned(), url.clone()));
             function.max_concurrency = setup.concurrency;
             function.snap_start = setup.snap_start;
             match &surroundings {
@@ -211,11 +208,7 @@ impl Testbed {
                 None => Ok(function),
             }
         };
-        let names = routes.functions().into_iter();
-        let functions = names
-            .filter(|name| artifacts.peer.is_none() || *name == "meetings-get")
-            .map(function)
-            .collect::<Result<Vec<_>>>()?;
+        let functions = functions.into_iter().map(staged).collect::<Result<Vec<_>>>()?;
         let lambda = Lambda::start(functions, Options::default())?;
         Ok(Arc::new(Self {
             lambda,
@@ -229,8 +222,22 @@ impl Testbed {
             promoted: AtomicBool::new(false),
             stale: Mutex::default(),
             routes,
-            peer: artifacts.peer.is_some(),
         }))
+    }
+
+    /// Returns whether the functions are the product's, which keep their connections.
+    pub(super) fn is_product(&self) -> bool {
+        self.routes.is_some()
+    }
+
+    /// Returns the tables that the functions use.
+    pub(super) async fn tables(&self) -> Result<Vec<String>> {
+        let sql = "SELECT quote_ident(tablename) FROM pg_tables \
+                   WHERE schemaname = 'public' AND tablename <> '_sqlx_migrations' ORDER BY 1";
+        let mut direct = self.direct().await?;
+        let tables = sqlx::query_scalar(sql).fetch_all(&mut direct).await?;
+        direct.close().await?;
+        Ok(tables)
     }
 
     /// Returns whether sessions belong to a pooler, which keeps them.
@@ -327,16 +334,26 @@ impl Testbed {
     }
 }
 
-/// Creates the schema, and the role with its privileges.
-async fn prepare(cluster: &Cluster, root: &Path, password: &str) -> Result<()> {
+/// Creates the role, and the schema with the role's privileges.
+async fn prepare(cluster: &Cluster, artifacts: &Artifacts, password: &str) -> Result<()> {
     let mut direct = connect(cluster).await?;
-    let migrations = migrations(root).await?;
-    migrations
-        .run_direct(None, &mut direct, false)
-        .await
-        .context("the migrations do not apply")?;
-    let role = format!("CREATE ROLE {ROLE} LOGIN PASSWORD '{password}';{GRANTS}");
+    let role = format!("CREATE ROLE {ROLE} LOGIN PASSWORD '{password}'");
     sqlx::raw_sql(AssertSqlSafe(role)).execute(&mut direct).await?;
+    let grants = match artifacts {
+        Artifacts::Product { root, .. } => {
+            let migrations = migrations(root).await?;
+            let applied = migrations.run_direct(None, &mut direct, false).await;
+            applied.context("the migrations do not apply")?;
+            GRANTS
+        }
+        Artifacts::Function(function) => {
+            let schema = AssertSqlSafe(function.schema.clone());
+            let applied = sqlx::raw_sql(schema).execute(&mut direct).await;
+            applied.context("the schema does not apply")?;
+            ALL_GRANTS
+        }
+    };
+    sqlx::raw_sql(grants).execute(&mut direct).await?;
     Ok(direct.close().await?)
 }
 

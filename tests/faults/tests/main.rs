@@ -22,11 +22,9 @@ async fn played(scenario: &Scenario) -> Option<Played> {
 }
 
 fn artifacts() -> Artifacts {
-    Artifacts {
+    Artifacts::Product {
         root: Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned(),
         binaries: Path::new(env!("CARGO_BIN_EXE_health")).parent().unwrap().to_owned(),
-        peer: None,
-        path: None,
     }
 }
 

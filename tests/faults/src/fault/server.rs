@@ -12,15 +12,8 @@ use super::Whose;
 /// More than any event here takes, unless it never happens.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The tables that the functions use.
-pub const TABLES: [&str; 6] = [
-    "users",
-    "invitations",
-    "meetings",
-    "meeting_changes",
-    "tasks",
-    "receipts",
-];
+/// How long a fault waits for a session of a function that may have none.
+const SESSION_WAIT: Duration = Duration::from_secs(2);
 
 /// Terminates the functions' sessions.
 pub(super) const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fleet'";
@@ -73,8 +66,9 @@ pub(super) async fn terminate(testbed: &Testbed, whose: Whose) -> Result<()> {
          (SELECT pid FROM pg_stat_activity WHERE usename = '{ROLE}' AND {state} LIMIT {most}) AS those"
     );
     let mut direct = testbed.direct().await?;
-    // Another design may have none: it keeps no connection, or opens the next one with the next request.
-    let end = Instant::now() + if testbed.peer { Duration::from_secs(2) } else { PATIENCE };
+    // Other functions may have none: they keep no connection, or open the next one with the next request.
+    let bound = if testbed.is_product() { PATIENCE } else { SESSION_WAIT };
+    let end = Instant::now() + bound;
     loop {
         let ended: i64 = sqlx::query_scalar(AssertSqlSafe(sql.clone()))
             .fetch_one(&mut direct)
@@ -83,7 +77,7 @@ pub(super) async fn terminate(testbed: &Testbed, whose: Whose) -> Result<()> {
             return Ok(direct.close().await?);
         }
         if Instant::now() >= end {
-            ensure!(testbed.peer, "no session was ever in the state {state}");
+            ensure!(!testbed.is_product(), "no session was ever in the state {state}");
             return Ok(direct.close().await?);
         }
     }
@@ -129,7 +123,7 @@ pub(super) async fn take_slots(testbed: &Testbed) -> Result<Vec<PgConnection>> {
 }
 
 pub(super) async fn migrate(testbed: &Testbed) -> Result<()> {
-    for table in TABLES {
+    for table in testbed.tables().await? {
         for change in [
             "ADD COLUMN added text",
             "ADD COLUMN counted int DEFAULT 7",
