@@ -1,8 +1,8 @@
 //! `cargo seer budget`: checks whether the connections that the functions of `template.yaml` may open fit into the
 //! database.
 //!
-//! Asks the database that DATABASE_URL names for its limit, if it is set; else `template/database.yaml` decides the limit.
-//! Prints a table, and exits with 1 when it does not fit, after saying which number to change to what.
+//! Asks the database that DATABASE_URL names for its limit, if it is set; else `template/database.yaml` decides the
+//! limit. Prints a table, and exits with 1 when it does not fit, after saying which number to change to what.
 
 mod advice;
 mod limit;

@@ -1,5 +1,6 @@
 //! The templates are compared with everything else that names a function: binaries, router, `openapi.json`, the
-//! variables that `shared::config` knows, the metrics that health writes. Finds what otherwise only a deploy would find.
+//! variables that `shared::config` knows, the metrics that health writes. Finds what otherwise only a deploy would
+//! find.
 
 use std::collections::{BTreeMap, BTreeSet};
 

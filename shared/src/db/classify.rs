@@ -1,8 +1,8 @@
 //! The retry table: the consequence of a failure for the work that it interrupted.
 //!
-//! A pure function: phase × SQLSTATE × whether the work may run twice → verdict. `docs/reliability/retries.md` prints this
-//! table. Invariants: never waits, logs or touches a connection. Codes: PostgreSQL manual, appendix A. Not every code
-//! of PostgreSQL is listed; an unlisted code is permanent, because the server answered deliberately.
+//! A pure function: phase × SQLSTATE × whether the work may run twice → verdict. `docs/reliability/retries.md` prints
+//! this table. Invariants: never waits, logs or touches a connection. Codes: PostgreSQL manual, appendix A. Not every
+//! code of PostgreSQL is listed; an unlisted code is permanent, because the server answered deliberately.
 
 mod refusal;
 

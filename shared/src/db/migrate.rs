@@ -20,7 +20,8 @@ use super::error::{Error, Kind, Phase};
 use crate::config::{DatabaseUrl, RetryConfig};
 use crate::service::Service;
 
-/// How long connecting is retried at a server that refuses, starts or does not answer; a longer `pool_timeout` extends it.
+/// How long connecting is retried at a server that refuses, starts or does not answer; a longer `pool_timeout` extends
+/// it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long another run on the same database is awaited.

@@ -5,8 +5,8 @@
 //! waits for it on the key's index (it is still running), or applies the change itself; a statement that arrives after
 //! that fails on the key, and everything it did is undone. A *tombstone* is put under the key only before a request is
 //! refused while a statement of its own may still arrive; it keeps that statement out. A client that finds the
-//! tombstone later sends its nonce and is let in, so an environment that dies blocks no other. `docs/reliability/writes.md`
-//! has the protocol with its cases.
+//! tombstone later sends its nonce and is let in, so an environment that dies blocks no other.
+//! `docs/reliability/writes.md` has the protocol with its cases.
 //!
 //! Invariants: a receipt contains no content of a request or an answer; a write that changed nothing leaves none.
 //! Depends on: the table `receipts`. The statements here use the simple protocol, because it needs no preparation;
@@ -124,8 +124,8 @@ impl IdempotencyKey {
 
     /// Inserts the receipt of a transaction and commits it, in one message.
     ///
-    /// `statement_timeout` ends before COMMIT: cancelled while it waits for a synchronous standby, COMMIT reports success
-    /// for a change that a failover would lose.
+    /// `statement_timeout` ends before COMMIT: cancelled while it waits for a synchronous standby, COMMIT reports
+    /// success for a change that a failover would lose.
     pub(super) async fn commit(
         &self,
         session: &mut Session,

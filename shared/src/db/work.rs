@@ -34,8 +34,8 @@ pub(super) const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(1);
 impl Pool {
     /// Runs a read: `work` is one statement, which may run again, and on a standby.
     ///
-    /// One round trip on a connection that has run the statement before. Behind a pooler without named statements it runs
-    /// in an explicit transaction: four.
+    /// One round trip on a connection that has run the statement before. Behind a pooler without named statements it
+    /// runs in an explicit transaction: four.
     ///
     /// # Errors
     /// The rejection of `work`, or the last database error once attempts or time are spent.

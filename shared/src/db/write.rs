@@ -11,8 +11,8 @@
 //! | no reply | unresolved: the same statement again, on another connection |
 //! | rejected, or out of time or attempts, while unresolved | a tombstone first: a receipt is the answer, else the refusal |
 //!
-//! Invariant: a refusal is returned only if no statement of the request is unresolved, or after a tombstone was put under
-//! its key. Depends on: `receipt` for the statements.
+//! Invariant: a refusal is returned only if no statement of the request is unresolved, or after a tombstone was put
+//! under its key. Depends on: `receipt` for the statements.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -32,7 +32,8 @@ use super::session::Session;
 use super::witness::Watched;
 use super::work::{CLEAN_UP_TIMEOUT, answered, begin, dispose, finish, spent};
 
-/// Time kept back from sending a write, in which a tombstone can be put under its key: at least this, and four connects.
+/// Time kept back from sending a write, in which a tombstone can be put under its key: at least this, and four
+/// connects.
 const SETTLE_MARGIN: Duration = Duration::from_millis(300);
 
 /// One write in so many is followed by a sweep of expired receipts.
@@ -148,8 +149,8 @@ where
 }
 
 impl Pool {
-    /// Runs a write, exactly once: `work` is one statement, made by [`write_query!`](crate::write_query). When `key` was
-    /// answered before, `replay` reads what the caller may see of it now.
+    /// Runs a write, exactly once: `work` is one statement, made by [`write_query!`](crate::write_query). When `key`
+    /// was answered before, `replay` reads what the caller may see of it now.
     ///
     /// One round trip on a connection that has run the statement before; a rejection under a client's key takes two, a
     /// replay two or three, a lost reply one more.

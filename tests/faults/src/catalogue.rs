@@ -1,8 +1,8 @@
 //! The catalogue: a scenario for every fault about which the product guarantees something, in two sizes.
 //!
-//! The small size is for `cargo test`: each fault once, a few requests, short outages. `docs/reliability/faults.md` reports
-//! the full one. Both assert the same about every answer and every row; figures in seconds are only compared in the
-//! full size.
+//! The small size is for `cargo test`: each fault once, a few requests, short outages. `docs/reliability/faults.md`
+//! reports the full one. Both assert the same about every answer and every row; figures in seconds are only compared in
+//! the full size.
 
 mod commits;
 mod crowds;

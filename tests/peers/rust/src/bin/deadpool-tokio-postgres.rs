@@ -1,8 +1,8 @@
 //! A peer: deadpool-postgres over tokio-postgres, made before the first invocation and shared by all.
 //!
-//! As deadpool-postgres' documentation has it: `RecyclingMethod::Fast`, prepared statements from the connection's cache,
-//! the default size, no timeouts. It connects with the first query, so INIT passes with the database down. Speaks no
-//! TLS. Not part of the product and not linted with it.
+//! As deadpool-postgres' documentation has it: `RecyclingMethod::Fast`, prepared statements from the connection's
+//! cache, the default size, no timeouts. It connects with the first query, so INIT passes with the database down.
+//! Speaks no TLS. Not part of the product and not linted with it.
 
 use deadpool_postgres::{Config, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use lambda_http::{Error, IntoResponse, Request, Response, run, service_fn};
