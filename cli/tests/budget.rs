@@ -189,7 +189,7 @@ async fn oversized_fleet_fits_after_advice() {
         ] {
             assert!(error.contains(&expected), "{expected}: {error}");
         }
-        // What Lambda would reserve, and what it keeps.
+        // The reservations, and the concurrency that Lambda keeps unreserved.
         let quota = format!("to {} at least", 1000 * routes() + 4 + 100);
         assert!(said.contains(&quota), "{said}");
         let advised = advised(&error);
@@ -218,7 +218,7 @@ async fn live_server_gets_no_cluster_advice() {
         needed(8) + 3
     );
     assert!(error.contains(&raise), "{error}");
-    // What the server says, without the line of its own source where it says it.
+    // The server's message is shown, without the line of its own source.
     let wrong = cluster.url().replace(cluster.password(), "not-the-password");
     let error = does_not_fit(&budget(&template(), &[], Some(&wrong)).await);
     assert!(

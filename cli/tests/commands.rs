@@ -134,7 +134,7 @@ async fn openapi_document_matches_code() {
 }
 
 #[tokio::test]
-async fn route_files_are_followed_everywhere() {
+async fn everything_follows_the_route_files() {
     let output = seer(&["routes", "--check"]).output().await.unwrap();
     assert!(output.status.success(), "{output:?}");
 }

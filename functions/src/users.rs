@@ -60,7 +60,7 @@ pub struct Colleague {
     pub email: String,
     /// The user's name.
     pub name: String,
-    /// What they may do.
+    /// The user's role.
     pub role: Role,
     /// The admin whose team they are on; null for the admin.
     pub admin_id: Option<Uuid>,
@@ -196,10 +196,10 @@ pub async fn me(db: &mut Session, caller: &Caller) -> Result<User, Abort> {
     Ok(user.ok_or_else(Error::unknown_caller)?.0)
 }
 
-/// Returns everybody on the caller's team, the caller too, by name and then id.
+/// Returns everybody on the caller's team, including the caller, by name and then id.
 ///
 /// # Errors
-/// 401 for somebody who has not registered.
+/// 401 for an unregistered caller.
 pub async fn team(db: &mut Session, caller: &Caller) -> Result<Vec<Colleague>, Abort> {
     let team = sqlx::query_scalar!(
         r#"

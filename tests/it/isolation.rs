@@ -273,7 +273,7 @@ async fn lists_stay_within_the_team() {
             assert_eq!(ids, [team.admin.id, team.member.id]);
         }
     }
-    // Asking for the other team's member by name changes nothing.
+    // Filtering by the other team's member changes nothing.
     let theirs = format!("/api/meetings?teamMemberId={}", other.member.id);
     let page = backend.get(&theirs).by(&team.admin).send().await.is(200).json();
     assert_eq!(page["items"], json!([]));

@@ -1,5 +1,5 @@
-//! Route files and events: what a route file may hold, and the answer to each event. That everything has the same name,
-//! method and path is for `cargo seer routes --check`, a test of the command.
+//! Route files and events: the rules for a route file's code, and the answer to each event. `cargo seer routes --check`,
+//! a test of the command, compares names, methods and paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -37,9 +37,9 @@ pub fn routes() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The rest of an event, and the rest of a route, is for `cargo seer routes --check`.
+/// The document shows the same body, ids and need of a token as the event.
 #[test]
-fn events_are_the_examples_of_the_document() {
+fn events_are_the_examples_of_openapi() {
     let document = fs::read_to_string(workspace().join("openapi.json")).unwrap();
     let document: Value = serde_json::from_str(&document).unwrap();
     let paths = document["paths"].as_object().unwrap().values();

@@ -241,7 +241,7 @@ fn observability() -> Template {
 }
 
 #[test]
-fn the_template_binaries_and_router_agree() {
+fn template_agrees_with_the_code() {
     let differences = Project::read().differences(&stacks());
     assert!(differences.is_empty(), "{differences:#?}");
     let differences = Project::read().alarms(&observability());

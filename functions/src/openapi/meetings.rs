@@ -67,7 +67,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             )
             .keyed()
             .refuses(Error::forbidden("Only an admin may create a meeting."))
-            // A replay whose meeting was deleted since.
+            // A replay whose meeting has been deleted since.
             .refuses(Error::not_found("meeting"))
             .refuses(known_bot())
             .refuses(stranger())

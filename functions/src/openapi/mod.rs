@@ -2,15 +2,14 @@
 //!
 //! | file | purpose |
 //! |---|---|
-//! | [`operation`] | how an operation is described, and what all have in common |
-//! | [`route`] | what the documentation of a route file says, which is not repeated here |
-//! | [`schemas`] | the components, from the types that bodies are read into and answers written from |
+//! | [`operation`] | describes an operation, and the parts that all have in common |
+//! | [`route`] | the documentation of a route file, which gives an operation its route and its texts |
+//! | [`schemas`] | the components, from the types of bodies and answers |
 //! | `health`, `users`, `meetings`, `tasks` | the operations |
 //!
-//! Rules come from the types, and problems from [`Error`](shared::http::Error) itself. Only with the feature `openapi`,
-//! which no function that is deployed has. May not: state a rule that a type states. Depends on
-//! `cargo seer routes --check` for an operation of each route, and on `tests/openapi.py` to ask a running backend whether
-//! it is all true.
+//! Rules come from the types, and problems from [`Error`](shared::http::Error) itself. Compiled only with the feature
+//! `openapi`, which no deployed function has. Invariants: repeats no rule that a type defines. Depends on: the
+//! documentation of the route files, and `tests/openapi.py`, which compares the document with a running backend.
 
 mod health;
 mod meetings;

@@ -110,7 +110,7 @@ pub(super) fn components(schemas: &mut Schemas) -> Value {
     })
 }
 
-/// The operation of the route file with this name, which gives its id, method, path, summary and description.
+/// Describes the operation of the route file with this name, which gives its id, method, path and texts.
 macro_rules! operation {
     ($function:literal) => {
         Operation::new($function, include_str!(concat!("../bin/", $function, ".rs")))
@@ -131,8 +131,8 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    /// An operation for callers with a token; see [`operation!`]. A route file whose documentation describes no route
-    /// leaves it without a path, which `cargo seer routes --check` reports.
+    /// Describes an operation for callers with a token; see [`operation!`]. If the route file's documentation describes
+    /// no route, the operation has no path, and `cargo seer routes --check` fails.
     pub(super) fn new(function: &'static str, source: &'static str) -> Self {
         let resource = function.split('-').next().unwrap_or_default();
         let mut members = Map::new();

@@ -47,7 +47,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             .body(draft, true, json!({"email": "invited@example.com"}))
             .keyed()
             .refuses(Error::forbidden("Only an admin may invite somebody."))
-            // A replay by a caller who is no admin any more.
+            // A replay by a caller who has lost the admin role.
             .refuses(Error::not_found("invitation"))
             .refuses(Error::conflict("Somebody with this address is on your team already."))
             .answers(
