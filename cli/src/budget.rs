@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// A parameter of either template, as in sam deploy's --parameter-overrides; may be repeated
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
+    /// Concurrent executions of the account; they bound the functions that reserve none
+    #[arg(long, value_name = "NUMBER", default_value_t = QUOTA)]
+    account: u64,
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {
@@ -54,7 +57,7 @@ pub(crate) async fn of_the_fleet(max: u64) -> Result<u64> {
         asked: false,
         source: String::new(),
     };
-    Ok(Need::of(&stacks, &BTreeMap::new())?.sessions(&limit))
+    Ok(Need::of(&stacks, &BTreeMap::new(), QUOTA)?.sessions(&limit))
 }
 
 /// Prints the sum.
@@ -69,7 +72,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     };
     let stacks = Stacks::read(&path)?;
     let given: BTreeMap<_, _> = arguments.parameters.into_iter().collect();
-    let need = Need::of(&stacks, &given)?;
+    let need = Need::of(&stacks, &given, arguments.account)?;
     let limit = match Limit::asked().await? {
         Some(limit) => limit,
         None => Limit::deployed(&stacks, &given)?,
@@ -77,11 +80,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     if limit.asked {
         println!("DATABASE_URL is set: the server it names decides, not the one of template/database.yaml.");
     }
-    print(&need, &limit);
+    print(&need, &limit, arguments.account);
     if need.sessions(&limit) <= limit.usable() {
         return Ok(());
     }
-    let advice = advice::what_to_change(&stacks, &given, &limit)?;
+    let advice = advice::what_to_change(&stacks, &given, arguments.account, &limit)?;
     bail!(
         "{} connections do not fit into {}: {}",
         need.sessions(&limit),
@@ -90,7 +93,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     )
 }
 
-fn print(need: &Need, limit: &Limit) {
+fn print(need: &Need, limit: &Limit, account: u64) {
     let mut table = Table::new();
     table
         .load_preset(UTF8_BORDERS_ONLY)
@@ -117,15 +120,18 @@ fn print(need: &Need, limit: &Limit) {
         println!("It fits, with {spare} to spare.");
     }
     let reserved = need.reserved();
+    if reserved == 0 {
+        return;
+    }
     println!(
         "Lambda reserves {reserved} concurrent executions for it, and keeps {UNRESERVED} of the account's for all other \
          functions."
     );
     let quota = reserved.saturating_add(UNRESERVED);
-    if quota > QUOTA {
+    if quota > account {
         println!(
-            "An account has {QUOTA} unless its quota was raised: have Service Quotas raise \"Concurrent executions\" to \
-             {quota} at least."
+            "The account has {account} (--account): have Service Quotas raise \"Concurrent executions\" to {quota} at \
+             least."
         );
     }
 }

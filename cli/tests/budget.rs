@@ -12,6 +12,9 @@ use tokio::process::Command;
 /// A database that is not of these templates.
 const OWN: &str = "DatabaseAddress=db.example.com/seer?sslmode=verify-full";
 
+/// The property that bounds the environments of each route.
+const RESERVED: &str = "ReservedConcurrentExecutions: !If [Reserves, !Ref ReservedConcurrency, !Ref AWS::NoValue]";
+
 fn template() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -77,7 +80,11 @@ async fn budget(template: &Path, parameters: &[&str], database_url: Option<&str>
         .env_remove("DATABASE_URL")
         .kill_on_drop(true);
     for parameter in parameters {
-        command.args(["--param", parameter]);
+        if parameter.starts_with("--") {
+            command.arg(parameter);
+        } else {
+            command.args(["--param", parameter]);
+        }
     }
     if let Some(url) = database_url {
         command.env("DATABASE_URL", url);
@@ -131,11 +138,11 @@ async fn default_parameters_fit() {
 async fn managed_instances_count_their_limits() {
     // As docs/DEPLOYING.md says it is done.
     let on_instances = |template: String| {
-        let globals = "    ReservedConcurrentExecutions: !Ref ReservedConcurrency\n";
+        let globals = format!("    {RESERVED}\n");
         let instances = "    CapacityProviderConfig: {PerExecutionEnvironmentMaxConcurrency: 16}\n    \
                          FunctionScalingConfig: {MaxExecutionEnvironments: !Ref ReservedConcurrency}\n";
-        assert!(template.contains(globals));
-        let mut changed = template.replace(globals, instances);
+        assert!(template.contains(&globals));
+        let mut changed = template.replace(&globals, instances);
         for id in ["Health", "MigrationsRun"] {
             changed = changed.replace(
                 &format!("\n  {id}:\n"),
@@ -259,19 +266,27 @@ async fn new_cluster_fits_after_any_advice() {
     }
 }
 
-/// Connections that functions hold at the same time are added up, so each function needs a bound.
+/// The account's limit bounds the functions without one of their own, all together.
 #[tokio::test]
-async fn unbounded_function_is_an_error() {
+async fn unreserved_functions_share_the_account() {
     let changed = Changed::of(|template| template, with_connection_limit(2));
     let said = fits(&budget(&changed.template, &[], None).await);
     assert!(said.contains(&format!("needed  {}\n", needed(8 * 2))), "{said}");
 
-    let unbound = |text: String| text.replace("    ReservedConcurrentExecutions: !Ref ReservedConcurrency\n", "");
+    let unbound = |text: String| text.replace(&format!("    {RESERVED}\n"), "");
     let changed = Changed::of(unbound, |database| database);
+    // 1,000 less health's 3 and the migration's 1, again for the overlap; these 4.
     let error = does_not_fit(&budget(&changed.template, &[], None).await);
+    assert!(error.contains("1996 connections do not fit into 818"), "{error}");
+
+    let nothing = ["ReservedConcurrency=0", "--account=10"];
+    let said = fits(&budget(&template(), &nothing, None).await);
+    assert!(said.contains("needed  20\n") && !said.contains("reserves"), "{said}");
+    // An account that cannot reserve so much.
+    let said = fits(&budget(&template(), &nothing[1..], None).await);
     assert!(
-        error.contains("has no bound: set ReservedConcurrentExecutions"),
-        "{error}"
+        said.contains("The account has 10") && said.contains("to 232 at least"),
+        "{said}"
     );
 }
 
@@ -280,9 +295,9 @@ async fn mistake_is_one_line_without_secret() {
     for (parameters, url, says) in [
         (&["Concurrency=3"][..], None, "no template has a parameter Concurrency"),
         (
-            &["ReservedConcurrency=0"],
+            &["ReservedConcurrency=-1"],
             None,
-            "ReservedConcurrency must be a number, at least 1",
+            "ReservedConcurrency must be a number, at least 0",
         ),
         (
             &["ReservedConcurrency=1.5"],
@@ -338,7 +353,6 @@ async fn advice_covers_connection_limit() {
 #[tokio::test]
 async fn undecided_template_does_not_fit() {
     let text = fs::read_to_string(template()).unwrap();
-    let reserved = "ReservedConcurrentExecutions: !Ref ReservedConcurrency";
     // With its parameters, which the database's outputs become.
     let bare = &text[..text.find("\nConditions:").unwrap() + 1];
     for (template, says) in [
@@ -349,7 +363,7 @@ async fn undecided_template_does_not_fit() {
             "is the parameter ReservedConcurrency, which has no default: give --param ReservedConcurrency=",
         ),
         (
-            text.replace(reserved, "ReservedConcurrentExecutions: 18446744073709551615"),
+            text.replace(RESERVED, "ReservedConcurrentExecutions: 18446744073709551615"),
             "do not fit into 818",
         ),
     ] {

@@ -13,16 +13,21 @@ use super::need::Need;
 const ENVIRONMENTS: &str = "ReservedConcurrency";
 
 /// What would do, each on its own, the mildest first.
-pub(super) fn what_to_change(stacks: &Stacks, given: &BTreeMap<String, String>, limit: &Limit) -> Result<Vec<String>> {
+pub(super) fn what_to_change(
+    stacks: &Stacks,
+    given: &BTreeMap<String, String>,
+    account: u64,
+    limit: &Limit,
+) -> Result<Vec<String>> {
     let deployment = stacks.deployment(given)?;
     let mut advice = Vec::new();
     let environments = deployment.functions.parameter(ENVIRONMENTS);
     if let Some(now) = environments.and_then(|text| text.parse().ok())
-        && let Some(fits) = most_that_fits(stacks, given, limit, now)?
+        && let Some(fits) = most_that_fits(stacks, given, account, limit, now)?
     {
         advice.push(format!("set {ENVIRONMENTS}={fits} (now {now})"));
     }
-    let need = Need::of(stacks, given)?;
+    let need = Need::of(stacks, given, account)?;
     let held = need.pool();
     let fewer = |pool: &u64| need.with_pool(*pool).sessions(limit) <= limit.usable();
     if let Some(pool) = (1..held.min(limit.usable())).rev().find(fewer) {
@@ -49,7 +54,7 @@ pub(super) fn what_to_change(stacks: &Stacks, given: &BTreeMap<String, String>, 
         }
         if !values.condition("Proxy") {
             let proxied = with(given, &[("UseRdsProxy", "true".to_owned())]);
-            if Need::of(stacks, &proxied)?.sessions(limit) <= limit.usable() {
+            if Need::of(stacks, &proxied, account)?.sessions(limit) <= limit.usable() {
                 advice.push("UseRdsProxy=true".to_owned());
             }
         }
@@ -68,12 +73,18 @@ pub(super) fn what_to_change(stacks: &Stacks, given: &BTreeMap<String, String>, 
 
 /// The highest number of environments, below `now`, with which the sum fits. More environments never need fewer
 /// connections, so a binary search finds it.
-fn most_that_fits(stacks: &Stacks, given: &BTreeMap<String, String>, limit: &Limit, now: u64) -> Result<Option<u64>> {
+fn most_that_fits(
+    stacks: &Stacks,
+    given: &BTreeMap<String, String>,
+    account: u64,
+    limit: &Limit,
+    now: u64,
+) -> Result<Option<u64>> {
     let (mut fits, mut too_many) = (0, now);
     while too_many - fits > 1 {
         let tried = fits + (too_many - fits) / 2;
         let with = with(given, &[(ENVIRONMENTS, tried.to_string())]);
-        if Need::of(stacks, &with)?.sessions(limit) <= limit.usable() {
+        if Need::of(stacks, &with, account)?.sessions(limit) <= limit.usable() {
             fits = tried;
         } else {
             too_many = tried;

@@ -1,8 +1,7 @@
 //! The connections that the functions of a template may open: environments × connections of each.
 //!
 //! Depends on: each function's limit in the template, which is `ReservedConcurrentExecutions`, or
-//! `FunctionScalingConfig` on Managed Instances. A function without one is an error, because only the account limits
-//! it.
+//! `FunctionScalingConfig` on Managed Instances. The account's limit bounds the functions without one, all together.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -57,20 +56,36 @@ impl Row {
 }
 
 impl Need {
-    /// Computes the connections of a template's functions.
+    /// Computes the connections of a template's functions, in an account with this many concurrent executions.
     ///
     /// # Errors
-    /// A parameter that is not there or not allowed, no function, or one without a bound, named.
-    pub(super) fn of(stacks: &Stacks, given: &BTreeMap<String, String>) -> Result<Self> {
+    /// A parameter that is not there or not allowed, or no function.
+    pub(super) fn of(stacks: &Stacks, given: &BTreeMap<String, String>, account: u64) -> Result<Self> {
         let deployment = stacks.deployment(given)?;
         let functions = stacks.functions.functions();
         ensure!(!functions.is_empty(), "the template has no function");
-        let rows = functions.iter().map(|function| row(&deployment.functions, function));
+        let (mut rows, mut shared) = (Vec::new(), Vec::new());
+        for function in &functions {
+            match row(&deployment.functions, function)? {
+                (row, Some(environments)) => rows.push(Row { environments, ..row }),
+                (row, None) => shared.push(row),
+            }
+        }
+        if !shared.is_empty() {
+            let reserved = sum(rows.iter().map(|row| row.reserved));
+            rows.push(Row {
+                function: format!("{} that reserve none", shared.len()),
+                environments: account.saturating_sub(reserved),
+                pool: shared.iter().map(|row| row.pool).max().unwrap_or_default(),
+                reserved: 0,
+                pooled: shared.iter().any(|row| row.pooled),
+            });
+        }
         let targets = stacks.database.at("/Resources/DatabaseProxyTargets/Properties");
         let percent = number(&targets["ConnectionPoolConfigurationInfo"]["MaxConnectionsPercent"]);
         let proxied = deployment.database.is_some_and(|values| values.condition("Proxy"));
         Ok(Self {
-            rows: rows.collect::<Result<_>>()?,
+            rows,
             proxy: percent.filter(|_| proxied),
         })
     }
@@ -125,7 +140,8 @@ fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.fold(0, u64::saturating_add)
 }
 
-fn row(values: &Values, function: &Function) -> Result<Row> {
+/// A function's row, and the limit of its environments, if it has one.
+fn row(values: &Values, function: &Function) -> Result<(Row, Option<u64>)> {
     let id = &function.id;
     let properties = values.of(&function.properties);
     let reserved = whole(id, &properties, "ReservedConcurrentExecutions")?;
@@ -141,13 +157,9 @@ fn row(values: &Values, function: &Function) -> Result<Row> {
     let url = &properties["Environment"]["Variables"]["DATABASE_URL"];
     let function = function.binary().unwrap_or(id).to_owned();
     let pooling = !OPENS_ANEW.contains(&function.as_str());
-    Ok(Row {
+    let row = Row {
         function,
-        environments: environments.with_context(|| {
-            format!(
-                "{id} has no bound: set ReservedConcurrentExecutions, or on Managed Instances MaxExecutionEnvironments"
-            )
-        })?,
+        environments: 0,
         pool: match url_parameter(url, "connection_limit") {
             _ if !pooling => 1,
             Some(limit) => limit
@@ -158,7 +170,8 @@ fn row(values: &Values, function: &Function) -> Result<Row> {
         },
         reserved: reserved.unwrap_or_default(),
         pooled: url_parameter(url, "pgbouncer") == Some("true"),
-    })
+    };
+    Ok((row, environments))
 }
 
 /// Returns a function's property as a whole number, if it is there.
