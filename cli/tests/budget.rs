@@ -285,7 +285,7 @@ async fn unreserved_functions_share_the_account() {
     // An account that cannot reserve so much.
     let said = fits(&budget(&template(), &nothing[1..], None).await);
     assert!(
-        said.contains("The account has 10") && said.contains("to 232 at least"),
+        said.contains("The account has 10") && said.contains(&format!("to {} at least", 8 * routes() + 4 + 100)),
         "{said}"
     );
 }

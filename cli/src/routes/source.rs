@@ -181,7 +181,7 @@ mod tests {
             ("runs \"\"", GOOD.replace("SERVICE.run", "serve")),
             ("not two lines", GOOD.replace("Safe to repeat", "Never")),
             ("not two lines", GOOD.replace("//! `GET", "// `GET")),
-            ("expected", GOOD.replace(")", "")),
+            ("cannot parse", GOOD.replace(")", "")),
         ] {
             let error = parse("a", &source).unwrap_err().to_string();
             assert!(error.contains(says), "{says}: {error}");

@@ -213,7 +213,7 @@ async fn slow_server_is_reported_incomplete() {
     let cluster = migrated(sound()).await;
     let proxy = Proxy::start(address(&cluster)).await.unwrap();
     let url = proxy.url(&cluster.url());
-    proxy.set_delay(Duration::from_millis(200), Duration::ZERO);
+    proxy.set_delay(Duration::from_millis(130), Duration::ZERO);
     let report = json(&url, &[]).await;
     assert!(ids(&report).contains(&"slow"), "{report:#}");
     let (_, page) = run(&url, &[]).await;
