@@ -96,7 +96,7 @@ const ROUNDS: usize = 20;
 /// Returns the scenarios for any function, which do not depend on its data. `statement` is a part of the SQL of its writes,
 /// if it writes. Their expectations apply to the product only.
 pub(crate) fn for_function(size: Size, statement: Option<&'static str>) -> Vec<Scenario> {
-    const READ: [&str; 29] = [
+    const READ: [&str; 28] = [
         "terminated-while-frozen",
         "blackholed-while-frozen",
         "hung-while-frozen",
@@ -105,7 +105,6 @@ pub(crate) fn for_function(size: Size, statement: Option<&'static str>) -> Vec<S
         "reset",
         "syn-swallowed",
         "name-gone",
-        "first-address-dead",
         "connections-reset",
         "blackholed-in-use",
         "slow-to-connect",
