@@ -359,7 +359,7 @@ async fn build_ends_with_its_command() {
     let folder = tempfile::tempdir().unwrap();
     let (cargo, compiling) = (folder.path().join("cargo"), folder.path().join("compiling"));
     let script = format!(
-        "#!/bin/sh\nif [ \"$1\" = metadata ]; then exec '{}' \"$@\"; fi\n: >'{}'\nsleep 100\n",
+        "#!/bin/sh\nif [ \"$1\" = metadata ]; then exec '{}' \"$@\"; fi\n: >'{}'\nexec sleep 100\n",
         env!("CARGO"),
         compiling.display()
     );
