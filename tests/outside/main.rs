@@ -134,7 +134,7 @@ async fn outside_package_passes_the_oracle() {
     ];
     let mut create = event(CREATE);
     create["headers"]["idempotency-key"] = json!("{{id}}");
-    create["body"] = json!("\"Note {{id}}\"");
+    create["body"] = json!(r#"{"text": "Note {{id}}"}"#);
     let contract = r#"
         [write]
         count = "SELECT count(*) FROM notes WHERE text = 'Note {{id}}'"
