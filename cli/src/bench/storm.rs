@@ -280,6 +280,7 @@ fn markdown(report: &Report) -> String {
         "environments",
         "answered",
         "log-ins",
+        "cut short",
         "wasted",
         "refused",
         "median",
