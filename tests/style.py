@@ -39,7 +39,7 @@ GROUPS = (
     Group(
         "indefinite pronouns",
         "name the person or the thing",
-        limit=0.45,
+        limit=0.3,
         target=0.3,
         phrases=("somebody", "nobody", "anybody", "whoever", "whatever", "wherever"),
     ),
