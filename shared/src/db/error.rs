@@ -282,6 +282,14 @@ pub enum Abort<R> {
     Known(Known),
 }
 
+/// Returns the error of a statement that was not answered in the time that was left.
+pub(super) fn late() -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        "no answer within the time left",
+    ))
+}
+
 impl<R> From<Known> for Abort<R> {
     fn from(known: Known) -> Self {
         Self::Known(known)

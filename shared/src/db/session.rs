@@ -6,7 +6,6 @@
 //! of the pooler. Unnamed statements are only safe inside an explicit transaction there (sqlx sends Sync between Parse
 //! and Bind), which `read`, `write` and `Connection::ask` provide.
 
-use std::io;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -16,6 +15,8 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{AssertSqlSafe, Describe, Either, Execute, Executor, PgConnection, Postgres, SqlSafeStr as _, SqlStr};
 use tokio::time::timeout;
+
+use super::error::late;
 
 /// A connection during one unit of work.
 #[derive(Debug)]
@@ -123,13 +124,6 @@ fn bounded_rows<'e, T: Send + 'e>(
         }
     };
     stream::unfold(Some(rows), next).boxed()
-}
-
-fn late() -> sqlx::Error {
-    sqlx::Error::Io(io::Error::new(
-        io::ErrorKind::TimedOut,
-        "no answer within the time left",
-    ))
 }
 
 /// A query with its persistence overridden, and its text changed if statements were stale.

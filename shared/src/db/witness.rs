@@ -30,11 +30,10 @@ use tokio::time::{sleep, timeout};
 use super::clock::{Moment, jitter};
 use super::connect::{self, Connection, Purpose};
 use super::deadline::Deadline;
-use super::error::Abort;
+use super::error::{Abort, late};
 use super::pool::{Pool, PooledConnection};
 use super::socket::SocketHandle;
 use super::status::SessionIdentity;
-use super::work::late;
 
 /// A connection that was idle for longer than this may have died: its first answer counts as late sooner.
 const IDLE: Duration = Duration::from_millis(50);

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::classify::{Verdict, kind_of_statement, verdict};
 use super::connect::{Connection, Purpose};
 use super::deadline::Deadline;
-use super::error::{Abort, Error, Kind, Phase};
+use super::error::{Abort, Error, Kind, Phase, late};
 use super::pool::{Pool, PooledConnection};
 use super::receipt::WriteAttempt;
 use super::retry::{Policy, RetryLoop};
@@ -254,13 +254,6 @@ async fn bounded<T, R>(deadline: Deadline, work: impl Future<Output = Result<T, 
     timeout(deadline.left(), work)
         .await
         .unwrap_or_else(|_| Err(late().into()))
-}
-
-pub(super) fn late() -> sqlx::Error {
-    sqlx::Error::Io(std::io::Error::new(
-        std::io::ErrorKind::TimedOut,
-        "no answer within the time left",
-    ))
 }
 
 pub(super) fn spent(error: Error, retries: &RetryLoop) -> Error {
