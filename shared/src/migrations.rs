@@ -30,39 +30,35 @@ struct Done {
 impl Service {
     /// Runs the function that migrates until Lambda ends the environment. The content of the event is ignored.
     pub fn run_migrations(&'static self) -> ExitCode {
-        run(self)
-    }
-}
-
-fn run(service: &'static Service) -> ExitCode {
-    let config = Config::from_env();
-    telemetry::init(*config.log_level.as_ref().unwrap_or(&Level::INFO));
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!("the async runtime did not start: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let config = &config;
-    let invocations = service_fn(async |event: LambdaEvent<Value>| {
-        let deadline = Deadline::of_invocation(event.context.deadline);
-        let done = match timeout(deadline.left(), work(service, config)).await {
-            Ok(done) => done,
-            Err(_) => {
-                Err("the function's timeout came first: what was not committed is rolled back; run it again".into())
+        let config = Config::from_env();
+        telemetry::init(*config.log_level.as_ref().unwrap_or(&Level::INFO));
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!("the async runtime did not start: {error}");
+                return ExitCode::FAILURE;
             }
         };
-        if let Err(error) = &done {
-            tracing::error!("cannot migrate: {error}");
-        }
-        done
-    });
-    match runtime.block_on(Runtime::new(invocations).run()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("the Lambda runtime ended: {error}");
-            ExitCode::FAILURE
+        let config = &config;
+        let invocations = service_fn(async |event: LambdaEvent<Value>| {
+            let deadline = Deadline::of_invocation(event.context.deadline);
+            let done = match timeout(deadline.left(), work(self, config)).await {
+                Ok(done) => done,
+                Err(_) => {
+                    Err("the function's timeout came first: what was not committed is rolled back; run it again".into())
+                }
+            };
+            if let Err(error) = &done {
+                tracing::error!("cannot migrate: {error}");
+            }
+            done
+        });
+        match runtime.block_on(Runtime::new(invocations).run()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!("the Lambda runtime ended: {error}");
+                ExitCode::FAILURE
+            }
         }
     }
 }
