@@ -14,7 +14,7 @@ use super::client::Client;
 use super::fault::Fault;
 use super::function;
 use super::history::History;
-use super::operations::Kind;
+use super::operations::{Kind, joined};
 use super::oracle::{self, Verdict};
 use super::played::Played;
 use super::scenario::{Injection, Load, Scenario};
@@ -163,11 +163,7 @@ async fn settled(count: usize, seed: u64, testbed: &Arc<Testbed>, history: &Arc<
             anyhow::Ok(client)
         });
     }
-    let mut clients = Vec::new();
-    while let Some(client) = settling.join_next().await {
-        clients.push(client??);
-    }
-    Ok(clients)
+    joined(settling).await
 }
 
 async fn run<C: LoadClient>(
@@ -199,9 +195,7 @@ async fn run<C: LoadClient>(
             begun.go_on(&scenario.injections, testbed, history, setting).await?;
             sleep(linger).await;
             over.store(true, Ordering::Relaxed);
-            while let Some(client) = working.join_next().await {
-                clients.push(client??);
-            }
+            clients.extend(joined(working).await?);
         }
         Load::Rounds { rounds, kind, frozen } => {
             let client = clients.first_mut().context("a client")?;

@@ -51,8 +51,7 @@ impl Client {
             });
         }
         let (mut ids, mut unknown) = (Vec::new(), false);
-        while let Some(twin) = sending.join_next().await {
-            let (wrong, asked) = twin??;
+        for (wrong, asked) in joined(sending).await? {
             self.wrong.extend(wrong);
             match asked {
                 Asked::Answered(answer) => ids.push(answer.text("id").to_owned()),
