@@ -168,11 +168,12 @@ pub async fn create(
     .await?;
     attempt.check(row.receipt, row.nonce)?;
     row.caller.ok_or_else(Error::unknown_caller)?;
-    match row.manages {
-        None => Err(Error::not_found("meeting").into()),
-        Some(false) => Err(Error::forbidden("Only the meeting's creator and its team's admin may add tasks.").into()),
-        Some(true) => Ok(row.task.ok_or_else(stranger)?.0),
-    }
+    permit(
+        row.manages,
+        "meeting",
+        "Only the meeting's creator and its team's admin may add tasks.",
+    )?;
+    Ok(row.task.ok_or_else(stranger)?.0)
 }
 
 /// Changes a task.
@@ -231,13 +232,12 @@ pub async fn update(
     .await?;
     attempt.check(row.receipt, row.nonce)?;
     row.caller.ok_or_else(Error::unknown_caller)?;
-    match row.allowed {
-        None => Err(Error::not_found("task").into()),
-        Some(false) => {
-            Err(Error::forbidden("The team member may only change a task between incomplete and complete.").into())
-        }
-        Some(true) => Ok(row.task.ok_or_else(stranger)?.0),
-    }
+    permit(
+        row.allowed,
+        "task",
+        "The team member may only change a task between incomplete and complete.",
+    )?;
+    Ok(row.task.ok_or_else(stranger)?.0)
 }
 
 /// Approves a suggested task.
@@ -281,16 +281,15 @@ pub async fn approve(
     .await?;
     attempt.check(row.receipt, row.nonce)?;
     row.caller.ok_or_else(Error::unknown_caller)?;
-    match row.manages {
-        None => Err(Error::not_found("task").into()),
-        Some(false) => {
-            Err(Error::forbidden("Only the meeting's creator and its team's admin may approve tasks.").into())
-        }
-        Some(true) => Ok(row
-            .task
-            .ok_or_else(|| Error::conflict("Only a suggested task can be approved."))?
-            .0),
-    }
+    permit(
+        row.manages,
+        "task",
+        "Only the meeting's creator and its team's admin may approve tasks.",
+    )?;
+    let approved = row
+        .task
+        .ok_or_else(|| Error::conflict("Only a suggested task can be approved."))?;
+    Ok(approved.0)
 }
 
 /// Deletes a task.
@@ -330,11 +329,22 @@ pub async fn delete(
     .await?;
     attempt.check(row.receipt, row.nonce)?;
     row.caller.ok_or_else(Error::unknown_caller)?;
-    match row.manages {
-        None => Err(Error::not_found("task").into()),
-        Some(false) => {
-            Err(Error::forbidden("Only the meeting's creator and its team's admin may delete tasks.").into())
-        }
+    permit(
+        row.manages,
+        "task",
+        "Only the meeting's creator and its team's admin may delete tasks.",
+    )?;
+    Ok(())
+}
+
+/// Checks a permission, which is `None` if the caller does not see the resource.
+///
+/// # Errors
+/// Fails with 404 for a resource that the caller does not see, 403 for one that they see without the permission.
+fn permit(permission: Option<bool>, resource: &'static str, refusal: &'static str) -> Result<(), Error> {
+    match permission {
+        None => Err(Error::not_found(resource)),
+        Some(false) => Err(Error::forbidden(refusal)),
         Some(true) => Ok(()),
     }
 }
