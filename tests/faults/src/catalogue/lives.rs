@@ -6,6 +6,11 @@ use super::*;
 /// Returns the scenarios in playing order.
 pub(super) fn lives(size: Size) -> Vec<Scenario> {
     let after = size.of(8, 80);
+    let behind_pooler = vec![
+        inject(after, Stopped(Shutdown::Immediate), size.of(ms(300), s(2))),
+        inject(2 * after, Reset, Duration::ZERO),
+        inject(3 * after, Migrated, Duration::ZERO),
+    ];
     let down = |hold| inject(0, Unreachable(Door::Refused), hold);
     let cold = scenario(
         "down-at-cold-start",
@@ -79,11 +84,7 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
                     "behind-pgbouncer",
                     "A transaction pooler stands in front of a server that is restarted, and connections are reset.",
                     everyone(size),
-                    vec![
-                        inject(after, Stopped(Shutdown::Immediate), size.of(ms(300), s(2))),
-                        inject(2 * after, Reset, Duration::ZERO),
-                        inject(3 * after, Migrated, Duration::ZERO),
-                    ],
+                    behind_pooler.clone(),
                 ),
                 Setup {
                     pooler: true,
@@ -99,11 +100,7 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
                     "behind-pgbouncer-named",
                     "The same, and the pooler keeps the functions' prepared statements.",
                     everyone(size),
-                    vec![
-                        inject(after, Stopped(Shutdown::Immediate), size.of(ms(300), s(2))),
-                        inject(2 * after, Reset, Duration::ZERO),
-                        inject(3 * after, Migrated, Duration::ZERO),
-                    ],
+                    behind_pooler,
                 ),
                 Setup {
                     pooler: true,
