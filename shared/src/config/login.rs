@@ -63,7 +63,7 @@ impl Login {
     }
 }
 
-/// Returns the region in an ARN such as `arn:aws:secretsmanager:eu-west-1:123456789012:secret:seer-AbCdEf`.
+/// Returns the region in an ARN such as `arn:aws:secretsmanager:eu-west-1:123456789012:secret:notes-AbCdEf`.
 fn region_of(arn: &str) -> Result<String, ConfigError> {
     let parts: Vec<_> = arn.splitn(7, ':').collect();
     match parts.as_slice() {

@@ -9,7 +9,7 @@
 
 use super::*;
 
-const URL: (&str, &str) = ("DATABASE_URL", "postgres://seer:pw@db.example/seer");
+const URL: (&str, &str) = ("DATABASE_URL", "postgres://notes:pw@db.example/notes");
 
 fn config(variables: &[(&str, &str)]) -> Config {
     Config::from_lookup(|name| {
@@ -114,12 +114,12 @@ fn log_level_falls_back_to_lambda() {
 #[test]
 fn lambda_variables_are_read() {
     let lambda = config(&[
-        ("AWS_LAMBDA_FUNCTION_NAME", "meetings-get"),
+        ("AWS_LAMBDA_FUNCTION_NAME", "notes-get"),
         ("AWS_LAMBDA_FUNCTION_VERSION", "7"),
         ("AWS_LAMBDA_MAX_CONCURRENCY", "16"),
     ])
     .lambda;
-    assert_eq!(lambda.application_name(), "meetings-get:7");
+    assert_eq!(lambda.application_name(), "notes-get:7");
     assert_eq!(lambda.max_concurrency, 16);
     assert!(!lambda.provisioned);
     let provisioned = [("AWS_LAMBDA_INITIALIZATION_TYPE", "provisioned-concurrency")];
@@ -144,7 +144,7 @@ fn long_function_name_keeps_version() {
     assert_eq!(lambda.application_name(), format!("{}:123", "f".repeat(59)));
 }
 
-const ARN: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:seer-AbCdEf";
+const ARN: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:notes-AbCdEf";
 
 #[test]
 fn secret_arn_alone_sets_the_region() {
@@ -159,13 +159,13 @@ fn secret_arn_alone_sets_the_region() {
 
     let database = config(&[
         ("DATABASE_SECRET_ARN", ARN),
-        ("DATABASE_URL", "postgres://db.example/seer?connection_limit=3"),
+        ("DATABASE_URL", "postgres://db.example/notes?connection_limit=3"),
         ("AWS_ENDPOINT_URL", "http://one"),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://two"),
     ]);
     let url = database.database.unwrap().url;
     assert_eq!(url.connection_limit(), Some(3));
-    assert_eq!(url.target(), "db.example:5432/seer");
+    assert_eq!(url.target(), "db.example:5432/notes");
     let Login::Secret(source) = url.login() else {
         panic!("{:?}", url.login());
     };
@@ -184,18 +184,18 @@ fn iam_needs_user_region_and_tls() {
         .map(|database| database.url)
     };
     for mode in ["require", "verify-ca", "verify-full"] {
-        let url = url(&format!("postgres://seer@db.example/seer?sslmode={mode}")).unwrap();
+        let url = url(&format!("postgres://notes@db.example/notes?sslmode={mode}")).unwrap();
         assert_eq!(url.address(), ("db.example", 5432));
         let region = "eu-west-1".to_owned();
         assert_eq!(url.login(), &Login::Iam { region });
     }
     for (text, parameter) in [
-        ("postgres://seer@db.example/seer", Some("sslmode")),
-        ("postgres://seer@db.example/seer?sslmode=prefer", Some("sslmode")),
-        ("postgres://seer@/seer?host=/tmp&sslmode=require", Some("sslmode")),
-        ("postgres://seer:zebra@db.example/seer?sslmode=verify-full", None),
-        ("postgres://db.example/seer?sslmode=verify-full", None),
-        ("postgres://seer@a,b/seer?sslmode=verify-full", None),
+        ("postgres://notes@db.example/notes", Some("sslmode")),
+        ("postgres://notes@db.example/notes?sslmode=prefer", Some("sslmode")),
+        ("postgres://notes@/notes?host=/tmp&sslmode=require", Some("sslmode")),
+        ("postgres://notes:zebra@db.example/notes?sslmode=verify-full", None),
+        ("postgres://db.example/notes?sslmode=verify-full", None),
+        ("postgres://notes@a,b/notes?sslmode=verify-full", None),
     ] {
         let error = url(text).unwrap_err();
         assert_eq!(
@@ -211,10 +211,10 @@ fn iam_needs_user_region_and_tls() {
 fn contradictory_login_is_refused() {
     let full = (
         "DATABASE_URL",
-        "postgres://seer:zebra@db.example/seer?sslmode=verify-full",
+        "postgres://notes:zebra@db.example/notes?sslmode=verify-full",
     );
     for (variables, named) in [
-        (vec![("DATABASE_SECRET_ARN", "seer/zebra")], "DATABASE_SECRET_ARN"),
+        (vec![("DATABASE_SECRET_ARN", "notes/zebra")], "DATABASE_SECRET_ARN"),
         (
             vec![("DATABASE_SECRET_ARN", "arn:aws:secretsmanager:eu-west-1:1:secret:")],
             "DATABASE_SECRET_ARN",

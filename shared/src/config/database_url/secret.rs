@@ -166,7 +166,7 @@ mod tests {
     /// Returns `DATABASE_URL` as a secret completes it; `None` if it is not set.
     fn url(text: Option<&str>) -> DatabaseUrl {
         let source = SecretSource {
-            arn: "arn:aws:secretsmanager:eu-west-1:123456789012:secret:seer-AbCdEf".to_owned(),
+            arn: "arn:aws:secretsmanager:eu-west-1:123456789012:secret:notes-AbCdEf".to_owned(),
             region: "eu-west-1".to_owned(),
             endpoint: None,
             alone: text.is_none(),
@@ -179,18 +179,18 @@ mod tests {
         format!("{}:{password}@{}", url.user(), url.target())
     }
 
-    const MANAGED_BY_RDS: &str = r#"{"username": "seer", "password": "p@:/?#%"}"#;
-    const WRITTEN_BY_RDS: &str = r#"{"username": "seer", "password": "p@:/?#%", "engine": "postgres", "port": 6543,
-        "host": "db.example", "dbname": "app", "dbInstanceIdentifier": "seer"}"#;
+    const MANAGED_BY_RDS: &str = r#"{"username": "notes", "password": "p@:/?#%"}"#;
+    const WRITTEN_BY_RDS: &str = r#"{"username": "notes", "password": "p@:/?#%", "engine": "postgres", "port": 6543,
+        "host": "db.example", "dbname": "app", "dbInstanceIdentifier": "notes"}"#;
 
     #[test]
     fn secret_and_url_complete_each_other() {
         for (given, secret, expected) in [
-            (None, WRITTEN_BY_RDS, "seer:p@:/?#%@db.example:6543/app"),
-            (Some("postgres://other:1/x"), WRITTEN_BY_RDS, "seer:p@:/?#%@other:1/x"),
-            (Some("postgres:///x"), WRITTEN_BY_RDS, "seer:p@:/?#%@db.example:6543/x"),
-            (Some("postgres://other"), WRITTEN_BY_RDS, "seer:p@:/?#%@other:5432/app"),
-            (Some("postgres://other/x"), MANAGED_BY_RDS, "seer:p@:/?#%@other:5432/x"),
+            (None, WRITTEN_BY_RDS, "notes:p@:/?#%@db.example:6543/app"),
+            (Some("postgres://other:1/x"), WRITTEN_BY_RDS, "notes:p@:/?#%@other:1/x"),
+            (Some("postgres:///x"), WRITTEN_BY_RDS, "notes:p@:/?#%@db.example:6543/x"),
+            (Some("postgres://other"), WRITTEN_BY_RDS, "notes:p@:/?#%@other:5432/app"),
+            (Some("postgres://other/x"), MANAGED_BY_RDS, "notes:p@:/?#%@other:5432/x"),
             (None, " postgres://u:p%40@h:1/d \n", "u:p@@h:1/d"),
             (None, r#"{"DATABASE_URL": "postgresql://u:p@h/d"}"#, "u:p@h:5432/d"),
             (None, r#"{"url": "postgres://u:p@h/d", "username": ""}"#, "u:p@h:5432/d"),
@@ -200,7 +200,7 @@ mod tests {
                 "u:p@h:7/d",
             ),
             (Some("postgres:///x?schema=s"), "postgres://u:p@h/d", "u:p@h:5432/x"),
-            (Some("postgres://a,b:1/x"), WRITTEN_BY_RDS, "seer:p@:/?#%@a:5432,b:1/x"),
+            (Some("postgres://a,b:1/x"), WRITTEN_BY_RDS, "notes:p@:/?#%@a:5432,b:1/x"),
             (Some("postgres:///x"), "postgres://u:p@a,b:1/d", "u:p@a:5432,b:1/x"),
         ] {
             let complete = url(given).with_secret(secret).unwrap();

@@ -16,11 +16,11 @@ use super::parameters::NAMES;
 use super::*;
 
 fn with(query: &str) -> Result<DatabaseUrl, ConfigError> {
-    DatabaseUrl::parse(&format!("postgres://seer:pw@db.example/seer?{query}"))
+    DatabaseUrl::parse(&format!("postgres://notes:pw@db.example/notes?{query}"))
 }
 
 fn options(query: &str) -> PgConnectOptions {
-    with(query).unwrap().connect_options("meetings-get:7")
+    with(query).unwrap().connect_options("notes-get:7")
 }
 
 fn encoded(text: &str) -> String {
@@ -42,12 +42,12 @@ fn url_parts_reach_the_driver() {
         ));
         let url = url.unwrap();
         assert_eq!(url.location.password.as_deref(), Some("p@:/?#%+"));
-        let options = url.connect_options("meetings-get:7");
+        let options = url.connect_options("notes-get:7");
         assert_eq!(options.get_host(), "db.example");
         assert_eq!(options.get_port(), 6543);
         assert_eq!(options.get_username(), "se er");
         assert_eq!(options.get_database(), Some("my/db"));
-        assert_eq!(options.get_application_name(), Some("meetings-get:7"));
+        assert_eq!(options.get_application_name(), Some("notes-get:7"));
         assert_eq!(options.get_options(), None);
         assert!(matches!(options.get_ssl_mode(), PgSslMode::Prefer));
     }
@@ -344,8 +344,8 @@ fn libpq_variables_do_not_leak() {
     const MARK: &str = "leaked";
     #[allow(clippy::disallowed_methods, reason = "tells the second run from the first")]
     if std::env::var("PGHOST").is_ok_and(|host| host == MARK) {
-        let url = DatabaseUrl::parse("postgres://seer@db.example/seer").unwrap();
-        let options = url.connect_options("meetings-get:7");
+        let url = DatabaseUrl::parse("postgres://notes@db.example/notes").unwrap();
+        let options = url.connect_options("notes-get:7");
         assert!(!format!("{options:?}").contains(MARK), "{options:?}");
         assert_eq!(options.get_port(), 5432);
         assert!(matches!(options.get_ssl_mode(), PgSslMode::Prefer));
