@@ -38,6 +38,9 @@ pub(crate) struct Arguments {
     /// Measure a burst of 100 to 10,000 new environments on a server with 100 slots, and nothing else
     #[arg(long)]
     storm: bool,
+    /// Be one of the processes of a burst
+    #[arg(long, hide = true)]
+    storm_share: bool,
     /// Where the JSON and the chart are written [default: target/bench]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -48,6 +51,9 @@ pub(crate) struct Arguments {
 /// # Errors
 /// Fails if a build fails, the floor or one of the project's functions does not answer, or a file cannot be written.
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
+    if arguments.storm_share {
+        return storm::run_share().await.map(|()| ExitCode::SUCCESS);
+    }
     let checkout = Checkout::here().await?;
     let mut stop = Stop::listen()?;
     if cfg!(debug_assertions) {

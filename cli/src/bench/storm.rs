@@ -1,25 +1,29 @@
-//! Simulates ten thousand environments: the functions' own pool, one per environment, all in this process, against a
-//! server with 100 slots. All arrive within ten seconds, connect as INIT does, read once and stay.
+//! Simulates ten thousand environments: the functions' own pool, one per environment, against a server with 100 slots.
+//! All arrive within ten seconds, connect as INIT does, read once and stay.
+//!
+//! They share [`PROCESSES`] processes: this program, started again. In one process they would wait for each other, because connects take turns to find the driver's socket (`shared::db`'s `socket`), and because the
+//! driver gives the thread up 800 times while it computes a log-in's key.
 //!
 //! Clients and server share the processors, unlike in production, so the clients' share of the processor time is
 //! reported.
 
-use std::io::{Write as _, stdout};
+use std::io::{Write as _, read_to_string, stdin, stdout};
 use std::path::Path;
-use std::sync::Arc;
+use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow};
 use functions::meetings;
 use local::postgres::{Cluster, Settings};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::config::{Config, DatabaseConfig, LambdaEnvironment};
 use shared::db::{Deadline, Pool};
 use shared::http::{Caller, Error};
 use sqlx::{Connection as _, Executor as _};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, sleep_until};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::sleep;
 
 use super::machine::Machine;
 use super::report::{percentile, table};
@@ -44,6 +48,12 @@ const TIMEOUT: Duration = Duration::from_secs(26);
 
 /// How long the log-in rate is measured.
 const RATE: Duration = Duration::from_secs(4);
+
+/// The number of processes that the environments share.
+const PROCESSES: u32 = 100;
+
+/// Time for the processes to start.
+const START: Duration = Duration::from_secs(3);
 
 /// Time for the server to write its log.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -102,7 +112,6 @@ struct Burst {
 /// Fails if the server cannot be started or a file cannot be written. A burst without answers is a result, not an
 /// error.
 pub(super) async fn run(checkout: &Checkout, quick: bool, out: &Path) -> Result<()> {
-    let files = raise_open_files();
     let settings = Settings {
         max_connections: SLOTS + RESERVED,
         parameters: vec![("log_connections".to_owned(), "on".to_owned())],
@@ -121,11 +130,6 @@ pub(super) async fn run(checkout: &Checkout, quick: bool, out: &Path) -> Result<
         .into_iter()
         .take(if quick { 2 } else { ENVIRONMENTS.len() })
     {
-        // One connection per environment, and room for the second connections of those that wait long.
-        if files.is_some_and(|files| files < u64::from(environments) * 3 / 2 + 200) {
-            eprintln!("{environments} environments are left out: this process may open {files:?} files only");
-            continue;
-        }
         eprintln!("{environments} environments");
         bursts.push(burst(&cluster, &url, environments).await?);
     }
@@ -134,40 +138,66 @@ pub(super) async fn run(checkout: &Checkout, quick: bool, out: &Path) -> Result<
     write(out, "storm.json", &serde_json::to_string_pretty(&report)?)
 }
 
-/// The time until one environment had its answer, or its error.
-type Answered = Result<Duration, String>;
+/// One process's share of a burst, as it reads it from its standard input.
+#[derive(Serialize, Deserialize)]
+struct Share {
+    url: String,
+    /// When the first environment of the burst arrives, in milliseconds since the Unix epoch.
+    since: u64,
+    /// The number of this process.
+    process: u32,
+    /// The number of environments of the whole burst.
+    environments: u32,
+}
+
+/// How one environment ended, as its process writes it.
+#[derive(Serialize, Deserialize)]
+struct Ended {
+    /// Seconds from the burst's first arrival to the end.
+    at: f64,
+    /// Seconds from its own arrival to the answer, or its error.
+    answered: Result<f64, String>,
+}
 
 async fn burst(cluster: &Cluster, url: &str, environments: u32) -> Result<Burst> {
     let before = log(cluster)?.len();
-    let (config, lambda) = configuration(url)?;
-    let (config, lambda) = (Arc::new(config), Arc::new(lambda));
-    let (since, worked) = (Instant::now(), processor_seconds());
-    let mut running = JoinSet::new();
-    for place in 0..environments {
-        // Arrivals are evenly distributed over the ten seconds.
-        let arrival = since + ARRIVAL * place / environments;
-        let (config, lambda) = (Arc::clone(&config), Arc::clone(&lambda));
-        running.spawn(async move {
-            sleep_until(arrival.into()).await;
-            environment(Pool::new(&config, &lambda)).await
-        });
+    let worked = children_seconds();
+    // Time for the processes to start.
+    let since = SystemTime::now() + START;
+    let share = |process| Share {
+        url: url.to_owned(),
+        since: milliseconds(since),
+        process,
+        environments,
+    };
+    let mut processes = Vec::new();
+    for process in 0..PROCESSES {
+        processes.push(start(&share(process)).await?);
     }
-    // The environments stay: their pools live until the last one has its answer.
-    let (mut pools, mut waits, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-    let mut last = since;
-    while let Some(ended) = running.join_next().await {
-        let (pool, answered) = ended?;
-        pools.push(pool);
+    let (mut waits, mut errors, mut last, mut span) = (Vec::new(), Vec::new(), 0.0_f64, 0.0_f64);
+    let mut answers = Vec::new();
+    for process in &mut processes {
+        let output = process.stdout.as_mut().context("a process has no output")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).await?;
+        answers.extend(serde_json::from_str::<Vec<Ended>>(&line).context("a process ended early")?);
+    }
+    // The environments stay until each has its answer or its error.
+    for mut process in processes {
+        drop(process.stdin.take());
+        process.wait().await?;
+    }
+    for Ended { at, answered } in answers {
+        span = span.max(at);
         match answered {
             Ok(wait) => {
-                waits.push(wait.as_secs_f64());
-                last = Instant::now();
+                waits.push(wait);
+                last = last.max(at);
             }
             Err(why) => errors.push(why),
         }
     }
-    let span = since.elapsed().as_secs_f64();
-    let worked = processor_seconds() - worked;
+    let worked = children_seconds() - worked;
     sleep(SETTLE).await;
     let written = log(cluster)?;
     let written = written.get(before..).unwrap_or_default();
@@ -177,9 +207,6 @@ async fn burst(cluster: &Cluster, url: &str, environments: u32) -> Result<Burst>
     let log_ins = count("connection authorized: user=bench");
     let refused = count("too many clients already");
     let cut = connections.saturating_sub(log_ins + refused);
-    for pool in pools {
-        pool.close_idle().await;
-    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Burst {
         environments,
@@ -191,23 +218,82 @@ async fn burst(cluster: &Cluster, url: &str, environments: u32) -> Result<Burst>
         refused,
         median_s: percentile(&waits, 50),
         slowest_s: percentile(&waits, 100),
-        lasted_s: last.duration_since(since).as_secs_f64(),
+        lasted_s: last,
         client_share: worked / (span * f64::from(u32::try_from(cores)?)),
         error: most_common(errors),
     })
 }
 
+/// Starts a process for a share of a burst.
+async fn start(share: &Share) -> Result<Child> {
+    let mut process = Command::new(std::env::current_exe()?)
+        .args(["bench", "--storm-share"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let input = process.stdin.as_mut().context("a process has no input")?;
+    input
+        .write_all(format!("{}\n", serde_json::to_string(share)?).as_bytes())
+        .await?;
+    Ok(process)
+}
+
+/// Runs a share of a burst: reads it from the standard input, writes how each environment ended, and keeps the pools
+/// until the input ends.
+///
+/// # Errors
+/// Fails if the input is not a share.
+pub(super) async fn run_share() -> Result<()> {
+    let mut line = String::new();
+    stdin().read_line(&mut line)?;
+    let share: Share = serde_json::from_str(&line)?;
+    let (config, lambda) = configuration(&share.url)?;
+    let since = UNIX_EPOCH + Duration::from_millis(share.since);
+    let until = |at: SystemTime| at.duration_since(SystemTime::now()).unwrap_or_default();
+    let mut running = JoinSet::new();
+    for place in (share.process..share.environments).step_by(PROCESSES as usize) {
+        // Arrivals are evenly distributed over the ten seconds.
+        let arrival = since + ARRIVAL * place / share.environments;
+        let pool = Pool::new(&config, &lambda);
+        running.spawn(async move {
+            sleep(until(arrival)).await;
+            let (pool, answered) = environment(pool).await;
+            let at = since.elapsed().unwrap_or_default().as_secs_f64();
+            (pool, Ended { at, answered })
+        });
+    }
+    let (mut pools, mut ended) = (Vec::new(), Vec::new());
+    while let Some(joined) = running.join_next().await {
+        let (pool, answered) = joined?;
+        pools.push(pool);
+        ended.push(answered);
+    }
+    let _ = writeln!(stdout(), "{}", serde_json::to_string(&ended)?);
+    spawn_blocking(|| read_to_string(stdin())).await??;
+    for pool in pools {
+        pool.close_idle().await;
+    }
+    Ok(())
+}
+
+fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Simulates one environment: INIT, which continues without a database, and one invocation.
-async fn environment(pool: Pool) -> (Pool, Answered) {
+async fn environment(pool: Pool) -> (Pool, Result<f64, String>) {
     let since = Instant::now();
     let _ = pool.connect_during_init(Deadline::after(Duration::from_secs(3))).await;
-    let ends = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + TIMEOUT;
-    let deadline = Deadline::of_invocation(u64::try_from(ends.as_millis()).unwrap_or(u64::MAX));
+    let deadline = Deadline::of_invocation(milliseconds(SystemTime::now() + TIMEOUT));
     let caller = caller();
     let read = pool
         .read::<_, Error, _>(deadline, async move |db| meetings::get(db, &caller, MEETING).await)
         .await;
-    let answered = read.map(|_| since.elapsed()).map_err(|error| format!("{error:?}"));
+    let answered = read
+        .map(|_| since.elapsed().as_secs_f64())
+        .map_err(|error| format!("{error:?}"));
     (pool, answered)
 }
 
@@ -337,25 +423,23 @@ fn log(cluster: &Cluster) -> Result<String> {
 
 /// Returns the processor time of this process so far, in user and system mode.
 fn processor_seconds() -> f64 {
+    ticks(11)
+}
+
+/// Returns the processor time of this process's ended children so far.
+fn children_seconds() -> f64 {
+    ticks(13)
+}
+
+/// Returns the sum of two fields of `/proc/self/stat`. The fields after the name, which is in parentheses: those of this
+/// process are the 12th and 13th, and those of its children the next two.
+fn ticks(skip: usize) -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The fields after the name, which is in parentheses: utime and stime are the 12th and 13th.
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     let ticks: f64 = fields
-        .skip(11)
+        .skip(skip)
         .take(2)
         .filter_map(|ticks| ticks.parse::<f64>().ok())
         .sum();
     ticks / TICKS
-}
-
-/// Raises the soft limit of open files to the hard limit. Returns how many files this process can open; `None` means
-/// any number.
-fn raise_open_files() -> Option<u64> {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let limit = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    let _ = setrlimit(Resource::Nofile, limit);
-    getrlimit(Resource::Nofile).current
 }

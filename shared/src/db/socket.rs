@@ -120,7 +120,7 @@ impl SocketHandle {
 
     /// Returns the socket, unless it has been closed.
     fn socket(self) -> Option<BorrowedFd<'static>> {
-        tcp_socket(self.descriptor)
+        socket_at(self.descriptor)
             .filter(|(found, _)| *found == self)
             .map(|(_, socket)| socket)
     }
@@ -163,8 +163,8 @@ impl<F> Tuned<F> {
 
     /// Tunes the sockets that were opened since `before` was taken, and searches for the server's among them.
     fn look(&mut self, port: u16, around: Range<RawFd>, before: &[SocketHandle]) {
-        for (found, socket) in around.filter_map(tcp_socket) {
-            if !before.contains(&found) && !self.opened.contains(&found) {
+        for (found, socket) in around.filter_map(socket_at) {
+            if !before.contains(&found) && !self.opened.contains(&found) && is_tcp(socket) {
                 tune(socket);
                 self.opened.push(found);
             }
@@ -230,7 +230,7 @@ where
         let polled = {
             let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
             let around = around_lowest_free();
-            let before: Vec<_> = around.clone().filter_map(tcp_socket).map(|(found, _)| found).collect();
+            let before: Vec<_> = around.clone().filter_map(socket_at).map(|(found, _)| found).collect();
             let polled = this.connect.as_mut().poll(cx);
             this.look(port, around, &before);
             polled
@@ -255,22 +255,26 @@ fn around_lowest_free() -> Range<RawFd> {
     }
 }
 
-/// Returns the open TCP socket with this descriptor's number.
+/// Returns the open socket with this descriptor's number. One system call.
 #[expect(unsafe_code, reason = "a descriptor number is all there is to find sqlx's socket by")]
-fn tcp_socket(descriptor: RawFd) -> Option<(SocketHandle, BorrowedFd<'static>)> {
+fn socket_at(descriptor: RawFd) -> Option<(SocketHandle, BorrowedFd<'static>)> {
     // SAFETY: the number is not negative. The socket's type is queried, its received bytes are checked, options are
     // set, and it is shut down if it is the driver's and not connected; a closed number answers EBADF. It is used at
     // once, and a number that is reused in between is another socket that the check and these options do not harm.
     let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
     let status = fstat(socket).ok()?;
-    let tcp = FileType::from_raw_mode(status.st_mode) == FileType::Socket
-        && sockopt::socket_type(socket) == Ok(SocketType::STREAM)
+    let inode = status.st_ino;
+    (FileType::from_raw_mode(status.st_mode) == FileType::Socket)
+        .then_some((SocketHandle { descriptor, inode }, socket))
+}
+
+/// Returns whether it is a TCP socket.
+fn is_tcp(socket: BorrowedFd<'_>) -> bool {
+    sockopt::socket_type(socket) == Ok(SocketType::STREAM)
         && matches!(
             sockopt::socket_domain(socket),
             Ok(AddressFamily::INET | AddressFamily::INET6)
-        );
-    let inode = status.st_ino;
-    tcp.then_some((SocketHandle { descriptor, inode }, socket))
+        )
 }
 
 /// Returns the peer's port, once connected.
@@ -356,7 +360,7 @@ mod tests {
             other
         };
         let (connection, _other) = tokio::join!(Tuned::new(connect, &url), other);
-        let sockets = (0..256).filter_map(tcp_socket).map(|(_, socket)| socket);
+        let sockets = (0..256).filter_map(socket_at).map(|(_, socket)| socket);
         let servers = sockets.filter(|socket| peer_port(*socket) == Some(cluster.port()));
         let found: Vec<_> = servers.map(sockopt::tcp_nodelay).collect();
         assert_eq!(found, [Ok(true)]);
