@@ -165,6 +165,22 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{}", self.told()))
     }
 
+    /// Returns the items of a list.
+    #[track_caller]
+    pub fn items(&self) -> Vec<Value> {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{}", self.told()))
+    }
+
+    /// Returns the path and the query of a list's next page.
+    #[track_caller]
+    pub fn next_page(&self) -> Option<&str> {
+        let link = self.header("link")?;
+        let address = link
+            .strip_prefix('<')
+            .and_then(|rest| rest.strip_suffix(">; rel=\"next\""));
+        Some(address.unwrap_or_else(|| panic!("{}", self.told())))
+    }
+
     /// Returns a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)

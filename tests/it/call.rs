@@ -151,12 +151,12 @@ impl Backend {
         let (mut next, mut items) = (first.clone(), Vec::new());
         // More pages than any list of these tests has.
         for _ in 0..100 {
-            let page = self.get(&next).by(by).send().await.is(200).json();
-            let page_items = page["items"].as_array().unwrap();
+            let page = self.get(&next).by(by).send().await.is(200);
+            let page_items = page.items();
             assert!(page_items.len() <= limit, "{} items at limit {limit}", page_items.len());
-            items.extend(page_items.iter().cloned());
-            match page["nextCursor"].as_str() {
-                Some(cursor) => next = format!("{first}&cursor={cursor}"),
+            items.extend(page_items);
+            match page.next_page() {
+                Some(address) => address.clone_into(&mut next),
                 None => return items,
             }
         }

@@ -255,7 +255,8 @@ async fn lists_stay_within_the_team() {
         let meetings = format!("/api/meetings?teamMemberId={}", team.member.id);
         for list in ["/api/meetings", meetings.as_str()] {
             let page = backend.get(list).by(&team.admin).send().await.is(200).json();
-            assert_eq!(page["items"], json!([made]));
+            assert_eq!(page[0]["id"], made["id"]);
+            assert_eq!(page.as_array().unwrap().len(), 1);
         }
         let tasks = backend
             .get("/api/meetings/tasks/all")
@@ -264,7 +265,7 @@ async fn lists_stay_within_the_team() {
             .await
             .is(200)
             .json();
-        assert_eq!(tasks["items"], json!([task]));
+        assert_eq!(tasks, json!([task]));
     }
     for team in [&team, &other] {
         for caller in [&team.admin, &team.member] {
@@ -276,7 +277,7 @@ async fn lists_stay_within_the_team() {
     // Filtering by the other team's member changes nothing.
     let theirs = format!("/api/meetings?teamMemberId={}", other.member.id);
     let page = backend.get(&theirs).by(&team.admin).send().await.is(200).json();
-    assert_eq!(page["items"], json!([]));
+    assert_eq!(page, json!([]));
 }
 
 /// Only rows that no route creates make an admin a participant of another team's meeting; even then they can only read

@@ -136,12 +136,7 @@ async fn seeded_database_answers_events() {
         let answer = backend.send(&name, event.into_bytes(), false).await;
         assert_eq!(answer.status, expected_status(&name), "{name}: {}", answer.body);
         if answer.status == 200 {
-            let answer = answer.json();
-            let items = answer.as_array().or_else(|| answer["items"].as_array());
-            assert!(
-                items.is_none_or(|items| !items.is_empty()),
-                "{name}.json finds nothing of the seed"
-            );
+            assert_ne!(answer.json(), json!([]), "{name}.json finds nothing of the seed");
         }
     }
 }

@@ -17,10 +17,7 @@ async fn meeting(backend: &Backend) -> (Team, Uuid, String) {
 }
 
 async fn listed(backend: &Backend, by: &Person, tasks: &str) -> Vec<Value> {
-    backend.get(tasks).by(by).send().await.is(200).json()["items"]
-        .as_array()
-        .unwrap()
-        .clone()
+    backend.get(tasks).by(by).send().await.is(200).items()
 }
 
 async fn patch(backend: &Backend, by: &Person, task: &str, body: Value) -> Answer {

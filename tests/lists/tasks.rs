@@ -6,6 +6,7 @@ use functions::meetings::changes;
 use functions::tasks::{self, all};
 use serde_json::json;
 use shared::db::Deadline;
+use shared::http::page::PageQuery;
 use shared::http::{Caller, Error};
 
 use super::data::Database;
@@ -80,7 +81,7 @@ async fn task_statuses_list_every_task() {
                 .await
                 .unwrap();
             listed.extend(page.items.into_iter().map(|task: tasks::Task| task.id));
-            cursor = page.next_cursor;
+            cursor = page.next;
             if cursor.is_none() {
                 break;
             }
@@ -107,11 +108,11 @@ async fn meeting_changes_read_one_page() {
             }
         }
     }
-    let filter: changes::Filter = serde_json::from_value(json!({"limit": "100"})).unwrap();
+    let query: PageQuery = serde_json::from_value(json!({"limit": "100"})).unwrap();
     let (pool, caller, id) = (database.pool(), caller("busy"), database.id("meeting 1").await);
     let deadline = Deadline::after(Duration::from_secs(25));
     let page = pool
-        .read::<_, Error, _>(deadline, async |db| changes::list(db, &caller, id, &filter).await)
+        .read::<_, Error, _>(deadline, async |db| changes::list(db, &caller, id, &query).await)
         .await
         .unwrap();
     assert_eq!(page.items.len(), 100);

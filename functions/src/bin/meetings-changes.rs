@@ -3,8 +3,9 @@
 
 use std::process::ExitCode;
 
-use functions::meetings::changes::{self, Filter};
+use functions::meetings::changes;
 use functions::{SERVICE, example_event};
+use shared::http::page::PageQuery;
 use shared::http::{Error, Request, Response};
 
 fn main() -> ExitCode {
@@ -14,9 +15,9 @@ fn main() -> ExitCode {
 async fn handle(request: Request) -> Result<Response, Error> {
     let caller = request.caller()?;
     let id = request.id("id")?;
-    let filter: Filter = request.query()?;
+    let query: PageQuery = request.query()?;
     let page = request
-        .read(async move |db| changes::list(db, &caller, id, &filter).await)
+        .read(async move |db| changes::list(db, &caller, id, &query).await)
         .await?;
-    Ok(Response::ok(&page))
+    Ok(Response::page(&page, &request))
 }

@@ -20,8 +20,10 @@ async fn handle(request: Request) -> Result<Response, Error> {
             async |db, attempt, (caller, draft)| meetings::create(db, attempt, caller, draft).await,
             async |db, receipt, (caller, _)| meetings::get(db, caller, receipt.id).await,
             |meeting| {
-                let location = format!("/api/meetings/{}", meeting.id);
-                Response::created(&meeting).at(location).with_etag(meeting.version)
+                let location = format!("/api/meetings/{}", meeting.summary.id);
+                Response::created(&meeting)
+                    .at(location)
+                    .with_etag(meeting.summary.version)
             },
         )
         .await

@@ -3,8 +3,9 @@
 
 use std::process::ExitCode;
 
-use functions::tasks::{self, PageStart};
+use functions::tasks;
 use functions::{SERVICE, example_event};
+use shared::http::page::PageQuery;
 use shared::http::{Error, Request, Response};
 
 fn main() -> ExitCode {
@@ -14,9 +15,9 @@ fn main() -> ExitCode {
 async fn handle(request: Request) -> Result<Response, Error> {
     let caller = request.caller()?;
     let meeting = request.id("id")?;
-    let start: PageStart = request.query()?;
+    let query: PageQuery = request.query()?;
     let page = request
-        .read(async move |db| tasks::list(db, &caller, meeting, &start).await)
+        .read(async move |db| tasks::list(db, &caller, meeting, &query).await)
         .await?;
-    Ok(Response::ok(&page))
+    Ok(Response::page(&page, &request))
 }

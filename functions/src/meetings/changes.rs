@@ -12,7 +12,7 @@ use super::fields::{BotId, Lines, LongText, MeetingType, Minutes, Platform, Stat
 use super::{Meeting, known_bot, stranger};
 use crate::partial::{self, given};
 use shared::db::{Session, WriteAttempt};
-use shared::http::page::{ANSWER_LIMIT, Cursor, Limit, Page};
+use shared::http::page::{ANSWER_LIMIT, Cursor, Page, PageQuery};
 use shared::http::{Abort, Caller, Error, IfMatch};
 use shared::text::{HttpUrl, Id};
 use shared::write_query;
@@ -121,14 +121,6 @@ pub struct MeetingChange {
     pub created_at: DateTime<Utc>,
 }
 
-/// The filter of a list of changes.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Filter {
-    limit: Limit,
-    cursor: Option<Cursor>,
-}
-
 /// Changes a meeting and records the change.
 ///
 /// # Errors
@@ -232,8 +224,13 @@ pub async fn update(
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404.
-pub async fn list(db: &mut Session, caller: &Caller, id: Uuid, filter: &Filter) -> Result<Page<MeetingChange>, Abort> {
-    let before = filter.cursor.unwrap_or(Cursor::NEWEST);
+pub async fn list(
+    db: &mut Session,
+    caller: &Caller,
+    id: Uuid,
+    query: &PageQuery,
+) -> Result<Page<MeetingChange>, Abort> {
+    let before = query.cursor.unwrap_or(Cursor::NEWEST);
     // `LIMIT (SELECT $5)` hides the limit from the planner, as in the list of meetings. Only ids are read from the
     // meeting's row, so that absent and invisible meetings take the same time.
     let rows = sqlx::query!(
@@ -255,7 +252,7 @@ pub async fn list(db: &mut Session, caller: &Caller, id: Uuid, filter: &Filter) 
         id,
         before.at,
         before.id,
-        filter.limit.rows_and_one(),
+        query.limit.rows_and_one(),
     )
     .fetch_all(db)
     .await?;
@@ -266,7 +263,7 @@ pub async fn list(db: &mut Session, caller: &Caller, id: Uuid, filter: &Filter) 
         .filter_map(|row| row.change)
         .map(|change| change.0)
         .collect();
-    Ok(Page::of(changes, filter.limit, |last| Cursor {
+    Ok(Page::of(changes, query.limit, |last| Cursor {
         at: last.created_at,
         id: last.id,
     }))

@@ -9,13 +9,13 @@ use serde::Deserialize;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Meeting, Status, Time};
+use super::{MeetingSummary, Status, Time};
 use shared::db::Session;
-use shared::http::page::{self, Cursor, Limit, Page};
+use shared::http::page::{Cursor, Limit, Page};
 use shared::http::{Abort, Caller, Error};
 use shared::text::Id;
 
-/// Upper bound in bytes on the text fetched for one page; more would exceed Lambda's response limit. [`page::fit`]
+/// Upper bound in bytes on the text fetched for one page; more would exceed Lambda's response limit. [`Page::of_fetched`]
 /// accounts for JSON's escapes.
 const PAGE_TEXT: i64 = 3 * 1024 * 1024;
 
@@ -38,7 +38,7 @@ pub struct Filter {
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller.
-pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<Page<Meeting>, Abort> {
+pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<Page<MeetingSummary>, Abort> {
     // `visible` has one arm for each reason why a meeting is visible. An arm reads its index from the cursor on, at
     // most `$2` rows per status, and reads nothing if it does not apply to the caller or the filter:
     //
@@ -52,8 +52,8 @@ pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<
     // `LIMIT (SELECT $2)` hides the limit from the planner. If it sees one above the average number of rows, it expects
     // to need all of them, and sorts those of the largest team instead of scanning the index in order.
     //
-    // Sizes are summed before a row is read as a whole, and `CASE` reads only the rows that fit: text beyond the page
-    // is never decompressed.
+    // Sizes are summed before a row's columns are read, and `CASE` reads only the rows that fit: text beyond the page is
+    // read once, for its size. The transcript is never read.
     let before = filter.before();
     let from = filter.from.map_or(DateTime::UNIX_EPOCH, Time::at);
     let statuses: Vec<&str> = match filter.status {
@@ -116,15 +116,23 @@ pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<
             ) w
             ORDER BY date DESC, id DESC LIMIT $2
         ), sized AS (
-            SELECT m.id, row_number() OVER page AS place, sum(coalesce(octet_length(m.transcript), 0) + octet_length(
+            SELECT m.id, row_number() OVER page AS place, sum(octet_length(
                 (m.executive_summary, m.agenda, m.wins, m.areas_for_support, m.key_insights, m.speakers)::text
             )) OVER page AS bytes
             FROM visible JOIN meetings m USING (id)
             WINDOW page AS (ORDER BY m.date DESC, m.id DESC)
         )
         SELECT
-            CASE WHEN s.place = 1 OR s.bytes <= $8 THEN (SELECT to_jsonb(m) FROM meetings m WHERE m.id = s.id) END
-                AS "meeting: Json<Meeting>"
+            CASE WHEN s.place = 1 OR s.bytes <= $8 THEN (
+                SELECT to_jsonb(l) FROM (
+                    SELECT
+                        m.id, m.title, m.team_member_id, m.date, m.duration, m.status, m.meeting_type, m.platform,
+                        m.platform_meeting_url, m.meeting_baas_id, m.processing_status, m.recording_url, m.speakers,
+                        m.executive_summary, m.wins, m.areas_for_support, m.key_insights, m.agenda, m.created_by,
+                        m.created_at, m.updated_at, m.version
+                    FROM meetings m WHERE m.id = s.id
+                ) l
+            ) END AS "meeting: Json<MeetingSummary>"
         FROM caller
         LEFT JOIN sized s ON true
         ORDER BY s.place
@@ -144,19 +152,16 @@ pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<
         return Err(Error::unknown_caller().into());
     }
     let fetched = rows.len();
-    let mut items: Vec<Meeting> = rows
-        .into_iter()
-        .flatten()
-        .map(|row| row.0)
-        .take(filter.limit.rows())
-        .collect();
-    page::fit(&mut items);
-    let more = items.len() < fetched;
-    let next_cursor = items.last().filter(|_| more).map(|last| Cursor {
-        at: last.date,
-        id: last.id,
-    });
-    Ok(Page { items, next_cursor })
+    let items = rows.into_iter().flatten().map(|row| row.0).collect();
+    Ok(Page::of_fetched(
+        items,
+        fetched,
+        filter.limit,
+        |last: &MeetingSummary| Cursor {
+            at: last.date,
+            id: last.id,
+        },
+    ))
 }
 
 impl Filter {

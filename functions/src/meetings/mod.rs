@@ -30,11 +30,11 @@ use shared::db::{Session, WriteAttempt};
 use shared::http::{Abort, Caller, Error, IfMatch};
 use shared::write_query;
 
-/// A meeting.
+/// A meeting without its transcript, as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
 #[serde(rename_all(serialize = "camelCase"))]
-pub struct Meeting {
+pub struct MeetingSummary {
     /// UUIDv7.
     pub id: Uuid,
     /// The title.
@@ -59,8 +59,6 @@ pub struct Meeting {
     pub processing_status: ProcessingStatus,
     /// The address of the recording.
     pub recording_url: Option<String>,
-    /// The transcript: one line per turn.
-    pub transcript: Option<String>,
     /// The speakers.
     pub speakers: Vec<String>,
     /// A short summary.
@@ -82,6 +80,18 @@ pub struct Meeting {
     /// Increases with every change; clients see it as the ETag.
     #[serde(skip_serializing)]
     pub version: i32,
+}
+
+/// A meeting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
+#[serde(rename_all(serialize = "camelCase"))]
+pub struct Meeting {
+    /// Everything else.
+    #[serde(flatten)]
+    pub summary: MeetingSummary,
+    /// The transcript: one line per turn.
+    pub transcript: Option<String>,
 }
 
 /// Returns one meeting.

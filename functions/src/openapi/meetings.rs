@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::operation::{Operation, operation};
 use super::schemas::Schemas;
 use crate::meetings::webhook::{Complete, Receipt, StatusChange};
-use crate::meetings::{Draft, Meeting, MeetingChange, MeetingType, Status, Time};
+use crate::meetings::{Draft, Meeting, MeetingChange, MeetingSummary, MeetingType, Status, Time};
 use shared::http::Error;
 use shared::text::Id;
 
@@ -20,8 +20,8 @@ const MEMBER: &str = "01900000-0000-7000-8000-000000000002";
 
 pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let meeting = schemas.answer::<Meeting>();
-    let page = schemas.page::<Meeting>();
-    let changes_page = schemas.page::<MeetingChange>();
+    let meetings = schemas.list::<MeetingSummary>();
+    let record = schemas.list::<MeetingChange>();
     let draft = schemas.request::<Draft>("A new meeting.");
     schemas.describe("MeetingDraft", "Meeting");
     schemas.defaults_to("MeetingDraft", "status", json!(Status::default()));
@@ -42,13 +42,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             .query::<Time>("from", "The earliest date, inclusive.")
             .query::<Time>("to", "The latest date, inclusive.")
             .reads()
-            .answers(
-                200,
-                "A page",
-                &[],
-                page,
-                json!({"items": [example()], "nextCursor": null}),
-            ),
+            .answers_page(meetings, summary()),
         operation!("meetings-create")
             .registered()
             .body(
@@ -113,13 +107,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             .paged()
             .reads()
             .refuses(Error::not_found("meeting"))
-            .answers(
-                200,
-                "A page",
-                &[],
-                changes_page,
-                json!({"items": [change()], "nextCursor": null}),
-            ),
+            .answers_page(record, change()),
         webhook(schemas),
     ]
 }
@@ -231,6 +219,14 @@ fn example() -> Value {
         "createdAt": "2026-02-27T14:00:00.123456Z",
         "updatedAt": "2026-03-02T10:05:12.654321Z",
     })
+}
+
+fn summary() -> Value {
+    let mut meeting = example();
+    if let Some(members) = meeting.as_object_mut() {
+        members.remove("transcript");
+    }
+    meeting
 }
 
 fn change() -> Value {

@@ -11,7 +11,7 @@ use super::route::Route;
 use super::schemas::{self, Schemas};
 use shared::db::{self, Kind, Phase};
 use shared::http::Error;
-use shared::http::page::Limit;
+use shared::http::page::{CURSOR_RULE, Limit};
 use shared::http::problem::FieldError;
 use shared::http::request::{KEY_RULE, LONGEST_KEY};
 use shared::text::Id;
@@ -71,6 +71,11 @@ pub(super) fn components(schemas: &mut Schemas) -> Value {
                 json!({"type": "string", "enum": ["true"]}),
                 false,
             ),
+            "Link": header(
+                "The address of the next page, with `rel=\"next\"` (RFC 8288); absent on the last page.",
+                json!({"type": "string", "pattern": "^<[^>]+>; rel=\"next\"$"}),
+                false,
+            ),
             "RetryAfter": header("Seconds to wait before a retry.", json!({"type": "integer", "minimum": 1}), false),
             "Authenticate": header("How to authenticate.", json!({"type": "string"}), true),
             "NoStore": header("Every answer is a new check.", json!({"type": "string", "enum": ["no-store"]}), true),
@@ -97,13 +102,13 @@ pub(super) fn components(schemas: &mut Schemas) -> Value {
             "Limit": {
                 "name": "limit",
                 "in": "query",
-                "description": "The maximum number of items on the page.",
+                "description": "The maximum number of items on the page. A page has fewer if more would not fit an answer of 6 MB.",
                 "schema": schemas::of::<Limit>(),
             },
             "Cursor": {
                 "name": "cursor",
                 "in": "query",
-                "description": "The `nextCursor` of the previous page.",
+                "description": "The `cursor` in the Link header of the previous page.",
                 "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{32}$"},
             },
         },
@@ -189,16 +194,13 @@ impl Operation {
         self
     }
 
-    /// Adds a page's `cursor`.
-    pub(super) fn cursor(mut self) -> Self {
-        self.parameters.push(json!({"$ref": "#/components/parameters/Cursor"}));
-        self.refuses(Error::field("cursor", "must be a nextCursor as it was received"))
-    }
-
     /// Adds a page's `limit` and `cursor`.
     pub(super) fn paged(mut self) -> Self {
-        self.parameters.push(json!({"$ref": "#/components/parameters/Limit"}));
-        self.cursor()
+        for name in ["Limit", "Cursor"] {
+            self.parameters
+                .push(json!({"$ref": format!("#/components/parameters/{name}")}));
+        }
+        self.refuses(Error::field("cursor", CURSOR_RULE))
     }
 
     /// Adds a required header.
@@ -271,6 +273,11 @@ impl Operation {
     ) -> Self {
         let content = json!({"application/json": {"schema": schema, "example": example}});
         self.answers_with(status, description, headers, Some(content))
+    }
+
+    /// Adds 200 with a page of a list of this item.
+    pub(super) fn answers_page(self, schema: Value, item: Value) -> Self {
+        self.answers(200, "A page", &[("Link", "Link")], schema, json!([item]))
     }
 
     /// Adds 204.

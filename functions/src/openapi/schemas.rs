@@ -31,23 +31,9 @@ impl Schemas {
         reference(&T::name())
     }
 
-    /// Returns a reference to the schema of a page.
-    pub(super) fn page<T: ToSchema>(&mut self) -> Value {
-        let item = self.answer::<T>();
-        let name = format!("{}Page", T::name());
-        let page = json!({
-            "type": "object",
-            "description": "A page of a list.",
-            "properties": {
-                "items": {"type": "array", "items": item, "description": "In the list's order."},
-                "nextCursor": {
-                    "type": ["string", "null"],
-                    "description": "The `cursor` parameter for the next page; null on the last page.",
-                },
-            },
-            "required": ["items", "nextCursor"],
-        });
-        self.component(&name, page)
+    /// Returns the schema of a list.
+    pub(super) fn list<T: ToSchema>(&mut self) -> Value {
+        json!({"type": "array", "items": self.answer::<T>()})
     }
 
     /// Returns a reference to a component without a type of its own.
@@ -98,8 +84,12 @@ impl Schemas {
     fn insert<T: ToSchema>(&mut self) {
         let mut found = vec![(T::name().into_owned(), T::schema())];
         T::schemas(&mut found);
-        for (name, schema) in found {
-            let mut schema = serde_json::to_value(schema).unwrap_or_default();
+        let found: BTreeMap<_, _> = found
+            .into_iter()
+            .map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default()))
+            .collect();
+        for (name, schema) in &found {
+            let (name, mut schema) = (name.clone(), flat(schema, &found));
             // The first paragraph describes the type, the others its implementation.
             if let Some((first, _)) = schema["description"].as_str().and_then(|said| said.split_once("\n\n")) {
                 schema["description"] = first.to_owned().into();
@@ -134,6 +124,25 @@ pub(super) fn of<T: ToSchema>() -> Value {
 
 fn reference(name: &str) -> Value {
     json!({"$ref": format!("{PREFIX}{name}")})
+}
+
+/// Returns the schema of a struct with the members of its flattened fields, which utoipa describes as `allOf`.
+fn flat(schema: &Value, all: &BTreeMap<String, Value>) -> Value {
+    let mut flattened = schema.clone();
+    let Some(parts) = flattened.as_object_mut().and_then(|members| members.remove("allOf")) else {
+        return flattened;
+    };
+    let mut members = Map::new();
+    for part in parts.as_array().into_iter().flatten() {
+        let named = part["$ref"]
+            .as_str()
+            .and_then(|name| all.get(name.strip_prefix(PREFIX)?));
+        let part = flat(named.unwrap_or(part), all);
+        members.extend(part["properties"].as_object().cloned().unwrap_or_default());
+    }
+    flattened["type"] = "object".into();
+    flattened["properties"] = members.into();
+    flattened
 }
 
 /// Returns the schemas of an object's members.

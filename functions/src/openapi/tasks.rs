@@ -17,7 +17,7 @@ const UNWANTED: &str = "01900000-0000-7000-8000-000000000204";
 const MEMBER: &str = "01900000-0000-7000-8000-000000000002";
 
 pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
-    let (task, page) = (schemas.answer::<Task>(), schemas.page::<Task>());
+    let (task, tasks) = (schemas.answer::<Task>(), schemas.list::<Task>());
     let draft = schemas.request::<Draft>("A new task.");
     schemas.describe("TaskDraft", "Task");
     schemas.defaults_to("TaskDraft", "status", json!(Status::default()));
@@ -29,16 +29,10 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         operation!("tasks-list")
             .registered()
             .id("id", MEETING, RECORDED)
-            .cursor()
+            .paged()
             .reads()
             .refuses(Error::not_found("meeting"))
-            .answers(
-                200,
-                "All of them, or a page",
-                &[],
-                page.clone(),
-                json!({"items": [example()], "nextCursor": null}),
-            ),
+            .answers_page(tasks.clone(), example()),
         operation!("tasks-create")
             .registered()
             .id("id", MEETING, "01900000-0000-7000-8000-000000000101")
@@ -93,13 +87,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             .query::<Status>("status", "Only tasks with this status.")
             .reads()
             .refuses(Error::forbidden("Only an admin may list the tasks of the team."))
-            .answers(
-                200,
-                "A page",
-                &[],
-                page,
-                json!({"items": [example()], "nextCursor": null}),
-            ),
+            .answers_page(tasks, example()),
     ]
 }
 

@@ -13,7 +13,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         schemas.answer::<User>(),
         schemas.request::<NoFields>("Nothing: everything is in the token."),
     );
-    let team = json!({"type": "array", "items": schemas.answer::<Colleague>()});
+    let team = schemas.list::<Colleague>();
     let (invitation, draft) = (
         schemas.answer::<Invitation>(),
         schemas.request::<invitations::Draft>("The invited person."),

@@ -20,7 +20,7 @@ use uuid::Uuid;
 pub use fields::{Assignee, Changes, Draft, Status};
 
 use shared::db::{Session, WriteAttempt};
-use shared::http::page::{Cursor, Page};
+use shared::http::page::{Cursor, Page, PageQuery};
 use shared::http::{Abort, Caller, Error};
 use shared::write_query;
 
@@ -51,22 +51,12 @@ pub struct Task {
     pub completed_at: Option<DateTime<Utc>>,
 }
 
-/// The maximum number of tasks on a page; few meetings have as many.
-const ROWS: usize = 1_000;
-
-/// The start of a page in a meeting's tasks.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PageStart {
-    cursor: Option<Cursor>,
-}
-
-/// Returns a meeting's tasks, oldest first: all of them, unless there are more than fit an answer.
+/// Returns a page of a meeting's tasks, oldest first.
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404.
-pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid, start: &PageStart) -> Result<Page<Task>, Abort> {
-    let after = start.cursor.unwrap_or(Cursor::OLDEST);
+pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid, query: &PageQuery) -> Result<Page<Task>, Abort> {
+    let after = query.cursor.unwrap_or(Cursor::OLDEST);
     let rows = sqlx::query!(
         r#"
         SELECT m.id AS "meeting?", to_jsonb(t) AS "task: Json<Task>"
@@ -82,14 +72,14 @@ pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid, start: &Page
         meeting,
         after.at,
         after.id,
-        ROWS as i64 + 1,
+        query.limit.rows_and_one(),
     )
     .fetch_all(db)
     .await?;
     let first = rows.first().ok_or_else(Error::unknown_caller)?;
     first.meeting.ok_or_else(|| Error::not_found("meeting"))?;
     let items = rows.into_iter().filter_map(|row| row.task).map(|task| task.0).collect();
-    Ok(Page::at_most(items, ROWS, |last: &Task| Cursor {
+    Ok(Page::of(items, query.limit, |last: &Task| Cursor {
         at: last.created_at,
         id: last.id,
     }))

@@ -1,6 +1,7 @@
 //! Keyset pagination: a page ends at its last item, and the next begins there, regardless of rows inserted meanwhile.
 //!
-//! The cursor is opaque to clients: base64url of a timestamp and an id, the list's sort key.
+//! The answer to a list is a bare JSON array. If there is a next page, a Link header has its address (RFC 8288), whose
+//! `cursor` is opaque to clients: base64url of a timestamp and an id, the list's sort key.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,14 +12,20 @@ use uuid::Uuid;
 /// The limit for the items of a page in an answer, in bytes: Lambda accepts 6,291,556 in total.
 pub const ANSWER_LIMIT: usize = 6_000_000;
 
+/// The maximum number of items on a page, and their number without a limit: most lists then have one page.
+const MAX_ROWS: u16 = 1_000;
+
 /// The number of items on a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit(u8);
+pub struct Limit(u16);
 
 #[cfg(feature = "openapi")]
 crate::schema!(Limit, |schema| {
-    let bounds = schema.schema_type(Type::Integer).minimum(Some(1)).maximum(Some(100));
-    bounds.default(Some(50.into()))
+    let bounds = schema
+        .schema_type(Type::Integer)
+        .minimum(Some(1))
+        .maximum(Some(MAX_ROWS));
+    bounds.default(Some(MAX_ROWS.into()))
 });
 
 impl Limit {
@@ -35,7 +42,7 @@ impl Limit {
 
 impl Default for Limit {
     fn default() -> Self {
-        Self(50)
+        Self(MAX_ROWS)
     }
 }
 
@@ -45,10 +52,23 @@ impl<'de> Deserialize<'de> for Limit {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse()
             .ok()
-            .filter(|limit| digits && (1..=100).contains(limit))
+            .filter(|limit| digits && (1..=MAX_ROWS).contains(limit))
             .map(Self)
-            .ok_or_else(|| de::Error::custom("must be a whole number from 1 to 100"))
+            .ok_or_else(|| de::Error::custom(format_args!("must be a whole number from 1 to {MAX_ROWS}")))
     }
+}
+
+/// The rule in the error for an invalid cursor.
+pub const CURSOR_RULE: &str = "must be the cursor of a Link header as it was received";
+
+/// The query string of a list without filters: the limit of a page, and where it begins.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PageQuery {
+    /// The limit.
+    pub limit: Limit,
+    /// The end of the previous page; `None` for the first.
+    pub cursor: Option<Cursor>,
 }
 
 /// The end of a page: the sort key of its last item.
@@ -105,45 +125,56 @@ impl Serialize for Cursor {
 impl<'de> Deserialize<'de> for Cursor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::decode(&text).ok_or_else(|| de::Error::custom("must be a nextCursor as it was received"))
+        Self::decode(&text).ok_or_else(|| de::Error::custom(CURSOR_RULE))
     }
 }
 
-/// One page of a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// One page of a list; [`Response::page`](super::Response::page) is the answer with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
     /// The items, in the list's order.
     pub items: Vec<T>,
-    /// The `cursor` parameter for the next page; null on the last page.
-    pub next_cursor: Option<Cursor>,
+    /// The cursor of the next page; `None` on the last page.
+    pub next: Option<Cursor>,
 }
 
 impl<T: Serialize> Page<T> {
     /// Returns a page of `limit` from rows that were fetched with [`Limit::rows_and_one`]; see [`fit`].
     pub fn of(items: Vec<T>, limit: Limit, key: impl Fn(&T) -> Cursor) -> Self {
-        Self::at_most(items, limit.rows(), key)
+        let fetched = items.len();
+        Self::of_fetched(items, fetched, limit, key)
     }
 
-    /// Returns a page of at most `rows` from up to one more row; see [`fit`].
-    pub fn at_most(mut items: Vec<T>, rows: usize, key: impl Fn(&T) -> Cursor) -> Self {
-        let fetched = items.len();
-        items.truncate(rows);
-        fit(&mut items);
-        let next_cursor = items.last().filter(|_| items.len() < fetched).map(key);
-        Self { items, next_cursor }
+    /// Returns a page of `limit` from the first of `fetched` rows; see [`of`](Self::of).
+    pub fn of_fetched(mut items: Vec<T>, fetched: usize, limit: Limit, key: impl Fn(&T) -> Cursor) -> Self {
+        items.truncate(limit.rows());
+        fit(&mut items, ANSWER_LIMIT);
+        let next = items.last().filter(|_| items.len() < fetched).map(key);
+        Self { items, next }
     }
 }
 
-/// Cuts a page where the answer would be too large; keeps at least its first item.
-pub fn fit<T: Serialize>(items: &mut Vec<T>) {
-    let mut room = ANSWER_LIMIT;
+/// Cuts a list to `room` bytes of an answer; keeps at least its first item.
+pub fn fit<T: Serialize>(items: &mut Vec<T>, room: usize) {
+    // The brackets, and for each item its comma.
+    let mut room = room.saturating_sub(2);
     let fitting = items.iter().take_while(|item| {
-        let left = room.checked_sub(weight(item));
+        let left = room.checked_sub(weight(item) + 1);
         room = left.unwrap_or_default();
         left.is_some()
     });
     items.truncate(fitting.count().max(1));
+}
+
+/// Returns the address of the page that begins at `cursor`, from the path and the query string of the page before.
+pub(super) fn next_address(path: &str, query: &str, cursor: &Cursor) -> String {
+    let others = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "cursor");
+    let mut next = url::form_urlencoded::Serializer::new(String::new());
+    let query = next
+        .extend_pairs(others)
+        .append_pair("cursor", &cursor.encode())
+        .finish();
+    format!("{path}?{query}")
 }
 
 /// Returns the size of an item in an answer, in bytes. An answer is JSON inside the JSON text of an event, so the
@@ -194,11 +225,16 @@ mod tests {
         let long = "\u{1}".repeat(ANSWER_LIMIT / 30);
         let page = Page::of(vec![long; 5], limit, key);
         assert_eq!(page.items.len(), 4);
-        assert_eq!(page.next_cursor, Some(Cursor::NEWEST));
+        assert_eq!(page.next, Some(Cursor::NEWEST));
+        // With its commas and brackets, one more of these would be too much.
+        let short = vec!["x".repeat(ANSWER_LIMIT / 1_000 - 4); 1_000];
+        let page = Page::of(short.clone(), Limit::default(), key);
+        let fitting = page.items.len();
+        assert!(weight(&page.items) <= ANSWER_LIMIT && weight(&&short[..=fitting]) > ANSWER_LIMIT);
         let too_long = "x".repeat(ANSWER_LIMIT);
         let page = Page::of(vec![too_long; 2], limit, key);
         assert_eq!(page.items.len(), 1, "an item that fits no answer does not end the list");
-        assert!(page.next_cursor.is_some());
+        assert!(page.next.is_some());
     }
 
     #[test]
@@ -208,17 +244,34 @@ mod tests {
             id: Uuid::from_u128(u128::from(*n)),
         };
         let limit = Limit(2);
-        assert_eq!(Page::of(vec![1, 2], limit, key).next_cursor, None);
+        assert_eq!(Page::of(vec![1, 2], limit, key).next, None);
         let page = Page::of(vec![1, 2, 3], limit, key);
         assert_eq!(page.items, [1, 2]);
-        assert_eq!(page.next_cursor, Some(key(&2)));
+        assert_eq!(page.next, Some(key(&2)));
+    }
+
+    #[test]
+    fn next_address_keeps_the_filter() {
+        let cursor = Cursor::OLDEST;
+        let expected = format!(
+            "/notes?limit=2&from=2031-03-04T09%3A30%3A00%2B01%3A00&cursor={}",
+            cursor.encode()
+        );
+        for old in ["", "&cursor=old"] {
+            let query = format!("limit=2{old}&from=2031-03-04T09:30:00%2B01:00");
+            assert_eq!(next_address("/notes", &query, &cursor), expected);
+        }
+        assert_eq!(
+            next_address("/notes", "", &cursor),
+            format!("/notes?cursor={}", cursor.encode())
+        );
     }
 
     #[test]
     fn limit_out_of_range_is_refused() {
-        for bad in ["0", "101", "-1", "1.5", "abc", "", "+5", "99999999999999999999"] {
+        for bad in ["0", "1001", "-1", "1.5", "abc", "", "+5", "99999999999999999999"] {
             assert!(serde_json::from_value::<Limit>(bad.into()).is_err(), "{bad}");
         }
-        assert_eq!(serde_json::from_value::<Limit>("100".into()).unwrap().rows(), 100);
+        assert_eq!(serde_json::from_value::<Limit>("1000".into()).unwrap().rows(), 1_000);
     }
 }

@@ -14,6 +14,7 @@ use super::Abort;
 use super::body;
 use super::caller::Caller;
 use super::function::Function;
+use super::page::{self, Cursor};
 use super::problem::Error;
 use super::response::Response;
 use crate::db::{Deadline, IdempotencyKey, Pool, Receipt, Session, WriteAttempt, Written};
@@ -151,6 +152,12 @@ impl Request {
     /// Fails with 422 and the parameter's name.
     pub fn query<T: DeserializeOwned>(&self) -> Result<T, Error> {
         body::query(self.event.raw_query_string.as_deref().unwrap_or_default())
+    }
+
+    /// Returns the address of the page after this one, which begins at `cursor`.
+    pub(super) fn next_page(&self, cursor: &Cursor) -> String {
+        let path = self.event.raw_path.as_deref().unwrap_or_default();
+        page::next_address(path, self.event.raw_query_string.as_deref().unwrap_or_default(), cursor)
     }
 
     /// Returns the If-Match header (RFC 9110 §13.1.1).

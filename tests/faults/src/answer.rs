@@ -70,12 +70,9 @@ impl Answer {
         self.body.get(member).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Returns the body's `items`.
+    /// Returns the items of a list.
     pub(super) fn items(&self) -> &[Value] {
-        self.body
-            .get("items")
-            .and_then(Value::as_array)
-            .map_or(&[], Vec::as_slice)
+        self.body.as_array().map_or(&[], Vec::as_slice)
     }
 }
 
@@ -139,7 +136,10 @@ fn served(answer: &Answer, text: &str) -> Result<Seen, &'static str> {
             answer.header("content-type") == Some("application/problem+json")
                 && answer.text("type").starts_with("urn:seer:problem:")
         }
-        _ => answer.body.is_object() && answer.header("content-type") == Some("application/json"),
+        _ => {
+            (answer.body.is_object() || answer.body.is_array())
+                && answer.header("content-type") == Some("application/json")
+        }
     };
     if whole {
         Ok(Seen::Served(answer.status))
