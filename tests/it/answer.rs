@@ -107,6 +107,7 @@ impl Answer {
             problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()),
             "{told}"
         );
+        assert_eq!(problem["error"], problem["detail"], "{told}");
         assert_eq!(problem["status"], self.status, "{told}");
         assert_eq!(problem["requestId"], self.invocation.request_id, "{told}");
         assert_eq!(

@@ -32,10 +32,11 @@ pub(super) fn components(schemas: &mut Schemas) -> Value {
                 "title": {"type": "string", "description": "The type in words."},
                 "status": {"type": "integer", "description": "The status code."},
                 "detail": {"type": "string", "description": "The problem of this request."},
+                "error": {"type": "string", "description": "The same as `detail`."},
                 "requestId": {"type": "string", "description": "The id to report to the operators."},
                 "errors": {"type": "array", "items": field, "description": "The violated rules."},
             },
-            "required": ["type", "title", "status", "detail", "requestId"],
+            "required": ["type", "title", "status", "detail", "error", "requestId"],
         }),
     );
     schemas.component(

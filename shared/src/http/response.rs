@@ -146,6 +146,8 @@ impl Response {
 struct Extensions<'a> {
     /// Part of the extensions, because the library's own member is an `http::Uri`, which cannot represent a URN.
     r#type: String,
+    /// Equal to `detail`: the member that clients show who do not know RFC 9457.
+    error: &'a str,
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<&'a [FieldError]>,
@@ -157,9 +159,10 @@ impl Error {
         let parts = self.parts(service);
         let problem = ProblemDetails::from_status_code(parts.status)
             .with_title(parts.title)
-            .with_detail(parts.detail)
+            .with_detail(&*parts.detail)
             .with_extensions(Extensions {
                 r#type: format!("urn:{}:problem:{}", service.name, parts.kind),
+                error: &parts.detail,
                 request_id,
                 errors: parts.errors,
             });
