@@ -15,6 +15,9 @@ const OWN: &str = "DatabaseAddress=db.example.com/seer?sslmode=verify-full";
 /// The property that bounds the environments of each route.
 const RESERVED: &str = "ReservedConcurrentExecutions: !If [Reserves, !Ref ReservedConcurrency, !Ref AWS::NoValue]";
 
+/// The same of each rare route.
+const RARE: &str = "ReservedConcurrentExecutions: !If [Reserves, !If [ReservesOne, 1, 2], !Ref AWS::NoValue]";
+
 fn template() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -55,20 +58,41 @@ fn with_connection_limit(limit: u32) -> impl Fn(String) -> String {
     }
 }
 
-/// The routes that hold what `ReservedConcurrency` says: all but `health`.
+/// All routes but `health`.
 fn routes() -> usize {
     let manifest = template().with_file_name("Cargo.toml");
     Routes::from_manifest(&manifest).unwrap().functions().len() - 1
 }
 
-/// The connections needed if each route holds so many: again for the overlap, and 3 of health and one of the migration.
-fn needed(of_each: usize) -> usize {
-    2 * of_each * routes() + 4
+/// The concurrency that these routes reserve: what `ReservedConcurrency` says, and the rare ones 2 at most.
+fn reserved(each: usize) -> usize {
+    let rare = fs::read_to_string(template()).unwrap().matches(RARE).count();
+    (routes() - rare) * each + rare * each.min(2)
 }
 
-/// The most that each route may hold if there are 97 connections.
-fn most() -> usize {
-    (97 - 4) / (2 * routes())
+/// The connections needed if these routes hold so many: again for the overlap, and 3 of health and one of the migration.
+fn needed(held: usize) -> usize {
+    2 * held + 4
+}
+
+/// The largest `ReservedConcurrency` that needs at most so many connections; 0 if there is none.
+fn most(usable: usize) -> usize {
+    (1..).take_while(|each| needed(reserved(*each)) <= usable).count()
+}
+
+/// The advice to set it.
+fn fewer_environments(usable: usize) -> Vec<String> {
+    let most = Some(most(usable)).filter(|most| *most > 0);
+    most.map(|most| format!("ReservedConcurrency={most}"))
+        .into_iter()
+        .collect()
+}
+
+/// The template without reserves of the routes.
+fn unreserved(template: &str) -> String {
+    template
+        .replace(&format!("    {RESERVED}\n"), "")
+        .replace(&format!("      {RARE}\n"), "")
 }
 
 async fn budget(template: &Path, parameters: &[&str], database_url: Option<&str>) -> Output {
@@ -117,10 +141,10 @@ fn advised(error: &str) -> Vec<String> {
 async fn default_parameters_fit() {
     let said = fits(&budget(&template(), &[], None).await);
     for expected in [
-        &format!("needed  {}\n", needed(8)),
+        &format!("needed  {}\n", needed(reserved(8))),
         "usable  818, Aurora of 0.5 to 4",
-        &format!("{} to spare", 818 - needed(8)),
-        &format!("reserves {} concurrent", 8 * routes() + 4),
+        &format!("{} to spare", 818 - needed(reserved(8))),
+        &format!("reserves {} concurrent", reserved(8) + 4),
     ] {
         assert!(said.contains(expected), "{expected}: {said}");
     }
@@ -142,7 +166,7 @@ async fn managed_instances_count_their_limits() {
         let instances = "    CapacityProviderConfig: {PerExecutionEnvironmentMaxConcurrency: 16}\n    \
                          FunctionScalingConfig: {MaxExecutionEnvironments: !Ref ReservedConcurrency}\n";
         assert!(template.contains(&globals));
-        let mut changed = template.replace(&globals, instances);
+        let mut changed = unreserved(&template.replace(&globals, instances));
         for id in ["Health", "MigrationsRun"] {
             changed = changed.replace(
                 &format!("\n  {id}:\n"),
@@ -151,14 +175,17 @@ async fn managed_instances_count_their_limits() {
         }
         changed
     };
-    let changed = Changed::of(on_instances, with_connection_limit(4));
-    let said = fits(&budget(&changed.template, &["ReservedConcurrency=4"], None).await);
-    // 4 environments with 4 connections.
-    assert!(said.contains(&format!("needed  {}\n", needed(4 * 4))), "{said}");
+    let changed = Changed::of(on_instances, with_connection_limit(2));
+    let said = fits(&budget(&changed.template, &["ReservedConcurrency=2"], None).await);
+    // 2 environments of each route with 2 connections.
+    assert!(
+        said.contains(&format!("needed  {}\n", needed(2 * 2 * routes()))),
+        "{said}"
+    );
     // Without connection_limit an environment may hold as many as it serves requests.
     let changed = Changed::of(on_instances, |database| database);
     let error = does_not_fit(&budget(&changed.template, &["ReservedConcurrency=4"], None).await);
-    let expected = format!("{} connections do not fit into 818", needed(4 * 16));
+    let expected = format!("{} connections do not fit into 818", needed(4 * 16 * routes()));
     assert!(error.contains(&expected), "{error}");
     for change in advised(&error) {
         let environments = change.starts_with("ReservedConcurrency=");
@@ -189,7 +216,7 @@ async fn oversized_fleet_fits_after_advice() {
             "{said}"
         );
         let error = does_not_fit(&output);
-        let needed = needed(1000);
+        let needed = needed(reserved(1000));
         for expected in [
             format!("{needed} connections do not fit into 97"),
             format!("max_connections to at least {} (now 100)", needed + 3),
@@ -197,12 +224,14 @@ async fn oversized_fleet_fits_after_advice() {
             assert!(error.contains(&expected), "{expected}: {error}");
         }
         // The reservations, and the concurrency that Lambda keeps unreserved.
-        let quota = format!("to {} at least", 1000 * routes() + 4 + 100);
+        let quota = format!("to {} at least", reserved(1000) + 4 + 100);
         assert!(said.contains(&quota), "{said}");
         let advised = advised(&error);
-        let [most, too_many] = [0, 1].map(|more| format!("ReservedConcurrency={}", most() + more));
-        assert_eq!(advised, std::slice::from_ref(&most), "{error}");
-        fits(&budget(&template(), &[OWN, &most], asked).await);
+        assert_eq!(advised, fewer_environments(97), "{error}");
+        for advised in advised {
+            fits(&budget(&template(), &[OWN, &advised], asked).await);
+        }
+        let too_many = format!("ReservedConcurrency={}", most(97) + 1);
         does_not_fit(&budget(&template(), &[OWN, &too_many], asked).await);
     }
 }
@@ -219,10 +248,10 @@ async fn live_server_gets_no_cluster_advice() {
     let said = String::from_utf8(output.stdout.clone()).unwrap();
     assert!(said.starts_with("DATABASE_URL is set"), "{said}");
     let error = does_not_fit(&output);
-    assert_eq!(advised(&error), [format!("ReservedConcurrency={}", most())], "{error}");
+    assert_eq!(advised(&error), fewer_environments(97), "{error}");
     let raise = format!(
         "raise that server's max_connections to at least {} (now 100)",
-        needed(8) + 3
+        needed(reserved(8)) + 3
     );
     assert!(error.contains(&raise), "{error}");
     // The server's message is shown, without the line of its own source.
@@ -252,7 +281,7 @@ async fn capacity_between_tiers_counts_lower() {
 #[tokio::test]
 async fn new_cluster_fits_after_any_advice() {
     // More than 818 connections, and less than the 2000 of a small AuroraMinCapacity.
-    let many = format!("ReservedConcurrency={}", 900 / routes());
+    let many = format!("ReservedConcurrency={}", most(818) + 1);
     for given in [[&*many, "AuroraMinCapacity=1"], [&*many, "AuroraMinCapacity=0.5"]] {
         let advised = advised(&does_not_fit(&budget(&template(), &given, None).await));
         let names: Vec<_> = advised.iter().filter_map(|change| change.split('=').next()).collect();
@@ -270,11 +299,13 @@ async fn new_cluster_fits_after_any_advice() {
 #[tokio::test]
 async fn unreserved_functions_share_the_account() {
     let changed = Changed::of(|template| template, with_connection_limit(2));
-    let said = fits(&budget(&changed.template, &[], None).await);
-    assert!(said.contains(&format!("needed  {}\n", needed(8 * 2))), "{said}");
+    let said = fits(&budget(&changed.template, &["ReservedConcurrency=2"], None).await);
+    assert!(
+        said.contains(&format!("needed  {}\n", needed(2 * reserved(2)))),
+        "{said}"
+    );
 
-    let unbound = |text: String| text.replace(&format!("    {RESERVED}\n"), "");
-    let changed = Changed::of(unbound, |database| database);
+    let changed = Changed::of(|template| unreserved(&template), |database| database);
     // 1,000 less health's 3 and the migration's 1, again for the overlap; these 4.
     let error = does_not_fit(&budget(&changed.template, &[], None).await);
     assert!(error.contains("1996 connections do not fit into 818"), "{error}");
@@ -285,7 +316,7 @@ async fn unreserved_functions_share_the_account() {
     // An account that cannot reserve so much.
     let said = fits(&budget(&template(), &nothing[1..], None).await);
     assert!(
-        said.contains("The account has 10") && said.contains(&format!("to {} at least", 8 * routes() + 4 + 100)),
+        said.contains("The account has 10") && said.contains(&format!("to {} at least", reserved(8) + 4 + 100)),
         "{said}"
     );
 }
@@ -332,19 +363,19 @@ async fn mistake_is_one_line_without_secret() {
 
 #[tokio::test]
 async fn advice_covers_connection_limit() {
-    let holding = async |limit: &str| {
-        let address = format!("DatabaseAddress=db/seer?sslmode=verify-full&connection_limit={limit}");
-        budget(&template(), &["ReservedConcurrency=2", &address], None).await
+    let holding = async |limit: usize| {
+        let limit = u32::try_from(limit).unwrap();
+        let changed = Changed::of(|template| template, with_connection_limit(limit));
+        budget(&changed.template, &["ReservedConcurrency=1"], None).await
     };
     // Those of health and of the migration have no pool.
-    let error = does_not_fit(&holding("5").await);
-    let expected = format!("{} connections do not fit into 97", needed(2 * 5));
+    let limit = (818 - 4) / needed(reserved(1)).saturating_sub(4);
+    let error = does_not_fit(&holding(limit + 1).await);
+    let expected = format!("{} connections do not fit into 818", needed((limit + 1) * reserved(1)));
     assert!(error.contains(&expected), "{error}");
-    assert!(
-        error.contains("a connection_limit of 1 in DATABASE_URL (now 5)"),
-        "{error}"
-    );
-    fits(&holding("1").await);
+    let expected = format!("a connection_limit of {limit} in DATABASE_URL (now {})", limit + 1);
+    assert!(error.contains(&expected), "{error}");
+    fits(&holding(limit).await);
     // Where it is 1 already, nothing is said of it.
     let error = does_not_fit(&budget(&template(), &[OWN], None).await);
     assert!(!error.contains("connection_limit"), "{error}");

@@ -146,6 +146,7 @@ mod tests {
                 name: "a".to_owned(),
                 method: method.to_owned(),
                 path: path.to_owned(),
+                rare: false,
                 summary: String::new(),
             };
             let event: Value = serde_json::from_str(&made(&route)).unwrap();

@@ -20,6 +20,8 @@ pub(super) struct Route {
     pub(super) method: String,
     /// With variables in braces.
     pub(super) path: String,
+    /// Whether few clients call it at once.
+    pub(super) rare: bool,
     /// What it does, without a period.
     pub(super) summary: String,
 }
@@ -110,6 +112,7 @@ fn parse(name: &str, source: &str) -> Result<Option<Route>> {
         name: name.to_owned(),
         method: route.method.to_owned(),
         path: route.path.to_owned(),
+        rare: route.rare,
         summary: route.summary.to_owned(),
     };
     let mut calls = Calls::default();
@@ -165,6 +168,7 @@ mod tests {
             name: "a".to_owned(),
             method: "GET".to_owned(),
             path: "/a".to_owned(),
+            rare: false,
             summary: "one".to_owned(),
         };
         assert_eq!(parse("a", GOOD).unwrap(), Some(route.clone()));

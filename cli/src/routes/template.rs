@@ -1,8 +1,8 @@
 //! The functions of `template.yaml` that differ in name, method and path only.
 //!
-//! They stand between two marker lines. A function with properties of its own (memory, variables, no authorizer) stands
+//! A rare route's function also reserves less concurrency. They stand between two marker lines. A function with properties of its own (memory, variables, no authorizer) stands
 //! outside of them, and is left alone. So is the text of a block between them as long as its name, method and path are
-//! its route's.
+//! its route's, and it reserves less if and only if its route is rare.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +14,8 @@ use super::source::{Route, Sources};
 
 const BEGIN: &str = "  # routes: begin\n";
 const END: &str = "  # routes: end\n";
+/// What a rare route reserves: enough for a page that sends two requests at once, and never more than the others.
+const RARE: &str = "      ReservedConcurrentExecutions: !If [Reserves, !If [ReservesOne, 1, 2], !Ref AWS::NoValue]\n";
 
 /// The template with a function for each route.
 pub(super) fn functions(text: &str, sources: &Sources) -> Result<Part> {
@@ -44,21 +46,28 @@ pub(super) fn functions(text: &str, sources: &Sources) -> Result<Part> {
         } else {
             &function.id
         };
-        actual.insert(name.to_owned(), format!("{method} {path}"));
+        let rare = blocks.get(&function.id).is_some_and(|block| block.contains(RARE));
+        actual.insert(name.to_owned(), stated(&format!("{method} {path}"), rare));
     }
     let routes = || sources.routes.iter().filter(|route| !outside.contains(&route.name));
     let made = routes().map(|route| match blocks.get(&id(&route.name)) {
-        Some(block) if actual.get(&route.name) == Some(&route.key()) => (*block).to_owned(),
+        Some(block) if actual.get(&route.name) == Some(&stated(&route.key(), route.rare)) => (*block).to_owned(),
         _ => block(route),
     });
     let made: String = made.map(|block| format!("\n{block}\n")).collect();
-    let expected = routes().map(|route| (route.name.clone(), route.key()));
+    let expected = routes().map(|route| (route.name.clone(), stated(&route.key(), route.rare)));
     Ok(Part {
         entry: "function",
         expected: expected.collect(),
         text: format!("{head}{made}\n{tail}"),
         actual,
     })
+}
+
+/// A route with its reserve, for comparison.
+fn stated(route: &str, rare: bool) -> String {
+    let rarely = if rare { ", rarely" } else { "" };
+    format!("{route}{rarely}")
 }
 
 /// A function's name among the resources, which are letters and digits: `MeetingsGet` for `meetings-get`.
@@ -74,6 +83,7 @@ fn id(name: &str) -> String {
 
 fn block(route: &Route) -> String {
     let Route { name, method, path, .. } = route;
+    let reserve = if route.rare { RARE } else { "" };
     format!(
         "  {id}:
     Type: AWS::Serverless::Function
@@ -82,7 +92,7 @@ fn block(route: &Route) -> String {
       CodeUri: target/lambda/{name}/
       AutoPublishCodeSha256: !Ref Release
       Role: !GetAtt RouteRole.Arn
-      Events:
+{reserve}      Events:
         Route: {{Type: HttpApi, Properties: {{ApiId: !Ref Api, Method: {method}, Path: \"{path}\"}}}}",
         id = id(name)
     )

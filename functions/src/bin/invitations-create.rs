@@ -1,4 +1,4 @@
-//! `POST /api/users/invite`: invites an address to the caller's team.
+//! `POST /api/users/invite`, rarely: invites an address to the caller's team.
 //! Safe to repeat: an address has one pending invitation to a team.
 
 use std::process::ExitCode;

@@ -6,12 +6,20 @@
 /// //! `GET /api/users/me`: the caller's own user.
 /// //! Safe to repeat: it only reads.
 /// ```
+///
+/// A route that few clients call at once says so, and its function reserves less:
+///
+/// ```text
+/// //! `POST /api/users/invite`, rarely: invites an address to the caller's team.
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route<'a> {
     /// In upper case.
     pub method: &'a str,
     /// With variables as whole segments in braces: `/api/meetings/{id}`.
     pub path: &'a str,
+    /// Whether few clients call it at once.
+    pub rare: bool,
     /// What the route does: the first line after the colon, up to its period.
     pub summary: &'a str,
     /// The second line: why the request may be sent again.
@@ -25,10 +33,11 @@ impl<'a> Route<'a> {
         let (first, repeat) = (lines.next()?, lines.next()?);
         let (route, rest) = first.strip_prefix('`')?.split_once('`')?;
         let (method, path) = route.split_once(' ')?;
-        let (_, summary) = rest.split_once(": ")?;
+        let (called, summary) = rest.split_once(": ")?;
         let route = Self {
             method,
             path,
+            rare: called == ", rarely",
             summary: summary.strip_suffix('.')?,
             repeat,
         };
@@ -55,10 +64,13 @@ mod tests {
         let expected = Route {
             method: "GET",
             path: "/a/{id}",
+            rare: false,
             summary: "one; two",
             repeat: "Safe to repeat: it reads.",
         };
         assert_eq!(Route::of_source(source), Some(expected));
+        let rare = source.replace("and a schedule", "rarely");
+        assert_eq!(Route::of_source(&rare), Some(Route { rare: true, ..expected }));
     }
 
     #[test]
