@@ -96,3 +96,23 @@ FROM (VALUES
 JOIN meetings m ON m.id = s.meeting
 LEFT JOIN users assignee ON assignee.clerk_id = s.assignee
 ON CONFLICT DO NOTHING;
+
+INSERT INTO key_areas (id, user_id, team_id, created_by, name, description, created_at, updated_at)
+SELECT s.id, member.id, admin.id, admin.id, s.name, s.description, now() - s.age, now() - s.age
+FROM (VALUES
+    ('01900000-0000-7000-8000-000000000501'::uuid, 'Runbooks',
+     'Every runbook is tried out once a quarter', interval '20 days'),
+    ('01900000-0000-7000-8000-000000000502', 'On-call',
+     'Leads the rota, and reviews each alert that woke somebody', interval '5 days')
+) AS s (id, name, description, age)
+JOIN users member ON member.clerk_id = 'dev-member'
+JOIN users admin ON admin.id = member.admin_id
+ON CONFLICT DO NOTHING;
+
+INSERT INTO analyses (id, user_id, team_id, wins, areas_for_support, tasks, analyzed_at)
+SELECT
+    '01900000-0000-7000-8000-000000000601', member.id, admin.id, '{The migration had no downtime}',
+    '{Time to write documentation}', '{Bring the migration runbook up to date}', now() - interval '5 days'
+FROM users member JOIN users admin ON admin.id = member.admin_id
+WHERE member.clerk_id = 'dev-member'
+ON CONFLICT DO NOTHING;

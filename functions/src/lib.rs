@@ -2,21 +2,29 @@
 //!
 //! | module | purpose |
 //! |---|---|
-//! | [`users`], [`invitations`], [`meetings`], [`tasks`] | one statement for each operation, with its access rule and its refusals |
+//! | [`users`], [`invitations`], [`key_areas`], [`analyses`], [`meetings`], [`tasks`], [`ai_settings`], [`google`] | one statement for each operation, with its access rule and its refusals |
 //! | [`config`] | the product's own environment variables |
 //! | `openapi` | the description of the routes, with the feature `openapi` |
 //!
 //! Invariants: never connects or retries, and reads the environment only in `config`. The schema is
 //! `functions/migrations`, and the compiler's offline data about it is `functions/.sqlx`.
 
+pub mod ai_settings;
+pub mod analyses;
 pub mod config;
+pub mod google;
 pub mod invitations;
+pub mod key_areas;
 pub mod meetings;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod partial;
+mod permission;
+mod success;
 pub mod tasks;
 pub mod users;
+
+pub use success::Success;
 
 use shared::Service;
 use sqlx::migrate::Migrator;

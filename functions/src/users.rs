@@ -49,7 +49,8 @@ pub struct User {
     pub updated_at: DateTime<Utc>,
 }
 
-/// A user as the team sees them: without `clerkId`, which identifies them at another service.
+/// A user as the team sees them, a row of the view `colleagues`: without `clerkId`, which identifies them at another
+/// service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
 #[serde(rename_all(serialize = "camelCase"))]
@@ -68,6 +69,20 @@ pub struct Colleague {
     pub created_at: DateTime<Utc>,
     /// The time of the row's last change.
     pub updated_at: DateTime<Utc>,
+    /// The time of the newest analysis of their meetings.
+    pub last_analyzed_at: Option<DateTime<Utc>>,
+}
+
+/// How a user is named beside something of theirs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Contact {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// The user's name.
+    pub name: String,
+    /// In lower case.
+    pub email: String,
 }
 
 /// The body of a registration: empty, because everything is in the token.
@@ -204,7 +219,7 @@ pub async fn team(db: &mut Session, caller: &Caller) -> Result<Vec<Colleague>, A
     let team = sqlx::query_scalar!(
         r#"
         SELECT (
-            SELECT jsonb_agg(u ORDER BY u.name, u.id) FROM users u
+            SELECT jsonb_agg(u ORDER BY u.name, u.id) FROM colleagues u
             WHERE coalesce(c.admin_id, c.id) IN (u.id, u.admin_id)
         ) AS "team!: Json<Vec<Colleague>>"
         FROM users c WHERE c.clerk_id = $1

@@ -35,9 +35,11 @@ pub const UNKNOWN_PASSWORD: &str = "nobody-knows";
 pub static ROUTES: LazyLock<Routes> = LazyLock::new(|| Routes::from_manifest(&workspace().join("Cargo.toml")).unwrap());
 
 /// The tables that the functions work on.
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 8] = [
     "users",
     "invitations",
+    "key_areas",
+    "analyses",
     "meetings",
     "meeting_changes",
     "tasks",

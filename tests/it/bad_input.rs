@@ -41,6 +41,10 @@ impl Bodies {
             ("transcript", 1_000_000),
         ];
         let task_texts: &[_] = &[("text", 5_000), ("reasoning", 5_000), ("relatedAreaForSupport", 5_000)];
+        let area = id(&backend.key_area(&team, "Old").await);
+        let areas = format!("/api/users/{}/key-areas", team.member.id);
+        let texts = json!({"name": "New", "description": "New"});
+        let area_texts: &[_] = &[("name", 200), ("description", 2_000)];
         let route = |method, path: String, body, texts| Route {
             method,
             path,
@@ -78,6 +82,8 @@ impl Bodies {
                 json!({"text": "New"}),
                 task_texts,
             ),
+            route("POST", areas.clone(), texts.clone(), area_texts),
+            route("PUT", format!("{areas}/{area}"), texts, area_texts),
         ];
         Self { backend, team, routes }
     }

@@ -33,6 +33,12 @@ async fn every_post_replays_its_answer() {
             json!({"text": "Once"}),
             "tasks",
         ),
+        (
+            format!("/api/users/{}/key-areas", team.member.id),
+            &team.admin,
+            json!({"name": "Once", "description": "Once"}),
+            "key_areas",
+        ),
     ] {
         let before = backend.stored().await[table].0;
         let send = async || {
@@ -74,6 +80,9 @@ async fn every_write_replays() {
         .task(&team.admin, id(&made), json!({"status": "suggested"}))
         .await);
     let task = format!("{path}/tasks/{suggested}");
+    let area = id(&backend.key_area(&team, "Old").await);
+    let area = format!("/api/users/{}/key-areas/{area}", team.member.id);
+    let texts = json!({"name": "Once", "description": "Once"});
     for (number, (method, path, if_match, body, status)) in [
         (
             "POST",
@@ -87,6 +96,8 @@ async fn every_write_replays() {
         ("PATCH", task.clone(), None, json!({"status": "complete"}), 200),
         ("DELETE", task, None, json!({}), 204),
         ("DELETE", path, Some("\"2\""), json!({}), 204),
+        ("PUT", area.clone(), None, texts, 200),
+        ("DELETE", area, None, json!({}), 200),
     ]
     .into_iter()
     .enumerate()

@@ -19,8 +19,10 @@ struct Attempt {
     expected: [u16; 6],
 }
 
-fn attempts(team: &Team, made: Uuid, task: Uuid) -> Vec<Attempt> {
+fn attempts(team: &Team, made: Uuid, task: Uuid, area: Uuid, analysis: Uuid) -> Vec<Attempt> {
     let one = format!("/api/meetings/{made}");
+    let areas = format!("/api/users/{}/key-areas", team.member.id);
+    let texts = json!({"name": "x", "description": "x"});
     let attempt = |function, method, path: &str, body, expected| Attempt {
         function,
         method,
@@ -46,6 +48,84 @@ fn attempts(team: &Team, made: Uuid, task: Uuid) -> Vec<Attempt> {
             "/api/users/invite",
             Some(json!({"email": "new@example.com"})),
             [403, 403, 201, 403, 401, 401],
+        ),
+        attempt(
+            "analyses-list",
+            "GET",
+            &format!("/api/meetings/analysis-history/{}", team.member.id),
+            None,
+            [200, 403, 404, 404, 401, 401],
+        ),
+        attempt(
+            "analyses-get",
+            "GET",
+            &format!("/api/meetings/analysis/{}/{analysis}", team.member.id),
+            None,
+            [200, 403, 404, 404, 401, 401],
+        ),
+        attempt(
+            "analyses-current",
+            "GET",
+            &format!("/api/meetings/analyze/{}", team.member.id),
+            None,
+            [200, 403, 404, 404, 401, 401],
+        ),
+        attempt(
+            "ai-settings-get",
+            "GET",
+            "/api/users/ai-settings",
+            None,
+            [200, 200, 200, 200, 401, 401],
+        ),
+        attempt(
+            "ai-settings-save",
+            "POST",
+            "/api/users/ai-settings",
+            Some(json!({"useCustomAI": false, "aiProvider": "openai", "apiKey": ""})),
+            [501, 501, 501, 501, 501, 401],
+        ),
+        attempt(
+            "google-status",
+            "GET",
+            "/api/auth/google/status",
+            None,
+            [200, 200, 200, 200, 401, 401],
+        ),
+        attempt(
+            "google-disconnect",
+            "POST",
+            "/api/auth/google/disconnect",
+            Some(json!({})),
+            [200, 200, 200, 200, 401, 401],
+        ),
+        attempt(
+            "google-prepare",
+            "POST",
+            "/api/auth/google/prepare",
+            Some(json!({"token": "x"})),
+            [501; 6],
+        ),
+        attempt("key-areas-list", "GET", &areas, None, [200, 403, 404, 404, 401, 401]),
+        attempt(
+            "key-areas-create",
+            "POST",
+            &areas,
+            Some(texts.clone()),
+            [403, 403, 404, 404, 401, 401],
+        ),
+        attempt(
+            "key-areas-update",
+            "PUT",
+            &format!("{areas}/{area}"),
+            Some(texts),
+            [403, 403, 404, 404, 401, 401],
+        ),
+        attempt(
+            "key-areas-delete",
+            "DELETE",
+            &format!("{areas}/{area}"),
+            None,
+            [403, 403, 404, 404, 401, 401],
         ),
         attempt(
             "meetings-list",
@@ -140,7 +220,9 @@ async fn other_teams_are_out_of_reach() {
     let task = id(&backend
         .task(&team.admin, made, json!({"status": "suggested", "text": "Secret"}))
         .await);
-    let attempts = attempts(&team, made, task);
+    let area = id(&backend.key_area(&team, "Secret").await);
+    let analysis = backend.analysis(&team, "Secret", "2026-03-02T09:30:00Z").await;
+    let attempts = attempts(&team, made, task, area, analysis);
     let tried: BTreeSet<_> = attempts.iter().map(|attempt| attempt.function).collect();
     assert_eq!(tried, ROUTES.functions(), "a route has nobody who tries it here");
 
@@ -213,26 +295,56 @@ async fn invisible_looks_like_absent() {
     let (team, other) = (backend.team("one").await, backend.team("two").await);
     let made = id(&backend.meeting(&team, json!({})).await);
     let task = id(&backend.task(&team.admin, made, json!({})).await);
-    let absent = Uuid::now_v7();
+    let area = id(&backend.key_area(&team, "Secret").await);
+    let analysis = backend.analysis(&team, "Secret", "2026-03-02T09:30:00Z").await;
+    let (member, absent) = (team.member.id, Uuid::now_v7());
     for (method, theirs, nowhere) in [
-        ("GET", format!("{made}"), format!("{absent}")),
-        ("DELETE", format!("{made}"), format!("{absent}")),
-        ("GET", format!("{made}/changes"), format!("{absent}/changes")),
-        ("GET", format!("{made}/tasks"), format!("{absent}/tasks")),
+        ("GET", format!("meetings/{made}"), format!("meetings/{absent}")),
+        ("DELETE", format!("meetings/{made}"), format!("meetings/{absent}")),
+        (
+            "GET",
+            format!("meetings/{made}/changes"),
+            format!("meetings/{absent}/changes"),
+        ),
+        (
+            "GET",
+            format!("meetings/{made}/tasks"),
+            format!("meetings/{absent}/tasks"),
+        ),
         (
             "DELETE",
-            format!("{made}/tasks/{task}"),
-            format!("{absent}/tasks/{absent}"),
+            format!("meetings/{made}/tasks/{task}"),
+            format!("meetings/{absent}/tasks/{absent}"),
         ),
         (
             "PATCH",
-            format!("{made}/tasks/{task}/approve"),
-            format!("{absent}/tasks/{absent}/approve"),
+            format!("meetings/{made}/tasks/{task}/approve"),
+            format!("meetings/{absent}/tasks/{absent}/approve"),
+        ),
+        (
+            "GET",
+            format!("users/{member}/key-areas"),
+            format!("users/{absent}/key-areas"),
+        ),
+        (
+            "DELETE",
+            format!("users/{member}/key-areas/{area}"),
+            format!("users/{absent}/key-areas/{absent}"),
+        ),
+        (
+            "GET",
+            format!("meetings/analysis/{member}/{analysis}"),
+            format!("meetings/analysis/{absent}/{absent}"),
+        ),
+        (
+            "GET",
+            format!("meetings/analyze/{member}"),
+            format!("meetings/analyze/{absent}"),
         ),
     ] {
         let mut answers = Vec::new();
         for path in [theirs, nowhere] {
-            let call = backend.call(method, &format!("/api/meetings/{path}")).by(&other.admin);
+            let call = backend.call(method, &format!("/api/{path}")).by(&other.admin);
             let mut problem = call.send().await.problem(404, "not-found").json();
             problem.as_object_mut().unwrap().remove("requestId");
             answers.push(problem);

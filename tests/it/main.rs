@@ -24,6 +24,7 @@ mod backend;
 mod call;
 mod people;
 
+mod analyses;
 mod bad_input;
 mod changes;
 mod credentials;
@@ -31,7 +32,9 @@ mod deploys;
 mod health;
 mod idempotency;
 mod init;
+mod integrations;
 mod isolation;
+mod key_areas;
 mod kinds;
 mod lifecycle;
 mod lists;

@@ -104,6 +104,28 @@ impl Backend {
             .is(201)
             .json()
     }
+
+    /// A stored analysis of the team's member, which no route creates; returns its id.
+    pub async fn analysis(&self, team: &Team, win: &str, at: &str) -> Uuid {
+        let id = Uuid::now_v7();
+        let (member, admin) = (team.member.id, team.admin.id);
+        let sql = format!(
+            "INSERT INTO analyses VALUES ('{id}', '{member}', '{admin}', '{{{win}}}', '{{Area}}', '{{Task}}', '{at}')"
+        );
+        self.execute(&sql).await;
+        id
+    }
+
+    /// A new key area of the team's member.
+    pub async fn key_area(&self, team: &Team, name: &str) -> Value {
+        self.post(&format!("/api/users/{}/key-areas", team.member.id))
+            .by(&team.admin)
+            .json(&json!({"name": name, "description": "Secret"}))
+            .send()
+            .await
+            .is(201)
+            .json()
+    }
 }
 
 /// Returns the smallest body of a new meeting with `team_member`, and more.

@@ -56,9 +56,30 @@ impl Scene<'_> {
             format!("{path}/tasks/{}", id(&task))
         };
         let admin = &team.admin;
+        let member = team.member.id;
+        let areas = format!("/api/users/{member}/key-areas");
+        let texts = json!({"name": "New", "description": "New"});
+        let area = async || format!("{areas}/{}", id(&backend.key_area(team, "Old").await));
         match function {
             "users-me" => backend.get("/api/users/me").by(admin),
             "users-list" => backend.get("/api/users").by(admin),
+            "key-areas-list" => backend.get(&areas).by(admin),
+            "key-areas-create" => backend.post(&areas).by(admin).json(&texts),
+            "key-areas-update" => backend.put(&area().await).by(admin).json(&texts),
+            "key-areas-delete" => backend.delete(&area().await).by(admin),
+            "analyses-list" => backend
+                .get(&format!("/api/meetings/analysis-history/{member}"))
+                .by(admin),
+            "analyses-get" => {
+                let analysis = backend.analysis(team, "Win", "2026-03-02T09:30:00Z").await;
+                backend
+                    .get(&format!("/api/meetings/analysis/{member}/{analysis}"))
+                    .by(admin)
+            }
+            "analyses-current" => backend.get(&format!("/api/meetings/analyze/{member}")).by(admin),
+            "ai-settings-get" => backend.get("/api/users/ai-settings").by(admin),
+            "google-status" => backend.get("/api/auth/google/status").by(admin),
+            "google-disconnect" => backend.post("/api/auth/google/disconnect").by(admin),
             "meetings-list" => backend.get("/api/meetings").by(admin),
             "meetings-get" => backend.get(&path).by(admin),
             "meetings-changes" => backend.get(&format!("{path}/changes")).by(admin),
@@ -97,13 +118,16 @@ impl Scene<'_> {
     }
 }
 
+/// Functions that ask the database nothing for a client.
+const NO_QUERY: [&str; 4] = ["ai-settings-save", "google-prepare", "health", "migrations-run"];
+
 /// Returns every function that queries the database for a client.
 fn functions() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin");
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
-        .filter(|name| !["health", "migrations-run"].contains(&name.as_str()))
+        .filter(|name| !NO_QUERY.contains(&name.as_str()))
         .collect();
     names.sort();
     names

@@ -263,6 +263,13 @@ async fn bad_path_id_is_named() {
             ("PATCH", format!("/api/meetings/{good}/tasks/{bad}"), "taskId"),
             ("PATCH", format!("/api/meetings/{good}/tasks/{bad}/approve"), "taskId"),
             ("DELETE", format!("/api/meetings/{good}/tasks/{bad}"), "taskId"),
+            ("GET", format!("/api/users/{bad}/key-areas"), "id"),
+            ("POST", format!("/api/users/{bad}/key-areas"), "id"),
+            ("PUT", format!("/api/users/{good}/key-areas/{bad}"), "areaId"),
+            ("DELETE", format!("/api/users/{bad}/key-areas/{good}"), "id"),
+            ("GET", format!("/api/meetings/analysis-history/{bad}"), "userId"),
+            ("GET", format!("/api/meetings/analysis/{good}/{bad}"), "analysisId"),
+            ("GET", format!("/api/meetings/analyze/{bad}"), "userId"),
         ] {
             let call = all.backend.call(method, &path).by(&all.team.admin);
             let call = if matches!(method, "GET" | "DELETE") {

@@ -14,8 +14,16 @@ use shared::db::deadline::FUNCTION_TIMEOUT;
 use super::build::Binaries;
 use super::log;
 
-/// The functions for which API Gateway requires no token: one is public, the other verifies a signature itself.
-const PUBLIC: [&str; 2] = ["health", "meetings-webhook"];
+/// Returns the functions for which API Gateway requires no token, as `openapi.json` has them.
+fn public() -> BTreeSet<String> {
+    let document = functions::openapi::document();
+    let paths = document["paths"].as_object().into_iter().flat_map(|paths| paths.values());
+    let operations = paths.filter_map(|path| path.as_object()).flat_map(|path| path.values());
+    let public = operations.filter(|operation| operation["security"] == serde_json::json!([]));
+    public
+        .filter_map(|operation| Some(operation["operationId"].as_str()?.to_owned()))
+        .collect()
+}
 
 /// Returns the addresses of localhost that this machine has.
 ///
@@ -78,7 +86,7 @@ impl Front {
         for address in addresses {
             let settings = Settings {
                 routes: routes.clone(),
-                public: BTreeSet::from(PUBLIC.map(str::to_owned)),
+                public: public(),
                 key: DevelopmentKey::load_or_create(key)?,
                 lambda: Arc::clone(&front.lambda),
                 refused: Some(log::refused),

@@ -15,10 +15,14 @@ const FOLDER: &str = "tests/events";
 const PATTERN: &str = include_str!("../../../tests/events/users-me.json");
 
 /// Rows of `cli/src/seed.sql`, by the segment of the path before their id.
-const SEED: [(&str, &str); 3] = [
+const SEED: [(&str, &str); 7] = [
     ("users", "01900000-0000-7000-8000-000000000002"),
     ("meetings", "01900000-0000-7000-8000-000000000102"),
     ("tasks", "01900000-0000-7000-8000-000000000201"),
+    ("key-areas", "01900000-0000-7000-8000-000000000501"),
+    ("analysis-history", "01900000-0000-7000-8000-000000000002"),
+    ("analysis", "01900000-0000-7000-8000-000000000002"),
+    ("analyze", "01900000-0000-7000-8000-000000000002"),
 ];
 /// The id of any other resource: of no row.
 const ABSENT: &str = "01900000-0000-7000-8000-000000000000";

@@ -5,13 +5,16 @@
 //! | [`operation`] | describes an operation, and the parts that all have in common |
 //! | [`route`] | the documentation of a route file, which gives an operation its route and its texts |
 //! | [`schemas`] | the components, from the types of bodies and answers |
-//! | `health`, `users`, `meetings`, `tasks` | the operations |
+//! | `health`, `users`, `key_areas`, `analyses`, `meetings`, `tasks`, `integrations` | the operations |
 //!
 //! Rules come from the types, and problems from [`Error`](shared::http::Error) itself. Compiled only with the feature
 //! `openapi`, which no deployed function has. Invariants: repeats no rule that a type defines. Depends on: the
 //! documentation of the route files, and `tests/openapi.py`, which compares the document with a running backend.
 
+mod analyses;
 mod health;
+mod integrations;
+mod key_areas;
 mod meetings;
 mod operation;
 mod route;
@@ -29,11 +32,30 @@ use operation::Operation;
 pub use route::Route;
 use schemas::Schemas;
 
+/// The tags: the resources, with which the names of their functions begin.
+const TAGS: [(&str, &str); 9] = [
+    ("health", "Whether the service works"),
+    ("users", "Who a token's subject is"),
+    ("invitations", "Putting somebody on the caller's team"),
+    (
+        "key-areas",
+        "What a member works on, as agreed with the admin of their team",
+    ),
+    ("analyses", "What the meetings of a member say"),
+    ("meetings", "Meetings, their changes and their recordings"),
+    ("tasks", "What comes out of meetings"),
+    ("ai-settings", "The caller's AI provider"),
+    ("google", "The caller's Google calendar"),
+];
+
 /// Returns the document.
 pub fn document() -> Value {
     let mut schemas = Schemas::default();
     let mut operations = health::operations(&mut schemas);
     operations.extend(users::operations(&mut schemas));
+    operations.extend(key_areas::operations(&mut schemas));
+    operations.extend(analyses::operations(&mut schemas));
+    operations.extend(integrations::operations(&mut schemas));
     operations.extend(meetings::operations(&mut schemas));
     operations.extend(tasks::operations(&mut schemas));
     let mut components = operation::components(&mut schemas);
@@ -60,13 +82,7 @@ pub fn document() -> Value {
             },
             {"url": "http://localhost:3001", "description": "`cargo local`"},
         ],
-        "tags": [
-            {"name": "health", "description": "Whether the service works"},
-            {"name": "users", "description": "Who a token's subject is"},
-            {"name": "invitations", "description": "Putting somebody on the caller's team"},
-            {"name": "meetings", "description": "Meetings, their changes and their recordings"},
-            {"name": "tasks", "description": "What comes out of meetings"},
-        ],
+        "tags": TAGS.map(|(name, description)| json!({"name": name, "description": description})),
         "security": [{"token": []}],
         "paths": paths,
         "components": components,

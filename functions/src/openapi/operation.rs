@@ -140,7 +140,8 @@ impl Operation {
     /// Describes an operation for callers with a token; see [`operation!`]. If the route file's documentation describes
     /// no route, the operation has no path, and `cargo seer routes --check` fails.
     pub(super) fn new(function: &'static str, source: &'static str) -> Self {
-        let resource = function.split('-').next().unwrap_or_default();
+        let resource = |(tag, _): &(&'static str, _)| function.starts_with(tag).then_some(*tag);
+        let resource = super::TAGS.iter().find_map(resource);
         let mut members = Map::new();
         members.insert("operationId".to_owned(), function.into());
         members.insert("tags".to_owned(), json!([resource]));

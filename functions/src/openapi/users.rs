@@ -83,5 +83,6 @@ fn colleague() -> Value {
     if let Some(members) = user.as_object_mut() {
         members.remove("clerkId");
     }
+    user["lastAnalyzedAt"] = json!("2026-03-02T10:05:12.654321Z");
     user
 }

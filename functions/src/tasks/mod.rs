@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 pub use fields::{Assignee, Changes, Draft, Status};
 
+use crate::permission::permit;
 use shared::db::{Session, WriteAttempt};
 use shared::http::page::{Cursor, Page, PageQuery};
 use shared::http::{Abort, Caller, Error};
@@ -325,18 +326,6 @@ pub async fn delete(
         "Only the meeting's creator and its team's admin may delete tasks.",
     )?;
     Ok(())
-}
-
-/// Checks a permission, which is `None` if the caller does not see the resource.
-///
-/// # Errors
-/// Fails with 404 for a resource that the caller does not see, 403 for one that they see without the permission.
-fn permit(permission: Option<bool>, resource: &'static str, refusal: &'static str) -> Result<(), Error> {
-    match permission {
-        None => Err(Error::not_found(resource)),
-        Some(false) => Err(Error::forbidden(refusal)),
-        Some(true) => Ok(()),
-    }
 }
 
 fn stranger() -> Error {

@@ -50,6 +50,8 @@ pub enum Error {
     Invalid(Vec<FieldError>),
     /// 422: the idempotency key was used for another request.
     KeyReused,
+    /// 501: what the request needs is not configured.
+    NotConfigured(&'static str),
     /// The request was applied before, and this error prevents the caller from seeing the result now.
     Replayed(Box<Error>),
     /// 503, or 500 if this program is at fault: the database.
@@ -155,6 +157,11 @@ impl Error {
         Self::Conflict(detail)
     }
 
+    /// Returns 501, with a sentence for the client.
+    pub fn not_configured(detail: &'static str) -> Self {
+        Self::NotConfigured(detail)
+    }
+
     /// Returns 412.
     pub fn precondition_failed() -> Self {
         Self::PreconditionFailed
@@ -223,6 +230,9 @@ impl Error {
                 "Idempotency-Key reused",
                 "This Idempotency-Key was used for a different request: make a new key for a new request.",
             ),
+            Self::NotConfigured(detail) => {
+                ProblemParts::new(S::NOT_IMPLEMENTED, "not-configured", "Not configured", *detail)
+            }
             Self::Replayed(error) => error.parts(service),
             Self::Database(error) => database_parts(error),
             Self::Misconfigured(_) => ProblemParts::misconfigured(),
@@ -256,7 +266,8 @@ impl Error {
             | Self::TooLarge
             | Self::UnsupportedMediaType
             | Self::Invalid(_)
-            | Self::KeyReused => {}
+            | Self::KeyReused
+            | Self::NotConfigured(_) => {}
         }
     }
 }

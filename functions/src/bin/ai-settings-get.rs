@@ -1,0 +1,20 @@
+//! `GET /api/users/ai-settings`, rarely: which AI provider writes for the caller, which is none.
+//! Safe to repeat: it only reads.
+
+use std::process::ExitCode;
+
+use functions::ai_settings;
+use functions::{SERVICE, example_event};
+use shared::http::{Error, Request, Response};
+
+fn main() -> ExitCode {
+    SERVICE.run("GET /api/users/ai-settings", example_event!(), handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let settings = request
+        .read(async move |db| ai_settings::get(db, &caller).await)
+        .await?;
+    Ok(Response::ok(&settings))
+}

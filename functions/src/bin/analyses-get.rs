@@ -1,0 +1,25 @@
+//! `GET /api/meetings/analysis/{userId}/{analysisId}`, rarely: one analysis of a member's meetings.
+//! Safe to repeat: it only reads.
+
+use std::process::ExitCode;
+
+use functions::analyses;
+use functions::{SERVICE, example_event};
+use shared::http::{Error, Request, Response};
+
+fn main() -> ExitCode {
+    SERVICE.run(
+        "GET /api/meetings/analysis/{userId}/{analysisId}",
+        example_event!(),
+        handle,
+    )
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let (user, id) = (request.id("userId")?, request.id("analysisId")?);
+    let analysis = request
+        .read(async move |db| analyses::get(db, &caller, user, id).await)
+        .await?;
+    Ok(Response::ok(&analysis))
+}

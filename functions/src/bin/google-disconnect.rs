@@ -1,0 +1,24 @@
+//! `POST /api/auth/google/disconnect`, rarely: disconnects the caller's Google calendar, of which there is none.
+//! Safe to repeat: it changes nothing.
+
+use std::process::ExitCode;
+
+use functions::google;
+use functions::users::NoFields;
+use functions::{SERVICE, example_event};
+use shared::http::{Error, Request, Response};
+
+fn main() -> ExitCode {
+    SERVICE.run("POST /api/auth/google/disconnect", example_event!(), handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    if !request.body().is_empty() {
+        request.json::<NoFields>()?;
+    }
+    let done = request
+        .read(async move |db| google::disconnect(db, &caller).await)
+        .await?;
+    Ok(Response::ok(&done))
+}

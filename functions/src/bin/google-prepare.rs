@@ -1,0 +1,17 @@
+//! `POST /api/auth/google/prepare`, rarely: refuses to connect a Google calendar, because no client of Google is configured.
+//! Safe to repeat: it changes nothing.
+
+use std::process::ExitCode;
+
+use functions::google::{self, Prepare};
+use functions::{SERVICE, example_event};
+use shared::http::{Error, Request, Response};
+
+fn main() -> ExitCode {
+    SERVICE.run("POST /api/auth/google/prepare", example_event!(), handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    request.json::<Prepare>()?;
+    Err(google::not_configured())
+}

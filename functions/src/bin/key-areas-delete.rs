@@ -1,0 +1,25 @@
+//! `DELETE /api/users/{id}/key-areas/{areaId}`, rarely: deletes a key area.
+//! Safe to repeat: a key area that is gone is 404.
+
+use std::process::ExitCode;
+
+use functions::key_areas;
+use functions::{SERVICE, Success, example_event};
+use shared::http::{Error, Request, Response};
+
+fn main() -> ExitCode {
+    SERVICE.run("DELETE /api/users/{id}/key-areas/{areaId}", example_event!(), handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let (user, id) = (request.id("id")?, request.id("areaId")?);
+    request
+        .write(
+            (caller, user, id),
+            async |db, attempt, (caller, user, id)| key_areas::delete(db, attempt, caller, *user, *id).await,
+            async |_, _, _| Ok(()),
+            |()| Response::ok(&Success::DONE),
+        )
+        .await
+}

@@ -1,0 +1,21 @@
+//! `GET /api/users/{id}/key-areas`: the key areas of a member, newest first.
+//! Safe to repeat: it only reads.
+
+use std::process::ExitCode;
+
+use functions::key_areas;
+use functions::{SERVICE, example_event};
+use shared::http::{Error, Request, Response};
+
+fn main() -> ExitCode {
+    SERVICE.run("GET /api/users/{id}/key-areas", example_event!(), handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let user = request.id("id")?;
+    let areas = request
+        .read(async move |db| key_areas::list(db, &caller, user).await)
+        .await?;
+    Ok(Response::ok(&areas))
+}

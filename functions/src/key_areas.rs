@@ -1,0 +1,267 @@
+//! Key areas: what the admin of a team agrees with a member to work on.
+//!
+//! The member and the admin of their team read them; only that admin writes them. To a colleague it is forbidden, to
+//! everybody else the member is absent. Invariants: a key area belongs to the team it was created in, so that a member
+//! who changes teams takes none along.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize, Serializer};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::permission::permit;
+use crate::users::Contact;
+use shared::db::{Session, WriteAttempt};
+use shared::http::{Abort, Caller, Error};
+use shared::text::Text;
+use shared::write_query;
+
+/// A key area of a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
+#[serde(rename_all(serialize = "camelCase"))]
+pub struct KeyArea {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// The name.
+    pub name: String,
+    /// What is to be reached.
+    pub description: String,
+    /// The member it is about.
+    pub user_id: Uuid,
+    /// The admin who created it.
+    pub created_by_id: Uuid,
+    /// The admin who created it.
+    pub created_by: Contact,
+    /// The time of creation.
+    pub created_at: DateTime<Utc>,
+    /// The time of the last change.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A key area as a client writes it, with the id for a new one: created once, so that the create can be retried. Spaces
+/// around the texts are not stored.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = KeyAreaDraft))]
+#[serde(deny_unknown_fields)]
+pub struct Draft {
+    #[serde(skip_deserializing, default = "Uuid::now_v7")]
+    id: Uuid,
+    #[serde(serialize_with = "trimmed")]
+    name: Text<200>,
+    #[serde(serialize_with = "trimmed")]
+    description: Text<2000>,
+}
+
+fn trimmed<S: Serializer, const MAX: usize>(text: &Text<MAX>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text.as_str().trim())
+}
+
+/// Returns a member's key areas, newest first.
+///
+/// # Errors
+/// Fails with 401 for an unregistered caller, 404, 403 for a colleague.
+pub async fn list(db: &mut Session, caller: &Caller, user: Uuid) -> Result<Vec<KeyArea>, Abort> {
+    let row = sqlx::query!(
+        r#"
+        SELECT
+            u.reads AS "reads?",
+            (
+                SELECT jsonb_agg(
+                    to_jsonb(a) || jsonb_build_object('created_by_id', p.id, 'created_by', to_jsonb(p))
+                    ORDER BY a.created_at DESC, a.id DESC
+                )
+                FROM key_areas a JOIN users p ON p.id = a.created_by
+                WHERE a.user_id = u.id AND a.team_id = u.team AND u.reads
+            ) AS "areas: Json<Vec<KeyArea>>"
+        FROM users c
+        LEFT JOIN LATERAL (
+            SELECT
+                u.id, coalesce(u.admin_id, u.id) AS team,
+                c.id = u.id OR c.role = 'admin' AND c.id = u.admin_id AS reads
+            FROM users u
+            WHERE u.id = $2 AND coalesce(u.admin_id, u.id) = coalesce(c.admin_id, c.id)
+        ) u ON true
+        WHERE c.clerk_id = $1
+        "#,
+        caller.sub,
+        user,
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or_else(Error::unknown_caller)?;
+    permit(
+        row.reads,
+        "user",
+        "Only the member and the admin of their team may read key areas.",
+    )?;
+    Ok(row.areas.map(|areas| areas.0).unwrap_or_default())
+}
+
+/// Returns one key area of a member.
+///
+/// # Errors
+/// Fails with 401 for an unregistered caller, 404 unless they are the admin of the member's team.
+pub async fn get(db: &mut Session, caller: &Caller, user: Uuid, id: Uuid) -> Result<KeyArea, Abort> {
+    let area = sqlx::query_scalar!(
+        r#"
+        SELECT
+            to_jsonb(a) || jsonb_build_object('created_by_id', p.id, 'created_by', to_jsonb(p)) AS "area: Json<KeyArea>"
+        FROM users c
+        LEFT JOIN users u ON u.id = $2 AND c.role = 'admin' AND u.admin_id = c.id
+        LEFT JOIN key_areas a ON a.id = $3 AND a.user_id = u.id AND a.team_id = c.id
+        LEFT JOIN users p ON p.id = a.created_by
+        WHERE c.clerk_id = $1
+        "#,
+        caller.sub,
+        user,
+        id,
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or_else(Error::unknown_caller)?;
+    Ok(area.ok_or_else(absent)?.0)
+}
+
+/// Adds a key area to a member of the caller's team.
+///
+/// # Errors
+/// Fails with 401 for an unregistered caller, 404, 403 unless they are an admin.
+pub async fn create(
+    db: &mut Session,
+    attempt: &WriteAttempt,
+    caller: &Caller,
+    user: Uuid,
+    draft: &Draft,
+) -> Result<KeyArea, Abort> {
+    // The member's row is locked, so that they do not leave the team before their key area is inserted.
+    let row = write_query!(
+        attempt,
+        r#"caller AS (
+            SELECT id, name, email, role = 'admin' AS admin, coalesce(admin_id, id) AS team
+            FROM users, known WHERE clerk_id = $5 AND clear
+        ), seen AS (
+            SELECT u.id, c.admin AS manages
+            FROM caller c JOIN users u ON u.admin_id = c.team OR u.id = c.team AND NOT c.admin
+            WHERE u.id = $6
+            FOR SHARE OF u
+        ), created AS (
+            INSERT INTO key_areas (id, user_id, team_id, created_by, name, description)
+            SELECT n.id, s.id, c.id, c.id, n.name, n.description
+            FROM seen s, caller c, jsonb_populate_record(NULL::key_areas, $7) n
+            WHERE s.manages
+            RETURNING *
+        ), changed AS (
+            SELECT 'area' AS kind, id, NULL::integer AS version, 201 AS status FROM created
+        )"#,
+        r#"c.id AS "caller?", s.manages AS "manages?",
+            to_jsonb(a) || jsonb_build_object('created_by_id', c.id, 'created_by', to_jsonb(c)) AS "area: Json<KeyArea>"
+        FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN created a ON true"#,
+        caller.sub,
+        user,
+        Json(draft) as _,
+    )
+    .fetch_one(db)
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    row.caller.ok_or_else(Error::unknown_caller)?;
+    permit(row.manages, "user", "Only an admin may add key areas.")?;
+    Ok(row.area.ok_or(sqlx::Error::RowNotFound)?.0)
+}
+
+/// Changes the texts of a key area.
+///
+/// # Errors
+/// Fails with 401 for an unregistered caller, 404, 403 unless they are an admin.
+pub async fn update(
+    db: &mut Session,
+    attempt: &WriteAttempt,
+    caller: &Caller,
+    user: Uuid,
+    id: Uuid,
+    draft: &Draft,
+) -> Result<KeyArea, Abort> {
+    let row = write_query!(
+        attempt,
+        r#"caller AS (
+            SELECT id, role = 'admin' AS admin, coalesce(admin_id, id) AS team
+            FROM users, known WHERE clerk_id = $5 AND clear
+        ), seen AS (
+            SELECT u.id, c.team, c.admin AS manages
+            FROM caller c JOIN users u ON u.admin_id = c.team OR u.id = c.team AND NOT c.admin
+            WHERE u.id = $6
+            FOR SHARE OF u
+        ), updated AS (
+            UPDATE key_areas a SET name = n.name, description = n.description, updated_at = clock_timestamp()
+            FROM seen s, jsonb_populate_record(NULL::key_areas, $8) n
+            WHERE a.id = $7 AND a.user_id = s.id AND a.team_id = s.team AND s.manages
+            RETURNING a.*
+        ), changed AS (
+            SELECT 'area' AS kind, id, NULL::integer AS version, 200 AS status FROM updated
+        )"#,
+        r#"c.id AS "caller?", s.manages AS "manages?",
+            to_jsonb(a) || jsonb_build_object('created_by_id', p.id, 'created_by', to_jsonb(p)) AS "area: Json<KeyArea>"
+        FROM known
+        LEFT JOIN caller c ON true
+        LEFT JOIN seen s ON true
+        LEFT JOIN updated a ON true
+        LEFT JOIN users p ON p.id = a.created_by"#,
+        caller.sub,
+        user,
+        id,
+        Json(draft) as _,
+    )
+    .fetch_one(db)
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    row.caller.ok_or_else(Error::unknown_caller)?;
+    permit(row.manages, "user", "Only an admin may change key areas.")?;
+    Ok(row.area.ok_or_else(absent)?.0)
+}
+
+/// Deletes a key area.
+///
+/// # Errors
+/// Fails with 401 for an unregistered caller, 404, 403 unless they are an admin.
+pub async fn delete(
+    db: &mut Session,
+    attempt: &WriteAttempt,
+    caller: &Caller,
+    user: Uuid,
+    id: Uuid,
+) -> Result<(), Abort> {
+    let row = write_query!(
+        attempt,
+        r#"caller AS (
+            SELECT id, role = 'admin' AS admin, coalesce(admin_id, id) AS team
+            FROM users, known WHERE clerk_id = $5 AND clear
+        ), seen AS (
+            SELECT u.id, c.team, c.admin AS manages
+            FROM caller c JOIN users u ON u.admin_id = c.team OR u.id = c.team AND NOT c.admin
+            WHERE u.id = $6
+            FOR SHARE OF u
+        ), deleted AS (
+            DELETE FROM key_areas a USING seen s
+            WHERE a.id = $7 AND a.user_id = s.id AND a.team_id = s.team AND s.manages
+            RETURNING a.id
+        ), changed AS (
+            SELECT 'area' AS kind, id, NULL::integer AS version, 200 AS status FROM deleted
+        )"#,
+        r#"c.id AS "caller?", s.manages AS "manages?", d.id AS "deleted?"
+        FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN deleted d ON true"#,
+        caller.sub,
+        user,
+        id,
+    )
+    .fetch_one(db)
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    row.caller.ok_or_else(Error::unknown_caller)?;
+    permit(row.manages, "user", "Only an admin may delete key areas.")?;
+    row.deleted.ok_or_else(absent)?;
+    Ok(())
+}
+
+fn absent() -> Error {
+    Error::not_found("key area")
+}

@@ -1,0 +1,17 @@
+//! The answer of a write that has no resource to show, for pages that read every answer as JSON: 204 would be an error to
+//! them.
+
+use serde::Serialize;
+
+/// `{"success": true}`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Success {
+    /// Always true.
+    success: bool,
+}
+
+impl Success {
+    /// The answer.
+    pub const DONE: Self = Self { success: true };
+}
