@@ -20,13 +20,15 @@
 //! | `application_name` | 1–63 printable ASCII characters | function and version | the name in `pg_stat_activity` | – | – |
 //! | `host` | a directory, or names separated by commas | – | the Unix socket's directory, or the servers, instead of HOST | – | – |
 //! | `port` | 1–65,535, separated by commas | 5432 | with `host`: the port of all its servers, or one for each | – | – |
-//! | `sslmode` | `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full` | `prefer` | as in libpq, but the driver cannot try plaintext first, so `allow` is `prefer`; a Unix socket never uses TLS | – | below `verify-full` an attacker on the path can impersonate the server |
+//! | `sslmode` | `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full` | `verify-full`; to this machine `prefer` | as in libpq, but the driver cannot try plaintext first, so `allow` is `prefer`; a Unix socket never uses TLS | – | below `verify-full` an attacker on the path can impersonate the server |
 //! | `sslrootcert` | a PEM file | the roots of Amazon RDS | authorities trusted in addition to the public ones; as in libpq it makes `require` check the certificate | – | – |
 //! | `sslcert`, `sslkey` | PEM files | – | the client's certificate and key | – | – |
 //!
 //! With `DATABASE_SECRET_ARN` the URL has no user and no password, and can leave out host and database, which the
 //! secret then provides: `postgres://HOST/DATABASE?…`, or `postgres:///?…` for parameters alone. With
-//! `DATABASE_IAM_AUTH=true` it has a user and no password, and `sslmode` must be `require` or stricter.
+//! `DATABASE_IAM_AUTH=true` it has a user and no password. With either, `sslmode` must be `verify-full`: the password or
+//! the token would be sent to whatever answers at the address. To this machine, where a tunnel may end, a token needs
+//! `require`.
 //!
 //! Every other name is an error that suggests the intended name or an alternative. A name given twice, a malformed
 //! value, and contradicting parameters are errors too.
@@ -40,6 +42,7 @@ mod parameters;
 pub(super) mod secret;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -113,13 +116,7 @@ impl DatabaseUrl {
             parameters,
             login,
         };
-        if matches!(url.login, Login::Iam { .. }) && !url.insists_on_tls() {
-            return Err(ConfigError::parameter_of_url(
-                "sslmode",
-                "must be require or stricter with DATABASE_IAM_AUTH=true, because the token is sent as it is: use \
-                 verify-full",
-            ));
-        }
+        url.check_credential_is_safe()?;
         Ok(url)
     }
 
@@ -171,11 +168,63 @@ impl DatabaseUrl {
         (&self.location.host, self.location.port)
     }
 
+    /// Returns `sslmode` for the first server. Without the parameter it is `verify-full`, because a network can be
+    /// listened to; `prefer` for this machine, and nothing over a Unix socket.
+    #[must_use]
+    pub fn ssl_mode(&self) -> PgSslMode {
+        if self.is_socket() {
+            return PgSslMode::Disable;
+        }
+        let default = match self.is_loopback() {
+            true => PgSslMode::Prefer,
+            false => PgSslMode::VerifyFull,
+        };
+        self.parameters.ssl_mode.unwrap_or(default)
+    }
+
+    /// Returns whether every server is on this machine or proves its identity.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        let verified = |server: &Self| {
+            server.is_socket() || server.is_loopback() || matches!(server.ssl_mode(), PgSslMode::VerifyFull)
+        };
+        self.servers().iter().all(verified)
+    }
+
+    /// Refuses to send a secret's password or a token to a server that does not prove its identity.
+    fn check_credential_is_safe(&self) -> Result<(), ConfigError> {
+        let (variable, insecure) = match &self.login {
+            Login::Url => return Ok(()),
+            // A host that the secret names is checked once the secret has been read.
+            Login::Secret(_) => (
+                "DATABASE_SECRET_ARN",
+                !self.location.host.is_empty() && !self.is_verified(),
+            ),
+            Login::Iam { .. } => ("DATABASE_IAM_AUTH=true", !self.is_verified() || !self.insists_on_tls()),
+        };
+        if !insecure {
+            return Ok(());
+        }
+        Err(ConfigError::parameter_of_url(
+            "sslmode",
+            format!(
+                "must be verify-full with {variable}: less sends the password or token to whatever answers at the \
+                 address. Leave it out, verify-full is the default"
+            ),
+        ))
+    }
+
     fn insists_on_tls(&self) -> bool {
-        match self.parameters.ssl_mode {
-            PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull => !self.is_socket(),
+        match self.ssl_mode() {
+            PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull => true,
             PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => false,
         }
+    }
+
+    fn is_loopback(&self) -> bool {
+        let host = &self.location.host;
+        let address = host.parse::<IpAddr>();
+        host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
     }
 
     /// Returns host and port of each server for the operator's log line; never a parameter's value.
@@ -287,11 +336,7 @@ impl DatabaseUrl {
             // At 0 the driver still names every statement that it prepares, and then never closes one.
             .statement_cache_capacity(parameters.statement_cache_size.max(1))
             // The driver would request TLS over a Unix socket too, where PostgreSQL never uses it.
-            .ssl_mode(if self.is_socket() {
-                PgSslMode::Disable
-            } else {
-                parameters.ssl_mode
-            });
+            .ssl_mode(self.ssl_mode());
         // The driver adds these to the public authorities, and reads them only if it verifies the certificate.
         options = match &parameters.ssl_root_cert {
             Some(path) => options.ssl_root_cert(path),

@@ -183,15 +183,21 @@ fn iam_needs_user_region_and_tls() {
         .database
         .map(|database| database.url)
     };
-    for mode in ["require", "verify-ca", "verify-full"] {
-        let url = url(&format!("postgres://notes@db.example/notes?sslmode={mode}")).unwrap();
-        assert_eq!(url.address(), ("db.example", 5432));
+    for address in [
+        "db.example/notes",
+        "db.example/notes?sslmode=verify-full",
+        // The end of a tunnel.
+        "localhost/notes?sslmode=require",
+    ] {
+        let url = url(&format!("postgres://notes@{address}")).unwrap();
         let region = "eu-west-1".to_owned();
         assert_eq!(url.login(), &Login::Iam { region });
     }
     for (text, parameter) in [
-        ("postgres://notes@db.example/notes", Some("sslmode")),
+        ("postgres://notes@localhost/notes", Some("sslmode")),
         ("postgres://notes@db.example/notes?sslmode=prefer", Some("sslmode")),
+        ("postgres://notes@db.example/notes?sslmode=require", Some("sslmode")),
+        ("postgres://notes@db.example/notes?sslmode=verify-ca", Some("sslmode")),
         ("postgres://notes@/notes?host=/tmp&sslmode=require", Some("sslmode")),
         ("postgres://notes:zebra@db.example/notes?sslmode=verify-full", None),
         ("postgres://db.example/notes?sslmode=verify-full", None),

@@ -58,7 +58,8 @@ pub(super) struct Parameters {
     pub(super) pgbouncer: bool,
     pub(super) statement_cache_size: usize,
     pub(super) application_name: Option<String>,
-    pub(super) ssl_mode: PgSslMode,
+    /// As given; see [`DatabaseUrl::ssl_mode`](super::DatabaseUrl::ssl_mode) for the default.
+    pub(super) ssl_mode: Option<PgSslMode>,
     pub(super) ssl_root_cert: Option<PathBuf>,
     /// Certificate and key.
     pub(super) ssl_client: Option<(PathBuf, PathBuf)>,
@@ -143,7 +144,7 @@ fn ssl_client(given: &Given) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> 
     }
 }
 
-fn ssl_mode(given: &Given, with_root_cert: bool) -> Result<PgSslMode, ConfigError> {
+fn ssl_mode(given: &Given, with_root_cert: bool) -> Result<Option<PgSslMode>, ConfigError> {
     let rule = "must be disable, allow, prefer, require, verify-ca or verify-full";
     let mode = given.get("sslmode", rule, |text| match text {
         "disable" => Some(PgSslMode::Disable),
@@ -154,14 +155,14 @@ fn ssl_mode(given: &Given, with_root_cert: bool) -> Result<PgSslMode, ConfigErro
         "verify-full" => Some(PgSslMode::VerifyFull),
         _ => None,
     })?;
-    let mode = mode.unwrap_or(PgSslMode::Prefer);
     if !with_root_cert {
         return Ok(mode);
     }
     match mode {
-        PgSslMode::VerifyCa | PgSslMode::VerifyFull => Ok(mode),
-        PgSslMode::Require => Ok(PgSslMode::VerifyCa),
-        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => Err(ConfigError::parameter_of_url(
+        None => Ok(Some(PgSslMode::VerifyFull)),
+        Some(PgSslMode::VerifyCa | PgSslMode::VerifyFull) => Ok(mode),
+        Some(PgSslMode::Require) => Ok(Some(PgSslMode::VerifyCa)),
+        Some(PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer) => Err(ConfigError::parameter_of_url(
             "sslrootcert",
             "has no effect without sslmode=verify-full; add it",
         )),

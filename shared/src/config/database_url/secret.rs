@@ -50,10 +50,16 @@ impl DatabaseUrl {
                 )));
             }
         }
-        Ok(Self {
+        let whole = Self {
             location,
             parameters: said.parameters.unwrap_or_else(|| self.parameters.clone()),
+            login: self.login.clone(),
+        };
+        // The host may be the secret's.
+        whole.check_credential_is_safe().map_err(ConfigError::of_secret)?;
+        Ok(Self {
             login: Login::Url,
+            ..whole
         })
     }
 }
@@ -108,10 +114,7 @@ fn connection_string(whole: &str, alone: bool) -> Result<Said, ConfigError> {
                  not in the secret, which is read after the pool is made",
             ));
         }
-        if given.contains(&"sslmode") {
-            return Parameters::parse(query);
-        }
-        Parameters::parse(&format!("{query}&sslmode=verify-full"))
+        Parameters::parse(query)
     };
     let whole = DatabaseUrl::read(whole, Login::Url, parameters).map_err(ConfigError::of_secret)?;
     Ok(Said {
@@ -211,18 +214,29 @@ mod tests {
 
     #[test]
     fn secret_defaults_to_verify_full() {
-        let mode = |given, secret| {
-            let complete = url(given).with_secret(secret).unwrap();
-            complete.parameters.ssl_mode
-        };
-        assert!(matches!(mode(None, WRITTEN_BY_RDS), PgSslMode::VerifyFull));
-        assert!(matches!(mode(None, "postgres://u:p@h/d"), PgSslMode::VerifyFull));
-        assert!(matches!(
-            mode(None, "postgres://u:p@h/d?sslmode=disable"),
-            PgSslMode::Disable
-        ));
-        let given = Some("postgres:///?sslmode=require");
-        assert!(matches!(mode(given, WRITTEN_BY_RDS), PgSslMode::Require));
+        let mode = |given, secret: &str| url(given).with_secret(secret).map(|complete| complete.ssl_mode());
+        for (given, secret) in [
+            (None, WRITTEN_BY_RDS),
+            (None, "postgres://u:p@h/d"),
+            (Some("postgres:///"), WRITTEN_BY_RDS),
+        ] {
+            assert!(matches!(mode(given, secret), Ok(PgSslMode::VerifyFull)), "{secret}");
+        }
+        // The password would go to a server that does not prove its identity.
+        for (given, secret) in [
+            (None, "postgres://u:p@h/d?sslmode=disable"),
+            (None, "postgres://u:p@127.0.0.1,h/d?sslmode=prefer"),
+            (Some("postgres:///?sslmode=require"), WRITTEN_BY_RDS),
+            (Some("postgres:///?sslmode=verify-ca"), "postgres://u:p@h/d"),
+        ] {
+            assert_eq!(
+                mode(given, secret).unwrap_err().parameter(),
+                Some("sslmode"),
+                "{secret}"
+            );
+        }
+        let here = mode(None, "postgres://u:p@127.0.0.1/d?sslmode=disable");
+        assert!(matches!(here, Ok(PgSslMode::Disable)));
     }
 
     #[test]

@@ -49,7 +49,34 @@ fn url_parts_reach_the_driver() {
         assert_eq!(options.get_database(), Some("my/db"));
         assert_eq!(options.get_application_name(), Some("notes-get:7"));
         assert_eq!(options.get_options(), None);
-        assert!(matches!(options.get_ssl_mode(), PgSslMode::Prefer));
+        assert!(matches!(options.get_ssl_mode(), PgSslMode::VerifyFull));
+    }
+}
+
+#[test]
+fn network_defaults_to_verify_full() {
+    for (hosts, verified) in [
+        ("h", true),
+        ("10.0.0.1", true),
+        ("localhost.example.com", true),
+        ("127.0.0.1.example.com", true),
+        ("localhost", false),
+        ("LocalHost", false),
+        ("127.0.0.1", false),
+        ("127.9.9.9", false),
+        ("[::1]", false),
+    ] {
+        let url = DatabaseUrl::parse(&format!("postgres://u@{hosts}/d")).unwrap();
+        assert_eq!(matches!(url.ssl_mode(), PgSslMode::VerifyFull), verified, "{hosts}");
+        assert!(url.is_verified(), "{hosts}");
+    }
+    // Each of several servers has its own default.
+    let url = DatabaseUrl::parse("postgres://u@localhost,h/d").unwrap();
+    let modes: Vec<_> = url.servers().iter().map(DatabaseUrl::ssl_mode).collect();
+    assert!(matches!(modes[..], [PgSslMode::Prefer, PgSslMode::VerifyFull]));
+    for mode in ["disable", "prefer", "require", "verify-ca"] {
+        let url = DatabaseUrl::parse(&format!("postgres://u@localhost,h/d?sslmode={mode}")).unwrap();
+        assert!(!url.is_verified(), "{mode}");
     }
 }
 
@@ -213,12 +240,13 @@ fn tls_mode_is_never_weakened() {
         ("sslmode=require&sslrootcert=ca.pem", PgSslMode::VerifyCa),
         ("sslmode=verify-ca&sslrootcert=ca.pem", PgSslMode::VerifyCa),
         ("sslrootcert=ca.pem&sslmode=verify-full", PgSslMode::VerifyFull),
+        ("sslrootcert=ca.pem", PgSslMode::VerifyFull),
+        ("", PgSslMode::VerifyFull),
     ] {
         let mode = options(query).get_ssl_mode();
         assert_eq!(format!("{mode:?}"), format!("{expected:?}"), "{query}");
     }
     for query in [
-        "sslrootcert=ca.pem",
         "sslrootcert=ca.pem&sslmode=prefer",
         "sslrootcert=system&sslmode=verify-full",
     ] {
@@ -348,7 +376,7 @@ fn libpq_variables_do_not_leak() {
         let options = url.connect_options("notes-get:7");
         assert!(!format!("{options:?}").contains(MARK), "{options:?}");
         assert_eq!(options.get_port(), 5432);
-        assert!(matches!(options.get_ssl_mode(), PgSslMode::Prefer));
+        assert!(matches!(options.get_ssl_mode(), PgSslMode::VerifyFull));
         return;
     }
     let variables = [
