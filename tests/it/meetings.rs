@@ -43,7 +43,8 @@ async fn omitted_fields_have_defaults() {
         made,
         json!({
             "title": "Weekly 1:1", "teamMemberId": team.member.id, "date": "2031-03-04T07:30:00Z", "duration": 30,
-            "status": "scheduled", "meetingType": "default", "platform": null, "platformMeetingUrl": null,
+            "status": "scheduled", "meetingType": "one_on_one", "platform": "google_meet", "platformMeetingUrl": null,
+            "googleMeetLink": null, "tasksData": [],
             "meetingBaasId": null, "processingStatus": "pending", "recordingUrl": null, "transcript": null,
             "speakers": [], "executiveSummary": null, "wins": [], "areasForSupport": [], "keyInsights": [],
             "agenda": null, "createdBy": team.admin.id,
@@ -97,6 +98,56 @@ async fn fields_come_back_as_given() {
             assert_eq!(&answered[name], value, "{name}");
         }
     }
+}
+
+#[tokio::test]
+async fn meeting_has_its_tasks_and_link() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    let link = "https://meet.example.com/a";
+    let made = backend.meeting(&team, json!({"platformMeetingUrl": link})).await;
+    let mut tasks = Vec::new();
+    for text in ["first", "second", "third"] {
+        tasks.push(backend.task(&team.admin, id(&made), json!({"text": text})).await);
+    }
+    let read = backend.get(&path(&made)).by(&team.member).send().await.is(200).json();
+    assert_eq!(
+        (&read["googleMeetLink"], &read["tasksData"]),
+        (&json!(link), &json!(tasks))
+    );
+    let changed = change(&backend, &team, &made, json!({"title": "New"}))
+        .await
+        .is(200)
+        .json();
+    assert_eq!(
+        (&changed["googleMeetLink"], &changed["tasksData"]),
+        (&json!(link), &json!(tasks))
+    );
+}
+
+/// Tasks that would not fit an answer beside a long transcript are left to their own list.
+#[tokio::test]
+async fn long_meeting_fits_the_answer_limit() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    let made = backend
+        .meeting(&team, json!({"transcript": "x".repeat(1_000_000)}))
+        .await;
+    let meeting = id(&made);
+    backend
+        .execute(&format!(
+            "INSERT INTO tasks (id, meeting_id, team_id, text)
+             SELECT gen_random_uuid(), id, team_id, repeat(chr(1), 5000) FROM meetings, generate_series(1, 300)
+             WHERE id = '{meeting}'"
+        ))
+        .await;
+    let read = backend.get(&path(&made)).by(&team.admin).send().await.is(200);
+    let shown = read.json()["tasksData"].as_array().unwrap().len();
+    assert!((100..200).contains(&shown), "{shown}");
+    let all = backend
+        .walk(&team.admin, &format!("{}/tasks", path(&made)), 1_000)
+        .await;
+    assert_eq!(all.len(), 300);
 }
 
 #[tokio::test]

@@ -74,6 +74,24 @@ impl Backend {
         self.register(person).await
     }
 
+    /// Takes a member out of their team, as removing them does: they lead an empty one.
+    pub async fn leave(&self, member: &Person) {
+        let sql = format!(
+            "UPDATE users SET role = 'admin', admin_id = NULL WHERE id = '{}'",
+            member.id
+        );
+        self.execute(&sql).await;
+    }
+
+    /// Puts somebody on another admin's team.
+    pub async fn join(&self, person: &Person, admin: &Person) {
+        let sql = format!(
+            "UPDATE users SET role = 'user', admin_id = '{}' WHERE id = '{}'",
+            admin.id, person.id
+        );
+        self.execute(&sql).await;
+    }
+
     /// A new team of two.
     pub async fn team(&self, name: &str) -> Team {
         let admin = self.admin(&format!("{name}-admin")).await;

@@ -47,9 +47,8 @@ impl Scene<'_> {
     /// A request that succeeds, for the function of this name.
     async fn call(&self, function: &str, number: usize) -> Call<'_> {
         let Self { backend, team } = self;
-        let made = id(&backend
-            .meeting(team, json!({"meetingBaasId": format!("{function}-{number}")}))
-            .await);
+        let body = json!({"meetingBaasId": format!("{function}-{number}"), "areasForSupport": ["x"]});
+        let made = id(&backend.meeting(team, body).await);
         let path = format!("/api/meetings/{made}");
         let task = async |status: &str| {
             let task = backend.task(&team.admin, made, json!({"status": status})).await;
@@ -81,6 +80,12 @@ impl Scene<'_> {
             "google-status" => backend.get("/api/auth/google/status").by(admin),
             "google-disconnect" => backend.post("/api/auth/google/disconnect").by(admin),
             "meetings-list" => backend.get("/api/meetings").by(admin),
+            "meetings-with-team-members" => backend.get("/api/meetings/with-team-members").by(admin),
+            "meetings-by-member" => {
+                let list = format!("/api/meetings/team-member/{}", team.member.id);
+                backend.get(&list).by(admin)
+            }
+            "meetings-agenda" => backend.get(&format!("{path}/agenda")).by(admin),
             "meetings-get" => backend.get(&path).by(admin),
             "meetings-changes" => backend.get(&format!("{path}/changes")).by(admin),
             "tasks-list" => backend.get(&format!("{path}/tasks")).by(admin),
@@ -103,6 +108,7 @@ impl Scene<'_> {
                 let data = json!({"bot_id": format!("{function}-{number}"), "mp4": "https://example.com/a.mp4"});
                 Delivery::of(&json!({"event": "complete", "data": data})).call(backend)
             }
+            "tasks-suggest" => backend.post(&format!("{path}/suggest-tasks")).by(admin),
             "tasks-create" => backend
                 .post(&format!("{path}/tasks"))
                 .by(admin)

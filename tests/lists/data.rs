@@ -13,7 +13,7 @@ use uuid::Uuid;
 /// - `second`: the admin of a team with 5% of all meetings, each with `mover`;
 /// - `small`: the admin of a small team;
 /// - `busy`: a member of the large team with 5% of all meetings;
-/// - `mover`: a member of the large team with ten meetings in it, and 5% of all meetings in the team that they left;
+/// - `mover`: a member of the large team with ten meetings in it; 5% of all are of the team that they left, and hidden;
 /// - `creator`: a member of the large team who created 2% of all meetings;
 /// - `member`: a member of the large team like many others;
 /// - `new`: a member without a meeting.

@@ -23,11 +23,11 @@ impl Cost {
     }
 }
 
-/// Returns the only statement of `functions/.sqlx` that contains all of `parts`: the text that the functions send.
-pub(crate) fn statement(parts: &[&str]) -> String {
+/// Returns the statements of `functions/.sqlx`.
+pub(crate) fn statements() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
-    let mut found: Vec<String> = fs::read_dir(folder)
-        .unwrap()
+    let files = fs::read_dir(folder).unwrap();
+    files
         .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
         .map(|text| {
             serde_json::from_str::<Value>(&text).unwrap()["query"]
@@ -35,8 +35,13 @@ pub(crate) fn statement(parts: &[&str]) -> String {
                 .unwrap()
                 .to_owned()
         })
-        .filter(|query| parts.iter().all(|part| query.contains(part)))
-        .collect();
+        .collect()
+}
+
+/// Returns the only statement of `functions/.sqlx` that contains all of `parts`: the text that the functions send.
+pub(crate) fn statement(parts: &[&str]) -> String {
+    let mut found = statements();
+    found.retain(|query| parts.iter().all(|part| query.contains(part)));
     assert_eq!(found.len(), 1, "{parts:?}: {found:#?}");
     found.remove(0)
 }

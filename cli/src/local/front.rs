@@ -17,7 +17,10 @@ use super::log;
 /// Returns the functions for which API Gateway requires no token, as `openapi.json` has them.
 fn public() -> BTreeSet<String> {
     let document = functions::openapi::document();
-    let paths = document["paths"].as_object().into_iter().flat_map(|paths| paths.values());
+    let paths = document["paths"]
+        .as_object()
+        .into_iter()
+        .flat_map(|paths| paths.values());
     let operations = paths.filter_map(|path| path.as_object()).flat_map(|path| path.values());
     let public = operations.filter(|operation| operation["security"] == serde_json::json!([]));
     public

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::fields::{BotId, Lines, LongText, MeetingType, Minutes, Platform, Status, Time, Title, Transcript};
 use super::{Meeting, known_bot, stranger};
 use crate::partial::{self, given};
+use crate::tasks::Task;
 use shared::db::{Session, WriteAttempt};
 use shared::http::page::{ANSWER_LIMIT, Cursor, Page, PageQuery};
 use shared::http::{Abort, Caller, Error, IfMatch};
@@ -105,26 +106,41 @@ pub struct MeetingChange {
     pub meeting_id: Uuid,
     /// The kind of change.
     pub change_type: ChangeType,
-    /// The previous title.
-    pub previous_title: String,
-    /// The previous date.
-    pub previous_date: DateTime<Utc>,
-    /// The previous duration, in minutes.
-    pub previous_duration: i32,
+    /// The previous title; null, as the new one, if the update did not change it.
+    pub previous_title: Option<String>,
+    /// The previous date; null, as the new one, if the update did not change it.
+    pub previous_date: Option<DateTime<Utc>>,
+    /// The previous duration, in minutes; null, as the new one, if the update did not change it.
+    pub previous_duration: Option<i32>,
     /// The new title.
-    pub new_title: String,
+    pub new_title: Option<String>,
     /// The new date.
-    pub new_date: DateTime<Utc>,
+    pub new_date: Option<DateTime<Utc>>,
     /// The new duration, in minutes.
-    pub new_duration: i32,
+    pub new_duration: Option<i32>,
     /// The time of the change.
     pub created_at: DateTime<Utc>,
+}
+
+impl MeetingChange {
+    /// Clears the pairs that do not differ.
+    fn only_differences(mut self) -> Self {
+        fn clear<T: PartialEq>(previous: &mut Option<T>, new: &mut Option<T>) {
+            if previous == new {
+                (*previous, *new) = (None, None);
+            }
+        }
+        clear(&mut self.previous_title, &mut self.new_title);
+        clear(&mut self.previous_date, &mut self.new_date);
+        clear(&mut self.previous_duration, &mut self.new_duration);
+        self
+    }
 }
 
 /// Changes a meeting and records the change.
 ///
 /// # Errors
-/// Fails with 401 for an unregistered caller, 404, 403 unless they are an admin who may change it, 412, 422 for a team
+/// Fails with 401 for an unregistered caller, 404, 403 unless they lead its team, 412, 422 for a team
 /// member of another team, 409 for a `meetingBaasId` that another meeting has.
 pub async fn update(
     db: &mut Session,
@@ -134,29 +150,29 @@ pub async fn update(
     if_match: &IfMatch,
     changes: &Changes,
 ) -> Result<Meeting, Abort> {
-    // An unchanged transcript is taken from the old row itself, so that its pages are not written again. The answer is
+    // `seen` reads the whole row, so only of a meeting that is `visible`. A team member is checked only if one is given: the
+    // one of an old meeting may have left. An unchanged transcript is taken from the old row itself, so that its pages are not written again. The answer is
     // JSON within JSON: its size is that of the row's JSON, escaped once more.
     let row = write_query!(
         attempt,
         r#"caller AS (
-            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
+            SELECT u AS person FROM users u, known WHERE clerk_id = $5 AND clear
+        ), visible AS (
+            SELECT m.id FROM caller c JOIN meetings m ON m.id = $6 AND sees(c.person, m)
         ), seen AS (
             SELECT
-                m AS old, c.role = 'admin' AND c.id IN (m.team_id, m.created_by) AS manages,
-                $9::text[] IS NULL OR m.version::text = ANY ($9) AS matches
-            FROM caller c
-            JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
-            WHERE m.id = $6
+                m AS old, leads(c.person, m) AS leads, $9::text[] IS NULL OR m.version::text = ANY ($9) AS matches
+            FROM visible v CROSS JOIN caller c JOIN meetings m ON m.id = v.id AND sees(c.person, m)
             FOR NO KEY UPDATE OF m
         ), wanted AS (
             SELECT
                 n.*,
-                EXISTS (
-                    SELECT FROM users t WHERE t.id = n.team_member_id AND (s.old).team_id IN (t.id, t.admin_id)
+                NOT $7 ? 'team_member_id' OR EXISTS (
+                    SELECT FROM users t WHERE t.id = n.team_member_id AND team_of(t) = (s.old).team_id
                 ) AS on_the_team,
                 octet_length(to_json(to_jsonb(n)::text)::text) <= $10 AS fits
             FROM seen s, jsonb_populate_record(s.old, $7) n
-            WHERE s.manages AND s.matches
+            WHERE s.leads AND s.matches
         ), updated AS (
             UPDATE meetings m
             SET (
@@ -191,8 +207,12 @@ pub async fn update(
         ), changed AS (
             SELECT 'meeting' AS kind, id, version, 200 AS status FROM updated
         )"#,
-        r#"c.id AS "caller?", s.manages AS "manages?", s.matches AS "matches?", w.on_the_team AS "on_the_team?",
-            to_jsonb(u) AS "meeting: Json<Meeting>"
+        r#"(c.person).id AS "caller?", s.leads AS "leads?", s.matches AS "matches?", w.on_the_team AS "on_the_team?",
+            to_jsonb(u) AS "meeting: Json<Meeting>", (
+                SELECT jsonb_agg(t ORDER BY t.created_at, t.id) FROM (
+                    SELECT * FROM tasks WHERE meeting_id = u.id ORDER BY created_at, id LIMIT 1000
+                ) t
+            ) AS "tasks: Json<Vec<Task>>"
         FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN wanted w ON true
         LEFT JOIN updated u ON true"#,
         caller.sub,
@@ -207,7 +227,7 @@ pub async fn update(
     .map_err(known_bot)?;
     attempt.check(row.receipt, row.nonce)?;
     row.caller.ok_or_else(Error::unknown_caller)?;
-    if !row.manages.ok_or_else(|| Error::not_found("meeting"))? {
+    if !row.leads.ok_or_else(|| Error::not_found("meeting"))? {
         return Err(Error::forbidden("Only the admin of its team may change a meeting.").into());
     }
     if row.matches != Some(true) {
@@ -217,7 +237,7 @@ pub async fn update(
         return Err(stranger().into());
     }
     let too_large = || Error::field("body", "would make the meeting larger than the 6 MB of an answer");
-    Ok(row.meeting.ok_or_else(too_large)?.0)
+    Ok(Meeting::of(row.meeting.ok_or_else(too_large)?, row.tasks))
 }
 
 /// Returns a page of a meeting's changes, newest first.
@@ -237,8 +257,7 @@ pub async fn list(
         r#"
         SELECT m.id AS "meeting?", to_jsonb(h) AS "change: Json<MeetingChange>"
         FROM users u
-        LEFT JOIN meetings m ON m.id = $2
-            AND (u.id IN (m.created_by, m.team_member_id) OR u.role = 'admin' AND u.id = m.team_id)
+        LEFT JOIN meetings m ON m.id = $2 AND sees(u, m)
         LEFT JOIN LATERAL (
             SELECT * FROM meeting_changes
             WHERE meeting_id = m.id AND (created_at, id) < ($3, $4)
@@ -261,7 +280,7 @@ pub async fn list(
     let changes = rows
         .into_iter()
         .filter_map(|row| row.change)
-        .map(|change| change.0)
+        .map(|change| change.0.only_differences())
         .collect();
     Ok(Page::of(changes, query.limit, |last| Cursor {
         at: last.created_at,

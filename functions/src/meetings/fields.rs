@@ -47,9 +47,9 @@ impl Status {
 #[serde(rename_all = "snake_case", remote = "Self")]
 pub enum MeetingType {
     /// No specific type.
-    #[default]
     Default,
     /// A manager and one team member.
+    #[default]
     OneOnOne,
     /// The whole team.
     TeamMeeting,
@@ -60,11 +60,12 @@ pub enum MeetingType {
 }
 
 /// The platform of a meeting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", remote = "Self")]
 pub enum Platform {
     /// Google Meet.
+    #[default]
     GoogleMeet,
     /// Zoom.
     Zoom,
@@ -231,6 +232,7 @@ pub struct Draft {
     status: Status,
     #[serde(default)]
     meeting_type: MeetingType,
+    #[serde(default = "default_platform")]
     platform: Option<Platform>,
     platform_meeting_url: Option<HttpUrl>,
     meeting_baas_id: Option<BotId>,
@@ -246,6 +248,11 @@ pub struct Draft {
     #[serde(default)]
     key_insights: Lines,
     agenda: Option<LongText>,
+}
+
+/// The platform of a meeting that is created without one; null says that there is none.
+fn default_platform() -> Option<Platform> {
+    Some(Platform::default())
 }
 
 #[cfg(test)]
@@ -270,8 +277,10 @@ mod tests {
         assert_eq!(row["meeting_baas_id"], "bot-1");
         assert_eq!(row["date"], "2026-03-02T08:30:00Z");
         assert_eq!(row["status"], "scheduled");
-        assert_eq!(row["meeting_type"], "default");
+        assert_eq!(row["meeting_type"], "one_on_one");
         assert_eq!(row["wins"], json!([]));
+        assert_eq!(row["platform"], "google_meet");
+        let row = serde_json::to_value(draft("platform", Value::Null).unwrap()).unwrap();
         assert_eq!(row["platform"], Value::Null);
     }
 

@@ -1,17 +1,17 @@
-//! The list of meetings: a page of those that the caller may see, newest date first.
+//! The lists of meetings: a page of those that the caller may see, newest date first.
 //!
 //! Invariants: an index decides every condition, so the cost of a page depends only on its rows, regardless of the
 //! filter and of other users' meetings. Each index starts with its owner, then the status, then the sort key: a list of
 //! every status scans the index once per status and merges. `tests/lists` verifies this for every filter.
 
 use chrono::{DateTime, TimeDelta};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{MeetingSummary, Status, Time};
 use shared::db::Session;
-use shared::http::page::{Cursor, Limit, Page};
+use shared::http::page::{Cursor, Limit, Page, PageQuery};
 use shared::http::{Abort, Caller, Error};
 use shared::text::Id;
 
@@ -26,11 +26,38 @@ pub struct Filter {
     limit: Limit,
     cursor: Option<Cursor>,
     status: Option<Status>,
-    team_member_id: Option<Id>,
+    #[serde(deserialize_with = "uuid")]
+    team_member_id: Option<Uuid>,
     /// The earliest date, inclusive.
     from: Option<Time>,
     /// The latest date, inclusive.
     to: Option<Time>,
+}
+
+/// A meeting as lists show it: without its transcript, and with the names of its people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
+#[serde(rename_all(serialize = "camelCase"))]
+pub struct ListedMeeting {
+    /// Everything else.
+    #[serde(flatten)]
+    pub summary: MeetingSummary,
+    /// The user who created it.
+    pub user: Participant,
+    /// The participant.
+    pub team_member: Participant,
+}
+
+/// A person of a meeting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
+pub struct Participant {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// The name.
+    pub name: String,
+    /// The address, in lower case.
+    pub email: String,
 }
 
 /// Returns a page of the meetings that the caller may see, newest date first; it ends before its limit if their text
@@ -38,16 +65,41 @@ pub struct Filter {
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller.
-pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<Page<MeetingSummary>, Abort> {
-    // `visible` has one arm for each reason why a meeting is visible. An arm reads its index from the cursor on, at
-    // most `$2` rows per status, and reads nothing if it does not apply to the caller or the filter:
+pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<Page<ListedMeeting>, Abort> {
+    Ok(rows(db, caller, filter).await?.0)
+}
+
+/// Returns a page of the meetings with `member` that the caller may see, newest date first.
+///
+/// # Errors
+/// Fails with 401 for an unregistered caller, 404 unless the member is on the caller's team.
+pub async fn of_member(
+    db: &mut Session,
+    caller: &Caller,
+    member: Uuid,
+    query: &PageQuery,
+) -> Result<Page<ListedMeeting>, Abort> {
+    let filter = Filter {
+        limit: query.limit,
+        cursor: query.cursor,
+        team_member_id: Some(member),
+        ..Filter::default()
+    };
+    let (page, on_the_team) = rows(db, caller, &filter).await?;
+    if !on_the_team {
+        return Err(Error::not_found("user").into());
+    }
+    Ok(page)
+}
+
+/// Returns a page, and whether the filter's team member is on the caller's team.
+async fn rows(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<(Page<ListedMeeting>, bool), Abort> {
+    // `visible` has one arm for each reason why a meeting of the caller's team is visible. An arm reads its index from
+    // the cursor on, at most `$2` rows per status, and reads nothing if it does not apply to the caller or the filter:
     //
-    // 1. The admin's team, without a team member.
-    // 2. `pairs`: the caller's own meetings in each team that has any, or those of one member in the admin's team. The
-    //    recursion reads one row of the index per team.
-    // 3. and 4. Meetings that the caller created in another admin's team, without and with a team member.
-    // 5. Meetings that the caller created while leading the team, if they no longer do: no route creates such a row, so
-    //    only this arm has conditions that no index decides.
+    // 1. Without a team member: all meetings, for the team's admin.
+    // 2. Those with one team member: any for the admin, themself for a member.
+    // 3. and 4. Meetings that a member created, without and with a team member. No route creates such a row.
     //
     // `LIMIT (SELECT $2)` hides the limit from the planner. If it sees one above the average number of rows, it expects
     // to need all of them, and sorts those of the largest team instead of scanning the index in order.
@@ -60,57 +112,40 @@ pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<
         Some(status) => vec![status.name()],
         None => Status::ALL.map(Status::name).to_vec(),
     };
-    let rows = sqlx::query_scalar!(
+    let rows = sqlx::query!(
         r#"
-        WITH RECURSIVE caller AS (
-            SELECT id, role = 'admin' AS admin FROM users WHERE clerk_id = $1
-        ), teams AS (
-            (SELECT team_id FROM meetings WHERE team_member_id = (SELECT id FROM caller) ORDER BY team_id LIMIT 1)
-            UNION ALL
-            SELECT (
-                SELECT m.team_id FROM meetings m
-                WHERE m.team_member_id = (SELECT id FROM caller) AND m.team_id > t.team_id
-                ORDER BY m.team_id LIMIT 1
-            )
-            FROM teams t WHERE t.team_id IS NOT NULL
-        ), pairs AS (
-            SELECT id AS team_id, $7::uuid AS team_member_id FROM caller WHERE admin AND $7 IS NOT NULL
-            UNION
-            SELECT t.team_id, c.id FROM caller c, unnest(ARRAY(SELECT team_id FROM teams)) AS t (team_id)
-            WHERE $7 IS NULL OR $7 = c.id
+        WITH caller AS (
+            SELECT id, team_of(u) AS team_id, id = team_of(u) AS leads FROM users u WHERE clerk_id = $1
+        ), pair AS (
+            SELECT team_id, CASE WHEN leads THEN $7::uuid ELSE id END AS team_member_id FROM caller
+            WHERE leads OR $7 IS NULL OR $7 = id
         ), visible AS (
             SELECT w.* FROM unnest($6::text[]) AS s (status), LATERAL (
                 SELECT date, id FROM meetings m
-                WHERE m.team_id = (SELECT id FROM caller WHERE admin) AND $7 IS NULL
-                    AND m.status = s.status AND (m.date, m.id) < ($3, $4) AND m.date >= $5
-                ORDER BY date DESC, id DESC LIMIT (SELECT $2::bigint)
-            ) w
-            UNION
-            SELECT w.* FROM pairs p, unnest($6::text[]) AS s (status), LATERAL (
-                SELECT date, id FROM meetings m
-                WHERE m.team_member_id = p.team_member_id AND m.team_id = p.team_id
+                WHERE m.team_id = (SELECT id FROM caller WHERE leads) AND $7 IS NULL
                     AND m.status = s.status AND (m.date, m.id) < ($3, $4) AND m.date >= $5
                 ORDER BY date DESC, id DESC LIMIT (SELECT $2::bigint)
             ) w
             UNION
             SELECT w.* FROM unnest($6::text[]) AS s (status), LATERAL (
                 SELECT date, id FROM meetings m
-                WHERE m.created_by = (SELECT id FROM caller) AND m.created_by <> m.team_id AND $7 IS NULL
+                WHERE m.team_member_id = (SELECT team_member_id FROM pair) AND m.team_id = (SELECT team_id FROM pair)
                     AND m.status = s.status AND (m.date, m.id) < ($3, $4) AND m.date >= $5
                 ORDER BY date DESC, id DESC LIMIT (SELECT $2::bigint)
             ) w
             UNION
             SELECT w.* FROM unnest($6::text[]) AS s (status), LATERAL (
                 SELECT date, id FROM meetings m
-                WHERE m.created_by = (SELECT id FROM caller) AND m.created_by <> m.team_id AND m.team_member_id = $7
+                WHERE m.created_by = (SELECT id FROM caller WHERE NOT leads) AND m.created_by <> m.team_id
+                    AND m.team_id = (SELECT team_id FROM caller) AND $7 IS NULL
                     AND m.status = s.status AND (m.date, m.id) < ($3, $4) AND m.date >= $5
                 ORDER BY date DESC, id DESC LIMIT (SELECT $2::bigint)
             ) w
             UNION
             SELECT w.* FROM unnest($6::text[]) AS s (status), LATERAL (
                 SELECT date, id FROM meetings m
-                WHERE m.team_id = (SELECT id FROM caller WHERE NOT admin) AND m.created_by = m.team_id
-                    AND ($7 IS NULL OR m.team_member_id = $7)
+                WHERE m.created_by = (SELECT id FROM caller WHERE NOT leads) AND m.created_by <> m.team_id
+                    AND m.team_id = (SELECT team_id FROM caller) AND m.team_member_id = $7
                     AND m.status = s.status AND (m.date, m.id) < ($3, $4) AND m.date >= $5
                 ORDER BY date DESC, id DESC LIMIT (SELECT $2::bigint)
             ) w
@@ -123,17 +158,22 @@ pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<
             WINDOW page AS (ORDER BY m.date DESC, m.id DESC)
         )
         SELECT
+            EXISTS (SELECT FROM users t WHERE t.id = $7 AND team_of(t) = c.team_id) AS "on_the_team!",
+            s.id IS NOT NULL AS "found!",
             CASE WHEN s.place = 1 OR s.bytes <= $8 THEN (
                 SELECT to_jsonb(l) FROM (
                     SELECT
                         m.id, m.title, m.team_member_id, m.date, m.duration, m.status, m.meeting_type, m.platform,
                         m.platform_meeting_url, m.meeting_baas_id, m.processing_status, m.recording_url, m.speakers,
                         m.executive_summary, m.wins, m.areas_for_support, m.key_insights, m.agenda, m.created_by,
-                        m.created_at, m.updated_at, m.version
-                    FROM meetings m WHERE m.id = s.id
+                        m.created_at, m.updated_at, m.version,
+                        jsonb_build_object('id', u.id, 'name', u.name, 'email', u.email) AS user,
+                        jsonb_build_object('id', t.id, 'name', t.name, 'email', t.email) AS team_member
+                    FROM meetings m JOIN users u ON u.id = m.created_by JOIN users t ON t.id = m.team_member_id
+                    WHERE m.id = s.id
                 ) l
-            ) END AS "meeting: Json<MeetingSummary>"
-        FROM caller
+            ) END AS "meeting: Json<ListedMeeting>"
+        FROM caller c
         LEFT JOIN sized s ON true
         ORDER BY s.place
         "#,
@@ -143,25 +183,30 @@ pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<
         before.id,
         from,
         &statuses as &[&str],
-        filter.team_member_id.map(Id::uuid),
+        filter.team_member_id,
         PAGE_TEXT,
     )
     .fetch_all(db)
     .await?;
-    if rows.is_empty() {
-        return Err(Error::unknown_caller().into());
-    }
-    let fetched = rows.len();
-    let items = rows.into_iter().flatten().map(|row| row.0).collect();
-    Ok(Page::of_fetched(
-        items,
-        fetched,
-        filter.limit,
-        |last: &MeetingSummary| Cursor {
-            at: last.date,
-            id: last.id,
-        },
-    ))
+    let first = rows.first().ok_or_else(Error::unknown_caller)?;
+    let on_the_team = first.on_the_team;
+    let fetched = rows.iter().filter(|row| row.found).count();
+    let items = rows
+        .into_iter()
+        .filter_map(|row| row.meeting)
+        .map(|Json(row)| ListedMeeting {
+            summary: row.summary.completed(),
+            ..row
+        });
+    let page = Page::of_fetched(items.collect(), fetched, filter.limit, |last: &ListedMeeting| Cursor {
+        at: last.summary.date,
+        id: last.summary.id,
+    });
+    Ok((page, on_the_team))
+}
+
+fn uuid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, D::Error> {
+    Id::deserialize(deserializer).map(|id| Some(id.uuid()))
 }
 
 impl Filter {

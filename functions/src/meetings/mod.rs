@@ -3,18 +3,21 @@
 //! | file | purpose |
 //! |---|---|
 //! | [`fields`] | the fields that clients write, with their rules |
-//! | `list.rs` | the page of meetings that a caller may see |
+//! | [`mod@list`] | the page of meetings that a caller may see |
+//! | [`agenda`] | the planned topics, or proposed ones |
 //! | [`changes`] | updating a meeting, and the record of it |
 //! | [`webhook`] | the recording service's deliveries |
 //!
-//! A meeting is visible to its creator, its team member and the admin of its team; that admin, and a creator who is an
-//! admin, may change and delete it. Every operation is one statement that reads the caller's row, checks the permission
-//! and accesses the data, so a read is one round trip. Invariants: the answers for absent and invisible meetings are
-//! identical.
+//! A meeting is visible to the admin of its team, and to its creator and its team member while they are on that team;
+//! the admin may change and delete it. The SQL functions `sees`, `leads` and `manages` of `migrations/0010_access.sql`
+//! say so once. Every operation is one statement that reads the caller's row, checks the permission and accesses the
+//! data, so a read is one round trip. Invariants: the answers for absent and invisible meetings are identical, and a row
+//! is not read as a whole before its visibility is decided.
 
+pub mod agenda;
 pub mod changes;
 pub mod fields;
-mod list;
+pub mod list;
 pub mod webhook;
 
 use chrono::{DateTime, Utc};
@@ -24,9 +27,11 @@ use uuid::Uuid;
 
 pub use changes::{Changes, MeetingChange, update};
 pub use fields::{Draft, MeetingType, Platform, ProcessingStatus, Status, Time};
-pub use list::{Filter, list};
+pub use list::{Filter, ListedMeeting, list, of_member};
 
+use crate::tasks::Task;
 use shared::db::{Session, WriteAttempt};
+use shared::http::page;
 use shared::http::{Abort, Caller, Error, IfMatch};
 use shared::write_query;
 
@@ -53,6 +58,9 @@ pub struct MeetingSummary {
     pub platform: Option<Platform>,
     /// The link to join the meeting.
     pub platform_meeting_url: Option<String>,
+    /// The same link, under the name that Seer's pages read.
+    #[serde(default)]
+    pub google_meet_link: Option<String>,
     /// The recording service's `bot_id`.
     pub meeting_baas_id: Option<String>,
     /// The status of the recording.
@@ -92,6 +100,30 @@ pub struct Meeting {
     pub summary: MeetingSummary,
     /// The transcript: one line per turn.
     pub transcript: Option<String>,
+    /// Its tasks, oldest first: as many as fit the answer, which is all of them for nearly every meeting.
+    #[serde(default)]
+    pub tasks_data: Vec<Task>,
+}
+
+impl MeetingSummary {
+    /// Adds the members that are not columns.
+    fn completed(mut self) -> Self {
+        self.google_meet_link.clone_from(&self.platform_meeting_url);
+        self
+    }
+}
+
+impl Meeting {
+    /// Returns the meeting of a row, with its tasks.
+    fn of(Json(mut row): Json<Self>, tasks: Option<Json<Vec<Task>>>) -> Self {
+        row.summary = row.summary.completed();
+        let mut tasks = tasks.map(|tasks| tasks.0).unwrap_or_default();
+        page::fit_beside(&mut tasks, &row);
+        Self {
+            tasks_data: tasks,
+            ..row
+        }
+    }
 }
 
 /// Returns one meeting.
@@ -101,12 +133,17 @@ pub struct Meeting {
 pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Meeting, Abort> {
     // The row is read in a subquery, after its visibility was checked: joined as a whole, the text of a row that the
     // caller may not see would be decompressed before the check.
-    let meeting = sqlx::query_scalar!(
+    let row = sqlx::query!(
         r#"
-        SELECT (SELECT to_jsonb(m) FROM meetings m WHERE m.id = seen.id) AS "meeting: Json<Meeting>"
+        SELECT
+            (SELECT to_jsonb(m) FROM meetings m WHERE m.id = seen.id) AS "meeting: Json<Meeting>",
+            (
+                SELECT jsonb_agg(t ORDER BY t.created_at, t.id) FROM (
+                    SELECT * FROM tasks WHERE meeting_id = seen.id ORDER BY created_at, id LIMIT 1000
+                ) t
+            ) AS "tasks: Json<Vec<Task>>"
         FROM users u
-        LEFT JOIN meetings seen ON seen.id = $2
-            AND (u.id IN (seen.created_by, seen.team_member_id) OR u.role = 'admin' AND u.id = seen.team_id)
+        LEFT JOIN meetings seen ON seen.id = $2 AND sees(u, seen)
         WHERE u.clerk_id = $1
         "#,
         caller.sub,
@@ -115,7 +152,8 @@ pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Meeting,
     .fetch_optional(db)
     .await?
     .ok_or_else(Error::unknown_caller)?;
-    Ok(meeting.ok_or_else(|| Error::not_found("meeting"))?.0)
+    let meeting = row.meeting.ok_or_else(|| Error::not_found("meeting"))?;
+    Ok(Meeting::of(meeting, row.tasks))
 }
 
 /// Creates a meeting of the caller's team.
@@ -162,13 +200,13 @@ pub async fn create(
     if !row.admin.ok_or_else(Error::unknown_caller)? {
         return Err(Error::forbidden("Only an admin may create a meeting.").into());
     }
-    Ok(row.meeting.ok_or_else(stranger)?.0)
+    Ok(Meeting::of(row.meeting.ok_or_else(stranger)?, None))
 }
 
 /// Deletes a meeting with its tasks and its record of changes.
 ///
 /// # Errors
-/// Fails with 401 for an unregistered caller, 404, 403 unless they are an admin who may change it, 412.
+/// Fails with 401 for an unregistered caller, 404, 403 unless they lead its team, 412.
 pub async fn delete(
     db: &mut Session,
     attempt: &WriteAttempt,
@@ -179,21 +217,17 @@ pub async fn delete(
     let row = write_query!(
         attempt,
         r#"caller AS (
-            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
+            SELECT u AS person FROM users u, known WHERE clerk_id = $5 AND clear
         ), seen AS (
-            SELECT
-                m.id, c.role = 'admin' AND c.id IN (m.team_id, m.created_by) AS manages,
-                $7::text[] IS NULL OR m.version::text = ANY ($7) AS matches
-            FROM caller c
-            JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
-            WHERE m.id = $6
+            SELECT m.id, leads(c.person, m) AS leads, $7::text[] IS NULL OR m.version::text = ANY ($7) AS matches
+            FROM caller c JOIN meetings m ON m.id = $6 AND sees(c.person, m)
             FOR UPDATE OF m
         ), deleted AS (
-            DELETE FROM meetings m USING seen s WHERE m.id = s.id AND s.manages AND s.matches RETURNING m.id, m.version
+            DELETE FROM meetings m USING seen s WHERE m.id = s.id AND s.leads AND s.matches RETURNING m.id, m.version
         ), changed AS (
             SELECT 'meeting' AS kind, id, version, 204 AS status FROM deleted
         )"#,
-        r#"c.id AS "caller?", s.manages AS "manages?", s.matches AS "matches?"
+        r#"(c.person).id AS "caller?", s.leads AS "leads?", s.matches AS "matches?"
         FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true"#,
         caller.sub,
         id,
@@ -203,7 +237,7 @@ pub async fn delete(
     .await?;
     attempt.check(row.receipt, row.nonce)?;
     row.caller.ok_or_else(Error::unknown_caller)?;
-    if !row.manages.ok_or_else(|| Error::not_found("meeting"))? {
+    if !row.leads.ok_or_else(|| Error::not_found("meeting"))? {
         return Err(Error::forbidden("Only the admin of its team may delete a meeting.").into());
     }
     if row.matches != Some(true) {

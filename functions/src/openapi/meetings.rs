@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::operation::{Operation, operation};
 use super::schemas::Schemas;
+use crate::meetings::agenda::Agenda;
 use crate::meetings::webhook::{Complete, Receipt, StatusChange};
-use crate::meetings::{Draft, Meeting, MeetingChange, MeetingSummary, MeetingType, Status, Time};
+use crate::meetings::{Draft, ListedMeeting, Meeting, MeetingChange, MeetingType, Platform, Status, Time};
 use shared::http::Error;
 use shared::text::Id;
 
@@ -20,12 +21,14 @@ const MEMBER: &str = "01900000-0000-7000-8000-000000000002";
 
 pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let meeting = schemas.answer::<Meeting>();
-    let meetings = schemas.list::<MeetingSummary>();
+    let meetings = schemas.list::<ListedMeeting>();
+    let agenda = schemas.answer::<Agenda>();
     let record = schemas.list::<MeetingChange>();
     let draft = schemas.request::<Draft>("A new meeting.");
     schemas.describe("MeetingDraft", "Meeting");
     schemas.defaults_to("MeetingDraft", "status", json!(Status::default()));
     schemas.defaults_to("MeetingDraft", "meetingType", json!(MeetingType::default()));
+    schemas.defaults_to("MeetingDraft", "platform", json!(Platform::default()));
     for list in ["speakers", "wins", "areasForSupport", "keyInsights"] {
         schemas.defaults_to("MeetingDraft", list, json!([]));
     }
@@ -34,15 +37,15 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let stranger = || Error::field("teamMemberId", "must be somebody of the meeting's team");
     let known_bot = || Error::conflict("Another meeting has this meetingBaasId.");
     vec![
-        operation!("meetings-list")
+        filtered(operation!("meetings-list")).answers_page(meetings.clone(), listed()),
+        filtered(operation!("meetings-with-team-members")).answers_page(meetings.clone(), listed()),
+        operation!("meetings-by-member")
             .registered()
+            .id("userId", "The team member", MEMBER)
             .paged()
-            .query::<Status>("status", "Only meetings with this status.")
-            .query::<Id>("teamMemberId", "Only meetings with this team member.")
-            .query::<Time>("from", "The earliest date, inclusive.")
-            .query::<Time>("to", "The latest date, inclusive.")
             .reads()
-            .answers_page(meetings, summary()),
+            .refuses(Error::not_found("user"))
+            .answers_page(meetings, listed()),
         operation!("meetings-create")
             .registered()
             .body(
@@ -108,8 +111,31 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             .reads()
             .refuses(Error::not_found("meeting"))
             .answers_page(record, change()),
+        operation!("meetings-agenda")
+            .registered()
+            .id("id", ID, RECORDED)
+            .reads()
+            .refuses(Error::not_found("meeting"))
+            .answers(
+                200,
+                "The agenda",
+                &[],
+                agenda,
+                json!({"phases": [{"name": "Agenda", "items": ["How the migration went"]}], "note": null}),
+            ),
         webhook(schemas),
     ]
+}
+
+/// A list of the meetings that the caller may see, with its filters.
+fn filtered(list: Operation) -> Operation {
+    list.registered()
+        .paged()
+        .query::<Status>("status", "Only meetings with this status.")
+        .query::<Id>("teamMemberId", "Only meetings with this team member.")
+        .query::<Time>("from", "The earliest date, inclusive.")
+        .query::<Time>("to", "The latest date, inclusive.")
+        .reads()
 }
 
 fn webhook(schemas: &mut Schemas) -> Operation {
@@ -205,6 +231,7 @@ fn example() -> Value {
         "meetingType": "one_on_one",
         "platform": "google_meet",
         "platformMeetingUrl": "https://meet.google.com/abc-defg-hij",
+        "googleMeetLink": "https://meet.google.com/abc-defg-hij",
         "meetingBaasId": "dev-bot-2",
         "processingStatus": "completed",
         "recordingUrl": "https://recordings.example.com/dev-bot-2.mp4",
@@ -218,14 +245,20 @@ fn example() -> Value {
         "createdBy": "01900000-0000-7000-8000-000000000001",
         "createdAt": "2026-02-27T14:00:00.123456Z",
         "updatedAt": "2026-03-02T10:05:12.654321Z",
+        "tasksData": [super::tasks::example(RECORDED)],
     })
 }
 
-fn summary() -> Value {
+fn listed() -> Value {
     let mut meeting = example();
     if let Some(members) = meeting.as_object_mut() {
         members.remove("transcript");
+        members.remove("tasksData");
     }
+    meeting["user"] = json!({
+        "id": "01900000-0000-7000-8000-000000000001", "name": "Avery Adams", "email": "admin@example.com",
+    });
+    meeting["teamMember"] = json!({"id": MEMBER, "name": "Morgan Meyer", "email": "member@example.com"});
     meeting
 }
 
@@ -234,12 +267,12 @@ fn change() -> Value {
         "id": "01900000-0000-7000-8000-000000000301",
         "meetingId": MOVED,
         "changeType": "rescheduled",
-        "previousTitle": "Weekly 1:1 with Morgan",
+        "previousTitle": null,
         "previousDate": "2026-03-02T08:30:00Z",
-        "previousDuration": 30,
-        "newTitle": "Weekly 1:1 with Morgan",
+        "previousDuration": null,
+        "newTitle": null,
         "newDate": "2026-03-02T09:30:00Z",
-        "newDuration": 30,
+        "newDuration": null,
         "createdAt": "2026-03-01T16:20:00.123456Z",
     })
 }

@@ -67,9 +67,10 @@ pub fn document() -> Value {
         "info": {
             "title": "Seer",
             "description": "The backend of Seer, a product for team meetings: managers hold 1:1s and team meetings, a \
-                recording service posts transcripts back, tasks come out of meetings.\n\nA meeting is visible to its \
-                creator, its team member and the admin of its team; what a caller may not see is 404. Errors are \
-                problems (RFC 9457) with a stable `type`. Every write may be sent again under an `Idempotency-Key`: it \
+                recording service posts transcripts back, tasks come out of meetings.\n\nA meeting is visible to the \
+                admin of its team, and to its creator and its team member while they are on that team; what a caller \
+                may not see is 404. A list is an array, with a Link header if there is a next page. Errors are problems \
+                (RFC 9457) with a stable `type`. Every write may be sent again under an `Idempotency-Key`: it \
                 is applied once, and a replay shows the resource as it is now.",
             "version": env!("CARGO_PKG_VERSION"),
             "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::operation::{Operation, operation};
 use super::schemas::Schemas;
+use crate::tasks::suggest::Suggestions;
 use crate::tasks::{Draft, Status, Task};
 use shared::http::Error;
 
@@ -18,6 +19,7 @@ const MEMBER: &str = "01900000-0000-7000-8000-000000000002";
 
 pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let (task, tasks) = (schemas.answer::<Task>(), schemas.list::<Task>());
+    let suggestions = schemas.answer::<Suggestions>();
     let draft = schemas.request::<Draft>("A new task.");
     schemas.describe("TaskDraft", "Task");
     schemas.defaults_to("TaskDraft", "status", json!(Status::default()));
@@ -66,9 +68,6 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             .id("taskId", TASK, SUGGESTED)
             .keyed()
             .refuses(Error::not_found("task"))
-            .refuses(Error::forbidden(
-                "Only the meeting's creator and its team's admin may approve tasks.",
-            ))
             .refuses(Error::conflict("Only a suggested task can be approved."))
             .answers(200, "The task as it is now", &[], task, example()),
         operation!("tasks-delete")
@@ -81,6 +80,25 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
                 "Only the meeting's creator and its team's admin may delete tasks.",
             ))
             .answers_nothing("It is gone"),
+        operation!("tasks-suggest")
+            .registered()
+            .id("id", MEETING, RECORDED)
+            .keyed()
+            .refuses(Error::not_found("meeting"))
+            .refuses(Error::conflict(
+                "The meeting has no areas for support, for which tasks could be suggested.",
+            ))
+            .answers(
+                200,
+                "The number of suggestions, of now or before",
+                &[],
+                suggestions,
+                json!({
+                    "message": "Approve the suggested tasks, or delete them.",
+                    "suggestedTasksCount": 2,
+                    "areasForSupportCount": 1,
+                }),
+            ),
         operation!("tasks-all")
             .registered()
             .paged()
@@ -91,7 +109,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     ]
 }
 
-fn example(meeting: &str) -> Value {
+pub(super) fn example(meeting: &str) -> Value {
     json!({
         "id": OPEN,
         "text": "Bring the migration runbook up to date",

@@ -19,6 +19,7 @@ const SOURCES: &[&str] = &[
     include_str!("../meetings/webhook.rs"),
     include_str!("../tasks/all.rs"),
     include_str!("../tasks/mod.rs"),
+    include_str!("../tasks/suggest.rs"),
 ];
 
 /// Returns a schema of the document, following a reference.

@@ -2,7 +2,7 @@
 //!
 //! Invariants: knows nothing of the database except its column names, with which drafts and changes are serialized.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use uuid::Uuid;
 
 use crate::partial::{self, given};
@@ -51,6 +51,28 @@ shared::names!(Status, Assignee);
 
 type LongText = Text<5000>;
 
+/// Who a task is assigned to. Nobody is null, or the empty text, which a choice in a form sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(super) struct Assigned(Option<Id>);
+
+#[cfg(feature = "openapi")]
+shared::schema!(Assigned, |schema| {
+    let text_or_null = [Type::String, Type::Null]
+        .into_iter()
+        .collect::<utoipa::openapi::schema::SchemaType>();
+    let pattern = "^([0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})?$";
+    schema.schema_type(text_or_null).pattern(Some(pattern))
+});
+
+impl<'de> Deserialize<'de> for Assigned {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty());
+        let id = text.map(|text| Id::parse(&text).ok_or_else(|| de::Error::custom(Id::RULE)));
+        id.transpose().map(Self)
+    }
+}
+
 /// A new task, with its id: created once, so that the create can be retried. Deserialized from a request's field names,
 /// serialized with the table's column names.
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,7 +85,8 @@ pub struct Draft {
     text: LongText,
     #[serde(default)]
     status: Status,
-    assigned_to: Option<Id>,
+    #[serde(default)]
+    assigned_to: Assigned,
     reasoning: Option<LongText>,
     related_area_for_support: Option<LongText>,
     suggested_assignee: Option<Assignee>,
@@ -82,7 +105,7 @@ struct Fields {
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    assigned_to: Option<Option<Id>>,
+    assigned_to: Option<Assigned>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     reasoning: Option<Option<LongText>>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
@@ -124,11 +147,13 @@ mod tests {
 
     #[test]
     fn only_given_fields_reach_the_row() {
-        let changes = read(json!({"status": "complete", "assignedTo": null})).unwrap();
-        assert_eq!(
-            serde_json::to_value(&changes).unwrap(),
-            json!({"status": "complete", "assigned_to": null})
-        );
+        for nobody in [Value::Null, json!("")] {
+            let changes = read(json!({"status": "complete", "assignedTo": nobody})).unwrap();
+            assert_eq!(
+                serde_json::to_value(&changes).unwrap(),
+                json!({"status": "complete", "assigned_to": null})
+            );
+        }
     }
 
     #[test]

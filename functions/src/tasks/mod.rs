@@ -4,13 +4,15 @@
 //! |---|---|
 //! | [`fields`] | the fields that clients write, with their rules |
 //! | [`all`] | the tasks of a whole team |
+//! | [`suggest`] | suggestions for areas for support |
 //!
-//! A caller who sees the meeting sees its tasks. Its creator and its team's admin manage them; its team member may mark
-//! one as done or not done. Each operation is one statement, as in [`meetings`](crate::meetings). A task under another
-//! meeting's id is absent. Invariants: only a caller who manages the meeting can approve a suggestion.
+//! A caller who sees the meeting sees its tasks, and may approve a suggestion. Its creator and its team's admin manage
+//! them; its team member may mark one as done or not done. Each operation is one statement, as in
+//! [`meetings`](crate::meetings), with the same SQL functions. A task under another meeting's id is absent.
 
 pub mod all;
 pub mod fields;
+pub mod suggest;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -62,8 +64,7 @@ pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid, query: &Page
         r#"
         SELECT m.id AS "meeting?", to_jsonb(t) AS "task: Json<Task>"
         FROM users u
-        LEFT JOIN meetings m ON m.id = $2
-            AND (u.id IN (m.created_by, m.team_member_id) OR u.role = 'admin' AND u.id = m.team_id)
+        LEFT JOIN meetings m ON m.id = $2 AND sees(u, m)
         LEFT JOIN tasks t ON t.meeting_id = m.id AND (t.created_at, t.id) > ($3, $4)
         WHERE u.clerk_id = $1
         ORDER BY t.created_at, t.id
@@ -95,8 +96,7 @@ pub async fn get(db: &mut Session, caller: &Caller, meeting: Uuid, id: Uuid) -> 
         r#"
         SELECT to_jsonb(t) AS "task: Json<Task>"
         FROM users u
-        LEFT JOIN meetings m ON m.id = $2
-            AND (u.id IN (m.created_by, m.team_member_id) OR u.role = 'admin' AND u.id = m.team_id)
+        LEFT JOIN meetings m ON m.id = $2 AND sees(u, m)
         LEFT JOIN tasks t ON t.meeting_id = m.id AND t.id = $3
         WHERE u.clerk_id = $1
         "#,
@@ -126,12 +126,10 @@ pub async fn create(
     let row = write_query!(
         attempt,
         r#"caller AS (
-            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
+            SELECT u AS person FROM users u, known WHERE clerk_id = $5 AND clear
         ), seen AS (
-            SELECT m.id, m.team_id, c.id = m.created_by OR c.role = 'admin' AND c.id = m.team_id AS manages
-            FROM caller c
-            JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
-            WHERE m.id = $6
+            SELECT m.id, m.team_id, manages(c.person, m) AS manages
+            FROM caller c JOIN meetings m ON m.id = $6 AND sees(c.person, m)
             FOR KEY SHARE OF m
         ), created AS (
             INSERT INTO tasks (
@@ -143,13 +141,13 @@ pub async fn create(
                 n.suggested_assignee, CASE WHEN n.status = 'complete' THEN now() END
             FROM seen s, jsonb_populate_record(NULL::tasks, $7) n
             WHERE s.manages AND (n.assigned_to IS NULL OR EXISTS (
-                SELECT FROM users a WHERE a.id = n.assigned_to AND s.team_id IN (a.id, a.admin_id)
+                SELECT FROM users a WHERE a.id = n.assigned_to AND team_of(a) = s.team_id
             ))
             RETURNING *
         ), changed AS (
             SELECT 'task' AS kind, id, NULL::integer AS version, 201 AS status FROM created
         )"#,
-        r#"c.id AS "caller?", s.manages AS "manages?", to_jsonb(t) AS "task: Json<Task>"
+        r#"(c.person).id AS "caller?", s.manages AS "manages?", to_jsonb(t) AS "task: Json<Task>"
         FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN created t ON true"#,
         caller.sub,
         meeting,
@@ -183,20 +181,19 @@ pub async fn update(
     let row = write_query!(
         attempt,
         r#"caller AS (
-            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
+            SELECT u AS person FROM users u, known WHERE clerk_id = $5 AND clear
         ), seen AS (
-            SELECT t AS old, c.id = m.created_by OR c.role = 'admin' AND c.id = m.team_id AS manages
+            SELECT t AS old, manages(c.person, m) AS manages
             FROM caller c
-            JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
-            JOIN tasks t ON t.meeting_id = m.id
-            WHERE m.id = $6 AND t.id = $7
+            JOIN meetings m ON m.id = $6 AND sees(c.person, m)
+            JOIN tasks t ON t.meeting_id = m.id AND t.id = $7
             FOR NO KEY UPDATE OF t
         ), wanted AS (
             SELECT
                 n.*,
                 s.manages OR $9 AND 'suggested' NOT IN (n.status, (s.old).status) AS allowed,
-                n.assigned_to IS NULL OR EXISTS (
-                    SELECT FROM users a WHERE a.id = n.assigned_to AND (s.old).team_id IN (a.id, a.admin_id)
+                NOT $8 ? 'assigned_to' OR n.assigned_to IS NULL OR EXISTS (
+                    SELECT FROM users a WHERE a.id = n.assigned_to AND team_of(a) = (s.old).team_id
                 ) AS assignable
             FROM seen s, jsonb_populate_record(s.old, $8) n
         ), updated AS (
@@ -211,7 +208,7 @@ pub async fn update(
         ), changed AS (
             SELECT 'task' AS kind, id, NULL::integer AS version, 200 AS status FROM updated
         )"#,
-        r#"c.id AS "caller?", w.allowed AS "allowed?", to_jsonb(t) AS "task: Json<Task>"
+        r#"(c.person).id AS "caller?", w.allowed AS "allowed?", to_jsonb(t) AS "task: Json<Task>"
         FROM known LEFT JOIN caller c ON true LEFT JOIN wanted w ON true LEFT JOIN updated t ON true"#,
         caller.sub,
         meeting,
@@ -231,11 +228,11 @@ pub async fn update(
     Ok(row.task.ok_or_else(stranger)?.0)
 }
 
-/// Approves a suggested task.
+/// Approves a suggested task: the manager, who is the meeting's creator, or its team member is assigned, as suggested,
+/// if they are on the team.
 ///
 /// # Errors
-/// Fails with 401 for an unregistered caller, 404, 403 unless they manage the meeting, 409 for a task that is not
-/// suggested.
+/// Fails with 401 for an unregistered caller, 404, 409 for a task that is not suggested.
 pub async fn approve(
     db: &mut Session,
     attempt: &WriteAttempt,
@@ -246,23 +243,28 @@ pub async fn approve(
     let row = write_query!(
         attempt,
         r#"caller AS (
-            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
+            SELECT u AS person FROM users u, known WHERE clerk_id = $5 AND clear
         ), seen AS (
-            SELECT t.id, t.status, c.id = m.created_by OR c.role = 'admin' AND c.id = m.team_id AS manages
+            SELECT
+                t.id, t.status, m.team_id,
+                CASE t.suggested_assignee WHEN 'manager' THEN m.created_by WHEN 'team_member' THEN m.team_member_id END
+                    AS assignee
             FROM caller c
-            JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
-            JOIN tasks t ON t.meeting_id = m.id
-            WHERE m.id = $6 AND t.id = $7
+            JOIN meetings m ON m.id = $6 AND sees(c.person, m)
+            JOIN tasks t ON t.meeting_id = m.id AND t.id = $7
             FOR NO KEY UPDATE OF t
         ), approved AS (
-            UPDATE tasks t SET status = 'incomplete', updated_at = clock_timestamp()
+            UPDATE tasks t
+            SET status = 'incomplete', updated_at = clock_timestamp(), assigned_to = coalesce(
+                (SELECT a.id FROM users a WHERE a.id = s.assignee AND team_of(a) = s.team_id), t.assigned_to
+            )
             FROM seen s
-            WHERE t.id = s.id AND s.manages AND s.status = 'suggested'
+            WHERE t.id = s.id AND s.status = 'suggested'
             RETURNING t.*
         ), changed AS (
             SELECT 'task' AS kind, id, NULL::integer AS version, 200 AS status FROM approved
         )"#,
-        r#"c.id AS "caller?", s.manages AS "manages?", to_jsonb(t) AS "task: Json<Task>"
+        r#"(c.person).id AS "caller?", s.id AS "task_id?", to_jsonb(t) AS "task: Json<Task>"
         FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN approved t ON true"#,
         caller.sub,
         meeting,
@@ -272,11 +274,7 @@ pub async fn approve(
     .await?;
     attempt.check(row.receipt, row.nonce)?;
     row.caller.ok_or_else(Error::unknown_caller)?;
-    permit(
-        row.manages,
-        "task",
-        "Only the meeting's creator and its team's admin may approve tasks.",
-    )?;
+    row.task_id.ok_or_else(|| Error::not_found("task"))?;
     let approved = row
         .task
         .ok_or_else(|| Error::conflict("Only a suggested task can be approved."))?;
@@ -297,20 +295,19 @@ pub async fn delete(
     let row = write_query!(
         attempt,
         r#"caller AS (
-            SELECT id, role FROM users, known WHERE clerk_id = $5 AND clear
+            SELECT u AS person FROM users u, known WHERE clerk_id = $5 AND clear
         ), seen AS (
-            SELECT t.id, c.id = m.created_by OR c.role = 'admin' AND c.id = m.team_id AS manages
+            SELECT t.id, manages(c.person, m) AS manages
             FROM caller c
-            JOIN meetings m ON c.id IN (m.created_by, m.team_member_id) OR c.role = 'admin' AND c.id = m.team_id
-            JOIN tasks t ON t.meeting_id = m.id
-            WHERE m.id = $6 AND t.id = $7
+            JOIN meetings m ON m.id = $6 AND sees(c.person, m)
+            JOIN tasks t ON t.meeting_id = m.id AND t.id = $7
             FOR UPDATE OF t
         ), deleted AS (
             DELETE FROM tasks t USING seen s WHERE t.id = s.id AND s.manages RETURNING t.id
         ), changed AS (
             SELECT 'task' AS kind, id, NULL::integer AS version, 204 AS status FROM deleted
         )"#,
-        r#"c.id AS "caller?", s.manages AS "manages?"
+        r#"(c.person).id AS "caller?", s.manages AS "manages?"
         FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true"#,
         caller.sub,
         meeting,

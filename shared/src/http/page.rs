@@ -139,7 +139,8 @@ pub struct Page<T> {
 }
 
 impl<T: Serialize> Page<T> {
-    /// Returns a page of `limit` from rows that were fetched with [`Limit::rows_and_one`]; see [`fit`].
+    /// Returns a page of `limit` from rows that were fetched with [`Limit::rows_and_one`]; it ends early if
+    /// more would not fit an answer.
     pub fn of(items: Vec<T>, limit: Limit, key: impl Fn(&T) -> Cursor) -> Self {
         let fetched = items.len();
         Self::of_fetched(items, fetched, limit, key)
@@ -148,14 +149,22 @@ impl<T: Serialize> Page<T> {
     /// Returns a page of `limit` from the first of `fetched` rows; see [`of`](Self::of).
     pub fn of_fetched(mut items: Vec<T>, fetched: usize, limit: Limit, key: impl Fn(&T) -> Cursor) -> Self {
         items.truncate(limit.rows());
-        fit(&mut items, ANSWER_LIMIT);
+        // An item that fits no answer does not end the list.
+        items.truncate(fitting(&items, ANSWER_LIMIT).max(1));
         let next = items.last().filter(|_| items.len() < fetched).map(key);
         Self { items, next }
     }
 }
 
-/// Cuts a list to `room` bytes of an answer; keeps at least its first item.
-pub fn fit<T: Serialize>(items: &mut Vec<T>, room: usize) {
+/// Cuts a list where it would not fit an answer beside the rest of it.
+pub fn fit_beside<T: Serialize, R: Serialize>(items: &mut Vec<T>, rest: &R) {
+    if !items.is_empty() {
+        items.truncate(fitting(items, ANSWER_LIMIT.saturating_sub(weight(rest))));
+    }
+}
+
+/// Returns how many items fit into `room` bytes of an answer.
+fn fitting<T: Serialize>(items: &[T], room: usize) -> usize {
     // The brackets, and for each item its comma.
     let mut room = room.saturating_sub(2);
     let fitting = items.iter().take_while(|item| {
@@ -163,7 +172,7 @@ pub fn fit<T: Serialize>(items: &mut Vec<T>, room: usize) {
         room = left.unwrap_or_default();
         left.is_some()
     });
-    items.truncate(fitting.count().max(1));
+    fitting.count()
 }
 
 /// Returns the address of the page that begins at `cursor`, from the path and the query string of the page before.
