@@ -2,7 +2,7 @@
 //! deployed.
 //!
 //! It runs the statement of `GET /api/meetings/{id}`, or for a POST the statement of `POST /api/meetings` with its
-//! receipt, on a connection that it has kept since INIT, and forwards the JSON. It validates nothing, logs nothing, and
+//! receipt, on a connection that it has kept since INIT, and forwards the meeting's JSON. It validates nothing, logs nothing, and
 //! handles no errors. `cargo seer bench` states every other figure as a multiple of its figures. At a concurrency above
 //! one it keeps a connection for each request.
 
@@ -101,8 +101,8 @@ async fn handle(event: Event, connections: &Connections) -> Result<Answer, Error
 /// Returns the body under the names of the columns, with the defaults of the route.
 fn draft(body: &str, id: Uuid) -> Result<String, Error> {
     let mut draft = json!({
-        "id": id.to_string(), "status": "scheduled", "meeting_type": "default", "speakers": [], "wins": [],
-        "areas_for_support": [], "key_insights": [],
+        "id": id.to_string(), "status": "scheduled", "meeting_type": "one_on_one", "platform": "google_meet", "speakers": [],
+        "wins": [], "areas_for_support": [], "key_insights": [],
     });
     let fields: Value = serde_json::from_str(body)?;
     for (name, value) in fields.as_object().into_iter().flatten() {
