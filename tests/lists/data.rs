@@ -76,7 +76,11 @@ fn script(n: u32) -> String {
         INSERT INTO users (id, clerk_id, email, name, role, admin_id)
         SELECT u(name), name, '', '', 'user', u('leader')
         FROM (VALUES ('busy'), ('mover'), ('creator'), ('member'), ('new')) AS members (name)
-        UNION ALL SELECT u('member ' || m), 'member ' || m, '', '', 'user', u('leader') FROM generate_series(0, 199) m;
+        UNION ALL SELECT u('member ' || m), 'member ' || m, '', '', 'user', u('leader') FROM generate_series(0, 199) m
+        UNION ALL SELECT u(team || ' member ' || m), team || ' member ' || m, '', '', 'user', u(team)
+        FROM generate_series(0, 4) m, (
+            SELECT 'small' AS team UNION ALL SELECT 'admin ' || a FROM generate_series(0, {n} / 150) a
+        ) teams;
 
         -- `part` is thousandths: 0 to 299 the large team's, 300 to 349 the second's, the others small teams'.
         INSERT INTO meetings (id, team_id, created_by, team_member_id, title, date, duration, status, agenda)
