@@ -10,17 +10,18 @@ mod log;
 mod step;
 
 use std::io::{Write as _, stdout};
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
-use local::gateway::{DevelopmentKey, Routes};
+use local::gateway::{DevelopmentKey, Issuer, Origins, Routes};
 
 use crate::checkout::Checkout;
 use crate::stop::Stop;
 use crate::token;
 use build::build;
 use database::Database;
-use front::Front;
+use front::{Callers, Front};
 use step::Step;
 
 /// Signs the webhooks if the developer has set no secret. It is public: nothing but this machine may trust it.
@@ -41,6 +42,15 @@ pub(crate) struct Arguments {
     /// The port to serve at
     #[arg(long, default_value_t = 3001, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
+    /// An origin whose pages may call, such as http://localhost:5173; may be given several times
+    #[arg(long = "origin", value_name = "URL")]
+    origins: Vec<String>,
+    /// The identity provider whose tokens are accepted, as their iss has it, instead of this machine's tokens
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    /// What a token of the issuer must be for: its aud, or without an aud its client_id; may be given several times
+    #[arg(long = "audience", value_name = "AUDIENCE", requires = "issuer")]
+    audiences: Vec<String>,
     /// Delete the data of earlier runs first
     #[arg(long)]
     reset: bool,
@@ -76,6 +86,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
 
 async fn start(arguments: &Arguments) -> Result<(Front, Database)> {
     let addresses = front::addresses(arguments.port)?;
+    let origins = Origins::new(&arguments.origins)?;
+    let issuer = match &arguments.issuer {
+        Some(url) => Some(Arc::new(Issuer::connect(url, &arguments.audiences).await?)),
+        None => None,
+    };
     let checkout = Checkout::here().await?;
     let routes = Routes::from_manifest(&checkout.root.join("Cargo.toml"))?;
     let database = Database::ready(
@@ -103,11 +118,18 @@ async fn start(arguments: &Arguments) -> Result<(Front, Database)> {
         .filter_map(|name| Some((name.to_owned(), variable(name)?)));
     variables.extend(handed_on);
     let key = token::key(&checkout);
-    let front = Front::open(addresses, &routes, &binaries, &variables, &key).await?;
-
     let (sub, email, name) = ADMIN;
     let token = DevelopmentKey::load_or_create(&key)?.sign(sub, email, name, token::LIFETIME)?;
-    welcome(arguments.port, &routes, &token, database.seeded, secret.is_none());
+    let token = issuer.is_none().then_some(token);
+    let callers = Callers { key, issuer, origins };
+    let front = Front::open(addresses, &routes, &binaries, &variables, &callers).await?;
+    welcome(
+        arguments.port,
+        &routes,
+        token.as_deref(),
+        database.seeded,
+        secret.is_none(),
+    );
     Ok((front, database))
 }
 
@@ -121,7 +143,7 @@ fn variable(name: &str) -> Option<String> {
     value.filter(|value| !value.trim().is_empty())
 }
 
-fn welcome(port: u16, routes: &Routes, token: &str, seeded: bool, own_secret: bool) {
+fn welcome(port: u16, routes: &Routes, token: Option<&str>, seeded: bool, own_secret: bool) {
     let mut text = format!("\nSeer is at http://localhost:{port}; Ctrl-C stops it.\n\n");
     for route in routes.iter() {
         let method = route.method.as_deref().unwrap_or("ANY");
@@ -130,18 +152,20 @@ fn welcome(port: u16, routes: &Routes, token: &str, seeded: bool, own_secret: bo
     if own_secret {
         text.push_str(&format!("\nWEBHOOK_SECRET, as none is set: {WEBHOOK_SECRET}\n"));
     }
-    let (sub, ..) = ADMIN;
-    text.push_str(&format!(
-        "\nA token for {sub}, good for 12 hours:\n\n{token}\n\nTry it:\n\n"
-    ));
-    // A user without a row has to register before anything else.
-    let request = if seeded {
-        "/api/meetings"
-    } else {
-        "/api/users/register -X POST"
-    };
-    text.push_str(&format!(
-        "curl http://localhost:{port}{request} -H 'Authorization: Bearer {token}'\n\n"
-    ));
+    if let Some(token) = token {
+        let (sub, ..) = ADMIN;
+        text.push_str(&format!(
+            "\nA token for {sub}, good for 12 hours:\n\n{token}\n\nTry it:\n\n"
+        ));
+        // A user without a row has to register before anything else.
+        let request = if seeded {
+            "/api/meetings"
+        } else {
+            "/api/users/register -X POST"
+        };
+        text.push_str(&format!(
+            "curl http://localhost:{port}{request} -H 'Authorization: Bearer {token}'\n\n"
+        ));
+    }
     let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use local::gateway::{DevelopmentKey, Gateway, Route, Routes, Settings};
+use local::gateway::{Authorizer, DevelopmentKey, Gateway, Origins, Route, Routes, Settings};
 use local::lambda::{Function, Lambda, Options};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,6 +26,11 @@ struct Served {
 /// Serves `private`, which requires a token and returns the requested answer, and `public`, which requires none and is
 /// always busy.
 async fn serve() -> Served {
+    serve_pages([]).await
+}
+
+/// As [`serve`], for pages of these origins.
+async fn serve_pages<const N: usize>(origins: [&str; N]) -> Served {
     let tests = std::env::current_exe().unwrap();
     let binary: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples/echo");
     assert!(
@@ -59,7 +64,8 @@ async fn serve() -> Served {
             route("GET", "/public", "public"),
         ]),
         public: BTreeSet::from(["public".to_owned()]),
-        key,
+        authorizer: Authorizer::Development(key),
+        origins: Origins::new(&origins.map(str::to_owned)).unwrap(),
         lambda: Arc::clone(&lambda),
         refused: Some(refused),
     };
@@ -259,7 +265,10 @@ async fn gateway_stops_and_names_taken_port() {
     let again = Settings {
         routes: Routes::new([]),
         public: BTreeSet::new(),
-        key: DevelopmentKey::load_or_create(&served._folder.path().join("key")).unwrap(),
+        authorizer: Authorizer::Development(
+            DevelopmentKey::load_or_create(&served._folder.path().join("key")).unwrap(),
+        ),
+        origins: Origins::default(),
         lambda: Arc::clone(&served.lambda),
         refused: None,
     };
@@ -267,4 +276,72 @@ async fn gateway_stops_and_names_taken_port() {
     assert_eq!(error, format!("port {} on 127.0.0.1 is already in use", address.port()));
     served.gateway.stop().await;
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn pages_of_listed_origins_may_call() {
+    let served = serve_pages(["http://localhost:5173"]).await;
+    let address = served.gateway.address();
+    let origin = |origin: &str| format!("Origin: {origin}\r\n");
+    let asks = "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization\r\n";
+
+    // No token, and whatever the path: the browser asks before it sends either.
+    for path in ["/private/1", "/nowhere"] {
+        let headers = origin("http://localhost:5173") + asks;
+        let answer = send(address, &format!("OPTIONS {path}"), &headers, b"").await;
+        assert_eq!((answer.status, &*answer.body), (204, ""), "{path}");
+        for header in [
+            "access-control-allow-origin: http://localhost:5173",
+            "access-control-allow-credentials: true",
+            "access-control-allow-methods: get,post,put,patch,delete",
+            "access-control-allow-headers: authorization,content-type,idempotency-key,if-match",
+        ] {
+            assert!(answer.head.contains(header), "{header} is not in {}", answer.head);
+        }
+    }
+    // Every answer, of the function and of the gateway.
+    let token = format!("Authorization: Bearer {}\r\n", served.token);
+    let says = json!({"respond": {"statusCode": 200, "headers": {"access-control-allow-origin": "*"}}}).to_string();
+    for (headers, status) in [(token.clone(), 200), (String::new(), 401)] {
+        let headers = headers + &origin("http://localhost:5173") + "Content-Type: application/json\r\n";
+        let answer = send(address, "POST /private/1", &headers, says.as_bytes()).await;
+        assert_eq!(answer.status, status);
+        assert!(
+            answer
+                .head
+                .contains("access-control-allow-origin: http://localhost:5173\r\n")
+        );
+        assert!(answer.head.contains("access-control-allow-credentials: true"));
+        assert!(answer.head.contains("access-control-expose-headers: etag,link,"));
+        assert!(!answer.head.contains("origin: *"), "{}", answer.head);
+    }
+    // Other origins, also those that only begin or end alike, and no origin.
+    for other in [
+        "http://localhost:51730",
+        "http://localhost:517",
+        "https://localhost:5173",
+        "null",
+        "*",
+    ] {
+        let answer = send(address, "OPTIONS /private/1", &(origin(other) + asks), b"").await;
+        assert!(
+            answer.status == 204 && !answer.head.contains("access-control"),
+            "{other}"
+        );
+        let headers = token.clone() + &origin(other) + "Content-Type: application/json\r\n";
+        let answer = send(address, "POST /private/1", &headers, says.as_bytes()).await;
+        assert!(
+            answer.status == 200 && !answer.head.contains("access-control"),
+            "{other}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_origin_is_no_cors() {
+    let served = serve().await;
+    let headers = "Origin: http://localhost:5173\r\nAccess-Control-Request-Method: POST\r\n";
+    let answer = send(served.gateway.address(), "OPTIONS /private/1", headers, b"").await;
+    assert_eq!(answer.status, 404);
+    assert!(!answer.head.contains("access-control"));
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use local::gateway::{DevelopmentKey, Gateway, Routes, Settings};
+use local::gateway::{Authorizer, DevelopmentKey, Gateway, Issuer, Origins, Routes, Settings};
 use local::lambda::{Function, Lambda, Options};
 use shared::db::deadline::FUNCTION_TIMEOUT;
 
@@ -26,6 +26,14 @@ fn public() -> BTreeSet<String> {
     public
         .filter_map(|operation| Some(operation["operationId"].as_str()?.to_owned()))
         .collect()
+}
+
+/// Who may call: whose tokens are accepted, and from which pages.
+pub(crate) struct Callers {
+    /// The file of this machine's key, for tokens without an issuer.
+    pub(crate) key: PathBuf,
+    pub(crate) issuer: Option<Arc<Issuer>>,
+    pub(crate) origins: Origins,
 }
 
 /// Returns the addresses of localhost that this machine has.
@@ -65,7 +73,7 @@ impl Front {
         routes: &Routes,
         binaries: &Binaries,
         variables: &[(String, String)],
-        key: &Path,
+        callers: &Callers,
     ) -> Result<Self> {
         let mut functions = Vec::new();
         for name in routes.functions() {
@@ -90,7 +98,11 @@ impl Front {
             let settings = Settings {
                 routes: routes.clone(),
                 public: public(),
-                key: DevelopmentKey::load_or_create(key)?,
+                authorizer: match &callers.issuer {
+                    Some(issuer) => Authorizer::Issuer(Arc::clone(issuer)),
+                    None => Authorizer::Development(DevelopmentKey::load_or_create(&callers.key)?),
+                },
+                origins: callers.origins.clone(),
                 lambda: Arc::clone(&front.lambda),
                 refused: Some(log::refused),
             };

@@ -4,16 +4,20 @@
 //! Invariants: knows nothing of the functions' purpose, and answers as API Gateway does, including terse answers.
 //! Depends on: [`crate::lambda`] to run the functions, and the workspace manifest for the routes.
 //!
-//! Intended differences from the real service: tokens are signed with a development key of this machine (HS256) instead
-//! of an identity provider's, and there is no CORS and no request throttling.
+//! Intended differences from the real service: without an issuer, tokens are signed with a development key of this
+//! machine (HS256), an audience is not required, and there is no request throttling.
 
 mod answer;
+pub mod cors;
 mod event;
+mod issuer;
 mod routes;
 mod server;
 mod token;
 
+pub use cors::Origins;
 pub use event::event;
+pub use issuer::Issuer;
 pub use routes::{Matched, Route, Routes};
-pub use server::{Gateway, INTEGRATION_LIMIT, Settings};
+pub use server::{Authorizer, Gateway, INTEGRATION_LIMIT, Settings};
 pub use token::{AUDIENCE, Claims, DevelopmentKey, ISSUER};

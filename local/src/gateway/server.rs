@@ -14,7 +14,7 @@ use anyhow::Context;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::serve::ListenerExt;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
@@ -25,6 +25,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::answer::{message, response};
+use super::cors::Origins;
+use super::issuer::Issuer;
 use super::routes::{Matched, Routes};
 use super::token::{Claims, DevelopmentKey};
 use crate::lambda::{Lambda, Outcome};
@@ -42,12 +44,22 @@ pub struct Settings {
     pub routes: Routes,
     /// The functions whose routes require no token.
     pub public: BTreeSet<String>,
-    /// The key that verifies tokens.
-    pub key: DevelopmentKey,
+    /// Verifies tokens.
+    pub authorizer: Authorizer,
+    /// The origins whose pages may call.
+    pub origins: Origins,
     /// The functions.
     pub lambda: Arc<Lambda>,
     /// Called with each request that is rejected before it reaches a function: method, path and status.
     pub refused: Option<fn(&str, &str, u16)>,
+}
+
+/// Whose tokens are accepted.
+pub enum Authorizer {
+    /// Those of this machine.
+    Development(DevelopmentKey),
+    /// Those of an identity provider.
+    Issuer(Arc<Issuer>),
 }
 
 /// A running gateway. Dropping it stops it at once and aborts requests in flight.
@@ -115,12 +127,20 @@ async fn serve(
     request: Request<Body>,
 ) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    admit(&settings, peer, request).await.unwrap_or_else(|refusal| {
-        if let Some(tell) = settings.refused {
-            tell(method.as_str(), &path, refusal.status().as_u16());
-        }
-        refusal
-    })
+    let origin = settings.origins.allowed(request.headers());
+    let preflight = settings.origins.preflight(&request);
+    let mut response = if preflight {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        admit(&settings, peer, request).await.unwrap_or_else(|refusal| {
+            if let Some(tell) = settings.refused {
+                tell(method.as_str(), &path, refusal.status().as_u16());
+            }
+            refusal
+        })
+    };
+    settings.origins.mark(&mut response, origin, preflight);
+    response
 }
 
 /// Returns the function's answer, or the rejection of a request that reaches no function.
@@ -135,7 +155,7 @@ async fn admit(settings: &Settings, peer: SocketAddr, request: Request<Body>) ->
     let claims = if settings.public.contains(&matched.route.function) {
         None
     } else {
-        match authorize(&settings.key, request.headers()) {
+        match authorize(&settings.authorizer, request.headers()).await {
             Ok(claims) => Some(claims),
             Err(challenge) => return Err(unauthorized(challenge)),
         }
@@ -159,7 +179,7 @@ async fn admit(settings: &Settings, peer: SocketAddr, request: Request<Body>) ->
 }
 
 /// Returns the token's claims, or the challenge to send.
-fn authorize(key: &DevelopmentKey, headers: &HeaderMap) -> Result<Claims, String> {
+async fn authorize(authorizer: &Authorizer, headers: &HeaderMap) -> Result<Claims, String> {
     let sent = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -174,8 +194,11 @@ fn authorize(key: &DevelopmentKey, headers: &HeaderMap) -> Result<Claims, String
     if token.is_empty() {
         return Err("Bearer".to_owned());
     }
-    key.verify(token)
-        .map_err(|why| format!(r#"Bearer scope="" error="invalid_token" error_description="{why}""#))
+    let verified = match authorizer {
+        Authorizer::Development(key) => key.verify(token),
+        Authorizer::Issuer(issuer) => issuer.verify(token).await,
+    };
+    verified.map_err(|why| format!(r#"Bearer scope="" error="invalid_token" error_description="{why}""#))
 }
 
 fn unauthorized(challenge: String) -> Response {
