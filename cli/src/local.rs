@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
+use functions::config::{DEVELOPMENT_SECRET, LOCAL};
 use local::gateway::{DevelopmentKey, Issuer, Origins, Routes};
 
 use crate::checkout::Checkout;
@@ -23,9 +24,6 @@ use build::build;
 use database::Database;
 use front::{Callers, Front};
 use step::Step;
-
-/// Signs the webhooks if the developer has set no secret. It is public: nothing but this machine may trust it.
-const WEBHOOK_SECRET: &str = "whsec_c2VlcidzIGRldmVsb3BtZW50IHdlYmhvb2sgc2VjcmV0";
 
 /// Variables that a developer can set for the functions too; `shared::config` defines their meaning.
 const HANDED_ON: [&str; 3] = ["LOG_LEVEL", "MAX_RETRY_ATTEMPTS", "RETRY_DELAY_MS"];
@@ -105,14 +103,18 @@ async fn start(arguments: &Arguments) -> Result<(Front, Database)> {
     let binaries = build(&functions).await?;
     step.done(&format!("{} built", functions.len()));
 
-    let secret = variable("WEBHOOK_SECRET");
     let mut variables = vec![
         ("DATABASE_URL".to_owned(), database.url.clone()),
-        (
-            "WEBHOOK_SECRET".to_owned(),
-            secret.clone().unwrap_or_else(|| WEBHOOK_SECRET.to_owned()),
-        ),
+        (LOCAL.to_owned(), "true".to_owned()),
     ];
+    let mut unset = Vec::new();
+    for name in functions::config::VARIABLES {
+        let secret = variable(name).unwrap_or_else(|| {
+            unset.push(*name);
+            DEVELOPMENT_SECRET.to_owned()
+        });
+        variables.push(((*name).to_owned(), secret));
+    }
     let handed_on = HANDED_ON
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), variable(name)?)));
@@ -123,13 +125,7 @@ async fn start(arguments: &Arguments) -> Result<(Front, Database)> {
     let token = issuer.is_none().then_some(token);
     let callers = Callers { key, issuer, origins };
     let front = Front::open(addresses, &routes, &binaries, &variables, &callers).await?;
-    welcome(
-        arguments.port,
-        &routes,
-        token.as_deref(),
-        database.seeded,
-        secret.is_none(),
-    );
+    welcome(arguments.port, &routes, token.as_deref(), database.seeded, &unset);
     Ok((front, database))
 }
 
@@ -143,14 +139,14 @@ fn variable(name: &str) -> Option<String> {
     value.filter(|value| !value.trim().is_empty())
 }
 
-fn welcome(port: u16, routes: &Routes, token: Option<&str>, seeded: bool, own_secret: bool) {
+fn welcome(port: u16, routes: &Routes, token: Option<&str>, seeded: bool, unset: &[&str]) {
     let mut text = format!("\nSeer is at http://localhost:{port}; Ctrl-C stops it.\n\n");
     for route in routes.iter() {
         let method = route.method.as_deref().unwrap_or("ANY");
         text.push_str(&format!("  {method:<7} {:<42} {}\n", route.path, route.function));
     }
-    if own_secret {
-        text.push_str(&format!("\nWEBHOOK_SECRET, as none is set: {WEBHOOK_SECRET}\n"));
+    for name in unset {
+        text.push_str(&format!("\n{name}, as none is set: {DEVELOPMENT_SECRET}\n"));
     }
     if let Some(token) = token {
         let (sub, ..) = ADMIN;

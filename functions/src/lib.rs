@@ -3,6 +3,8 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`users`], [`invitations`], [`key_areas`], [`analyses`], [`meetings`], [`tasks`], [`ai_settings`], [`google`] | one statement for each operation, with its access rule and its refusals |
+//! | [`clerk`] | the identity provider's events about users |
+//! | `signature` | the signature of other services' webhooks |
 //! | [`config`] | the product's own environment variables |
 //! | `openapi` | the description of the routes, with the feature `openapi` |
 //!
@@ -11,6 +13,7 @@
 
 pub mod ai_settings;
 pub mod analyses;
+pub mod clerk;
 pub mod config;
 pub mod google;
 pub mod invitations;
@@ -20,6 +23,7 @@ pub mod meetings;
 pub mod openapi;
 mod partial;
 mod permission;
+mod signature;
 mod success;
 pub mod tasks;
 pub mod users;
@@ -33,12 +37,23 @@ use sqlx::migrate::Migrator;
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// The product's settings for the engine.
-pub static SERVICE: Service = Service {
-    metrics_namespace: "Seer",
-    unknown_caller: "The token is valid, but its subject is not a user yet: POST /api/users/register first.",
-    migrations: Some(&MIGRATIONS),
-    ..Service::new("seer")
+pub static SERVICE: Service = service();
+
+/// The settings of the recorder's webhooks: a delivery carries each word of a meeting with its times, about 10 KB a
+/// minute.
+pub static RECORDER: Service = Service {
+    largest_body: 4 * 1024 * 1024,
+    ..service()
 };
+
+const fn service() -> Service {
+    Service {
+        metrics_namespace: "Seer",
+        unknown_caller: "The token is valid, but its subject is not a user yet: POST /api/users/register first.",
+        migrations: Some(&MIGRATIONS),
+        ..Service::new("seer")
+    }
+}
 
 /// Returns the example event of the route in `tests/events`, which has the binary's name.
 #[macro_export]

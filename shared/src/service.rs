@@ -25,6 +25,8 @@ pub struct Service {
     pub unknown_caller: &'static str,
     /// The product's schema, applied after the engine's own; see [`migrate`](crate::db::migrate::migrate).
     pub migrations: Option<&'static Migrator>,
+    /// The largest body of a request that is read, in bytes. Lambda takes 6 MB, JSON's escapes of the body included.
+    pub largest_body: usize,
 }
 
 impl Service {
@@ -35,6 +37,7 @@ impl Service {
             metrics_namespace: name,
             unknown_caller: "The token is valid, but its subject is not known here.",
             migrations: None,
+            largest_body: 1024 * 1024,
         }
     }
 

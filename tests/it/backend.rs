@@ -28,6 +28,15 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The secret with which the recording service signs in these tests.
 pub const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
+/// The API key that it sends with deliveries of its first version.
+pub const API_KEY: &str = "5f0c1a7e9b3d4826a1c0e5d7f9b2846c";
+
+/// The secret that it sends with callbacks.
+pub const CALLBACK_SECRET: &str = "c5b0e1d2f3a4958677869504132435f6";
+
+/// The secret with which the identity provider signs.
+pub const CLERK_SECRET: &str = "whsec_Y2xlcmstY2xlcmstY2xlcmstY2xlcmsh";
+
 /// The password in connection strings that lead nowhere.
 pub const UNKNOWN_PASSWORD: &str = "nobody-knows";
 
@@ -37,6 +46,8 @@ pub static ROUTES: LazyLock<Routes> = LazyLock::new(|| Routes::from_manifest(&wo
 /// The tables that the functions work on.
 const TABLES: [&str; 8] = [
     "users",
+    "bots",
+    "webhook_inbox",
     "invitations",
     "key_areas",
     "analyses",
@@ -62,7 +73,12 @@ pub fn binary(function: &str) -> PathBuf {
 
 /// Returns every function of the router, with the variables it needs and no others.
 pub fn functions(database_url: &str) -> Vec<Function> {
-    let env = [("DATABASE_URL", database_url), ("WEBHOOK_SECRET", WEBHOOK_SECRET)];
+    let recorder = format!("{WEBHOOK_SECRET}, api-key:{API_KEY}, mb-secret:{CALLBACK_SECRET}");
+    let env = [
+        ("DATABASE_URL", database_url),
+        ("WEBHOOK_SECRET", &recorder),
+        ("CLERK_WEBHOOK_SECRET", CLERK_SECRET),
+    ];
     let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let function = |name: &str| Function {
         env: env.to_vec(),
@@ -262,6 +278,9 @@ pub fn tells_no_secret(log: &[String]) {
         "postgres://seer",
         UNKNOWN_PASSWORD,
         WEBHOOK_SECRET.trim_start_matches("whsec_"),
+        API_KEY,
+        CALLBACK_SECRET,
+        CLERK_SECRET.trim_start_matches("whsec_"),
     ]);
     for secret in secrets {
         assert!(

@@ -186,6 +186,20 @@ fn attempts(team: &Team, made: Uuid, task: Uuid, area: Uuid, analysis: Uuid) -> 
             [401; 6],
         ),
         attempt(
+            "meetings-webhook-alias",
+            "POST",
+            "/api/meetingbaas/webhooks",
+            Some(json!({"event": "complete", "data": {"bot_id": "bot-1"}})),
+            [401; 6],
+        ),
+        attempt(
+            "clerk-webhook",
+            "POST",
+            "/api/webhooks/clerk",
+            Some(json!({"type": "user.deleted", "data": {"id": team.member.sub}})),
+            [401; 6],
+        ),
+        attempt(
             "tasks-list",
             "GET",
             &format!("{one}/tasks"),

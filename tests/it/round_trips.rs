@@ -13,8 +13,9 @@ use serde_json::json;
 use super::answer::Answer;
 use super::backend::Backend;
 use super::call::Call;
+use super::clerk;
 use super::people::{Person, Team, id, meeting};
-use super::webhook::Delivery;
+use super::webhook::{ALIAS, Delivery, WEBHOOK};
 
 /// The round trips of INIT: the log-in, the status, and preparing and running the statement of the example event.
 const INIT: u64 = 4;
@@ -104,9 +105,14 @@ impl Scene<'_> {
             }
             "meetings-update" => backend.put(&path).by(admin).json(&json!({"title": "New"})),
             "meetings-delete" => backend.delete(&path).by(admin),
-            "meetings-webhook" => {
+            "meetings-webhook" | "meetings-webhook-alias" => {
                 let data = json!({"bot_id": format!("{function}-{number}"), "mp4": "https://example.com/a.mp4"});
-                Delivery::of(&json!({"event": "complete", "data": data})).call(backend)
+                let path = if function == "meetings-webhook" { WEBHOOK } else { ALIAS };
+                Delivery::of(&json!({"event": "complete", "data": data})).call_at(backend, path)
+            }
+            "clerk-webhook" => {
+                let data = json!({"id": team.member.sub, "updated_at": 1_767_258_000_000_u64 + number as u64});
+                clerk::signed(backend, &json!({"type": "user.updated", "data": data}))
             }
             "tasks-suggest" => backend.post(&format!("{path}/suggest-tasks")).by(admin),
             "tasks-create" => backend

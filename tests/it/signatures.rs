@@ -95,7 +95,7 @@ async fn unsigned_delivery_is_refused() {
         }
         call.send().await.problem(401, "unauthorized");
     }
-    let large = Delivery::of(&json!({"event": "complete", "padding": "x".repeat(2 * 1024 * 1024)}));
+    let large = Delivery::of(&json!({"event": "complete", "padding": "x".repeat(4 * 1024 * 1024)}));
     large.send(&backend).await.problem(413, "too-large");
     // A valid token is no signature.
     backend

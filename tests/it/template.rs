@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use functions::config::WebhookSecret;
+use functions::config::RecorderSecrets;
 use local::template::{Deployment, Function, Stacks, Template, Values};
 use serde_json::{Value, json};
 use shared::config::{Config, Login, VARIABLES};
@@ -12,6 +12,9 @@ use shared::config::{Config, Login, VARIABLES};
 use super::backend::{TIMEOUT, WEBHOOK_SECRET, workspace};
 use super::names::{NO_ROUTES, files, routes};
 use super::schedules;
+
+/// The functions that verify their sender themselves, with a secret.
+const WEBHOOKS: [&str; 3] = ["clerk-webhook", "meetings-webhook", "meetings-webhook-alias"];
 
 /// Everything that the template must agree with.
 struct Project {
@@ -95,6 +98,8 @@ impl Project {
         let own = format!("{id}Role");
         let role = if template.at("/Resources").get(&own).is_some() {
             &own
+        } else if WEBHOOKS.contains(&binary) {
+            "WebhookRole"
         } else {
             "RouteRole"
         };
@@ -146,12 +151,17 @@ impl Project {
         expect(
             "whether it knows the webhooks' secret",
             &json!(variables.contains("WEBHOOK_SECRET")),
-            json!(binary == "meetings-webhook"),
+            json!(binary.starts_with("meetings-webhook")),
+        );
+        expect(
+            "whether it knows the identity provider's secret",
+            &json!(variables.contains("CLERK_WEBHOOK_SECRET")),
+            json!(binary == "clerk-webhook"),
         );
         expect(
             "whether its variables are encrypted with the stack's key",
             &json!(properties["KmsKeyArn"] == json!({"Fn::GetAtt": ["Key", "Arn"]})),
-            json!(variables.contains("WEBHOOK_SECRET")),
+            json!(WEBHOOKS.contains(&binary)),
         );
         for needed in ["DATABASE_URL", "DATABASE_IAM_AUTH", "DATABASE_SECRET_ARN"] {
             expect(
@@ -248,6 +258,25 @@ fn template_agrees_with_the_code() {
     assert!(differences.is_empty(), "{differences:#?}");
 }
 
+/// What a page may do on a developer's machine it may do when deployed.
+#[test]
+fn cors_is_that_of_cargo_local() {
+    use local::gateway::cors::{EXPOSED_HEADERS, MAX_AGE, METHODS, REQUEST_HEADERS};
+    let stacks = stacks();
+    let cors = stacks
+        .functions
+        .at("/Resources/Api/Properties/CorsConfiguration/Fn::If/1");
+    for (name, expected) in [
+        ("AllowCredentials", json!(true)),
+        ("AllowMethods", json!(METHODS)),
+        ("AllowHeaders", json!(REQUEST_HEADERS)),
+        ("ExposeHeaders", json!(EXPOSED_HEADERS)),
+        ("MaxAge", json!(MAX_AGE)),
+    ] {
+        assert_eq!(cors[name], expected, "{name}");
+    }
+}
+
 /// The nested stack names its parameters as the outer one names what they stand for.
 #[test]
 fn observability_gets_its_parameters() {
@@ -335,8 +364,8 @@ fn functions_parse_their_variables() {
                 .database
                 .unwrap_or_else(|error| panic!("{id} with {parameters:?}: {error}"));
             assert!(config.roles.is_ok(), "{id}");
-            let webhook = WebhookSecret::parse(variables.get("WEBHOOK_SECRET").cloned());
-            assert_eq!(webhook.is_ok(), id == "MeetingsWebhook", "{id}");
+            let webhook = RecorderSecrets::parse(variables.get("WEBHOOK_SECRET").cloned(), false);
+            assert_eq!(webhook.is_ok(), id.starts_with("MeetingsWebhook"), "{id}");
             let proxied = parameters.contains(&("UseRdsProxy", "true")) && id != "MigrationsRun";
             assert_eq!(database.url.is_pooled(), proxied, "{id}");
             let secret = matches!(database.url.login(), Login::Secret(_));

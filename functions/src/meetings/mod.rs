@@ -98,7 +98,8 @@ pub struct Meeting {
     /// Everything else.
     #[serde(flatten)]
     pub summary: MeetingSummary,
-    /// The transcript: one line per turn.
+    /// The transcript. A recorded one is JSON as text: an array of turns, `{speaker, words: [{start, end, word}]}`, with
+    /// the times in seconds.
     pub transcript: Option<String>,
     /// Its tasks, oldest first: as many as fit the answer, which is all of them for nearly every meeting.
     #[serde(default)]

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::operation::{Operation, operation};
 use super::schemas::Schemas;
+use crate::RECORDER;
 use crate::meetings::agenda::Agenda;
-use crate::meetings::webhook::{Complete, Receipt, StatusChange};
+use crate::meetings::webhook::{self, Receipt};
 use crate::meetings::{Draft, ListedMeeting, Meeting, MeetingChange, MeetingType, Platform, Status, Time};
 use shared::http::Error;
 use shared::text::Id;
@@ -36,7 +37,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let changes = schemas.changes("MeetingChanges", "MeetingDraft", said);
     let stranger = || Error::field("teamMemberId", "must be somebody of the meeting's team");
     let known_bot = || Error::conflict("Another meeting has this meetingBaasId.");
-    vec![
+    let mut all = vec![
         filtered(operation!("meetings-list")).answers_page(meetings.clone(), listed()),
         filtered(operation!("meetings-with-team-members")).answers_page(meetings.clone(), listed()),
         operation!("meetings-by-member")
@@ -123,8 +124,9 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
                 agenda,
                 json!({"phases": [{"name": "Agenda", "items": ["How the migration went"]}], "note": null}),
             ),
-        webhook(schemas),
-    ]
+    ];
+    all.extend(webhooks(schemas));
+    all
 }
 
 /// A list of the meetings that the caller may see, with its filters.
@@ -138,86 +140,108 @@ fn filtered(list: Operation) -> Operation {
         .reads()
 }
 
-fn webhook(schemas: &mut Schemas) -> Operation {
+/// Describes both paths of the recorder's deliveries.
+fn webhooks(schemas: &mut Schemas) -> [Operation; 2] {
     let receipt = schemas.answer::<Receipt>();
-    let (complete, status_change) = (
-        schemas.request::<Complete>("The recorded data."),
-        schemas.request::<StatusChange>("The current status of the bot."),
-    );
-    let event = |event: Value, data: Value| {
-        let properties = if data.is_null() {
-            json!({"event": event})
-        } else {
-            json!({"event": event, "data": data})
-        };
-        let required: Vec<_> = properties
-            .as_object()
-            .into_iter()
-            .flat_map(|named| named.keys().cloned())
-            .collect();
-        json!({"type": "object", "properties": properties, "required": required})
-    };
-    let known = ["complete", "bot.status_change"];
+    let known = ["complete", "bot.completed", "failed", "bot.failed", "bot.status_change"];
     let body = schemas.component(
         "WebhookEvent",
         json!({
-            "description": "An event of the recording service. Events of other kinds are acknowledged and ignored.",
+            "description": "An event of the recording service's API, version 1 or 2. Of a known event only the bot is \
+                required: members that cannot be read are skipped. Other events are acknowledged and ignored.",
             "oneOf": [
-                event(json!({"const": known[0]}), complete),
-                event(json!({"const": known[1]}), status_change),
-                event(json!({"type": "string", "not": {"enum": known}}), Value::Null),
+                {
+                    "type": "object",
+                    "properties": {
+                        "event": {"enum": known},
+                        "data": {
+                            "type": "object",
+                            "properties": {
+                                "bot_id": {"type": "string", "pattern": r"\S", "maxLength": 200},
+                                "extra": {"description": "Its `meetingId` names the meeting, if none has the bot yet."},
+                                "status": {"description": "`code` and `created_at` of a status change."},
+                                "transcript": {
+                                    "description": "Turns, `{speaker, words: [{start, end, word}]}`; or text.",
+                                },
+                                "transcription": {"description": "The same, or its address."},
+                                "speakers": {"description": "Names, or objects with a `name`."},
+                                "mp4": {"description": "The address of the recording."},
+                            },
+                            "required": ["bot_id"],
+                        },
+                    },
+                    "required": ["event", "data"],
+                },
+                {
+                    "type": "object",
+                    "properties": {"event": {"type": "string", "not": {"enum": known}}},
+                    "required": ["event"],
+                },
             ],
         }),
     );
-    operation!("meetings-webhook")
-    .public()
-    .header(
-        "webhook-id",
-        "The delivery's id, the same for each retry (Standard Webhooks; or `svix-id`).",
-        "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",
-    )
-    .header(
-        "webhook-timestamp",
-        "When it was sent: Unix time in seconds, at most five minutes off (or `svix-timestamp`).",
-        "1767258000",
-    )
-    .header(
-        "webhook-signature",
-        "HMAC-SHA256 with the secret over id, timestamp and raw body (or `svix-signature`).",
-        "v1,57YwqnFhyVZ7mr8jC96NLyOXdWktDF0od7WjSU1Ovek=",
-    )
-    .body(
-        body,
-        true,
-        json!({
-            "event": "complete",
-            "data": {
-                "bot_id": "dev-bot-5",
-                "transcript": [
-                    {"speaker": "Avery Adams", "words": [
-                        {"start": 0.5, "end": 0.9, "word": "Welcome,"}, {"start": 0.9, "end": 1.4, "word": "everyone."},
-                    ]},
-                    {"speaker": "Gale Globex", "words": [
-                        {"start": 2.0, "end": 2.3, "word": "Thank"}, {"start": 2.3, "end": 2.5, "word": "you."},
-                    ]},
-                ],
-                "speakers": ["Avery Adams", "Gale Globex"],
-                "mp4": "https://recordings.example.com/dev-bot-5.mp4",
-            },
-        }),
-    )
-    .writes()
-    .refuses(Error::unauthorized(
-        "The webhook's signature is missing, wrong, or more than five minutes old.",
-    ))
-    .refuses(Error::not_found("meeting with this bot_id"))
-    .answers(
-        200,
-        "It is applied, or ignored",
-        &[],
-        receipt,
-        json!({"received": true}),
-    )
+    let described = |operation: Operation| {
+        operation
+            .public()
+            .header(
+                "webhook-id",
+                "The delivery's id, the same for each retry (Standard Webhooks; or `svix-id`).",
+                "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",
+            )
+            .header(
+                "webhook-timestamp",
+                "When it was sent: Unix time in seconds, at most five minutes off (or `svix-timestamp`).",
+                "1767258000",
+            )
+            .header(
+                "webhook-signature",
+                "HMAC-SHA256 with the secret over id, timestamp and raw body (or `svix-signature`).",
+                "v1,57YwqnFhyVZ7mr8jC96NLyOXdWktDF0od7WjSU1Ovek=",
+            )
+            .header(
+                "x-meeting-baas-api-key",
+                "The account's API key, instead of a signature, in deliveries of version 1.",
+                "0123456789abcdef0123456789abcdef",
+            )
+            .header(
+                "x-mb-secret",
+                "The secret of a bot's callback, instead of a signature, in version 2.",
+                "fedcba9876543210fedcba9876543210",
+            )
+            .body_up_to(
+                RECORDER.largest_body,
+                body.clone(),
+                true,
+                json!({
+                    "event": "complete",
+                    "data": {
+                        "bot_id": "dev-bot-5",
+                        "transcript": [
+                            {"speaker": "Avery Adams", "words": [
+                                {"start": 0.5, "end": 0.9, "word": "Welcome,"},
+                                {"start": 0.9, "end": 1.4, "word": "everyone."},
+                            ]},
+                            {"speaker": "Gale Globex", "words": [
+                                {"start": 2.0, "end": 2.3, "word": "Thank"}, {"start": 2.3, "end": 2.5, "word": "you."},
+                            ]},
+                        ],
+                        "speakers": ["Avery Adams", "Gale Globex"],
+                        "mp4": "https://recordings.example.com/dev-bot-5.mp4",
+                    },
+                }),
+            )
+            .writes()
+            .refuses(Error::unauthorized(webhook::REFUSED))
+            .refuses(Error::field("data.bot_id", "is required"))
+            .answers(
+                200,
+                "It is applied, kept until a meeting has its bot, or ignored",
+                &[],
+                receipt.clone(),
+                json!({"received": true}),
+            )
+    };
+    [operation!("meetings-webhook"), operation!("meetings-webhook-alias")].map(described)
 }
 
 fn example() -> Value {
@@ -235,7 +259,7 @@ fn example() -> Value {
         "meetingBaasId": "dev-bot-2",
         "processingStatus": "completed",
         "recordingUrl": "https://recordings.example.com/dev-bot-2.mp4",
-        "transcript": "Avery Adams: How did the migration go?\nMorgan Meyer: Without a minute of downtime.",
+        "transcript": r#"[{"speaker":"Avery Adams","words":[{"start":0.5,"end":0.9,"word":"Welcome."}]}]"#,
         "speakers": ["Avery Adams", "Morgan Meyer"],
         "executiveSummary": "The migration went well.",
         "wins": ["The migration had no downtime"],

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::capitalised;
 use super::route::Route;
 use super::schemas::{self, Schemas};
+use crate::SERVICE;
 use shared::db::{self, Kind, Phase};
 use shared::http::Error;
 use shared::http::page::{CURSOR_RULE, Limit};
@@ -205,12 +206,12 @@ impl Operation {
         self.refuses(Error::field("cursor", CURSOR_RULE))
     }
 
-    /// Adds a required header.
+    /// Adds a header that not every sender has.
     pub(super) fn header(mut self, name: &str, description: &str, example: &str) -> Self {
         self.parameters.push(json!({
             "name": name,
             "in": "header",
-            "required": true,
+            "required": false,
             "description": description,
             "schema": {"type": "string", "minLength": 1},
             "example": example,
@@ -218,8 +219,13 @@ impl Operation {
         self
     }
 
-    /// Adds a JSON body.
-    pub(super) fn body(mut self, schema: Value, required: bool, example: Value) -> Self {
+    /// Adds a JSON body of the usual size.
+    pub(super) fn body(self, schema: Value, required: bool, example: Value) -> Self {
+        self.body_up_to(SERVICE.largest_body, schema, required, example)
+    }
+
+    /// Adds a JSON body of at most `limit` bytes.
+    pub(super) fn body_up_to(mut self, limit: usize, schema: Value, required: bool, example: Value) -> Self {
         let body = json!({
             "required": required,
             "content": {"application/json": {"schema": schema, "example": example}},
@@ -228,7 +234,7 @@ impl Operation {
         self.refuses(Error::Malformed(
             "The body is not valid JSON: line 1, column 2.".to_owned(),
         ))
-        .refuses(Error::TooLarge)
+        .refuses(Error::TooLarge(limit))
         .refuses(Error::UnsupportedMediaType)
         .refuses(Error::field("body", "must be a JSON object"))
     }

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use super::operation::{Operation, operation};
 use super::schemas::Schemas;
+use crate::clerk;
 use crate::invitations::{self, Invitation};
+use crate::meetings::webhook::Receipt;
 use crate::users::{Colleague, NoFields, User};
 use shared::http::Error;
 
@@ -19,6 +21,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         schemas.request::<invitations::Draft>("The invited person."),
     );
     vec![
+        clerk(schemas),
         operation!("users-register")
             .body(nothing, false, json!({}))
             .keyed()
@@ -63,6 +66,97 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
                 }),
             ),
     ]
+}
+
+fn clerk(schemas: &mut Schemas) -> Operation {
+    let receipt = schemas.answer::<Receipt>();
+    let id = json!({"type": "string"});
+    let text = json!({"type": ["string", "null"]});
+    let time = json!({"type": "integer", "minimum": 0, "maximum": 253_402_300_799_999_i64});
+    let address = json!({
+        "type": "object",
+        "properties": {
+            "id": text,
+            "email_address": {"type": "string"},
+            "verification": {"type": ["object", "null"], "properties": {"status": text}},
+        },
+        "required": ["email_address"],
+    });
+    let event = |kind: Value, data: Value| json!({"type": "object", "properties": {"type": kind, "data": data}, "required": ["type", "data"]});
+    let known = ["user.updated", "user.deleted"];
+    let updated = json!({
+        "type": "object",
+        "properties": {
+            "id": id,
+            "first_name": text,
+            "last_name": text,
+            "primary_email_address_id": text,
+            "email_addresses": {"type": "array", "items": address},
+            "updated_at": time,
+        },
+        "required": ["id", "updated_at"],
+    });
+    let deleted = json!({"type": "object", "properties": {"id": id}, "required": ["id"]});
+    let body = schemas.component(
+        "ClerkEvent",
+        json!({
+            "description": "An event of the identity provider. Other types are acknowledged and ignored.",
+            "oneOf": [
+                event(json!({"const": known[0]}), updated),
+                event(json!({"const": known[1]}), deleted),
+                {
+                    "type": "object",
+                    "properties": {"type": {"type": "string", "not": {"enum": known}}},
+                    "required": ["type"],
+                },
+            ],
+        }),
+    );
+    operation!("clerk-webhook")
+        .public()
+        .header(
+            "svix-id",
+            "The event's id, the same for each retry (or `webhook-id`).",
+            "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",
+        )
+        .header(
+            "svix-timestamp",
+            "When it was sent: Unix time in seconds, at most five minutes off (or `webhook-timestamp`).",
+            "1767258000",
+        )
+        .header(
+            "svix-signature",
+            "HMAC-SHA256 with the secret over id, timestamp and raw body (or `webhook-signature`).",
+            "v1,57YwqnFhyVZ7mr8jC96NLyOXdWktDF0od7WjSU1Ovek=",
+        )
+        .body(
+            body,
+            true,
+            json!({
+                "type": "user.updated",
+                "data": {
+                    "id": "dev-member",
+                    "first_name": "Morgan",
+                    "last_name": "Meyer",
+                    "primary_email_address_id": "idn_1",
+                    "email_addresses": [{
+                        "id": "idn_1",
+                        "email_address": "morgan@example.com",
+                        "verification": {"status": "verified"},
+                    }],
+                    "updated_at": 1_767_258_000_000_u64,
+                },
+            }),
+        )
+        .writes()
+        .refuses(Error::unauthorized(clerk::REFUSED))
+        .answers(
+            200,
+            "It is applied, or ignored",
+            &[],
+            receipt,
+            json!({"received": true}),
+        )
 }
 
 fn example() -> Value {

@@ -1,4 +1,4 @@
-//! CORS as API Gateway applies it: by the origins of the configuration, on every answer, whatever the function says.
+//! CORS as API Gateway applies it: by the origins of the configuration, on every answer, instead of the function's own.
 //!
 //! Invariants: does no I/O. Depends on: the same lists in `template.yaml`, which a test compares.
 
@@ -51,7 +51,7 @@ impl Origins {
         known.then(|| sent.clone())
     }
 
-    /// Returns whether a request is a browser's preflight request, which the gateway answers itself, whatever its path.
+    /// Returns whether a request is a browser's preflight request, which the gateway answers itself on any path.
     /// Without an allowed origin the answer has no headers, and the browser does not send the request.
     pub(super) fn preflight(&self, request: &Request<Body>) -> bool {
         let headers = request.headers();

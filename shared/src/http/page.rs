@@ -194,7 +194,7 @@ fn weight<T: Serialize>(item: &T) -> usize {
 }
 
 /// Returns the size of JSON as text within JSON, in bytes.
-pub(super) fn weight_of_text(json: &str) -> usize {
+pub fn weight_of_text(json: &str) -> usize {
     json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }
 

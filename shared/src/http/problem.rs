@@ -42,8 +42,8 @@ pub enum Error {
     Conflict(&'static str),
     /// 412: If-Match names another version.
     PreconditionFailed,
-    /// 413: the body is larger than 1 MiB.
-    TooLarge,
+    /// 413: the body is larger than this many bytes.
+    TooLarge(usize),
     /// 415: the body is not JSON by its Content-Type.
     UnsupportedMediaType,
     /// 422: a rule is violated.
@@ -208,11 +208,11 @@ impl Error {
                 "Changed meanwhile",
                 "It is not the version that If-Match names: read it again, then repeat the change.",
             ),
-            Self::TooLarge => ProblemParts::new(
+            Self::TooLarge(limit) => ProblemParts::new(
                 S::PAYLOAD_TOO_LARGE,
                 "too-large",
                 "Body too large",
-                "The body is larger than 1 MiB (1,048,576 bytes).",
+                format!("The body is larger than {limit} bytes, the most that is read here."),
             ),
             Self::UnsupportedMediaType => ProblemParts::new(
                 S::UNSUPPORTED_MEDIA_TYPE,
@@ -263,7 +263,7 @@ impl Error {
             | Self::MethodNotAllowed(_)
             | Self::Conflict(_)
             | Self::PreconditionFailed
-            | Self::TooLarge
+            | Self::TooLarge(_)
             | Self::UnsupportedMediaType
             | Self::Invalid(_)
             | Self::KeyReused

@@ -20,9 +20,6 @@ use super::response::Response;
 use crate::db::{Deadline, IdempotencyKey, Pool, Receipt, Session, WriteAttempt, Written};
 use crate::text::Id;
 
-/// The largest body, in bytes.
-const LARGEST_BODY: usize = 1024 * 1024;
-
 /// The longest idempotency key, in characters.
 pub const LONGEST_KEY: usize = 255;
 
@@ -43,7 +40,7 @@ impl Request {
     /// Creates a request from an event of payload format 2.0.
     ///
     /// # Errors
-    /// Fails with 413 for a body over 1 MiB, and with 400 for invalid base64.
+    /// Fails with 413 for a body over the service's limit, and with 400 for invalid base64.
     pub(super) fn new(
         mut event: ApiGatewayV2httpRequest,
         deadline: Deadline,
@@ -51,13 +48,14 @@ impl Request {
     ) -> Result<Self, Error> {
         let text = event.body.take().unwrap_or_default();
         // Base64 encodes three bytes as four characters, so the size is checked before decoding.
+        let limit = function.service.largest_body;
         let most = if event.is_base64_encoded {
-            LARGEST_BODY.div_ceil(3) * 4
+            limit.div_ceil(3) * 4
         } else {
-            LARGEST_BODY
+            limit
         };
         if text.len() > most {
-            return Err(Error::TooLarge);
+            return Err(Error::TooLarge(limit));
         }
         let body = if event.is_base64_encoded {
             STANDARD
@@ -66,8 +64,8 @@ impl Request {
         } else {
             text.into_bytes()
         };
-        if body.len() > LARGEST_BODY {
-            return Err(Error::TooLarge);
+        if body.len() > limit {
+            return Err(Error::TooLarge(limit));
         }
         Ok(Self {
             event,
@@ -260,10 +258,11 @@ impl Request {
         }
     }
 
-    /// Returns the key of a request that does not carry it in the header; `scope` separates such keys from others.
+    /// Returns the key of a request that does not carry it in the header; `scope` separates such keys from others. The
+    /// same body under the same key is the same request at every path.
     pub fn scoped_key(&self, scope: &str, key: &str) -> IdempotencyKey {
         // A token's subject never contains a control character.
-        self.key(&format!("\0{scope}"), key)
+        IdempotencyKey::from_client(&format!("\0{scope}"), key, &[&self.body])
     }
 
     /// Returns the key of this request. It includes a condition if there is one, and is unchanged without.

@@ -265,7 +265,8 @@ impl Client {
         let meeting = id.clone();
         self.change(&id, &marker, call, |client, _| {
             if let Some(meeting) = client.team.meetings.get_mut(&meeting) {
-                meeting.transcript = Some(format!("Ada: {marker}"));
+                let word = format!(r#"{{"start":0.0,"end":1.0,"word":"{marker}"}}"#);
+                meeting.transcript = Some(format!(r#"[{{"speaker":"Ada","words":[{word}]}}]"#));
                 meeting.version += 1;
             }
         })

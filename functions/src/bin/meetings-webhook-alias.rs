@@ -1,0 +1,16 @@
+//! `POST /api/meetingbaas/webhooks`: the same as the other webhook, at the address of bots that were made before.
+//! Safe to repeat: a delivery's id or digest is its idempotency key, and its event never moves a meeting back.
+
+use std::process::ExitCode;
+
+use functions::meetings::webhook;
+use functions::{RECORDER, example_event};
+use shared::http::{Error, Request, Response};
+
+fn main() -> ExitCode {
+    RECORDER.run("POST /api/meetingbaas/webhooks", example_event!(), handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    webhook::receive(&request).await
+}

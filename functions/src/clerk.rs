@@ -1,0 +1,275 @@
+//! The identity provider's events about users: a new name or address, and a deleted account.
+//!
+//! They are no part of signing in: a user's row is made by `users-register`, from the token. A deleted account keeps its
+//! row, under a subject that no token can have, so that meetings and tasks keep their people. Invariants: an event is
+//! not read before its signature is verified.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::config;
+use crate::signature;
+use shared::db::{Session, WriteAttempt};
+use shared::http::body::Object;
+use shared::http::{Abort, Error, Request};
+use shared::write_query;
+
+/// What an event without a valid signature is answered.
+pub(crate) const REFUSED: &str = "The event's signature is missing, wrong, or more than five minutes old.";
+
+/// Begins the subject of a deactivated user: a token's subject never contains a control character.
+const DEACTIVATED: &str = "\u{1}deleted:";
+
+/// The name of a deactivated user.
+const FORMER_MEMBER: &str = "Former member";
+
+/// The longest name and address, as in the claims of a token.
+const LONGEST: usize = 255;
+
+/// A verified event.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The sender's id of the event, the same for each retry.
+    pub id: String,
+    /// The event.
+    pub event: Event,
+}
+
+/// An event about a user.
+#[derive(Debug)]
+pub enum Event {
+    /// The account was changed.
+    Updated(Updated),
+    /// The account was deleted.
+    Deleted(Deleted),
+    /// An event that this backend does not use.
+    Other,
+}
+
+/// Unknown fields are accepted, because the sender may add some.
+#[derive(Deserialize)]
+struct Named {
+    r#type: String,
+}
+
+#[derive(Deserialize)]
+struct Body<T> {
+    data: Object<T>,
+}
+
+/// A changed account, as far as it is stored here.
+#[derive(Debug, Deserialize)]
+pub struct Updated {
+    id: String,
+    #[serde(default)]
+    first_name: Option<String>,
+    #[serde(default)]
+    last_name: Option<String>,
+    #[serde(default)]
+    primary_email_address_id: Option<String>,
+    #[serde(default)]
+    email_addresses: Vec<Object<Address>>,
+    updated_at: Milliseconds,
+}
+
+#[derive(Debug, Deserialize)]
+struct Address {
+    id: Option<String>,
+    email_address: String,
+    verification: Option<Object<Verification>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Verification {
+    status: Option<String>,
+}
+
+/// A deleted account.
+#[derive(Debug, Deserialize)]
+pub struct Deleted {
+    id: String,
+}
+
+/// A Unix time in milliseconds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "i64")]
+struct Milliseconds(DateTime<Utc>);
+
+impl TryFrom<i64> for Milliseconds {
+    type Error = &'static str;
+
+    fn try_from(number: i64) -> Result<Self, Self::Error> {
+        // Up to the year 9999.
+        let time = DateTime::from_timestamp_millis(number).filter(|_| (0..253_402_300_800_000).contains(&number));
+        time.map(Self).ok_or("must be a Unix time in milliseconds")
+    }
+}
+
+impl Delivery {
+    /// Verifies an event's signature and age, then parses it.
+    ///
+    /// # Errors
+    /// Fails with 401 for a signature that is absent, wrong or more than five minutes old or early, 500 without a
+    /// secret, and 400, 415 or 422 for a body that does not match its type.
+    pub fn of(request: &Request) -> Result<Self, Error> {
+        let id = if request.is_rehearsal() {
+            String::new()
+        } else {
+            let keys = config::clerk_signing_keys()?;
+            signature::verify(keys, request.headers(), request.body()).ok_or_else(|| Error::unauthorized(REFUSED))?
+        };
+        let Named { r#type } = request.json()?;
+        let event = match r#type.as_str() {
+            "user.updated" => Event::Updated(request.json::<Body<_>>()?.data.0),
+            "user.deleted" => Event::Deleted(request.json::<Body<_>>()?.data.0),
+            _ => Event::Other,
+        };
+        Ok(Self { id, event })
+    }
+}
+
+impl Updated {
+    /// Returns the primary address in lower case, if the provider has verified it.
+    fn email(&self) -> Option<String> {
+        let primary = self.primary_email_address_id.as_deref()?;
+        let mut addresses = self.email_addresses.iter().map(|Object(address)| address);
+        let address = addresses.find(|address| address.id.as_deref() == Some(primary))?;
+        let Object(verification) = address.verification.as_ref()?;
+        let verified = verification.status.as_deref() == Some("verified");
+        usable(&address.email_address.to_ascii_lowercase()).filter(|_| verified)
+    }
+
+    /// Returns the first and the last name.
+    fn name(&self) -> Option<String> {
+        let names = [&self.first_name, &self.last_name].into_iter().flatten();
+        let names: Vec<_> = names.map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
+        usable(&names.join(" "))
+    }
+}
+
+/// Returns text that a claim could be too; see `shared::http::Caller`.
+fn usable(text: &str) -> Option<String> {
+    let text = text.trim();
+    let usable = !text.is_empty() && text.chars().count() <= LONGEST && !text.contains(char::is_control);
+    usable.then(|| text.to_owned())
+}
+
+/// Applies an event to its user; an unknown one has not registered, or is deactivated.
+///
+/// # Errors
+/// Fails with the database error.
+pub async fn apply(db: &mut Session, attempt: &WriteAttempt, event: &Event) -> Result<(), Abort> {
+    match event {
+        Event::Updated(updated) => update(db, attempt, updated).await,
+        Event::Deleted(deleted) => deactivate(db, attempt, deleted).await,
+        Event::Other => Ok(()),
+    }
+}
+
+async fn update(db: &mut Session, attempt: &WriteAttempt, updated: &Updated) -> Result<(), Abort> {
+    let row = write_query!(
+        attempt,
+        r#"updated AS (
+            UPDATE users u
+            SET email = coalesce($6, u.email), name = coalesce($7, u.name), clerk_updated_at = $8,
+                updated_at = clock_timestamp()
+            FROM known
+            WHERE u.clerk_id = $5 AND clear AND (u.clerk_updated_at IS NULL OR u.clerk_updated_at < $8)
+            RETURNING u.id
+        ), changed AS (
+            SELECT 'user' AS kind, id, NULL::integer AS version, 200 AS status FROM updated
+        )"#,
+        r#"u.id AS "user?" FROM known LEFT JOIN updated u ON true"#,
+        updated.id,
+        updated.email(),
+        updated.name(),
+        updated.updated_at.0,
+    )
+    .fetch_one(db)
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    Ok(())
+}
+
+/// Replaces subject, address and name, and withdraws the pending invitations. The team stays.
+async fn deactivate(db: &mut Session, attempt: &WriteAttempt, deleted: &Deleted) -> Result<(), Abort> {
+    let row = write_query!(
+        attempt,
+        r#"deactivated AS (
+            UPDATE users u
+            SET clerk_id = $6 || u.clerk_id, email = u.id || '@deleted.invalid', name = $7,
+                updated_at = clock_timestamp()
+            FROM known
+            WHERE u.clerk_id = $5 AND clear
+            RETURNING u.id, u.role
+        ), withdrawn AS (
+            DELETE FROM invitations i USING deactivated d WHERE i.admin_id = d.id AND i.status = 'pending'
+        ), changed AS (
+            SELECT 'user' AS kind, id, NULL::integer AS version, 200 AS status FROM deactivated
+        )"#,
+        r#"d.id AS "user?", d.role AS "role?" FROM known LEFT JOIN deactivated d ON true"#,
+        deleted.id,
+        DEACTIVATED,
+        FORMER_MEMBER,
+    )
+    .fetch_one(db)
+    .await?;
+    attempt.check(row.receipt, row.nonce)?;
+    if let (Some(user), Some("admin")) = (row.user, row.role.as_deref()) {
+        tracing::warn!(user = %user, "an admin's account was deleted, and their team has no admin now");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn updated(more: Value) -> Updated {
+        let mut data = json!({"id": "user_1", "updated_at": 1_767_258_000_000_u64});
+        data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value(data).unwrap()
+    }
+
+    #[test]
+    fn address_is_primary_and_verified() {
+        let address = |id: &str, status: Value| json!({"id": id, "email_address": format!("{id}@Example.com"), "verification": {"status": status}});
+        let of = |primary: Value, addresses: Value| {
+            updated(json!({"primary_email_address_id": primary, "email_addresses": addresses})).email()
+        };
+        let both = json!([address("One", json!("verified")), address("Two", json!("unverified"))]);
+        assert_eq!(of(json!("One"), both.clone()).as_deref(), Some("one@example.com"));
+        for (primary, addresses) in [
+            (json!("Two"), both.clone()),
+            (json!("Three"), both.clone()),
+            (json!(null), both),
+            (json!("One"), json!([])),
+            (json!("One"), json!([address("One", json!(null))])),
+            (
+                json!("One"),
+                json!([{"id": "One", "email_address": "a@b.c", "verification": null}]),
+            ),
+            (
+                json!("One"),
+                json!([{"id": "One", "email_address": "a\u{0}@b.c", "verification": {"status": "verified"}}]),
+            ),
+        ] {
+            assert_eq!(of(primary, addresses.clone()), None, "{addresses}");
+        }
+    }
+
+    #[test]
+    fn name_is_kept_without_a_new_one() {
+        let of = |first: Value, last: Value| updated(json!({"first_name": first, "last_name": last})).name();
+        assert_eq!(of(json!(" Ada "), json!("Byron")).as_deref(), Some("Ada Byron"));
+        assert_eq!(of(json!(null), json!("Byron")).as_deref(), Some("Byron"));
+        for (first, last) in [
+            (json!(null), json!(null)),
+            (json!(" "), json!("")),
+            (json!("a\u{0}"), json!("b")),
+        ] {
+            assert_eq!(of(first, last), None);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Makes a JSON text storable: its grammar is unchanged, and only values that PostgreSQL or `f64` cannot hold are
+//! replaced.
+
+/// Stands for a character that cannot be stored.
+const REPLACEMENT: &str = "\\ufffd";
+
+/// Returns the text with NUL characters and lone surrogates replaced, numbers that overflow as null, and the number of
+/// replacements. Bytes that are not UTF-8 are replaced too, and count as one.
+pub(super) fn repaired(body: &[u8]) -> (String, usize) {
+    let text = String::from_utf8_lossy(body);
+    let mut replaced = usize::from(matches!(text, std::borrow::Cow::Owned(_)));
+    let mut repaired = String::with_capacity(text.len());
+    let mut rest = &*text;
+    let mut in_string = false;
+    while let Some(first) = rest.chars().next() {
+        let taken = match first {
+            '\\' if in_string => {
+                let (taken, storable) = escape(rest);
+                repaired.push_str(if storable { &rest[..taken] } else { REPLACEMENT });
+                replaced += usize::from(!storable);
+                taken
+            }
+            '-' | '0'..='9' if !in_string => {
+                let taken = rest
+                    .find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E'))
+                    .unwrap_or(rest.len());
+                let overflows = rest[..taken].parse::<f64>().is_ok_and(f64::is_infinite);
+                repaired.push_str(if overflows { "null" } else { &rest[..taken] });
+                replaced += usize::from(overflows);
+                taken
+            }
+            _ => {
+                in_string ^= first == '"';
+                repaired.push(first);
+                first.len_utf8()
+            }
+        };
+        rest = &rest[taken..];
+    }
+    (repaired, replaced)
+}
+
+/// Returns the length of the escape that `text` begins with, both halves of a surrogate pair together, and whether it
+/// can be stored.
+fn escape(text: &str) -> (usize, bool) {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    match unit(0) {
+        Some(0 | 0xDC00..=0xDFFF) => (6, false),
+        Some(0xD800..=0xDBFF) => match unit(6) {
+            Some(0xDC00..=0xDFFF) => (12, true),
+            _ => (6, false),
+        },
+        Some(_) => (6, true),
+        // The escaped character may have several bytes; an incomplete escape is the JSON reader's to refuse.
+        None => (1 + text.chars().nth(1).map_or(0, char::len_utf8), true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unstorable_values_are_replaced() {
+        for (sent, stored, count) in [
+            (r#"{"a": "\u0000"}"#, r#"{"a": "\ufffd"}"#, 1),
+            (r#"["\ud800", "\udc00\ud83d"]"#, r#"["\ufffd", "\ufffd\ufffd"]"#, 3),
+            (
+                r#"["\ud83d\ude00", "\\u0000", "\\\u0000"]"#,
+                r#"["\ud83d\ude00", "\\u0000", "\\\ufffd"]"#,
+                1,
+            ),
+            (r#"["\ud800\u0041", "\ud800\n"]"#, r#"["\ufffd\u0041", "\ufffd\n"]"#, 2),
+            (
+                r#"[1e400, -1E+999, 1.5e3, "1e400", 0]"#,
+                r#"[null, null, 1.5e3, "1e400", 0]"#,
+                2,
+            ),
+        ] {
+            assert_eq!(repaired(sent.as_bytes()), (stored.to_owned(), count));
+            assert!(serde_json::from_str::<serde_json::Value>(stored).is_ok(), "{stored}");
+        }
+        assert_eq!(repaired(b"[\"\xff\"]"), ("[\"\u{fffd}\"]".to_owned(), 1));
+    }
+
+    #[test]
+    fn storable_or_broken_text_is_unchanged() {
+        for text in [
+            r#"{"a": ["ä", "\"", 1, -0.5, null]}"#,
+            "",
+            "\"\\",
+            "\"\\u12",
+            "\"\\ä",
+            "{]",
+            "-",
+        ] {
+            assert_eq!(repaired(text.as_bytes()), (text.to_owned(), 0));
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! Reads a delivery leniently: the events of both API versions become one [`Report`], a row of `webhook_inbox`.
+//!
+//! Only an event without a name, or about no bot, is refused. Any other value that cannot be read is skipped and
+//! counted, because a sender does not send another one, and the rest of the recording is worth keeping.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::super::fields::{BotId, ProcessingStatus, Status, Time};
+use super::repair::repaired;
+use shared::http::body;
+use shared::http::page::weight_of_text;
+use shared::http::{Error, Request};
+use shared::text::{HttpUrl, Id};
+
+/// The speaker of a turn that names none.
+const UNKNOWN_SPEAKER: &str = "Unknown";
+
+/// The size of a transcript with the words' times in an answer, in bytes; a longer one is kept without them. It leaves
+/// the rest of a meeting a megabyte of the answer.
+const LONGEST_TIMED_TRANSCRIPT: usize = 5_000_000;
+
+/// What a delivery reports about a bot.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    id: Uuid,
+    received_at: DateTime<Utc>,
+    bot_id: BotId,
+    meeting_id: Option<Id>,
+    kind: Kind,
+    at: Option<DateTime<Utc>>,
+    status: Option<Status>,
+    processing_status: Option<ProcessingStatus>,
+    transcript: Option<String>,
+    transcript_url: Option<HttpUrl>,
+    speakers: Option<Vec<String>>,
+    recording_url: Option<HttpUrl>,
+    skipped: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Progress,
+    Failed,
+    Complete,
+}
+
+/// One speaker's words, as the transcript holds them.
+#[derive(Debug, PartialEq, Serialize)]
+struct Turn {
+    speaker: String,
+    words: Vec<Word>,
+}
+
+/// A word and its times, in seconds from the start of the recording.
+#[derive(Debug, PartialEq, Serialize)]
+struct Word {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<f64>,
+    word: String,
+}
+
+impl Report {
+    /// Reads a verified delivery; returns `None` if it changes nothing about a meeting.
+    ///
+    /// # Errors
+    /// Fails with 400 or 415 for a body that is not JSON, and with 422 if it has no event, or its event no bot.
+    pub(super) fn read(request: &Request) -> Result<Option<Self>, Error> {
+        let content_type = request.headers().get(http::header::CONTENT_TYPE);
+        let (text, replaced) = repaired(request.body());
+        let body = body::json(content_type.and_then(|value| value.to_str().ok()), text.as_bytes())?;
+        Self::of(body, replaced)
+    }
+
+    fn of(mut body: Map<String, Value>, replaced: usize) -> Result<Option<Self>, Error> {
+        let event = match body.remove("event") {
+            Some(Value::String(event)) => event,
+            Some(_) => return Err(Error::field("event", "must be text")),
+            None => return Err(Error::field("event", "is required")),
+        };
+        let kind = match event.as_str() {
+            "complete" | "bot.completed" => Kind::Complete,
+            "failed" | "bot.failed" => Kind::Failed,
+            "bot.status_change" => Kind::Progress,
+            _ => return Ok(None),
+        };
+        let mut data = match body.remove("data") {
+            Some(Value::Object(data)) => data,
+            Some(_) => return Err(Error::field("data", "must be an object")),
+            None => Map::new(),
+        };
+        // Early senders name the bot beside the data.
+        let bot_id = data.remove("bot_id").or_else(|| body.remove("bot_id"));
+        let bot_id = bot_id.ok_or_else(|| Error::field("data.bot_id", "is required"))?;
+        let bot_id = serde_json::from_value(bot_id).map_err(|_| {
+            let rule = "must be text of 1 to 200 characters: the recording service's bot_id";
+            Error::field("data.bot_id", rule)
+        })?;
+        let extra = data.remove("extra").or_else(|| body.remove("extra"));
+        let mut report = Self {
+            id: Uuid::now_v7(),
+            received_at: Utc::now(),
+            bot_id,
+            // The bot's creator may have written anything there.
+            meeting_id: extra.and_then(|mut extra| serde_json::from_value(extra.get_mut("meetingId")?.take()).ok()),
+            kind,
+            at: None,
+            status: None,
+            processing_status: None,
+            transcript: None,
+            transcript_url: None,
+            speakers: None,
+            recording_url: None,
+            skipped: replaced,
+        };
+        let changes = match kind {
+            Kind::Complete => report.read_recording(&mut data),
+            Kind::Failed => {
+                report.processing_status = Some(ProcessingStatus::Failed);
+                true
+            }
+            Kind::Progress => report.read_step(&mut data),
+        };
+        Ok(changes.then_some(report))
+    }
+
+    fn read_recording(&mut self, data: &mut Map<String, Value>) -> bool {
+        self.recording_url = self.usable(data.remove("mp4"));
+        let speakers = data.remove("speakers");
+        self.speakers = self.items(speakers).map(|speakers| {
+            let named: Vec<_> = speakers.into_iter().map(name).collect();
+            self.skipped += named.iter().filter(|name| name.is_none()).count();
+            named.into_iter().flatten().collect()
+        });
+        for member in ["transcript", "transcription"] {
+            match data.remove(member) {
+                Some(Value::String(text)) if text.starts_with("https://") || text.starts_with("http://") => {
+                    self.transcript_url = self.usable(Some(Value::String(text)));
+                }
+                Some(Value::String(text)) => self.transcript = Some(text),
+                other => {
+                    if let Some(turns) = self.items(other) {
+                        self.transcript = Some(self.transcript_of(turns));
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Returns whether the step says anything about the meeting.
+    fn read_step(&mut self, data: &mut Map<String, Value>) -> bool {
+        let mut step = match data.remove("status") {
+            Some(Value::Object(step)) => step,
+            Some(code @ Value::String(_)) => [("code".to_owned(), code)].into_iter().collect(),
+            _ => Map::new(),
+        };
+        let code = step.remove("code").or_else(|| data.remove("code"));
+        let Some((status, processing)) = code.as_ref().and_then(Value::as_str).and_then(effect) else {
+            return false;
+        };
+        (self.status, self.processing_status) = (status, processing);
+        let at: Option<Time> = self.usable(step.remove("created_at").or_else(|| data.remove("created_at")));
+        self.at = Some(at.map_or(self.received_at, Time::at));
+        true
+    }
+
+    /// Returns a value that follows its type's rule, and counts one that does not. Null is no value.
+    fn usable<T: DeserializeOwned>(&mut self, value: Option<Value>) -> Option<T> {
+        let value = value.filter(|value| !value.is_null())?;
+        let usable = serde_json::from_value(value).ok();
+        self.skipped += usize::from(usable.is_none());
+        usable
+    }
+
+    /// Returns the items of an array; see [`usable`](Self::usable).
+    fn items(&mut self, value: Option<Value>) -> Option<Vec<Value>> {
+        self.usable(value)
+    }
+
+    /// Returns the turns as JSON with the words' times, or as a line each if that does not fit an answer.
+    fn transcript_of(&mut self, turns: Vec<Value>) -> String {
+        let turns: Vec<_> = turns.into_iter().filter_map(|turn| self.turn(turn)).collect();
+        let timed = serde_json::to_string(&turns).unwrap_or_default();
+        let shown = serde_json::to_string(&timed).unwrap_or_default();
+        if weight_of_text(&shown) <= LONGEST_TIMED_TRANSCRIPT {
+            return timed;
+        }
+        tracing::warn!("a transcript is too long for an answer, and is stored without the words' times");
+        turns.iter().map(Turn::line).collect::<Vec<_>>().join("\n")
+    }
+
+    fn turn(&mut self, turn: Value) -> Option<Turn> {
+        let Value::Object(mut turn) = turn else {
+            self.skipped += 1;
+            return None;
+        };
+        let speaker = turn.remove("speaker").and_then(name);
+        self.skipped += usize::from(speaker.is_none());
+        let words = turn.remove("words");
+        let words = self.items(words).unwrap_or_default();
+        Some(Turn {
+            speaker: speaker.unwrap_or_else(|| UNKNOWN_SPEAKER.to_owned()),
+            words: words.into_iter().filter_map(|word| self.word(word)).collect(),
+        })
+    }
+
+    fn word(&mut self, mut word: Value) -> Option<Word> {
+        let Some(Value::String(text)) = word.get_mut("word").map(Value::take) else {
+            self.skipped += 1;
+            return None;
+        };
+        let mut time = |name| self.usable(word.get_mut(name).map(Value::take));
+        Some(Word {
+            start: time("start"),
+            end: time("end"),
+            word: text,
+        })
+    }
+
+    /// Returns its id in the inbox.
+    pub(super) fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Writes the operator's log lines: what could not be read, and what waits.
+    pub(super) fn log(&self, applied: bool) {
+        let (id, skipped) = (self.id.to_string(), self.skipped);
+        if skipped > 0 {
+            tracing::warn!(
+                id,
+                skipped,
+                "a delivery has values that could not be read, which were skipped"
+            );
+        }
+        if !applied {
+            tracing::info!(id, "a delivery waits in webhook_inbox: no meeting has its bot");
+        }
+        if self.transcript_url.is_some() {
+            tracing::warn!(id, "a delivery has the address of its transcript, which is not fetched");
+        }
+    }
+}
+
+impl Turn {
+    /// Returns the speaker, a colon and the text.
+    fn line(&self) -> String {
+        let words = self.words.iter().map(|word| word.word.trim());
+        let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+        format!("{}: {}", self.speaker, words.join(" "))
+    }
+}
+
+/// Returns a speaker's name, which is text or the `name` of an object.
+fn name(speaker: Value) -> Option<String> {
+    match speaker {
+        Value::String(name) => Some(name),
+        Value::Object(mut speaker) => match speaker.remove("name") {
+            Some(Value::String(name)) => Some(name),
+            _ => None,
+        },
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
+    }
+}
+
+/// Returns the effect of a bot's status code on its meeting; `None` for intermediate and unknown codes.
+fn effect(code: &str) -> Option<(Option<Status>, Option<ProcessingStatus>)> {
+    Some(match code {
+        "in_call_recording" | "recording_resumed" => (Some(Status::InProgress), None),
+        "call_ended" | "transcribing" => (Some(Status::Completed), Some(ProcessingStatus::Processing)),
+        "completed" => (Some(Status::Completed), Some(ProcessingStatus::Completed)),
+        "bot_rejected"
+        | "bot_removed"
+        | "waiting_room_timeout"
+        | "invalid_meeting_url"
+        | "meeting_error"
+        | "recording_failed"
+        | "failed" => (None, Some(ProcessingStatus::Failed)),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(body: Value) -> Report {
+        let Value::Object(body) = body else { panic!("{body}") };
+        Report::of(body, 0).unwrap().unwrap()
+    }
+
+    fn recording(data: Value) -> Report {
+        let mut data = data;
+        data["bot_id"] = json!("bot-1");
+        read(json!({"event": "complete", "data": data}))
+    }
+
+    #[test]
+    fn words_keep_their_times() {
+        let report = recording(json!({
+            "transcript": [
+                {"speaker": "Ada", "offset": 0.1, "words": [
+                    {"start": 0.1, "end": 0.2, "word": "Good"}, {"word": " morning. "},
+                ]},
+                {"speaker": {"name": "Ben"}, "words": []},
+            ],
+            "speakers": ["Ada", {"name": "Ben", "id": 7}],
+            "mp4": "https://recordings.example.com/1.mp4?signature=x",
+        }));
+        let expected = r#"[{"speaker":"Ada","words":[{"start":0.1,"end":0.2,"word":"Good"},{"word":" morning. "}]},{"speaker":"Ben","words":[]}]"#;
+        assert_eq!(report.transcript.as_deref(), Some(expected));
+        assert_eq!(report.speakers.unwrap(), ["Ada", "Ben"]);
+        assert_eq!(report.skipped, 0);
+    }
+
+    #[test]
+    fn odd_values_are_skipped_and_counted() {
+        let report = recording(json!({
+            "transcript": [
+                7, null, ["Ada", []],
+                {"words": null},
+                {"speaker": 5, "words": "none"},
+                {"speaker": "Ada", "words": [{"word": 1}, "x", null, {"start": "0", "end": 0.5, "word": "Hi"}]},
+            ],
+            "speakers": ["Ada", 5, {"id": 1}, null],
+            "mp4": "javascript:alert(1)",
+            "audio": [[]],
+        }));
+        let expected = r#"[{"speaker":"Unknown","words":[]},{"speaker":"Unknown","words":[]},{"speaker":"Ada","words":[{"end":0.5,"word":"Hi"}]}]"#;
+        assert_eq!(report.transcript.as_deref(), Some(expected));
+        assert_eq!(report.speakers.as_deref(), Some(&["Ada".to_owned()][..]));
+        assert!(report.recording_url.is_none());
+        assert_eq!(report.skipped, 3 + 1 + 2 + 3 + 1 + 3 + 1);
+        for data in [json!({"transcript": {}}), json!({"speakers": 5}), json!({"mp4": []})] {
+            assert_eq!(recording(data).skipped, 1);
+        }
+    }
+
+    #[test]
+    fn long_transcript_loses_times_not_words() {
+        let word = json!({"start": 1.25, "end": 1.75, "word": "word"});
+        let turn = json!({"speaker": "Ada", "words": vec![word; 90_000]});
+        let report = recording(json!({"transcript": [turn]}));
+        let text = report.transcript.unwrap();
+        assert!(text.starts_with("Ada: word word "), "{}", &text[..20]);
+        assert_eq!(text.len(), "Ada:".len() + 90_000 * " word".len());
+    }
+
+    #[test]
+    fn address_is_no_transcript() {
+        let url = "https://artifacts.example.com/1.json?signature=x";
+        let report = read(json!({"event": "bot.completed", "data": {"bot_id": "b", "transcription": url}}));
+        assert_eq!(report.transcript_url.unwrap().as_str(), url);
+        assert_eq!(report.transcript, None);
+    }
+
+    #[test]
+    fn event_names_a_bot() {
+        let refused = |body: Value| {
+            let Value::Object(body) = body else { panic!("{body}") };
+            match Report::of(body, 0) {
+                Err(Error::Invalid(errors)) => errors[0].field.clone(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(refused(json!({"data": {}})), "event");
+        assert_eq!(refused(json!({"event": 5})), "event");
+        assert_eq!(refused(json!({"event": "complete", "data": ["bot-1"]})), "data");
+        for bot in [json!(null), json!(7), json!(""), json!(["b"]), json!("x".repeat(201))] {
+            assert_eq!(
+                refused(json!({"event": "failed", "data": {"bot_id": bot}})),
+                "data.bot_id"
+            );
+        }
+        assert_eq!(refused(json!({"event": "complete"})), "data.bot_id");
+        assert_eq!(read(json!({"event": "failed", "bot_id": "b"})).bot_id.as_str(), "b");
+        for other in ["transcription_complete", "calendar.sync_events", "bot.tomorrow"] {
+            let Value::Object(body) = json!({"event": other}) else {
+                panic!()
+            };
+            assert!(Report::of(body, 0).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn meeting_may_be_named() {
+        let id = "01900000-0000-7000-8000-000000000101";
+        let of = |extra: Value| recording(json!({"extra": extra})).meeting_id.map(Id::uuid);
+        assert_eq!(of(json!({"meetingId": id})), id.parse().ok());
+        for other in [
+            json!(null),
+            json!({"meetingId": 5}),
+            json!({"source": "x"}),
+            json!("x"),
+            json!([]),
+        ] {
+            assert_eq!(of(other), None);
+        }
+    }
+
+    #[test]
+    fn codes_of_both_versions_are_mapped() {
+        assert_eq!(effect("joining_call"), None);
+        assert_eq!(effect("queued"), None);
+        assert_eq!(effect("in_call_recording").unwrap().0, Some(Status::InProgress));
+        assert_eq!(effect("transcribing").unwrap().1, Some(ProcessingStatus::Processing));
+        assert_eq!(effect("completed").unwrap().1, Some(ProcessingStatus::Completed));
+        for code in ["meeting_error", "failed"] {
+            assert_eq!(effect(code).unwrap(), (None, Some(ProcessingStatus::Failed)));
+        }
+    }
+
+    #[test]
+    fn unreadable_time_is_that_of_receipt() {
+        for status in [
+            json!({"code": "call_ended", "created_at": "yesterday"}),
+            json!({"code": "call_ended"}),
+            json!("call_ended"),
+        ] {
+            let report = read(json!({"event": "bot.status_change", "data": {"bot_id": "b", "status": status}}));
+            assert_eq!(report.at, Some(report.received_at));
+        }
+    }
+}

@@ -1,0 +1,482 @@
+//! The recorder's deliveries in full: every event of both API versions, verified in each way, twice, in any order, and
+//! for meetings that exist later.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::answer::Answer;
+use super::backend::{API_KEY, Backend, CALLBACK_SECRET};
+use super::people::{Team, id, meeting};
+use super::webhook::{ALIAS, Delivery, WEBHOOK, complete, read, recorded, status};
+
+/// The ways in which the recorder is recognized.
+const PROOFS: [Proof; 3] = [Proof::Signature, Proof::ApiKey, Proof::Callback];
+
+#[derive(Clone, Copy)]
+enum Proof {
+    Signature,
+    ApiKey,
+    Callback,
+}
+
+async fn deliver(backend: &Backend, proof: Proof, path: &str, body: &str) -> Answer {
+    let call = match proof {
+        Proof::Signature => {
+            let mut delivery = Delivery::of(&json!({}));
+            delivery.body = body.to_owned();
+            delivery.prefix = "svix";
+            delivery.sign(super::backend::WEBHOOK_SECRET);
+            delivery.call_at(backend, path)
+        }
+        Proof::ApiKey => backend
+            .post(path)
+            .body("application/json", body)
+            .header("x-meeting-baas-api-key", API_KEY),
+        Proof::Callback => backend
+            .post(path)
+            .body("application/json", body)
+            .header("x-mb-secret", CALLBACK_SECRET),
+    };
+    call.send().await
+}
+
+/// What version 1 reports about a call, in its order.
+fn first_version(bot: &str) -> Vec<Value> {
+    vec![
+        status(bot, "joining_call", "09:00:00"),
+        status(bot, "in_waiting_room", "09:00:05"),
+        status(bot, "in_call_not_recording", "09:00:10"),
+        status(bot, "in_call_recording", "09:00:20"),
+        status(bot, "recording_paused", "09:10:00"),
+        status(bot, "recording_resumed", "09:11:00"),
+        status(bot, "call_ended", "09:30:00"),
+        complete(bot),
+        json!({"event": "transcription_complete", "data": {"bot_id": bot}}),
+        json!({"event": "calendar.sync_events", "data": {
+            "calendar_id": "cal-1", "last_updated_ts": "2031-03-04T09:00:00Z", "affected_event_uuids": ["e-1"],
+        }}),
+    ]
+}
+
+/// What version 2 reports about a call, in its order.
+fn second_version(bot: &str) -> Vec<Value> {
+    let step = |code: &str, at: &str| {
+        let mut step = status(bot, code, at);
+        step["data"]["event_id"] = json!(null);
+        step["data"]["extra"] = json!({"source": "calendar"});
+        step
+    };
+    vec![
+        step("queued", "08:59:00"),
+        step("joining_call", "09:00:00"),
+        step("in_call_recording", "09:00:20"),
+        step("call_ended", "09:30:00"),
+        step("transcribing", "09:30:10"),
+        step("completed", "09:31:00"),
+        json!({"event": "bot.completed", "data": {
+            "bot_id": bot, "event_id": null, "duration_seconds": 1_800, "participants": [{"name": "Ada"}],
+            "mp4": "https://artifacts.example.com/1.mp4?signature=x", "audio": "https://artifacts.example.com/1.flac",
+            "transcription": "https://artifacts.example.com/1.json?signature=x",
+            "diarization": "https://artifacts.example.com/1.jsonl", "speakers": [{"name": "Ada", "id": 0}],
+            "extra": {"source": "calendar"},
+        }}),
+    ]
+}
+
+/// Returns what the deliveries left of the meeting.
+fn outcome(meeting: &Value) -> Value {
+    json!([
+        meeting["status"],
+        meeting["processingStatus"],
+        meeting["transcript"],
+        meeting["speakers"],
+        meeting["recordingUrl"],
+    ])
+}
+
+fn of_first_version() -> Value {
+    let turns = complete("b")["data"]["transcript"].clone();
+    let words = |turn: &Value| {
+        let words = turn["words"].as_array().unwrap().iter();
+        let words: Vec<_> = words
+            .map(|word| {
+                format!(
+                    r#"{{"start":{},"end":{},"word":{}}}"#,
+                    word["start"], word["end"], word["word"]
+                )
+            })
+            .collect();
+        format!(r#"{{"speaker":{},"words":[{}]}}"#, turn["speaker"], words.join(","))
+    };
+    let turns: Vec<_> = turns.as_array().unwrap().iter().map(words).collect();
+    let transcript = format!("[{}]", turns.join(","));
+    json!([
+        "completed",
+        "completed",
+        transcript,
+        ["Ada", "Max"],
+        "https://recordings.example.com/1.mp4"
+    ])
+}
+
+/// Its transcript is not fetched, and nothing says that it was.
+fn of_second_version() -> Value {
+    json!([
+        "completed",
+        "processing",
+        null,
+        ["Ada"],
+        "https://artifacts.example.com/1.mp4?signature=x"
+    ])
+}
+
+/// Orders in which deliveries may arrive: as sent, reversed, the last one early, and in two halves.
+fn orders(events: &[Value]) -> Vec<Vec<Value>> {
+    let (mut reversed, mut early, mut halves) = (events.to_vec(), events.to_vec(), events.to_vec());
+    reversed.reverse();
+    early.rotate_right(4);
+    let middle = halves.len() / 2;
+    halves.rotate_left(middle);
+    vec![events.to_vec(), reversed, early, halves]
+}
+
+#[tokio::test]
+async fn any_order_has_the_same_outcome() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    let mut number = 0;
+    for (events, expected) in [
+        (first_version as fn(&str) -> Vec<Value>, of_first_version()),
+        (second_version, of_second_version()),
+    ] {
+        for (order, later) in (0..4).flat_map(|order| [(order, false), (order, true)]) {
+            number += 1;
+            let bot = format!("bot-{number}");
+            let proof = PROOFS[number % 3];
+            let events = orders(&events(&bot)).swap_remove(order);
+            let body = json!({"meetingBaasId": bot});
+            let mut made = None;
+            if !later {
+                made = Some(backend.meeting(&team, body.clone()).await);
+            }
+            for event in &events {
+                // Twice, the second time at the other path: the account's webhook and the bot's own.
+                deliver(&backend, proof, WEBHOOK, &event.to_string()).await.is(200);
+                if !matches!(proof, Proof::Signature) {
+                    deliver(&backend, proof, ALIAS, &event.to_string()).await.is(200);
+                }
+            }
+            let made = match made {
+                Some(made) => made,
+                None => backend.meeting(&team, body).await,
+            };
+            let path = format!("/api/meetings/{}", id(&made));
+            let now = read(&backend, &team, &path).await;
+            assert_eq!(outcome(&now), expected, "order {order}, later {later}");
+            if later {
+                assert_eq!(
+                    outcome(&made),
+                    expected,
+                    "the meeting's creator is answered what was recorded"
+                );
+            }
+        }
+    }
+    let waiting = "SELECT count(*) FROM webhook_inbox WHERE applied_at IS NULL";
+    assert_eq!(backend.number(waiting).await, 0);
+    // What is still to be fetched is kept.
+    let unfetched = "SELECT count(DISTINCT bot_id) FROM webhook_inbox WHERE transcript_url IS NOT NULL";
+    assert_eq!(backend.number(unfetched).await, 8);
+}
+
+#[tokio::test]
+async fn each_delivery_is_applied_once() {
+    let (backend, team, path) = recorded(json!({})).await;
+    let version = async || {
+        let answer = backend.get(&path).by(&team.admin).send().await.is(200);
+        answer.header("etag").unwrap().to_owned()
+    };
+    let body = complete("bot-1").to_string();
+    for at in [WEBHOOK, ALIAS, WEBHOOK] {
+        deliver(&backend, Proof::ApiKey, at, &body).await.is(200);
+        assert_eq!(version().await, "\"2\"");
+    }
+    let answers = join_all((0..4).map(|_| deliver(&backend, Proof::Callback, WEBHOOK, &body))).await;
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    assert_eq!(version().await, "\"2\"");
+}
+
+#[tokio::test]
+async fn failure_is_final_until_a_recording() {
+    for failed in [
+        json!({"event": "failed", "data": {"bot_id": "bot-1", "error": "BotNotAccepted", "message": "x"}}),
+        json!({"event": "bot.failed", "data": {"bot_id": "bot-1", "error_code": "BOT_NOT_ACCEPTED", "error_message": "x"}}),
+    ] {
+        let (backend, team, path) = recorded(json!({})).await;
+        for event in [
+            failed,
+            status("bot-1", "call_ended", "09:30:00"),
+            status("bot-1", "failed", "09:31:00"),
+        ] {
+            deliver(&backend, Proof::ApiKey, WEBHOOK, &event.to_string())
+                .await
+                .is(200);
+            let meeting = read(&backend, &team, &path).await;
+            assert_eq!(
+                (&meeting["status"], &meeting["processingStatus"]),
+                (&json!("scheduled"), &json!("failed"))
+            );
+        }
+        deliver(&backend, Proof::ApiKey, WEBHOOK, &complete("bot-1").to_string())
+            .await
+            .is(200);
+        assert_eq!(outcome(&read(&backend, &team, &path).await), of_first_version());
+    }
+}
+
+#[tokio::test]
+async fn bot_given_later_brings_its_recording() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    deliver(&backend, Proof::ApiKey, WEBHOOK, &complete("bot-1").to_string())
+        .await
+        .is(200);
+    let path = format!("/api/meetings/{}", id(&backend.meeting(&team, json!({})).await));
+    let given = backend
+        .put(&path)
+        .by(&team.admin)
+        .json(&json!({"meetingBaasId": "bot-1"}));
+    let given = given.send().await.is(200);
+    assert_eq!(given.header("etag"), Some("\"2\""));
+    assert_eq!(outcome(&given.json()), of_first_version());
+    assert_eq!(outcome(&read(&backend, &team, &path).await), of_first_version());
+}
+
+#[tokio::test]
+async fn named_meeting_is_given_the_bot() {
+    let backend = Backend::start().await;
+    let (team, other) = (backend.team("one").await, backend.team("two").await);
+    let made = id(&backend.meeting(&team, json!({})).await);
+    let theirs = id(&backend.meeting(&other, json!({})).await);
+    let taken = id(&backend.meeting(&team, json!({"meetingBaasId": "bot-9"})).await);
+    let named = |bot: &str, meeting: Uuid| {
+        let mut event = complete(bot);
+        event["data"]["extra"] = json!({"meetingId": meeting});
+        event["data"]["audio"] = json!(Uuid::now_v7());
+        event.to_string()
+    };
+    let version = async |team: &Team, meeting: Uuid| {
+        let path = format!("/api/meetings/{meeting}");
+        let answer = backend.get(&path).by(&team.admin).send().await.is(200);
+        (
+            answer.json()["meetingBaasId"].clone(),
+            answer.header("etag").unwrap().to_owned(),
+        )
+    };
+    deliver(&backend, Proof::Callback, WEBHOOK, &named("bot-1", made))
+        .await
+        .is(200);
+    assert_eq!(version(&team, made).await, (json!("bot-1"), "\"2\"".to_owned()));
+    // The bot has its meeting, and its team: no other meeting gets it.
+    deliver(&backend, Proof::Callback, WEBHOOK, &named("bot-1", theirs))
+        .await
+        .is(200);
+    assert_eq!(version(&team, made).await.1, "\"3\"");
+    assert_eq!(version(&other, theirs).await, (json!(null), "\"1\"".to_owned()));
+    // A meeting that has another bot keeps it.
+    deliver(&backend, Proof::Callback, WEBHOOK, &named("bot-2", taken))
+        .await
+        .is(200);
+    assert_eq!(version(&team, taken).await, (json!("bot-9"), "\"1\"".to_owned()));
+    // A bot of the team whose meeting is gone is not given to another team.
+    backend
+        .delete(&format!("/api/meetings/{made}"))
+        .by(&team.admin)
+        .send()
+        .await
+        .is(204);
+    deliver(&backend, Proof::Callback, WEBHOOK, &named("bot-1", theirs))
+        .await
+        .is(200);
+    assert_eq!(version(&other, theirs).await, (json!(null), "\"1\"".to_owned()));
+}
+
+#[tokio::test]
+async fn bot_belongs_to_its_first_team() {
+    let (backend, team, path) = recorded(json!({})).await;
+    let other = backend.team("two").await;
+    // The same answer as for an unknown bot.
+    let bodies = ["bot-1", "bot-7"].map(|bot| meeting(other.member.id, json!({"meetingBaasId": bot})));
+    let mut made = Vec::new();
+    for body in &bodies {
+        let answer = backend
+            .post("/api/meetings")
+            .by(&other.admin)
+            .json(body)
+            .send()
+            .await
+            .is(201);
+        made.push(answer.json());
+    }
+    deliver(&backend, Proof::ApiKey, WEBHOOK, &complete("bot-1").to_string())
+        .await
+        .is(200);
+    assert_eq!(outcome(&read(&backend, &team, &path).await), of_first_version());
+    let theirs = format!("/api/meetings/{}", id(&made[0]));
+    assert_eq!(read(&backend, &other, &theirs).await, made[0]);
+    // Not when the first team's meeting is gone either, and what waits then is the first team's.
+    backend.delete(&path).by(&team.admin).send().await.is(204);
+    let mut again = complete("bot-1");
+    again["data"]["mp4"] = json!("https://recordings.example.com/2.mp4");
+    deliver(&backend, Proof::ApiKey, WEBHOOK, &again.to_string())
+        .await
+        .is(200);
+    for bot in [json!(null), json!("bot-1")] {
+        let put = backend
+            .put(&theirs)
+            .by(&other.admin)
+            .json(&json!({"meetingBaasId": bot}));
+        assert_eq!(put.send().await.is(200).json()["recordingUrl"], json!(null));
+    }
+    let own = backend.meeting(&team, json!({"meetingBaasId": "bot-1"})).await;
+    assert_eq!(own["recordingUrl"], "https://recordings.example.com/2.mp4");
+}
+
+/// The meeting and its recording are committed at once, each without having seen the other.
+#[tokio::test]
+async fn simultaneous_recording_and_meeting_meet() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    for number in 0..12 {
+        let bot = format!("bot-{number}");
+        let body = complete(&bot).to_string();
+        let (answer, made) = tokio::join!(
+            deliver(&backend, Proof::ApiKey, WEBHOOK, &body),
+            backend.meeting(&team, json!({"meetingBaasId": bot})),
+        );
+        answer.is(200);
+        let now = read(&backend, &team, &format!("/api/meetings/{}", id(&made))).await;
+        assert_eq!(outcome(&now), of_first_version());
+    }
+    assert_eq!(backend.number("SELECT count(*) FROM webhook_inbox").await, 0);
+}
+
+#[tokio::test]
+async fn odd_value_does_not_lose_a_recording() {
+    let (backend, team, path) = recorded(json!({})).await;
+    let mut event = complete("bot-1");
+    event["data"]["transcript"][1]["words"] = json!(null);
+    event["data"]["speakers"] = json!([{"id": 5}, "Ada"]);
+    event["data"]["more"] = json!("MORE");
+    // JSON that no database stores: NUL, half a character, a number without end.
+    let body = event
+        .to_string()
+        .replace("Good", "Go\\u0000\\ud800d")
+        .replace("\"MORE\"", "1e999");
+    let answer = deliver(&backend, Proof::ApiKey, WEBHOOK, &body).await.is(200);
+    let meeting = read(&backend, &team, &path).await;
+    let turns: Value = serde_json::from_str(meeting["transcript"].as_str().unwrap()).unwrap();
+    assert_eq!(turns[0]["words"][0]["word"], "Go\u{fffd}\u{fffd}d");
+    assert_eq!(turns[1], json!({"speaker": "Max", "words": []}));
+    assert_eq!(meeting["speakers"], json!(["Ada"]));
+    assert_eq!(meeting["recordingUrl"], "https://recordings.example.com/1.mp4");
+    let log = answer.environment().log();
+    assert!(log.iter().any(|line| line.contains("\"skipped\":4")), "{log:#?}");
+}
+
+/// Three hours of speech at 150 words a minute.
+#[tokio::test]
+async fn three_hours_of_speech_arrive() {
+    let (backend, team, path) = recorded(json!({})).await;
+    let turn = |number: u32| {
+        let word = |place: u32| {
+            let start = f64::from(number * 10 + place) * 0.4;
+            json!({"start": start, "end": start + 0.35, "word": format!("word{}", number * 10 + place)})
+        };
+        json!({"speaker": format!("Speaker {}", number % 3), "words": (0..10).map(word).collect::<Vec<_>>()})
+    };
+    let turns: Vec<_> = (0..2_700).map(turn).collect();
+    let mut event = complete("bot-1");
+    event["data"]["transcript"] = json!(turns);
+    let body = event.to_string();
+    assert!(body.len() > 1_600_000, "{}", body.len());
+    deliver(&backend, Proof::ApiKey, ALIAS, &body).await.is(200);
+    let meeting = read(&backend, &team, &path).await;
+    let kept: Value = serde_json::from_str(meeting["transcript"].as_str().unwrap()).unwrap();
+    assert_eq!(kept, json!(turns));
+}
+
+#[tokio::test]
+async fn unproven_delivery_is_refused() {
+    let (backend, ..) = recorded(json!({})).await;
+    let before = backend.stored().await;
+    let event = complete("bot-1");
+    for path in [WEBHOOK, ALIAS] {
+        for (name, value) in [
+            ("x-meeting-baas-api-key", CALLBACK_SECRET),
+            ("x-meeting-baas-api-key", &API_KEY[1..]),
+            ("x-meeting-baas-api-key", ""),
+            ("x-mb-secret", API_KEY),
+            ("authorization", API_KEY),
+        ] {
+            let call = backend.post(path).json(&event).header(name, value);
+            call.send().await.problem(401, "unauthorized");
+        }
+        // A signature is not made good by a key.
+        let call = Delivery {
+            signature: "v1,AAAA".to_owned(),
+            ..Delivery::of(&event)
+        }
+        .call_at(&backend, path);
+        call.header("x-meeting-baas-api-key", API_KEY)
+            .send()
+            .await
+            .problem(401, "unauthorized");
+    }
+    assert_eq!(backend.stored().await, before);
+}
+
+#[tokio::test]
+async fn only_configured_proof_is_taken() {
+    let secret = super::backend::WEBHOOK_SECRET;
+    let backend = Backend::with(|function| {
+        for (name, value) in &mut function.env {
+            if name == "WEBHOOK_SECRET" {
+                *value = secret.to_owned();
+            }
+        }
+    })
+    .await;
+    let body = complete("bot-1").to_string();
+    deliver(&backend, Proof::Signature, WEBHOOK, &body).await.is(200);
+    for proof in [Proof::ApiKey, Proof::Callback] {
+        deliver(&backend, proof, WEBHOOK, &body)
+            .await
+            .problem(401, "unauthorized");
+    }
+}
+
+#[tokio::test]
+async fn public_secret_is_refused() {
+    let public = ::functions::config::DEVELOPMENT_SECRET;
+    let with = async |local: bool| {
+        Backend::with(move |function| {
+            for (name, value) in &mut function.env {
+                if name == "WEBHOOK_SECRET" {
+                    *value = public.to_owned();
+                }
+            }
+            if local {
+                function
+                    .env
+                    .push((::functions::config::LOCAL.to_owned(), "true".to_owned()));
+            }
+        })
+        .await
+    };
+    let mut delivery = Delivery::of(&complete("bot-1"));
+    delivery.sign(public);
+    delivery.send(&with(false).await).await.problem(500, "misconfigured");
+    delivery.send(&with(true).await).await.is(200);
+}
