@@ -214,6 +214,12 @@ impl DatabaseUrl {
         ))
     }
 
+    /// Returns whether the driver's first message is a request for TLS.
+    #[must_use]
+    pub fn asks_for_tls(&self) -> bool {
+        !matches!(self.ssl_mode(), PgSslMode::Disable)
+    }
+
     fn insists_on_tls(&self) -> bool {
         match self.ssl_mode() {
             PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull => true,
@@ -339,7 +345,11 @@ impl DatabaseUrl {
             .ssl_mode(self.ssl_mode());
         // The driver adds these to the public authorities, and reads them only if it verifies the certificate.
         options = match &parameters.ssl_root_cert {
-            Some(path) => options.ssl_root_cert(path),
+            Some(path) => match authorities::read(path) {
+                Ok(pem) => options.ssl_root_cert_from_pem(pem),
+                // The caller checks it first; see `check_authorities`.
+                Err(_) => options.ssl_root_cert(path),
+            },
             None => options.ssl_root_cert_from_pem(authorities::RDS_ROOTS.into()),
         };
         if let Some((certificate, key)) = &parameters.ssl_client {
@@ -355,6 +365,18 @@ impl DatabaseUrl {
     #[must_use]
     pub fn ssl_root_cert(&self) -> Option<&Path> {
         self.parameters.ssl_root_cert.as_deref()
+    }
+
+    /// Checks the file that `sslrootcert` names, and returns its certificates as PEM; `None` if the URL names none.
+    ///
+    /// # Errors
+    /// Fails with what is wrong with the file, without its path.
+    pub fn check_authorities(&self) -> Result<Option<Vec<u8>>, String> {
+        let Some(file) = &self.parameters.ssl_root_cert else {
+            return Ok(None);
+        };
+        let read = authorities::read(file).map(Some);
+        read.map_err(|problem| format!("the file that sslrootcert names {problem}"))
     }
 
     /// Returns whether the server is reached over a Unix socket.

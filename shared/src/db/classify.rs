@@ -11,6 +11,7 @@ use std::io;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use super::error::{Kind, Phase};
+use super::first_message::ForeignReply;
 pub use refusal::{Server, is_managed, kind_of_connect};
 
 /// The reaction to a failure.
@@ -40,8 +41,10 @@ pub fn kind_of(error: &sqlx::Error) -> Kind {
     if let sqlx::Error::Tls(_) = error {
         return Kind::Tls;
     }
-    if matches!(error, sqlx::Error::Protocol(_)) {
-        return Kind::Lost;
+    if let sqlx::Error::Protocol(said) = error {
+        // 0x45 begins the error of a server that cannot take the connection.
+        let foreign = said.contains("response from SSLRequest") && !said.ends_with("0x45");
+        return if foreign { Kind::NotPostgresql } else { Kind::Lost };
     }
     Kind::Query
 }
@@ -58,11 +61,32 @@ pub fn kind_of_statement(error: &sqlx::Error) -> Kind {
 }
 
 fn kind_of_io(error: &io::Error) -> Kind {
+    if let Some(foreign) = error.get_ref().and_then(|inner| inner.downcast_ref::<ForeignReply>()) {
+        return if foreign.no_process {
+            Kind::Saturated
+        } else {
+            Kind::NotPostgresql
+        };
+    }
     if error.kind() == io::ErrorKind::ConnectionRefused {
         return Kind::Refused;
     }
     if error.kind() == io::ErrorKind::TimedOut {
         return Kind::Timeout;
+    }
+    // No route, no address of this family here, or a rule of this machine that forbids the packet.
+    if matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ENETUNREACH
+                | libc::EHOSTUNREACH
+                | libc::ENETDOWN
+                | libc::EADDRNOTAVAIL
+                | libc::EAFNOSUPPORT
+                | libc::EPERM
+        )
+    ) {
+        return Kind::Unreachable;
     }
     // Failures of getaddrinfo have neither an OS error nor an error kind; std uses the same text for all of them.
     if error.raw_os_error().is_none() && error.to_string().starts_with("failed to lookup address") {
@@ -105,6 +129,7 @@ pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
         Phase::Connect => match kind {
             Kind::Refused
             | Kind::Unresolvable
+            | Kind::Unreachable
             | Kind::Timeout
             | Kind::Saturated
             | Kind::Starting
@@ -113,8 +138,9 @@ pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
             | Kind::ReadOnly
             | Kind::Lost
             | Kind::SecretUnreachable => Verdict::Reconnect,
-            // Once, because a rotated password is correct when it is fetched again.
-            Kind::Auth => Verdict::ReconnectOnce,
+            // Once, because a rotated password is correct when it is fetched again, and an address that a failover moves
+            // may be another service's for a moment.
+            Kind::Auth | Kind::NotPostgresql => Verdict::ReconnectOnce,
             Kind::Tls
             | Kind::NoCredential
             | Kind::NoDatabase
@@ -130,7 +156,14 @@ pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
             Kind::Conflict | Kind::LockTimeout => Verdict::Transient,
             // The server cancelled it, or the client's timeout expired: the statement was not applied, but the
             // connection may be out of sync. In autocommit a late statement may still commit.
-            Kind::Timeout | Kind::Lost | Kind::Pooler | Kind::Refused | Kind::Unresolvable | Kind::Tls => {
+            Kind::Timeout
+            | Kind::Lost
+            | Kind::Pooler
+            | Kind::Refused
+            | Kind::Unresolvable
+            | Kind::Unreachable
+            | Kind::NotPostgresql
+            | Kind::Tls => {
                 if repeatable {
                     Verdict::Reconnect
                 } else {
@@ -153,9 +186,14 @@ pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
         Phase::Commit => match kind {
             Kind::Conflict | Kind::LockTimeout => Verdict::Transient,
             Kind::ReadOnly | Kind::Saturated | Kind::Starting => Verdict::Reconnect,
-            Kind::Lost | Kind::Pooler | Kind::Timeout | Kind::Refused | Kind::Unresolvable | Kind::Tls => {
-                Verdict::Ambiguous
-            }
+            Kind::Lost
+            | Kind::Pooler
+            | Kind::Timeout
+            | Kind::Refused
+            | Kind::Unresolvable
+            | Kind::Unreachable
+            | Kind::NotPostgresql
+            | Kind::Tls => Verdict::Ambiguous,
             Kind::StalePlan
             | Kind::Auth
             | Kind::NoDatabase
@@ -248,6 +286,41 @@ mod tests {
         assert_eq!(kind(TimedOut), Kind::Timeout);
         assert_eq!(kind(ConnectionReset), Kind::Lost);
         assert_eq!(kind(UnexpectedEof), Kind::Lost);
+    }
+
+    #[test]
+    fn missing_route_is_unreachable() {
+        for errno in [
+            libc::ENETUNREACH,
+            libc::EHOSTUNREACH,
+            libc::ENETDOWN,
+            libc::EADDRNOTAVAIL,
+            libc::EAFNOSUPPORT,
+            libc::EPERM,
+        ] {
+            let error = sqlx::Error::Io(io::Error::from_raw_os_error(errno));
+            assert_eq!(kind_of(&error), Kind::Unreachable, "{error}");
+            assert_eq!(verdict(Phase::Connect, kind_of(&error), true), Verdict::Reconnect);
+        }
+    }
+
+    #[test]
+    fn foreign_reply_is_named() {
+        use crate::db::first_message::{FirstBytes, judge};
+        for (bytes, kind) in [
+            (&b"HTTP/1.1 400 Bad Request\r\n"[..], Kind::NotPostgresql),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", Kind::NotPostgresql),
+            (b"Ecould not fork new process for connection: x\n\0", Kind::Saturated),
+        ] {
+            let FirstBytes::Foreign(reply) = judge(bytes, false) else {
+                panic!("{bytes:?}");
+            };
+            assert_eq!(kind_of(&sqlx::Error::Io(io::Error::other(reply))), kind);
+        }
+        let answer = |text: &str| kind_of(&sqlx::Error::Protocol(text.to_owned()));
+        assert_eq!(answer("unexpected response from SSLRequest: 0x48"), Kind::NotPostgresql);
+        assert_eq!(answer("unexpected response from SSLRequest: 0x45"), Kind::Lost);
+        assert_eq!(answer("unexpected message"), Kind::Lost);
     }
 
     #[test]

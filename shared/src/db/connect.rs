@@ -25,7 +25,7 @@ use super::error::{Error, Kind, Phase};
 use super::retry::{Policy, RetryLoop};
 use super::session::Session;
 use super::socket::{Peek, SocketHandle, Tuned};
-use super::status::{STATUS_QUERY, ServerStatus, SessionIdentity, status_query};
+use super::status::{STATUS_QUERY, ServerStatus, SessionIdentity, TRANSACTION_SETTINGS, status_query};
 use crate::config::{DatabaseUrl, RetryConfig};
 
 /// `statement_timeout` if `socket_timeout` is not given: about half of the function's timeout, which leaves time for
@@ -88,8 +88,14 @@ impl Target {
     pub fn new(url: &DatabaseUrl, application_name: &str) -> Self {
         let mut local_settings = String::new();
         if url.is_pooled() {
+            local_settings.push_str("SET LOCAL transaction_isolation = 'read committed';");
             let idle_in_transaction = IDLE_IN_TRANSACTION.as_millis();
-            local_settings = format!("SET LOCAL idle_in_transaction_session_timeout = {idle_in_transaction};");
+            local_settings.push_str(&format!(
+                "SET LOCAL idle_in_transaction_session_timeout = {idle_in_transaction};"
+            ));
+            for (name, value) in TRANSACTION_SETTINGS {
+                local_settings.push_str(&format!("SET LOCAL {name} = '{value}';"));
+            }
             if let Some(search_path) = url.search_path() {
                 local_settings.push_str(&format!("SET LOCAL search_path = {search_path};"));
             }
@@ -137,10 +143,18 @@ impl Target {
 
     /// Classifies a connect error with the facts about the target.
     fn kind_of(&self, cause: &sqlx::Error, url: &DatabaseUrl) -> Kind {
-        let missing = matches!(cause, sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::NotFound);
-        if missing {
-            // The server's socket is missing, or else a certificate file.
+        use std::io::ErrorKind::{IsADirectory, NotFound, PermissionDenied};
+        // No file of that name, a folder, or one that this process may not read. A packet that may not be sent is EPERM.
+        let file = |io: &std::io::Error| {
+            matches!(io.kind(), NotFound | IsADirectory | PermissionDenied) && io.raw_os_error() != Some(libc::EPERM)
+        };
+        if matches!(cause, sqlx::Error::Io(io) if file(io)) {
+            // The server's socket, or else a certificate file.
             return if url.is_socket() { Kind::Refused } else { Kind::Tls };
+        }
+        // The client's certificate and key: the only options that the driver reads from files.
+        if matches!(cause, sqlx::Error::Configuration(_)) {
+            return Kind::Tls;
         }
         // PgBouncer's message, and RDS Proxy's code. No statement has been prepared yet that could be stale.
         let refused = |error: &dyn sqlx::error::DatabaseError| {
@@ -482,6 +496,9 @@ async fn open(target: &Target, url: &DatabaseUrl) -> Result<Connection, Error> {
 }
 
 async fn open_session(target: &Target, url: &DatabaseUrl) -> Result<Connection, sqlx::Error> {
+    if let Err(problem) = url.check_authorities() {
+        return Err(sqlx::Error::Tls(problem.into()));
+    }
     let options = target.options(url);
     #[expect(clippy::disallowed_methods, reason = "this is the one door")]
     let connect = PgConnection::connect_with(&options);

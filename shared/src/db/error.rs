@@ -15,6 +15,10 @@ pub enum Kind {
     Refused,
     /// The host name did not resolve.
     Unresolvable,
+    /// This network has no route to the address.
+    Unreachable,
+    /// A program that is not PostgreSQL listens at the address.
+    NotPostgresql,
     /// No answer in time: while connecting, acquiring or in a statement (57014).
     Timeout,
     /// The server's certificate or TLS configuration was rejected.
@@ -63,6 +67,8 @@ impl Kind {
         match self {
             Self::Refused => "refused",
             Self::Unresolvable => "unresolvable",
+            Self::Unreachable => "unreachable",
+            Self::NotPostgresql => "not-postgresql",
             Self::Timeout => "timeout",
             Self::Tls => "tls",
             Self::Auth => "auth",
@@ -90,6 +96,13 @@ impl Kind {
         match self {
             Self::Refused => "check that PostgreSQL runs and that DATABASE_URL names its host and port",
             Self::Unresolvable => "check the host in DATABASE_URL and the resolver of this network",
+            Self::Unreachable => {
+                "give this network a route to the address (route table, NAT or egress-only gateway, VPN); for an IPv6 \
+                 address enable IPv6 here, or use a name with an IPv4 address"
+            }
+            Self::NotPostgresql => {
+                "correct host and port in DATABASE_URL (PostgreSQL's port is 5432): another service listens there"
+            }
             Self::Timeout if phase == Phase::Acquire => {
                 "look for slow statements and for locks held by others, and let connection_limit in DATABASE_URL be no \
                  less than AWS_LAMBDA_MAX_CONCURRENCY"
@@ -130,8 +143,8 @@ impl Kind {
             Self::CommitUnknown => "compare the request's Idempotency-Key with the table receipts",
             Self::Config => "correct the variable the message names",
             Self::Query if phase == Phase::Connect => {
-                "see what the server says, and its log; 42501 wants GRANT CONNECT on the database to this role, 42704 \
-                 PostgreSQL 14 or newer"
+                "read the server's message, and its log; for 42501 GRANT CONNECT on the database to this role; 42704 \
+                 needs PostgreSQL 14 or newer"
             }
             Self::Query => "compare the schema with the migrations of this build",
         }
@@ -261,8 +274,29 @@ impl fmt::Display for Error {
                 None => write!(f, ": {cause}")?,
             }
         }
-        write!(f, "; {}", self.kind.advice(self.phase))
+        let certificate = self
+            .cause
+            .as_ref()
+            .and_then(|cause| about_certificate(&cause.to_string()));
+        write!(f, "; {}", certificate.unwrap_or_else(|| self.kind.advice(self.phase)))
     }
+}
+
+/// Returns what to do about a server's certificate that OpenSSL takes, and the TLS library of this program does not.
+pub fn about_certificate(problem: &str) -> Option<&'static str> {
+    if problem.contains("UnsupportedCertVersion") {
+        return Some(
+            "the server's certificate has X.509 version 1, which only OpenSSL takes: make one of version 3, with the \
+             host in subjectAltName (openssl req -x509 makes version 3)",
+        );
+    }
+    if problem.contains("CaUsedAsEndEntity") {
+        return Some(
+            "the server's certificate is that of an authority (CA:TRUE), which only OpenSSL takes: sign another for the \
+             server with it, CA:FALSE and the host in subjectAltName, and keep sslrootcert",
+        );
+    }
+    None
 }
 
 impl std::error::Error for Error {

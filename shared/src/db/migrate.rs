@@ -40,6 +40,12 @@ pub enum Failure {
     /// Another run has held the lock for ten minutes.
     #[error("another migration has been running on this database for {OTHER_RUN}: wait for its end, or stop it")]
     Locked,
+    /// The database's encoding cannot store every text.
+    #[error(
+        "the database's encoding is {0}, and text of clients needs UTF8: make another with CREATE DATABASE … ENCODING \
+         'UTF8' TEMPLATE template0, and name it in DATABASE_URL; nothing was applied"
+    )]
+    Encoding(String),
     /// A statement failed. The message is the server's: for the operator.
     #[error("{0}; nothing was applied")]
     Statement(sqlx::Error),
@@ -159,6 +165,12 @@ async fn alone(transaction: &mut PgConnection, url: &DatabaseUrl, service: &Serv
     {
         let locked = kind_of(&cause) == Kind::LockTimeout;
         return Err(if locked { Failure::Locked } else { cause.into() });
+    }
+    let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
+        .fetch_one(&mut *transaction)
+        .await?;
+    if encoding != "UTF8" {
+        return Err(Failure::Encoding(encoding));
     }
     let Some(schema) = url.search_path() else { return Ok(()) };
     // Not IF NOT EXISTS, which requires the right to create even if the schema exists.

@@ -7,6 +7,7 @@
 //! | [`connect`] | opening a connection: attempts, budget, session limits |
 //! | [`status`] | the statement after each connect: settings, facts about server and session |
 //! | [`socket`] | socket options that sqlx does not set, a check for received bytes |
+//! | [`first_message`] | whether the first bytes are a PostgreSQL server's |
 //! | [`work`] | `read`: the unit of work of domain code; attempts |
 //! | [`mod@write`] | `write` and `transact`: the write protocol |
 //! | [`witness`] | whether a late answer will still come |
@@ -33,6 +34,7 @@ pub mod connect;
 mod credentials;
 pub mod deadline;
 pub mod error;
+pub mod first_message;
 mod known;
 pub mod migrate;
 pub mod pool;

@@ -1,5 +1,5 @@
 //! The TCP socket of an sqlx 0.9.0 connection, which sqlx does not expose: options, a timeout per address while
-//! connecting, and a check for received bytes.
+//! connecting, a check of the server's first bytes, and one for received bytes.
 //!
 //! Without TCP_NODELAY a TLS connect stalls twice for a delayed ACK, 40 ms each time. sqlx offers no hook between
 //! opening the socket and the handshake, so [`Tuned`] polls the connect itself and compares the TCP sockets of this
@@ -19,12 +19,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::fs::{FileType, fstat};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::{
     AddressFamily, RecvFlags, Shutdown, SocketType, getpeername, getsockname, recv, shutdown, socket, sockopt,
 };
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::first_message::{self, FirstBytes};
 use crate::config::DatabaseUrl;
 
 /// A new socket gets the lowest free descriptor number. The search covers this distance around it, because other
@@ -41,6 +42,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// The timeout of one of a name's addresses before the next is tried. A new attempt sends its SYN sooner than the
 /// kernel would retransmit a lost one.
 const ADDRESS_TIMEOUT: Duration = Duration::from_millis(750);
+
+/// The wait for the rest of the first bytes. They arrive together, unless the path is very unusual.
+const REST_OF_FIRST_BYTES: Duration = Duration::from_millis(5);
 
 /// Held during such a poll, so that no connect takes another thread's socket for its own. Polls do not wait, and there
 /// are few until a connection is established.
@@ -80,8 +84,33 @@ impl SocketHandle {
 
     /// Returns how many bytes the peer has acknowledged and sent so far; `None` if the system does not tell. A slow
     /// transfer makes progress; a path that hangs acknowledges at once, and then sends nothing.
-    #[cfg(target_os = "linux")]
     pub fn transferred(self) -> Option<u64> {
+        let (acknowledged, received) = self.bytes()?;
+        Some(acknowledged.wrapping_add(received))
+    }
+
+    /// Returns what the peer sent first, as long as nobody has read any of it; `None` once somebody has, or if the
+    /// system does not tell.
+    fn first_bytes(self, buffer: &mut [u8]) -> Option<&[u8]> {
+        let socket = self.socket()?;
+        let (_, received) = self.bytes()?;
+        let unread = ioctl_fionread(socket).ok()?;
+        // The end of the stream counts as one byte received.
+        if received > unread + 1 {
+            return None;
+        }
+        match recv(socket, &mut *buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            // Closed, before it sent anything.
+            Ok((_, 0)) => None,
+            Ok((_, length)) => buffer.get(..length),
+            Err(Errno::AGAIN) => Some(&[]),
+            Err(_) => None,
+        }
+    }
+
+    /// Returns how many bytes the peer has acknowledged, and how many it has sent.
+    #[cfg(target_os = "linux")]
+    fn bytes(self) -> Option<(u64, u64)> {
         use std::os::fd::AsRawFd as _;
         // `struct tcp_info` (linux/tcp.h), which only grows: tcpi_bytes_acked and tcpi_bytes_received.
         const BYTES_ACKED: usize = 120;
@@ -109,12 +138,12 @@ impl SocketHandle {
         if failed != 0 {
             return None;
         }
-        Some(field(BYTES_ACKED)?.wrapping_add(field(BYTES_RECEIVED)?))
+        Some((field(BYTES_ACKED)?, field(BYTES_RECEIVED)?))
     }
 
     /// Not available on this system.
     #[cfg(not(target_os = "linux"))]
-    pub fn transferred(self) -> Option<u64> {
+    fn bytes(self) -> Option<(u64, u64)> {
         None
     }
 
@@ -126,9 +155,9 @@ impl SocketHandle {
     }
 }
 
-/// A connect whose sockets get their options as soon as they exist. If the URL has a `connect_timeout`, it fails with
-/// `TimedOut` if the last of the name's addresses has not accepted within its share. Resolving the name, and everything
-/// after TCP is connected, takes as long as it is polled.
+/// A connect whose sockets get their options as soon as they exist. Fails with `TimedOut` if the last of the name's
+/// addresses has not accepted within its share, and with a [`first_message::ForeignReply`] if the server's first bytes
+/// are not PostgreSQL's. Resolving the name, and everything after TCP is connected, takes as long as it is polled.
 pub struct Tuned<F> {
     connect: Pin<Box<F>>,
     /// The server's port, while its connection is searched.
@@ -140,6 +169,10 @@ pub struct Tuned<F> {
     waiting: Option<(SocketHandle, Pin<Box<Sleep>>)>,
     /// The socket of the address that was abandoned last.
     given_up: Option<SocketHandle>,
+    /// Whether the driver asks for TLS first; `None` once the server's first bytes were checked.
+    unchecked: Option<bool>,
+    /// The wait for the rest of the first bytes.
+    rest: Option<Pin<Box<Sleep>>>,
 }
 
 impl<F> Tuned<F> {
@@ -153,6 +186,8 @@ impl<F> Tuned<F> {
             socket: None,
             waiting: None,
             given_up: None,
+            unchecked: (!url.is_socket()).then(|| url.asks_for_tls()),
+            rest: None,
         }
     }
 
@@ -179,12 +214,43 @@ impl<F> Tuned<F> {
         }
     }
 
+    /// Checks the server's first bytes before the driver reads them.
+    fn check_first_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(tls_asked) = self.unchecked else {
+            return Poll::Ready(Ok(()));
+        };
+        let connected = |opened: &&SocketHandle| {
+            let peer = opened.socket().and_then(peer_port);
+            peer.is_some() && peer == self.port
+        };
+        let Some(server) = self.socket.or_else(|| self.opened.iter().find(connected).copied()) else {
+            return Poll::Ready(Ok(()));
+        };
+        let mut buffer = [0; first_message::ENOUGH];
+        let Some(bytes) = server.first_bytes(&mut buffer) else {
+            self.unchecked = None;
+            return Poll::Ready(Ok(()));
+        };
+        match first_message::judge(bytes, tls_asked) {
+            FirstBytes::Few if bytes.is_empty() => {}
+            FirstBytes::Few => {
+                let rest = self.rest.get_or_insert_with(|| Box::pin(sleep(REST_OF_FIRST_BYTES)));
+                if rest.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.unchecked = None;
+            }
+            FirstBytes::Fine => self.unchecked = None,
+            FirstBytes::Foreign(reply) => return Poll::Ready(Err(io::Error::other(reply))),
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Abandons an address that is late, so that the driver tries the next. Returns true if that did not end its wait.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(connect_timeout) = self.connect_timeout else {
-            return false;
-        };
-        let share = ADDRESS_TIMEOUT.min(connect_timeout / 2);
+        let share = self
+            .connect_timeout
+            .map_or(ADDRESS_TIMEOUT, |whole| ADDRESS_TIMEOUT.min(whole / 2));
         let connecting = |opened: &&SocketHandle| opened.socket().is_some_and(is_connecting);
         let mut connecting = self.opened.iter().filter(connecting);
         // If there is a second one, it is not known which is the driver's.
@@ -221,6 +287,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        match this.check_first_bytes(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(foreign)) => return Poll::Ready(Err(foreign.into())),
+            Poll::Pending => return Poll::Pending,
+        }
         // Authentication polls hundreds of times, so the search must end.
         let Some(port) = this.port else {
             return this.connect.as_mut().poll(cx);
@@ -425,11 +496,24 @@ mod tests {
         let (_listener, alive, url) = server().await;
         let dead = SocketAddr::from(([127, 0, 0, 2], alive.port()));
         let _full = full(dead);
-        let addresses = [dead, alive];
-        let mut connect = Tuned::new(TcpStream::connect(&addresses[..]), &url);
-        let stream = (&mut connect).await.unwrap();
-        assert_eq!(stream.peer_addr().unwrap(), alive);
-        assert!(sockopt::tcp_nodelay(stream.as_fd()).unwrap());
+        let also_dead = SocketAddr::from(([127, 0, 0, 3], alive.port()));
+        let _also_full = full(also_dead);
+        let refusing = SocketAddr::from(([127, 0, 0, 4], alive.port()));
+        let unlimited = DatabaseUrl::parse(&format!("postgres://u:p@{alive}/d?connect_timeout=0")).unwrap();
+        for addresses in [
+            vec![dead, alive],
+            vec![dead, also_dead, alive],
+            vec![refusing, dead, alive],
+            vec![dead, refusing, alive, also_dead],
+            vec![alive, dead],
+        ] {
+            for url in [&url, &unlimited] {
+                let mut connect = Tuned::new(TcpStream::connect(&addresses[..]), url);
+                let stream = (&mut connect).await.unwrap();
+                assert_eq!(stream.peer_addr().unwrap(), alive);
+                assert!(sockopt::tcp_nodelay(stream.as_fd()).unwrap());
+            }
+        }
         let alone = Tuned::new(TcpStream::connect(dead), &url).await.unwrap_err();
         assert_eq!(alone.kind(), io::ErrorKind::TimedOut);
     }

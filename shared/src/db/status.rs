@@ -23,13 +23,18 @@ const CLIENT_CONNECTION_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// applied and is retried), `synchronous_commit` (durability is the operator's decision),
 /// `default_transaction_deferrable` (affects serializable transactions only), and settings that change neither a result
 /// nor an error, such as the planner's costs.
-const SESSION_SETTINGS: [(&str, &str); 11] = [
+const SESSION_SETTINGS: [(&str, &str); 2] = [
     // Planning costs as much as running: once per statement, instead of five times and with each NULL parameter.
     ("plan_cache_mode", "force_generic_plan"),
-    // A page of a list is read in 2 ms; compiling its plan takes a hundred, if statistics make it look expensive.
-    ("jit", "off"),
     // A statement that waited for a row sees the row as it is then.
     ("default_transaction_isolation", "read committed"),
+];
+
+/// More of them, which each explicit transaction behind a pooler sets too: they decide what a statement and its result
+/// mean, or whether it ends in time.
+pub(super) const TRANSACTION_SETTINGS: [(&str, &str); 10] = [
+    // A page of a list is read in 2 ms; compiling its plan takes a hundred, if statistics make it look expensive.
+    ("jit", "off"),
     // Backslashes in literals, `= NULL`, and `NULL` in the text of an array keep their standard meaning.
     ("standard_conforming_strings", "on"),
     ("transform_null_equals", "off"),
@@ -38,6 +43,8 @@ const SESSION_SETTINGS: [(&str, &str); 11] = [
     ("bytea_output", "hex"),
     ("IntervalStyle", "postgres"),
     ("extra_float_digits", "1"),
+    // An error ends its statement, not the session: else every rejection would look like a lost connection.
+    ("exit_on_error", "off"),
     // Policies filter rows; `off` makes them errors.
     ("row_security", "on"),
     // A GIN index returns all rows, not a random part of them.
@@ -60,6 +67,7 @@ pub(super) const STATUS_QUERY: &str = "SELECT pg_is_in_recovery() OR current_set
 pub(super) fn status_query(statement_timeout: Duration) -> String {
     let settings: Vec<String> = SESSION_SETTINGS
         .iter()
+        .chain(&TRANSACTION_SETTINGS)
         .map(|(name, value)| format!("('{name}', '{value}', true)"))
         .collect();
     format!(

@@ -46,6 +46,8 @@ pub enum Error {
     TooLarge(usize),
     /// 415: the body is not JSON by its Content-Type.
     UnsupportedMediaType,
+    /// 415: the body is compressed.
+    UnsupportedEncoding,
     /// 422: a rule is violated.
     Invalid(Vec<FieldError>),
     /// 422: the idempotency key was used for another request.
@@ -220,6 +222,13 @@ impl Error {
                 "Unsupported media type",
                 "The body must be JSON: send Content-Type: application/json.",
             ),
+            Self::UnsupportedEncoding => ProblemParts::new(
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "Unsupported media type",
+                "The body must not be compressed: send it without Content-Encoding.",
+            )
+            .header("accept-encoding", "identity"),
             Self::Invalid(errors) => {
                 let named: Vec<_> = errors.iter().map(|e| format!("{}: {}", e.field, e.rule)).collect();
                 ProblemParts::new(S::UNPROCESSABLE_ENTITY, "invalid", "Invalid input", named.join("; ")).errors(errors)
@@ -265,6 +274,7 @@ impl Error {
             | Self::PreconditionFailed
             | Self::TooLarge(_)
             | Self::UnsupportedMediaType
+            | Self::UnsupportedEncoding
             | Self::Invalid(_)
             | Self::KeyReused
             | Self::NotConfigured(_) => {}
@@ -299,6 +309,7 @@ fn database_parts(error: &db::Error) -> ProblemParts<'static> {
     match error.kind {
         Kind::Refused
         | Kind::Unresolvable
+        | Kind::Unreachable
         | Kind::Lost
         | Kind::Starting
         | Kind::ReadOnly
@@ -323,7 +334,7 @@ fn database_parts(error: &db::Error) -> ProblemParts<'static> {
             unavailable("Others are changing the same data. Nothing was changed; try again.", SOON)
         }
         Kind::StalePlan => unavailable("The database is being upgraded. Nothing was changed; try again.", SOON),
-        Kind::Tls | Kind::Auth | Kind::NoCredential | Kind::NoDatabase | Kind::Pooler => unusable(),
+        Kind::Tls | Kind::Auth | Kind::NoCredential | Kind::NoDatabase | Kind::Pooler | Kind::NotPostgresql => unusable(),
         Kind::Query if error.phase == Phase::Connect => unusable(),
         Kind::CommitUnknown => ProblemParts::new(
             S::SERVICE_UNAVAILABLE,
@@ -339,7 +350,15 @@ fn database_parts(error: &db::Error) -> ProblemParts<'static> {
 }
 
 impl From<db::Error> for Error {
+    /// A character that the database's encoding does not have is the client's: only a database that is not UTF8 rejects
+    /// one, and `migrate` and `doctor` refuse such a database.
     fn from(error: db::Error) -> Self {
+        if error.sqlstate.as_deref() == Some("22P05") {
+            return Self::field(
+                "request",
+                "has a character that the database cannot store, for example an emoji",
+            );
+        }
         Self::Database(Box::new(error))
     }
 }
@@ -372,6 +391,22 @@ mod tests {
             let seen: std::collections::BTreeSet<_> = ids.iter().map(|id| header(kind, id)).collect();
             assert_eq!(seen.into_iter().collect::<Vec<_>>(), seconds, "{kind:?}");
             assert_eq!(header(kind, "one"), header(kind, "one"), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn untranslatable_character_is_the_clients() {
+        let with = |code: &str| {
+            let sqlstate = Some(code.to_owned());
+            let error = db::Error::bare(Kind::Query, Phase::Statement);
+            Error::from(db::Error { sqlstate, ..error })
+                .parts(&Service::new("notes"))
+                .status
+        };
+        assert_eq!(with("22P05"), StatusCode::UNPROCESSABLE_ENTITY);
+        // A byte of the table that is no character, or of a type that does not fit: not the client's.
+        for code in ["22021", "22P02", "22P03", "22001"] {
+            assert_eq!(with(code), StatusCode::INTERNAL_SERVER_ERROR, "{code}");
         }
     }
 

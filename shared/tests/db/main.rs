@@ -15,5 +15,6 @@ mod outage;
 mod pooler;
 mod protocol;
 mod schema;
+mod strangers;
 mod waking;
 mod witness;

@@ -16,23 +16,25 @@ async fn pgbouncer_refusal_fails_at_once() {
     let (user, password) = ("seer", bench.cluster.password());
     let pooler = Pooler::start(&bench.cluster, user, password, 2).await.unwrap();
     let address = pooler.address();
-    for (user, password, served) in [
-        (user, password, true),
-        (user, "wrong", false),
-        ("stranger", password, false),
+    for (user, password, database, expected) in [
+        (user, password, "seer", None),
+        (user, "wrong", "seer", Some(Kind::Auth)),
+        ("stranger", password, "seer", Some(Kind::Auth)),
+        (user, password, "absent", Some(Kind::NoDatabase)),
+        (user, "wrong", "absent", Some(Kind::Auth)),
     ] {
         let through = pool(
-            &format!("postgres://{user}:{password}@{address}/seer"),
+            &format!("postgres://{user}:{password}@{address}/{database}"),
             "pgbouncer=true",
         );
         let read = through.read(Deadline::after(PLENTY), async |db| one(db).await).await;
         let Err(refused) = read else {
-            assert!(served, "{user} was let in");
+            assert_eq!(expected, None, "{user} was let in");
             continue;
         };
         let refused = refused.0;
-        assert_eq!(refused.kind, Kind::Auth, "{refused}");
-        assert!(!served && refused.attempts <= 2, "{refused}");
+        assert_eq!(Some(refused.kind), expected, "{refused}");
+        assert!(refused.attempts <= 2, "{refused}");
     }
 }
 

@@ -7,6 +7,54 @@
 //! Amazon's beta and preview regions. A region opened later is not included: `sslrootcert` names its bundle. RDS Proxy
 //! needs none of them, because its certificates are signed by a public authority.
 
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+
+/// Reads the authorities of a file as PEM. A file with one certificate in DER is converted; libpq reads only PEM.
+///
+/// # Errors
+/// Fails with what is wrong with the file: without a certificate the driver would only say that the server's is not
+/// trusted.
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, String> {
+    if file.is_dir() {
+        return Err("is a folder: name a file in it, or join its certificates in one file".to_owned());
+    }
+    let bytes = std::fs::read(file).map_err(|error| format!("cannot be read ({error})"))?;
+    if bytes.trim_ascii().is_empty() {
+        return Err("is empty".to_owned());
+    }
+    let mut roots = RootCertStore::empty();
+    let mut found = CertificateDer::pem_slice_iter(&bytes).peekable();
+    if found.peek().is_none() {
+        roots.add(CertificateDer::from(bytes.as_slice())).map_err(
+            |_| "has no certificate: it must be PEM (-----BEGIN CERTIFICATE-----), or one certificate in DER",
+        )?;
+        return Ok(pem(&bytes));
+    }
+    for certificate in found {
+        let added = certificate
+            .map_err(|error| error.to_string())
+            .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()));
+        added.map_err(|error| format!("has a certificate that is not valid ({error})"))?;
+    }
+    Ok(bytes)
+}
+
+fn pem(der: &[u8]) -> Vec<u8> {
+    let text = STANDARD.encode(der);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        lines.join("\n")
+    )
+    .into_bytes()
+}
+
 /// PEM, with the authority's name on the line before each.
 pub const RDS_ROOTS: &str = include_str!("rds-roots.pem");
 
@@ -14,11 +62,51 @@ pub const RDS_ROOTS: &str = include_str!("rds-roots.pem");
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use tokio_rustls::rustls::RootCertStore;
-    use tokio_rustls::rustls::pki_types::CertificateDer;
-    use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-
     use super::*;
+
+    #[test]
+    fn file_of_authorities_is_pem_or_der() {
+        let folder = std::env::temp_dir().join(format!("authorities-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("file");
+        let mut all = CertificateDer::pem_slice_iter(RDS_ROOTS.as_bytes());
+        let der = all.next().unwrap().unwrap();
+        let read_of = |bytes: &[u8]| {
+            std::fs::write(&file, bytes).unwrap();
+            read(&file)
+        };
+        for good in [
+            RDS_ROOTS.as_bytes(),
+            &der,
+            &pem(&der),
+            &[b"\r\n# comment\r\n", &pem(&der)[..]].concat(),
+        ] {
+            let pem = read_of(good).unwrap();
+            let first = CertificateDer::pem_slice_iter(&pem).next().unwrap().unwrap();
+            assert_eq!(first, der);
+        }
+        let key = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        let cut = &pem(&der)[..200];
+        for (bad, said) in [
+            (&b""[..], "is empty"),
+            (b" \n", "is empty"),
+            (b"nonsense", "has no certificate"),
+            (&der[..100], "has no certificate"),
+            (key, "has no certificate"),
+            (b"\x30\x03\x02\x01\x01", "has no certificate"),
+            (cut, "not valid"),
+            (
+                b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                "not valid",
+            ),
+        ] {
+            let error = read_of(bad).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+        assert!(read(&folder).unwrap_err().contains("is a folder"));
+        assert!(read(&folder.join("absent")).unwrap_err().contains("cannot be read"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn every_region_has_three_valid_roots() {

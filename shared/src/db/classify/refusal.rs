@@ -52,13 +52,15 @@ fn kind_of_refusal(code: &str, message: &str, server: Server) -> Kind {
         // Aurora DSQL: more than 100 connects per second.
         "53400" => Kind::Throttled,
         // Not enough memory for another process: it becomes free when others end.
-        "53200" => Kind::Saturated,
+        "53000" | "53200" => Kind::Saturated,
         // A DROP DATABASE was interrupted (PostgreSQL 17 and the minor versions of 2023).
         "55000" if message.contains("invalid database") => Kind::NoDatabase,
         // ALLOW_CONNECTIONS is off during a restore, an upgrade or a rename.
         "55000" => Kind::Starting,
-        // The server cannot read its files: storage that is attached late, or a failing disk.
-        "58000" | "58030" => Kind::Lost,
+        // The server cannot read or write its files: storage that is attached late, full, or failing. A library that a
+        // setting names and that is missing (could not access) stays missing.
+        "53100" | "58000" | "58030" => Kind::Lost,
+        "58P01" if message.contains("could not open file") => Kind::Lost,
         "08P01" | "XX000" => {
             let mut words = REFUSALS.iter();
             let known = words.find(|(words, _)| message.contains(words));
@@ -70,25 +72,33 @@ fn kind_of_refusal(code: &str, message: &str, server: Server) -> Kind {
 
 /// The messages with which PgBouncer (08P01, the same in 1.18 to 1.24), Supavisor and Neon's proxy (XX000) reject a
 /// connection, because their codes do not identify the cause. In lower case; the first match decides.
-const REFUSALS: [(&str, Kind); 21] = [
+const REFUSALS: [(&str, Kind); 28] = [
     // PgBouncer's own log-in to the server, which it repeats. It can quote the server's "authentication failed".
     ("server login has been failing", Kind::Lost),
-    // After "password", "SASL", "PAM", "LDAP", "certificate".
+    // After "password", "SASL", "PAM", "LDAP", "certificate". Many of them close a provider's proxy for a while.
+    ("too many authentication", Kind::Throttled),
     ("authentication failed", Kind::Auth),
+    ("wrong password", Kind::Auth),
     ("no such user", Kind::Auth),
     ("login rejected", Kind::Auth),
     ("user not found", Kind::Auth),
     ("(enotfound)", Kind::Auth),
     ("no such database", Kind::NoDatabase),
+    // The server's own words, passed on.
+    ("role \"", Kind::Auth),
+    ("does not exist", Kind::NoDatabase),
     ("no more connections allowed", Kind::Saturated),
     ("client connections exceeded", Kind::Saturated),
     ("emaxconn", Kind::Saturated),
     ("max client", Kind::Saturated),
     ("checkout timeout", Kind::Saturated),
+    ("unable to check out", Kind::Saturated),
     ("too many", Kind::Saturated),
     ("endpoint is disabled", Kind::Query),
     ("cannot be found", Kind::Query),
     ("endpoint is idle", Kind::Waking),
+    ("dbhandler exited", Kind::Waking),
+    ("connection to database not available", Kind::Waking),
     ("retry", Kind::Waking),
     ("try again", Kind::Waking),
     ("temporarily unavailable", Kind::Waking),
@@ -187,6 +197,39 @@ mod tests {
                 Kind::Lost,
             ),
             ("08P01", "query_wait_timeout", Server::default(), Kind::Lost),
+            (
+                "XX000",
+                "(ECHECKOUTTIMEOUT) unable to check out connection from the pool after 60000ms",
+                Server::default(),
+                Kind::Saturated,
+            ),
+            (
+                "XX000",
+                "MaxClientsInSessionMode: max clients reached",
+                Server::default(),
+                Kind::Saturated,
+            ),
+            (
+                "XX000",
+                "(EDBHANDLEREXITED) DbHandler exited",
+                Server::default(),
+                Kind::Waking,
+            ),
+            (
+                "XX000",
+                "Too many authentication failures: circuit breaker open",
+                Server::default(),
+                Kind::Throttled,
+            ),
+            ("53100", "could not write to file", Server::default(), Kind::Lost),
+            ("53000", "insufficient resources", Server::default(), Kind::Saturated),
+            (
+                "58P01",
+                "could not open file \"global/pg_filenode.map\": No such file or directory",
+                Server::default(),
+                Kind::Lost,
+            ),
+            ("58030", "could not read block 0", Server::default(), Kind::Lost),
         ] {
             assert_eq!(kind_of_refusal(code, message, server), kind, "{code} {message}");
             assert_eq!(
@@ -245,6 +288,26 @@ mod tests {
             ("08P01", "SASL authentication failed", Server::default(), Kind::Auth),
             ("08P01", "no such user", Server::default(), Kind::Auth),
             ("08P01", "no such database: d", Server::default(), Kind::NoDatabase),
+            (
+                "08P01",
+                "FATAL: database \"d\" does not exist",
+                Server::default(),
+                Kind::NoDatabase,
+            ),
+            (
+                "08P01",
+                "FATAL: role \"u\" does not exist",
+                Server::default(),
+                Kind::Auth,
+            ),
+            ("08P01", "wrong password type", Server::default(), Kind::Auth),
+            (
+                "58P01",
+                "could not access file \"absent\": No such file or directory",
+                Server::default(),
+                Kind::Query,
+            ),
+            ("XX001", "invalid page in block 0", Server::default(), Kind::Query),
         ] {
             assert_eq!(kind_of_refusal(code, message, server), kind, "{code} {message}");
             assert_ne!(
