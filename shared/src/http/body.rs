@@ -54,6 +54,12 @@ pub fn json<T: DeserializeOwned>(content_type: Option<&str>, body: &[u8]) -> Res
     })
 }
 
+/// Returns whether a Content-Encoding leaves the body as it is.
+pub(super) fn is_identity(codings: &str) -> bool {
+    let mut codings = codings.split(',').map(str::trim);
+    codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case("identity"))
+}
+
 /// A JSON object: the implementation that serde derives for a struct would also accept an array, by position.
 #[derive(Debug)]
 pub struct Object<T>(pub T);
@@ -81,7 +87,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 /// Deserializes a query string into a struct whose fields are parsed from text.
 ///
 /// # Errors
-/// Fails with 422 and the parameter's name if it is unknown, given twice, or violates a rule.
+/// Fails with 422 and the parameter's name if it is unknown, given twice, or violates a rule; says how `+` is written if
+/// the value has one, which means a space.
 pub fn query<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
     let mut parameters = Map::new();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -92,7 +99,21 @@ pub fn query<T: DeserializeOwned>(query: &str) -> Result<T, Error> {
             return Err(Error::field(name, "must be given once"));
         }
     }
-    serde_path_to_error::deserialize(Value::Object(parameters)).map_err(rejected)
+    serde_path_to_error::deserialize(Value::Object(parameters)).map_err(|error| {
+        let mut error = rejected(error);
+        if let Error::Invalid(fields) = &mut error {
+            for field in fields.iter_mut().filter(|field| has_plus(query, &field.field)) {
+                field.rule.push_str("; in a query + is a space: write %2B");
+            }
+        }
+        error
+    })
+}
+
+/// Returns whether the query has a `+` in the value of this parameter.
+fn has_plus(query: &str, name: &str) -> bool {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.any(|(given, value)| given == name && value.contains('+'))
 }
 
 fn rejected(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
@@ -301,6 +322,35 @@ mod tests {
             assert!(matches!(read, Err(Error::UnsupportedMediaType)), "{content_type}");
         }
         assert!(json::<Body>(Some("Application/JSON; charset=utf-8"), br#"{"title": "a"}"#).is_ok());
+    }
+
+    #[test]
+    fn plus_in_a_query_gets_a_hint() {
+        let rule = |text: &str| match query::<Body>(text) {
+            Err(Error::Invalid(errors)) => errors[0].rule.clone(),
+            other => panic!("{other:?}"),
+        };
+        for text in ["title=a&kind=on+e", "kind=+&title=a", "kind=a%20+b&title=a"] {
+            assert!(rule(text).ends_with("write %2B"), "{text}");
+        }
+        for text in [
+            "title=a+b&kind=x",
+            "title=a&kind=on%2Be",
+            "title=a&other=1",
+            "a+b=1&title=a",
+        ] {
+            assert!(!rule(text).contains("%2B"), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_identity_is_no_compression() {
+        for plain in ["", "identity", "Identity", "identity, identity"] {
+            assert!(is_identity(plain), "{plain}");
+        }
+        for other in ["gzip", "GZIP", "br", "deflate", "zstd", "identity, gzip", "?"] {
+            assert!(!is_identity(other), "{other}");
+        }
     }
 
     #[test]

@@ -138,8 +138,12 @@ impl Request {
     /// Deserializes the body from JSON.
     ///
     /// # Errors
-    /// Fails with 415, 400, or 422 and the field's name; see [`body::json`].
+    /// Fails with 415 for a compressed body, and with 415, 400, or 422 and the field's name; see [`body::json`].
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let mut codings = self.headers().get_all(http::header::CONTENT_ENCODING).iter();
+        if codings.any(|coding| !body::is_identity(coding.to_str().unwrap_or("?"))) {
+            return Err(Error::UnsupportedEncoding);
+        }
         let content_type = self.headers().get(http::header::CONTENT_TYPE);
         body::json(content_type.and_then(|value| value.to_str().ok()), &self.body)
     }

@@ -16,8 +16,8 @@ use futures_util::FutureExt as _;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{BoxFuture, LambdaEvent, SnapStartResource, service_fn};
-use lambda_runtime::Runtime;
 use lambda_runtime::tower::layer::layer_fn;
+use lambda_runtime::{LambdaInvocation, Runtime};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -134,9 +134,9 @@ struct Counted<S> {
     function: &'static Function,
 }
 
-impl<S, E> lambda_runtime::Service<E> for Counted<S>
+impl<S> lambda_runtime::Service<LambdaInvocation> for Counted<S>
 where
-    S: lambda_runtime::Service<E>,
+    S: lambda_runtime::Service<LambdaInvocation>,
     S::Future: Send + 'static,
 {
     type Response = S::Response;
@@ -147,8 +147,12 @@ where
         self.service.poll_ready(context)
     }
 
-    fn call(&mut self, event: E) -> Self::Future {
+    fn call(&mut self, mut event: LambdaInvocation) -> Self::Future {
         let under_way = UnderWay::begin(&self.function.under_way);
+        // The runtime would report bytes that are not UTF-8 as an error of the function, without asking it.
+        if std::str::from_utf8(&event.body).is_err() {
+            event.body = UNREADABLE.into();
+        }
         let answered = self.service.call(event);
         Box::pin(async move {
             let _under_way = under_way;
@@ -156,6 +160,9 @@ where
         })
     }
 }
+
+/// Replaces an event that is not text: a request that cannot be read.
+const UNREADABLE: &[u8] = br#"{"requestContext":false}"#;
 
 /// Opens the first connection in INIT and handles the example event over it; logs one line with the outcome.
 async fn connect<H, F>(function: &'static Function, handle: &H)
