@@ -35,6 +35,7 @@ pub struct Invitation {
     /// The status.
     pub status: Status,
     /// When the address was first invited.
+    #[serde(deserialize_with = "shared::stored::time")]
     pub created_at: DateTime<Utc>,
 }
 

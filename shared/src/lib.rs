@@ -12,6 +12,7 @@ pub mod http;
 mod migrations;
 mod service;
 mod shared_pool;
+pub mod stored;
 pub mod telemetry;
 pub mod text;
 

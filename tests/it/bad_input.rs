@@ -183,6 +183,27 @@ async fn other_media_type_is_refused() {
 }
 
 #[tokio::test]
+async fn compressed_body_is_refused() {
+    let all = Bodies::start().await;
+    let before = all.backend.stored().await;
+    for route in &all.routes {
+        for coding in ["gzip", "GZIP", "br", "deflate", "identity, gzip"] {
+            let call = all.to(route).header("content-encoding", coding);
+            let bytes = b"\x1f\x8b\x08\x00\x00\x00\x00\x00".to_vec();
+            let answer = call.body("application/json", bytes).send().await;
+            let answer = answer.problem(415, "unsupported-media-type");
+            assert!(answer.body.contains("Content-Encoding"), "{}", answer.body);
+            assert_eq!(answer.header("accept-encoding"), Some("identity"));
+        }
+    }
+    assert_eq!(all.backend.stored().await, before);
+    for coding in ["identity", ""] {
+        let call = all.to(&all.routes[2]).header("content-encoding", coding);
+        call.json(&all.routes[2].body).send().await.is(200);
+    }
+}
+
+#[tokio::test]
 async fn body_over_one_mebibyte_is_refused() {
     let all = Bodies::start().await;
     let before = all.backend.stored().await;

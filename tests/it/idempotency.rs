@@ -245,6 +245,48 @@ async fn key_is_for_one_request() {
 }
 
 #[tokio::test]
+async fn other_request_while_first_runs_is_reused() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    let made = id(&backend.meeting(&team, json!({})).await);
+    let (meetings, one) = ("/api/meetings".to_owned(), format!("/api/meetings/{made}"));
+    let bodies = ["a", "b"].map(|title| meeting(team.member.id, json!({"title": title, "meetingBaasId": "bot"})));
+    for (round, (method, path, bodies)) in [
+        ("POST", meetings, bodies),
+        ("PUT", one.clone(), [json!({"title": "a"}), json!({"title": "b"})]),
+        (
+            "POST",
+            format!("{one}/tasks"),
+            [json!({"text": "a"}), json!({"text": "b"})],
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let key = format!("key-{round}");
+        let send = |body| backend.call(method, &path).by(&team.admin).key(&key).json(body).send();
+        let mut holder = super::backend::connect(backend.url()).await;
+        sqlx::raw_sql("BEGIN; LOCK TABLE meetings, tasks IN SHARE MODE")
+            .execute(&mut holder)
+            .await
+            .unwrap();
+        let both = async { tokio::join!(send(&bodies[0]), send(&bodies[1])) };
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let release = async {
+            super::backend::until(async || backend.number(waiting).await == 2).await;
+            sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
+        };
+        let ((first, second), ()) = tokio::join!(both, release);
+        let mut statuses = [first.status, second.status];
+        statuses.sort_unstable();
+        assert!(statuses[0] < 300 && statuses[1] == 422, "{method} {path}: {statuses:?}");
+        let refused = if first.status == 422 { first } else { second };
+        refused.problem(422, "idempotency-key-reused");
+    }
+}
+
+#[tokio::test]
 async fn keyless_creates_are_separate() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;

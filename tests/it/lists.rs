@@ -83,6 +83,16 @@ async fn lists_are_filtered() {
     assert_eq!(list(&format!("?from={}&to={}", on("02"), on("03"))).await, [three, two]);
     assert_eq!(list(&format!("?to={}", on("02"))).await, [two, one]);
     assert_eq!(list("?from=2031-03-02T10:00:00%2B01:00").await, [three, two]);
+    for query in [
+        "from=2031-03-02T10:00:00+01:00",
+        "to=2031-03-02T10:00:00+01:00",
+        "cursor=a+b",
+        "status=in+progress",
+    ] {
+        let refused = backend.get(&format!("{MEETINGS}?{query}")).by(&team.admin).send().await;
+        let refused = refused.problem(422, "invalid");
+        assert!(refused.body.contains("write %2B"), "{}", refused.body);
+    }
     assert_eq!(list("?from=2031-03-02T09:00:00.000001Z").await, [three]);
     assert_eq!(
         list(&format!("?status=scheduled&teamMemberId={}&limit=1", team.member.id)).await,

@@ -155,3 +155,43 @@ async fn malformed_event_is_answered_too() {
     all.backend.send(&function, good, false).await.is(200);
     assert_eq!(all.backend.environments(&function).len(), 1);
 }
+
+/// Bytes that are no UTF-8 cannot come from API Gateway, which encodes them; whatever sends them gets an answer.
+#[tokio::test]
+async fn event_that_is_no_text_is_answered() {
+    let all = Bodies::start().await;
+    let before = all.backend.stored().await;
+    let (function, good) = all.to(&all.routes[2]).json(&json!({"title": "x"})).event();
+    let good_bytes = serde_json::to_vec(&good).unwrap();
+    let place = |part: &str| {
+        let found = good_bytes
+            .windows(part.len())
+            .position(|bytes| bytes == part.as_bytes());
+        found.unwrap() + 1
+    };
+    // In the body, in a name, in a header, in the path, as an overlong form, as half of a pair, at the very end.
+    for (at, bytes) in [
+        (place("title"), &b"\xff"[..]),
+        (place("requestContext"), b"\xc3\x28"),
+        (place("headers"), b"\xc0\xaf"),
+        (place("rawPath"), b"\xed\xa0\x80"),
+        (good_bytes.len() - 1, b"\x80"),
+    ] {
+        let mut event = good_bytes.clone();
+        event.splice(at..at, bytes.iter().copied());
+        all.backend
+            .send(&function, event, false)
+            .await
+            .problem(400, "malformed");
+    }
+    // JSON that no Rust text can hold.
+    let mut event = good.to_string().replace("\\\"x\\\"", "\\\"\\ud800\\\"").into_bytes();
+    assert_ne!(event, good_bytes);
+    all.backend
+        .send(&function, std::mem::take(&mut event), false)
+        .await
+        .problem(400, "malformed");
+    assert_eq!(all.backend.stored().await, before);
+    all.backend.send(&function, good, false).await.is(200);
+    assert_eq!(all.backend.environments(&function).len(), 1);
+}

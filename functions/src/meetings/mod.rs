@@ -47,6 +47,7 @@ pub struct MeetingSummary {
     /// The participant, on the creator's team.
     pub team_member_id: Uuid,
     /// The start time.
+    #[serde(deserialize_with = "shared::stored::time")]
     pub date: DateTime<Utc>,
     /// The planned duration, in minutes.
     pub duration: i32,
@@ -68,22 +69,28 @@ pub struct MeetingSummary {
     /// The address of the recording.
     pub recording_url: Option<String>,
     /// The speakers.
+    #[serde(deserialize_with = "shared::stored::lines")]
     pub speakers: Vec<String>,
     /// A short summary.
     pub executive_summary: Option<String>,
     /// Successes.
+    #[serde(deserialize_with = "shared::stored::lines")]
     pub wins: Vec<String>,
     /// Areas that need support.
+    #[serde(deserialize_with = "shared::stored::lines")]
     pub areas_for_support: Vec<String>,
     /// Insights.
+    #[serde(deserialize_with = "shared::stored::lines")]
     pub key_insights: Vec<String>,
     /// The planned topics.
     pub agenda: Option<String>,
     /// The user who created it.
     pub created_by: Uuid,
     /// The time of creation.
+    #[serde(deserialize_with = "shared::stored::time")]
     pub created_at: DateTime<Utc>,
     /// The time of the last change.
+    #[serde(deserialize_with = "shared::stored::time")]
     pub updated_at: DateTime<Utc>,
     /// Increases with every change; clients see it as the ETag.
     #[serde(skip_serializing)]

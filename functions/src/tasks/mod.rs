@@ -49,8 +49,10 @@ pub struct Task {
     /// The meeting that it results from.
     pub meeting_id: Uuid,
     /// The time of creation.
+    #[serde(deserialize_with = "shared::stored::time")]
     pub created_at: DateTime<Utc>,
     /// The time of completion; set and cleared with the status.
+    #[serde(deserialize_with = "shared::stored::optional_time")]
     pub completed_at: Option<DateTime<Utc>>,
 }
 
