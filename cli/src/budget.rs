@@ -55,6 +55,7 @@ pub(crate) async fn of_the_fleet(max: u64) -> Result<u64> {
         max,
         reserved: 0,
         asked: false,
+        pooler: false,
         source: String::new(),
     };
     Ok(Need::of(&stacks, &BTreeMap::new(), QUOTA)?.sessions(&limit))
@@ -73,7 +74,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let stacks = Stacks::read(&path)?;
     let given: BTreeMap<_, _> = arguments.parameters.into_iter().collect();
     let need = Need::of(&stacks, &given, arguments.account)?;
-    let limit = match Limit::asked().await? {
+    let limit = match Limit::asked(need.connections()).await? {
         Some(limit) => limit,
         None => Limit::deployed(&stacks, &given)?,
     };

@@ -13,6 +13,7 @@ mod group;
 mod local;
 mod migrate;
 mod openapi;
+mod pooler;
 mod routes;
 mod stop;
 mod token;

@@ -34,7 +34,12 @@ pub(super) fn what_to_change(
         advice.push(format!("a connection_limit of {pool} in DATABASE_URL (now {held})"));
     }
     let need = need.sessions(limit);
-    if limit.asked {
+    if limit.pooler {
+        advice.push(format!(
+            "max_client_conn = {need} at least in pgbouncer.ini (now {})",
+            limit.max
+        ));
+    } else if limit.asked {
         // The server exists already, so what the template would create is irrelevant.
         advice.push(format!(
             "raise that server's max_connections to at least {} (now {})",

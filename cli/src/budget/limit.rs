@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use local::template::Stacks;
-use shared::config::Config;
+use shared::config::{Config, DatabaseUrl};
 use shared::db::{Deadline, Pool};
 use shared::health;
 
 use super::{number, parameter_of};
+use crate::pooler;
 
 /// The default `max_connections` of Aurora PostgreSQL Serverless v2 by its maximum capacity, as AWS documents it;
 /// between two entries the lower one counts.
@@ -35,6 +36,8 @@ pub(super) struct Limit {
     pub(super) reserved: u64,
     /// Whether the limit was read from a server rather than the template.
     pub(super) asked: bool,
+    /// Whether it is a pooler's, `max_client_conn`.
+    pub(super) pooler: bool,
     /// Where the numbers come from.
     pub(super) source: String,
 }
@@ -45,17 +48,20 @@ impl Limit {
         self.max.saturating_sub(self.reserved)
     }
 
-    /// Asks the database that DATABASE_URL names; returns `None` if it is not set.
+    /// Asks the database that DATABASE_URL names; returns `None` if it is not set. `needed`: the fleet's connections.
     ///
     /// # Errors
     /// Fails if DATABASE_URL is malformed or the database does not answer.
-    pub(super) async fn asked() -> Result<Option<Self>> {
+    pub(super) async fn asked(needed: u64) -> Result<Option<Self>> {
         #[expect(clippy::disallowed_methods, reason = "whether it is set; shared::config reads it")]
         if std::env::var_os("DATABASE_URL").is_none_or(|url| url.is_empty()) {
             return Ok(None);
         }
         let config = Config::from_env();
         let database = config.database?;
+        if database.url.is_pooled() {
+            return Self::of_pooler(&database.url, needed).await.map(Some);
+        }
         let pool = Pool::new(&database, &config.lambda);
         let report = health::look(Ok(&pool), Deadline::after(PATIENCE)).await;
         let Some(server) = report.server else {
@@ -68,11 +74,38 @@ impl Limit {
             max,
             reserved,
             asked: true,
+            pooler: false,
             source: format!(
                 "asked from {endpoint}: max_connections {max}, {reserved} of them reserved; {} are taken now",
                 server.connections_used
             ),
         }))
+    }
+
+    /// Asks the pooler that DATABASE_URL names: its clients take none of the server's slots.
+    ///
+    /// # Errors
+    /// Fails if the role may not ask, or the pooler does not answer.
+    async fn of_pooler(url: &DatabaseUrl, needed: u64) -> Result<Self> {
+        let endpoint = url.endpoint();
+        let limits = pooler::limits(url, Deadline::after(PATIENCE)).await.with_context(|| {
+            format!(
+                "the pooler at {endpoint} decides how many clients connect, and does not tell this role: {}. Its \
+                 max_client_conn must be {needed} at least",
+                pooler::permission(url)
+            )
+        })?;
+        Ok(Self {
+            max: limits.clients,
+            reserved: 0,
+            asked: true,
+            pooler: true,
+            source: format!(
+                "asked from the pooler at {endpoint}: max_client_conn {}; each role shares default_pool_size {} \
+                 connections to the server",
+                limits.clients, limits.pool_size
+            ),
+        })
     }
 
     /// The limit of the cluster that is made, by its capacity; or PostgreSQL's default, for a database of the
@@ -91,6 +124,7 @@ impl Limit {
                 max,
                 reserved,
                 asked: false,
+                pooler: false,
                 source,
             });
         };
@@ -114,6 +148,7 @@ impl Limit {
             max,
             reserved: AURORA_RESERVED,
             asked: false,
+            pooler: false,
             source: format!(
                 "Aurora of {least} to {most} capacity units{between}: max_connections {max}, {AURORA_RESERVED} of them \
                  reserved"

@@ -294,6 +294,29 @@ pub(super) fn tls(target: &Target, problem: &str) -> Cause {
     )
 }
 
+/// The TLS library cannot use the server's certificate.
+pub(super) fn certificate(target: &Target, problem: &str) -> Cause {
+    cause(
+        "tls",
+        format!("TLS with {}: {problem}", target.endpoint),
+        "psql accepts it, because it uses OpenSSL. Functions do not, whatever sslmode says.",
+        [format!(
+            "openssl s_client -starttls postgres -connect {} </dev/null | openssl x509 -noout -text",
+            shell(&target.endpoint)
+        )],
+    )
+}
+
+/// The file with trusted authorities is not usable.
+pub(super) fn authorities(problem: &str) -> Cause {
+    cause(
+        "tls",
+        problem,
+        "It must have the certificate of the authority that signed the server's, as PEM.",
+        ["openssl x509 -in SSLROOTCERT -noout -subject -dates   # must show the authority".to_owned()],
+    )
+}
+
 /// Returns the server's or the driver's error message on one line.
 pub(super) fn words(error: &sqlx::Error) -> String {
     let words = match error.as_database_error() {

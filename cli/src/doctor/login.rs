@@ -7,7 +7,7 @@ use shared::db::error::{Kind, Phase};
 use sqlx::postgres::PgDatabaseError;
 
 use super::activity::{WHO, terminate};
-use super::cause::{Cause, Target, cause, closed, literal, quoted, words};
+use super::cause::{Cause, Target, cause, closed, literal, quoted, stranger, words};
 use super::pooler;
 
 /// The server requires an authentication method that the driver does not support.
@@ -43,10 +43,15 @@ pub(super) fn refused(target: &Target, error: &sqlx::Error) -> Cause {
         .as_database_error()
         .and_then(|said| said.try_downcast_ref::<PgDatabaseError>())
     else {
-        if let sqlx::Error::Io(io) = error {
+        let kind = kind_of(error);
+        if kind == Kind::NotPostgresql {
+            return stranger(target);
+        }
+        if let sqlx::Error::Io(io) = error
+            && kind != Kind::Saturated
+        {
             return closed(target, "log-in", io);
         }
-        let kind = kind_of(error);
         return cause(
             kind.name(),
             format!("{endpoint}: {}", words(error)),

@@ -9,6 +9,7 @@
 mod activity;
 mod advice;
 mod cause;
+mod database;
 mod login;
 mod page;
 mod pooler;
@@ -25,6 +26,7 @@ mod text;
 mod tls;
 mod upkeep;
 mod wire;
+mod workload;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -154,11 +156,16 @@ async fn examine(arguments: &Arguments, fleet: &mut Fleet) -> Report {
     };
     if let Some(server) = server::examine(&mut session, &mut report).await {
         activity::examine(&mut session, &cause::Target::of(&url), &server, &mut report).await;
+        database::examine(&mut session, &server, &mut report).await;
         upkeep::examine(&mut session, &server, &mut report).await;
         statements::examine(&mut session, &server, &mut report).await;
         schema::examine(&mut session, &server, &mut report).await;
         let budget = fleet.budget(&server, deadline).await;
-        settings::examine(&mut session, &server, budget, &mut report).await;
+        if url.is_pooled() {
+            pooler::examine(&url, &server, budget, deadline, &mut report).await;
+        }
+        let slots = (!url.is_pooled()).then_some(budget);
+        settings::examine(&mut session, &server, slots, &mut report).await;
         advice::recommend(&url, &wire, &server, &mut report);
     }
     unfinished(&session, deadline, &mut report);

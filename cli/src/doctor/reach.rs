@@ -101,12 +101,15 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
         ),
     );
     let began = Instant::now();
+    let mut examined = Duration::ZERO;
     let (stream, local) = if url.is_socket() {
         (unix(target, deadline, report).await?, true)
     } else {
         let addresses = resolve(target, deadline, report).await?;
         let local = addresses.iter().all(|address| address.ip().is_loopback());
-        (tcp(target, addresses, deadline, report).await?, local)
+        let (stream, longer) = tcp(target, addresses, deadline, report).await?;
+        examined = longer;
+        (stream, local)
     };
     let (mut stream, tls) = secure(url, target, mode, stream, deadline, report).await?;
     let wire = Wire { tls, mode, local };
@@ -149,7 +152,7 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
         }
         Err(unavailable) => timer.ok(report, unavailable.text("")),
     }
-    let took = began.elapsed();
+    let took = began.elapsed().saturating_sub(examined);
     if url.connect_timeout().is_some_and(|limit| took > limit) {
         report.find(
             Level::Warn,
@@ -200,31 +203,31 @@ async fn resolve(target: &Target, deadline: Deadline, report: &mut Report) -> Re
 }
 
 /// Connects to every address concurrently, so that a dead one among reachable ones is detected. The first one, in the
-/// resolver's order, that accepts is used for the next steps.
+/// resolver's order, that accepts is used for the next steps. Also returns how much longer the others took.
 async fn tcp(
     target: &Target,
     addresses: Vec<SocketAddr>,
     deadline: Deadline,
     report: &mut Report,
-) -> Result<Box<dyn Stream>, Cause> {
+) -> Result<(Box<dyn Stream>, Duration), Cause> {
     let timer = StepTimer::start(report);
-    let bound = TCP.min(deadline.left());
+    let (bound, since) = (TCP.min(deadline.left()), Instant::now());
     let mut knocking = JoinSet::new();
     for (order, address) in addresses.into_iter().enumerate() {
         knocking.spawn(async move {
             let connected = timeout(bound, TcpStream::connect(address)).await;
             let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-            (order, address, connected)
+            (order, address, connected, since.elapsed())
         });
     }
     let mut knocked = knocking.join_all().await;
     knocked.sort_by_key(|(order, ..)| *order);
     let (mut open, mut words, mut silent, mut last) = (None, Vec::new(), Vec::new(), None);
-    for (_, address, connected) in knocked {
+    for (_, address, connected, took) in knocked {
         match connected {
             Ok(stream) => {
                 words.push(format!("{address} accepts"));
-                open = open.or(Some(stream));
+                open = open.or(Some((stream, took)));
             }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 words.push(format!("{address} does not answer"));
@@ -238,7 +241,7 @@ async fn tcp(
         }
     }
     let words = words.join(", ");
-    if let Some(stream) = open {
+    if let Some((stream, took)) = open {
         let _ = stream.set_nodelay(true);
         timer.ok(report, words);
         if !silent.is_empty() {
@@ -246,11 +249,11 @@ async fn tcp(
                 Level::Warn,
                 "dead-address",
                 format!("{} of {} does not answer", silent.join(", "), target.host),
-                "Functions try the addresses in turn: whenever this one comes first, a connect takes seconds or fails.",
+                "Functions try the addresses in turn: whenever this one comes first, a connect takes 0.75 s longer.",
                 Vec::new(),
             );
         }
-        return Ok(Box::new(stream));
+        return Ok((Box::new(stream), since.elapsed().saturating_sub(took)));
     }
     let cause = match last {
         Some(error) if silent.is_empty() => cause::tcp(target, &error),
@@ -292,6 +295,7 @@ async fn ask_method(target: &Target, stream: &mut Box<dyn Stream>, deadline: Dea
     let since = Instant::now();
     let asked = startup::method(stream.as_mut(), &target.user, &target.database);
     match timeout(LOG_IN.min(deadline.left()), asked).await {
+        Ok(Ok(Method::Foreign)) => Err(cause::stranger(target)),
         Ok(Ok(method)) => Ok(method),
         // The server may have closed it for a reason, which the log-in reveals.
         Ok(Err(_)) => Ok(Method::Unasked),
@@ -329,9 +333,23 @@ async fn as_a_function(url: &DatabaseUrl, deadline: Deadline, report: &mut Repor
     let timer = StepTimer::start(report);
     let target = connect::Target::new(url, APPLICATION);
     match connect_once(&target, Purpose::Read, deadline.within(LOG_IN)).await {
-        Ok(live) => {
-            live.close().await;
-            timer.ok(report, "connected, session limits accepted, first statement answered");
+        Ok(mut live) => {
+            let one = async |db: &mut shared::db::Session| sqlx::query_scalar::<_, i32>("SELECT 1").fetch_one(db).await;
+            match live.ask(deadline.within(LOG_IN), one).await {
+                Ok(_) => {
+                    live.close().await;
+                    timer.ok(report, "connected, session limits accepted, first statement answered");
+                }
+                Err(error) => {
+                    let words = error
+                        .cause
+                        .as_ref()
+                        .map(|cause| one_line(&cause.to_string()))
+                        .unwrap_or_default();
+                    timer.end(report, Outcome::Failed, words.clone());
+                    pooler::statement_refused(&words, report);
+                }
+            }
         }
         Err(error) if error.kind == Kind::Saturated => {
             timer.end(report, Outcome::Skipped, "no free slot besides this session's");

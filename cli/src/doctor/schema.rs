@@ -13,6 +13,7 @@ use super::cause::quoted;
 use super::report::{Fact, Level, Report};
 use super::server::{Server, bytes, span};
 use super::session::{Session, Unavailable};
+use super::workload;
 
 /// Statistics younger than this do not prove that an index is unused.
 const SETTLED_SECONDS: f64 = 7.0 * 86_400.0;
@@ -66,6 +67,24 @@ pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut
                 quoted(&server.database),
                 quoted(&table.schema)
             )],
+        );
+    }
+    if table.usable {
+        workload::examine(session, server, &table.schema, report).await;
+    } else if server.is_application() {
+        let (schema, role) = (quoted(&table.schema), quoted(&server.role));
+        report.find(
+            Level::Fail,
+            "privileges",
+            format!(
+                "role {} may not use schema {}, which has the tables",
+                server.role, table.schema
+            ),
+            "Every statement of the functions fails: to this role the tables do not exist.",
+            vec![
+                format!("GRANT USAGE ON SCHEMA {schema} TO {role};"),
+                format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};"),
+            ],
         );
     }
     let applied = migrations(session, server, &table, report).await;

@@ -96,6 +96,31 @@ impl Session {
         row.ok_or(Unavailable::Absent)
     }
 
+    /// Returns the SQLSTATE and the message with which the server refuses statements, which must not write; `None` if it
+    /// does not refuse them, or does not answer.
+    pub(super) async fn refusal(&mut self, statements: &str) -> Option<(String, String)> {
+        let bound = self.deadline.left().min(ANSWER);
+        if self.lost || bound.is_zero() {
+            return None;
+        }
+        let sql = format!("{} {statements}", self.limits);
+        let asked = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection);
+        let Ok(answered) = timeout(bound, asked).await else {
+            self.lost = bound == ANSWER;
+            self.deadline = Deadline::after(Duration::ZERO);
+            return None;
+        };
+        let error = answered.err()?;
+        let Some(refused) = error.as_database_error() else {
+            self.lost = true;
+            return None;
+        };
+        let code = refused.code().unwrap_or_default().into_owned();
+        // A busy server, or a lock in the way.
+        let passes = ["57014", "55P03", "57P01"].contains(&code.as_str());
+        (!passes).then(|| (code, super::text::one_line(refused.message())))
+    }
+
     /// Returns whether the server no longer responds.
     pub(super) fn is_lost(&self) -> bool {
         self.lost

@@ -50,8 +50,8 @@ pub(super) struct Surroundings<'a> {
     rows: BTreeMap<String, Row>,
 }
 
-/// Compares every setting. `budget`: connections that the whole fleet may hold.
-pub(super) async fn examine(session: &mut Session, server: &Server, budget: i64, report: &mut Report) {
+/// Compares every setting. `budget`: connections that the whole fleet may hold; `None` if a pooler holds them.
+pub(super) async fn examine(session: &mut Session, server: &Server, budget: Option<i64>, report: &mut Report) {
     let names: Vec<String> = RULES
         .iter()
         .map(|rule| rule.name)

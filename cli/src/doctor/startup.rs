@@ -2,6 +2,7 @@
 //!
 //! The driver does not expose it. No secret is sent: the connection is dropped at the server's request for one.
 
+use shared::db::first_message::{FirstBytes, judge};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// PostgreSQL's protocol 3.0.
@@ -25,6 +26,8 @@ pub(super) enum Method {
     Other,
     /// The server rejected the connection first; the log-in shows why.
     Unasked,
+    /// The reply is none of PostgreSQL's.
+    Foreign,
 }
 
 impl Method {
@@ -37,6 +40,7 @@ impl Method {
             Self::Scram => "scram-sha-256",
             Self::Other => "a method that the driver does not support",
             Self::Unasked => "unknown",
+            Self::Foreign => "none",
         }
     }
 }
@@ -60,10 +64,16 @@ pub(super) async fn method(
     stream.write_all(&length.to_be_bytes()).await?;
     stream.write_all(&message).await?;
     stream.flush().await?;
-    if stream.read_u8().await? != b'R' {
+    let mut header = [0; 5];
+    stream.read_exact(&mut header).await?;
+    if let FirstBytes::Foreign(reply) = judge(&header, false) {
+        // Only the log-in reads the text of a server that could not start a process.
+        let text = header.starts_with(b"E") && !reply.no_process;
+        return Ok(if text { Method::Unasked } else { Method::Foreign });
+    }
+    if header[0] != b'R' {
         return Ok(Method::Unasked);
     }
-    let _length = stream.read_u32().await?;
     Ok(match stream.read_u32().await? {
         0 => Method::Nothing,
         3 => Method::ClearText,

@@ -4,10 +4,10 @@
 //! secret is sent over this connection. Depends on: rustls for every check, and the same roots as the driver: the
 //! public ones, and in addition RDS's or `sslrootcert`.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use shared::config::database_url::RDS_ROOTS;
+use shared::db::error::about_certificate;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -49,6 +49,8 @@ pub(super) struct Tls {
     pub(super) chain: Result<(), String>,
     /// The error that `verify-full` would report.
     pub(super) full: Result<(), String>,
+    /// Why the driver cannot use the certificate, whatever sslmode says.
+    pub(super) unusable: Option<String>,
 }
 
 /// Asks whether the server offers TLS.
@@ -70,19 +72,24 @@ pub(super) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> s
 ///
 /// # Errors
 /// Fails with one line: no common protocol, a failed handshake, or an unreadable `sslrootcert`.
-pub(super) async fn handshake<S>(stream: S, host: &str, root: Option<&Path>) -> Result<(TlsStream<S>, Tls), String>
+pub(super) async fn handshake<S>(
+    stream: S,
+    host: &str,
+    roots_pem: Option<Vec<u8>>,
+) -> Result<(TlsStream<S>, Tls), String>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let provider = Arc::new(ring::default_provider());
     let name = ServerName::try_from(host.to_owned()).map_err(|_| "the host is not a name TLS can verify".to_owned())?;
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(root)?), Arc::clone(&provider))
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(roots_pem)?), Arc::clone(&provider))
         .build()
         .map_err(|error| error.to_string())?;
     let witness = Arc::new(Witness {
         verifier,
         provider: Arc::clone(&provider),
         seen: Mutex::default(),
+        unusable: Mutex::default(),
     });
     let configuration = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -96,28 +103,30 @@ where
         .map_err(|error| format!("the handshake failed: {error}"))?;
     let seen = witness.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
     let (certificate, verified) = seen.ok_or("the server showed no certificate")?;
+    let unusable = witness.unusable.lock().unwrap_or_else(PoisonError::into_inner).take();
     let protocol = stream.get_ref().1.protocol_version();
     let protocol = protocol
         .and_then(|version| version.as_str())
         .unwrap_or("TLS")
         .replace('_', ".");
     let tls = describe(&certificate, protocol, verified)?;
-    Ok((stream, tls))
+    let unusable = unusable.map(|error| explain(&error, &[], &tls.expires));
+    Ok((stream, Tls { unusable, ..tls }))
 }
 
-fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
+fn roots(pem: Option<Vec<u8>>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
     // Like the driver: the file replaces RDS's authorities.
-    let Some(file) = file else {
+    let Some(pem) = pem else {
         for certificate in CertificateDer::pem_slice_iter(RDS_ROOTS.as_bytes()).flatten() {
             let _ = roots.add(certificate);
         }
         return Ok(roots);
     };
     let unreadable = |error: &dyn std::fmt::Display| format!("the file that sslrootcert names: {error}");
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unreadable(&error))? {
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| unreadable(&error))?;
         roots.add(certificate).map_err(|error| unreadable(&error))?;
     }
@@ -151,6 +160,7 @@ fn describe(der: &[u8], protocol: String, verified: Result<(), TlsError>) -> Res
         expires,
         chain: if wrong_name { Ok(()) } else { full.clone() },
         full,
+        unusable: None,
     })
 }
 
@@ -191,7 +201,10 @@ fn explain(error: &TlsError, names: &[String], expires: &str) -> String {
     if matches!(problem, CertificateError::UnknownIssuer) {
         return "the certificate's issuer is not among the trusted authorities".to_owned();
     }
-    format!("the certificate is not accepted: {error}")
+    match about_certificate(&error.to_string()) {
+        Some(why) => why.to_owned(),
+        None => format!("the certificate is not accepted: {error}"),
+    }
 }
 
 /// Accepts every certificate, and stores it with the result of the real verification.
@@ -200,6 +213,18 @@ struct Witness {
     verifier: Arc<WebPkiServerVerifier>,
     provider: Arc<CryptoProvider>,
     seen: Mutex<Option<Seen>>,
+    /// Why the driver could not use the certificate, whatever sslmode says.
+    unusable: Mutex<Option<TlsError>>,
+}
+
+impl Witness {
+    /// Accepts a signature that cannot be verified, and stores the reason.
+    fn accept(&self, verified: Result<HandshakeSignatureValid, TlsError>) -> HandshakeSignatureValid {
+        verified.unwrap_or_else(|error| {
+            *self.unusable.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            HandshakeSignatureValid::assertion()
+        })
+    }
 }
 
 type Seen = (Vec<u8>, Result<(), TlsError>);
@@ -227,7 +252,8 @@ impl ServerCertVerifier for Witness {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        tokio_rustls::rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+        let verified = tokio_rustls::rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms);
+        Ok(self.accept(verified))
     }
 
     fn verify_tls13_signature(
@@ -237,7 +263,8 @@ impl ServerCertVerifier for Witness {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        tokio_rustls::rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+        let verified = tokio_rustls::rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms);
+        Ok(self.accept(verified))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

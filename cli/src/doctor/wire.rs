@@ -71,7 +71,11 @@ pub(super) async fn secure(
         }
         Ok(Ok(Offer::Yes)) => {}
     }
-    let handshake = timeout(bound, tls::handshake(stream, &target.host, url.ssl_root_cert())).await;
+    let roots = match url.check_authorities() {
+        Ok(roots) => roots,
+        Err(problem) => return Err(timer.fail(report, problem.clone(), cause::authorities(&problem))),
+    };
+    let handshake = timeout(bound, tls::handshake(stream, &target.host, roots)).await;
     let (stream, found) = match handshake {
         Ok(Ok(handshake)) => handshake,
         Ok(Err(problem)) => return Err(timer.fail(report, problem.clone(), cause::tls(target, &problem))),
@@ -85,6 +89,9 @@ pub(super) async fn secure(
         PgSslMode::VerifyCa => found.chain.clone(),
         PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer | PgSslMode::Require => Ok(()),
     };
+    if let Some(problem) = &found.unusable {
+        return Err(timer.fail(report, problem.clone(), cause::certificate(target, problem)));
+    }
     let detail = format!(
         "{}; verify-full {}; until {} ({} days); issued by {}",
         found.protocol,
@@ -156,7 +163,9 @@ pub(super) fn judge(url: &DatabaseUrl, wire: &Wire, method: Method, report: &mut
         }
         Method::Md5 => ("md5", "this role logs in with md5"),
         Method::ClearText if wire.tls.is_none() && !wire.local => ("clear-text", "the password is sent unencrypted"),
-        Method::Nothing | Method::ClearText | Method::Scram | Method::Other | Method::Unasked => return,
+        Method::Nothing | Method::ClearText | Method::Scram | Method::Other | Method::Unasked | Method::Foreign => {
+            return;
+        }
     };
     let role = cause::quoted(url.user());
     report.find(

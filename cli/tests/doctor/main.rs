@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails; the other sessions are its own"
 )]
 
+mod functions;
 mod pooler;
 mod reach;
 mod report;

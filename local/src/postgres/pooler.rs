@@ -98,7 +98,8 @@ impl Pooler {
         let mut settings = format!(
             "[databases]\n* = host=127.0.0.1 port={server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
              unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {users}\npool_mode = transaction\n\
-             default_pool_size = {size}\nmax_client_conn = 2000\nserver_login_retry = 1\n",
+             default_pool_size = {size}\nmax_client_conn = 2000\nserver_login_retry = 1\n\
+             admin_users = {user}\n",
             server = cluster.port(),
             port = port.number(),
             users = users.display(),

@@ -11,7 +11,12 @@ use crate::doctor::session::{Session, Unavailable};
 
 const MB: f64 = 1_048_576.0;
 
-pub(super) async fn examine(session: &mut Session, around: &Surroundings<'_>, budget: i64, report: &mut Report) {
+pub(super) async fn examine(
+    session: &mut Session,
+    around: &Surroundings<'_>,
+    budget: Option<i64>,
+    report: &mut Report,
+) {
     slots(around, budget, report);
     memory(session, around, report).await;
     certificate(session, report).await;
@@ -27,11 +32,30 @@ fn add(report: &mut Report, mut setting: Setting, fine: bool) {
     report.settings.push(setting);
 }
 
-fn slots(around: &Surroundings<'_>, budget: i64, report: &mut Report) {
+fn slots(around: &Surroundings<'_>, budget: Option<i64>, report: &mut Report) {
     let server = around.server;
     // Reserved slots that are still missing count, or the next run would ask for more.
     let reserves = around.row("reserved_connections").is_some();
     let reserved = if reserves { server.reserved.max(2) } else { 0 };
+    if let Some(budget) = budget {
+        fleet(around, budget, reserved, report);
+    }
+    if server.provider != Provider::SelfManaged {
+        return;
+    }
+    let why = "an operator must be able to log in when the fleet uses all other slots";
+    let setting = around.setting("superuser_reserved_connections", "3", Level::Warn, why);
+    add(report, setting, server.superuser_reserved >= 3);
+    if reserves {
+        let why = "for GRANT pg_use_reserved_connections to monitoring";
+        let setting = around.setting("reserved_connections", "2", Level::Advice, why);
+        add(report, setting, server.reserved >= 2);
+    }
+}
+
+/// Compares the connections of the fleet with the server's slots and with the role's limit.
+fn fleet(around: &Surroundings<'_>, budget: i64, reserved: i64, report: &mut Report) {
+    let server = around.server;
     let needed = budget + server.superuser_reserved.max(3) + reserved;
     let why = "the fleet's budget and the reserved slots";
     let setting = around.setting("max_connections", &needed.to_string(), Level::Warn, why);
@@ -50,17 +74,6 @@ fn slots(around: &Surroundings<'_>, budget: i64, report: &mut Report) {
                 quoted(&server.role)
             )],
         );
-    }
-    if server.provider != Provider::SelfManaged {
-        return;
-    }
-    let why = "an operator must be able to log in when the fleet uses all other slots";
-    let setting = around.setting("superuser_reserved_connections", "3", Level::Warn, why);
-    add(report, setting, server.superuser_reserved >= 3);
-    if reserves {
-        let why = "for GRANT pg_use_reserved_connections to monitoring";
-        let setting = around.setting("reserved_connections", "2", Level::Advice, why);
-        add(report, setting, server.reserved >= 2);
     }
 }
 

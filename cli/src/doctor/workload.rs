@@ -1,0 +1,212 @@
+//! Checks the functions' statements against the schema and the role's privileges, without running them.
+//!
+//! The server plans each statement of the query data and checks its privileges, as it does before it runs one.
+//! Invariants: runs no statement of a function; blames missing privileges only on a role that may be the functions'.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::cause::quoted;
+use super::report::{Fact, Level, Report};
+use super::server::Server;
+use super::session::Session;
+
+/// The statements, with the types of their parameters, as the compiler checked them.
+const QUERIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../functions/.sqlx");
+
+/// How many different failures are reported.
+const SHOWN: usize = 5;
+
+/// Checks every statement. `schema` is the one that has the tables.
+pub(super) async fn examine(session: &mut Session, server: &Server, schema: &str, report: &mut Report) {
+    shadows(session, schema, report).await;
+    row_security(session, server, schema, report).await;
+    let statements = statements(Path::new(QUERIES));
+    if statements.is_empty() {
+        return report.schema.push(Fact {
+            id: "statements",
+            text: "not checked: there is no checkout here".to_owned(),
+            more: Vec::new(),
+            data: json!({ "unknown": "no checkout" }),
+        });
+    }
+    let mut failed: BTreeMap<(String, String), usize> = BTreeMap::new();
+    // One message for all of them; one by one only to find out which are refused.
+    if session.refusal(&statements.join("; ")).await.is_some() {
+        for statement in &statements {
+            if let Some(refusal) = session.refusal(statement).await {
+                *failed.entry(refusal).or_default() += 1;
+            }
+        }
+    }
+    if !server.is_application() {
+        failed.retain(|(code, _), _| code != "42501");
+    }
+    let refused: usize = failed.values().sum();
+    report.schema.push(Fact {
+        id: "statements",
+        text: format!(
+            "{refused} of {} statements of the functions would fail",
+            statements.len()
+        ),
+        more: Vec::new(),
+        data: json!({ "checked": statements.len(), "failing": refused }),
+    });
+    for ((code, message), count) in failed.into_iter().take(SHOWN) {
+        let (id, why, run) = if code == "42501" {
+            let (schema, role) = (quoted(schema), quoted(&server.role));
+            (
+                "privileges",
+                "The functions' role lacks a privilege; default privileges also cover the tables of later migrations.",
+                vec![
+                    format!("GRANT USAGE ON SCHEMA {schema} TO {role};"),
+                    format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};"),
+                ],
+            )
+        } else {
+            (
+                "statement",
+                "The schema is not that of this build's migrations: a column or table was renamed, dropped or not made.",
+                vec![
+                    "cargo seer migrate   # with the owner's DATABASE_URL; if it has nothing to do, undo the change"
+                        .to_owned(),
+                ],
+            )
+        };
+        report.find(
+            Level::Fail,
+            id,
+            format!("{count} of the functions' statements fail: {message} (SQLSTATE {code})"),
+            why,
+            run,
+        );
+    }
+}
+
+/// Reads the statements of the query data, with NULL for each parameter.
+fn statements(folder: &Path) -> Vec<String> {
+    let Ok(files) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut statements: Vec<String> = files
+        .filter_map(|file| {
+            let text = std::fs::read_to_string(file.ok()?.path()).ok()?;
+            let data: Value = serde_json::from_str(&text).ok()?;
+            let parameters = data["describe"]["parameters"]["Left"].as_array().cloned();
+            Some(with_nulls(data["query"].as_str()?, &parameters.unwrap_or_default()))
+        })
+        .map(|statement| format!("EXPLAIN {statement}"))
+        .collect();
+    statements.sort_unstable();
+    statements
+}
+
+/// Replaces `$1` by a NULL of the first type, and so on.
+fn with_nulls(query: &str, types: &[Value]) -> String {
+    let mut parts = query.split('$');
+    let mut statement = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = part.split_at(digits);
+        let Some(index) = number.parse::<usize>().ok().and_then(|number| number.checked_sub(1)) else {
+            statement.push('$');
+            statement.push_str(part);
+            continue;
+        };
+        match types.get(index).and_then(Value::as_str).map(str::to_ascii_lowercase) {
+            Some(array) if array.ends_with("array") => {
+                statement.push_str(&format!("NULL::{}[]", array.trim_end_matches("array")));
+            }
+            Some(name) => statement.push_str(&format!("NULL::{name}")),
+            None => statement.push_str("NULL"),
+        }
+        statement.push_str(rest);
+    }
+    statement
+}
+
+#[derive(Deserialize)]
+struct Shadow {
+    name: String,
+    other: String,
+}
+
+/// Reports tables that this role finds in another schema, before the one that was migrated.
+async fn shadows(session: &mut Session, schema: &str, report: &mut Report) {
+    let found = session
+        .rows::<Shadow>(&format!(
+            "SELECT c.relname AS name, n.nspname AS other FROM pg_class c \
+             JOIN pg_class f ON f.oid = to_regclass(quote_ident(c.relname)) AND f.oid <> c.oid \
+             JOIN pg_namespace n ON n.oid = f.relnamespace \
+             WHERE c.relkind IN ('r', 'p') AND c.relnamespace = to_regnamespace({}) ORDER BY 1",
+            super::cause::literal(&quoted(schema))
+        ))
+        .await;
+    for Shadow { name, other } in found.unwrap_or_default() {
+        report.find(
+            Level::Fail,
+            "shadowed-table",
+            format!("this role's statements use {other}.{name}, not {schema}.{name}"),
+            "The search_path has the other schema first; \"$user\" in it is a schema named like the role.",
+            vec![format!(
+                "ALTER TABLE {}.{} RENAME TO {};   -- or the parameter schema={schema} of DATABASE_URL",
+                quoted(&other),
+                quoted(&name),
+                quoted(&format!("{name}_of_{other}"))
+            )],
+        );
+    }
+}
+
+#[derive(Deserialize)]
+struct Secured {
+    name: String,
+}
+
+/// Reports tables whose rows this role never sees, because row-level security is on and no policy is for it.
+async fn row_security(session: &mut Session, server: &Server, schema: &str, report: &mut Report) {
+    let found = session
+        .rows::<Secured>(&format!(
+            "SELECT c.relname AS name FROM pg_class c WHERE c.relnamespace = to_regnamespace({}) \
+             AND c.relrowsecurity AND row_security_active(c.oid) AND NOT EXISTS (SELECT FROM pg_policy p, \
+             unnest(p.polroles) role WHERE p.polrelid = c.oid AND p.polcmd IN ('*', 'r') AND p.polpermissive \
+             AND (role = 0 OR pg_has_role(role, 'USAGE'))) ORDER BY 1",
+            super::cause::literal(&quoted(schema))
+        ))
+        .await;
+    for Secured { name } in found.unwrap_or_default() {
+        let (table, role) = (format!("{}.{}", quoted(schema), quoted(&name)), quoted(&server.role));
+        report.find(
+            Level::Fail,
+            "row-security",
+            format!("row-level security hides every row of {name} from {}", server.role),
+            "It is on, and no policy is for this role: reads find nothing, and writes are refused.",
+            vec![format!(
+                "CREATE POLICY functions ON {table} TO {role} USING (true) WITH CHECK (true);   -- or: ALTER TABLE \
+                 {table} DISABLE ROW LEVEL SECURITY;"
+            )],
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_become_nulls_of_their_type() {
+        let types = [json!("Uuid"), json!("TextArray"), json!({"Custom": "x"})];
+        for (query, expected) in [
+            ("SELECT $1, $2::text[]", "SELECT NULL::uuid, NULL::text[]::text[]"),
+            ("SELECT $3 WHERE a = $1", "SELECT NULL WHERE a = NULL::uuid"),
+            ("SELECT '$', $4, 1", "SELECT '$', NULL, 1"),
+            ("SELECT 1", "SELECT 1"),
+        ] {
+            assert_eq!(with_nulls(query, &types), expected);
+        }
+        assert!(statements(Path::new(QUERIES)).len() > 10);
+    }
+}

@@ -1,0 +1,214 @@
+//! States in which a function fails though its role can log in.
+
+use local::postgres::{Cluster, Pooler, Settings};
+
+use super::{FAILING, UNREACHABLE, WARNINGS, address, connect, execute, ids, json, migrated, role, sound, verdict};
+
+/// Creates a role with the privileges of the functions' role.
+async fn application(cluster: &Cluster) -> String {
+    let url = role(cluster, "app").await;
+    execute(
+        &cluster.url(),
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app; GRANT USAGE ON SCHEMA public TO app; \
+         REVOKE USAGE ON SCHEMA public FROM PUBLIC",
+    )
+    .await;
+    url
+}
+
+/// Each state is made, found, and undone.
+#[tokio::test]
+async fn failing_statement_is_found() {
+    let cluster = migrated(sound()).await;
+    let url = application(&cluster).await;
+    let first = json(&url, &[]).await;
+    assert_eq!(first["exitCode"], WARNINGS, "{first:#}");
+    assert_eq!(first["schema"]["statements"]["failing"], 0, "{first:#}");
+    for (break_it, undo, id) in [
+        (
+            "REVOKE INSERT ON receipts FROM app",
+            "GRANT INSERT ON receipts TO app",
+            "privileges",
+        ),
+        (
+            "REVOKE UPDATE ON meetings FROM app",
+            "GRANT UPDATE ON meetings TO app",
+            "privileges",
+        ),
+        (
+            "REVOKE SELECT ON users FROM app",
+            "GRANT SELECT ON users TO app",
+            "privileges",
+        ),
+        (
+            "REVOKE USAGE ON SCHEMA public FROM app",
+            "GRANT USAGE ON SCHEMA public TO app",
+            "privileges",
+        ),
+        (
+            "CREATE SCHEMA app AUTHORIZATION app; CREATE TABLE app.users (LIKE users INCLUDING ALL); \
+             GRANT ALL ON app.users TO app",
+            "DROP SCHEMA app CASCADE",
+            "shadowed-table",
+        ),
+        (
+            "CREATE SCHEMA app AUTHORIZATION app; CREATE TABLE app.users (id int); GRANT ALL ON app.users TO app",
+            "DROP SCHEMA app CASCADE",
+            "statement",
+        ),
+        (
+            "ALTER TABLE tasks ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE tasks DISABLE ROW LEVEL SECURITY",
+            "row-security",
+        ),
+        (
+            "ALTER TABLE users ENABLE ROW LEVEL SECURITY; CREATE POLICY other ON users TO seer USING (true)",
+            "DROP POLICY other ON users; ALTER TABLE users DISABLE ROW LEVEL SECURITY",
+            "row-security",
+        ),
+        (
+            "ALTER TABLE meetings RENAME COLUMN title TO heading",
+            "ALTER TABLE meetings RENAME COLUMN heading TO title",
+            "statement",
+        ),
+        (
+            "ALTER TABLE tasks RENAME TO todos",
+            "ALTER TABLE todos RENAME TO tasks",
+            "statement",
+        ),
+        (
+            "ALTER TABLE receipts RENAME COLUMN nonce TO once",
+            "ALTER TABLE receipts RENAME COLUMN once TO nonce",
+            "statement",
+        ),
+    ] {
+        execute(&cluster.url(), break_it).await;
+        let report = json(&url, &[]).await;
+        assert_eq!(report["exitCode"], FAILING, "{break_it}: {report:#}");
+        assert!(ids(&report).contains(&id), "{break_it}: {:?}", ids(&report));
+        execute(&cluster.url(), undo).await;
+        assert_eq!(json(&url, &[]).await["exitCode"], WARNINGS, "{undo}");
+    }
+    // What doctor says to run is what helps.
+    execute(&cluster.url(), "REVOKE ALL ON receipts, tasks FROM app").await;
+    for line in super::commands(&json(&url, &[]).await, "privileges") {
+        execute(&cluster.url(), &line).await;
+    }
+    assert_eq!(json(&url, &[]).await["exitCode"], WARNINGS);
+}
+
+#[tokio::test]
+async fn password_and_collation_are_watched() {
+    let cluster = migrated(sound()).await;
+    let url = application(&cluster).await;
+    for (until, found) in [
+        ("now() + interval '1 day'", true),
+        ("now() + interval '13 days'", true),
+        ("now() + interval '30 days'", false),
+        ("timestamptz 'infinity'", false),
+    ] {
+        let set = format!(
+            "DO $$ BEGIN EXECUTE format('ALTER ROLE app VALID UNTIL %L', {}); END $$",
+            until.replace("timestamptz 'infinity'", "'infinity'")
+        );
+        execute(&cluster.url(), &set).await;
+        let report = json(&url, &[]).await;
+        assert_eq!(ids(&report).contains(&"password-expiry"), found, "{until}: {report:#}");
+    }
+    let mut session = connect(&cluster.url()).await;
+    let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int4")
+        .fetch_one(&mut session)
+        .await
+        .unwrap();
+    if version >= 150_000 {
+        execute(
+            &cluster.url(),
+            "UPDATE pg_database SET datcollversion = '0.1' WHERE datname = current_database()",
+        )
+        .await;
+        let report = json(&url, &[]).await;
+        assert!(ids(&report).contains(&"collation-version"), "{report:#}");
+    }
+}
+
+#[tokio::test]
+async fn other_encoding_is_refused() {
+    let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+    for encoding in ["LATIN1", "WIN1252", "SQL_ASCII", "EUC_JP"] {
+        let name = encoding.to_ascii_lowercase();
+        execute(
+            &cluster.url(),
+            &format!("CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"),
+        )
+        .await;
+        let url = cluster.url_of(&name);
+        let (code, _) = verdict(&url).await;
+        assert_eq!(code, FAILING, "{encoding}");
+        let report = json(&url, &[]).await;
+        assert!(ids(&report).contains(&"encoding"), "{report:#}");
+        let migrate = tokio::process::Command::new(env!("CARGO_BIN_EXE_seer"))
+            .arg("migrate")
+            .env("DATABASE_URL", &url)
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8(migrate.stderr).unwrap();
+        assert!(
+            !migrate.status.success() && said.contains(&format!("encoding is {encoding}")),
+            "{said}"
+        );
+        let mut session = connect(&url).await;
+        let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+            .fetch_one(&mut session)
+            .await
+            .unwrap();
+        assert_eq!(tables, 0, "{encoding}");
+    }
+}
+
+/// Also its limits, which decide in place of the server's slots.
+#[tokio::test]
+async fn pooler_mode_and_limits_are_examined() {
+    if Pooler::find().is_none() {
+        return eprintln!("not tested: a pooler, because pgbouncer is not installed");
+    }
+    let cluster = migrated(sound()).await;
+    let pooler = Pooler::start(&cluster, "seer", cluster.password(), 5).await.unwrap();
+    let through = cluster
+        .url()
+        .replace(&address(&cluster).to_string(), &pooler.address().to_string());
+    let url = format!("{through}?pgbouncer=true");
+    let report = json(&url, &["--budget", "500"]).await;
+    assert_eq!(report["state"]["pooler"]["maxClients"], 2000, "{report:#}");
+    let settings = report["settings"].as_array().unwrap();
+    assert!(
+        settings.iter().all(|setting| setting["name"] != "max_connections"),
+        "{report:#}"
+    );
+    let report = json(&url, &["--budget", "5000"]).await;
+    assert!(ids(&report).contains(&"pooler-clients"), "{report:#}");
+
+    let console = async |command: &'static str| {
+        let url = through.replace("/seer", "/pgbouncer");
+        let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+        let options = options.extra_float_digits(None);
+        let mut console = <sqlx::PgConnection as sqlx::Connection>::connect_with(&options)
+            .await
+            .unwrap();
+        sqlx::raw_sql(command).execute(&mut console).await.unwrap();
+    };
+    console("SET max_client_conn = 100").await;
+    console("SET default_pool_size = 400").await;
+    let report = json(&url, &["--budget", "150"]).await;
+    for id in ["pooler-clients", "pooler-pool"] {
+        assert!(ids(&report).contains(&id), "{report:#}");
+    }
+    console("SET default_pool_size = 5").await;
+    console("SET pool_mode = statement").await;
+    let report = json(&url, &[]).await;
+    assert_eq!(report["exitCode"], FAILING, "{report:#}");
+    assert!(ids(&report).contains(&"functions-refused"), "{report:#}");
+    let line = super::commands(&report, "functions-refused");
+    assert!(line[0].contains("pool_mode = transaction"), "{line:?}");
+    assert_ne!(report["exitCode"], UNREACHABLE);
+}
