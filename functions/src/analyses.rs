@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::permission::permit;
 use shared::db::Session;
+use shared::http::page::{Cursor, Page, PageQuery};
 use shared::http::{Abort, Caller, Error};
 
 /// A stored analysis.
@@ -86,15 +87,11 @@ const REFUSAL: &str = "Only the member and the admin of their team may read anal
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404, 403 for a colleague.
-pub async fn list(db: &mut Session, caller: &Caller, user: Uuid) -> Result<Vec<Analysis>, Abort> {
-    let row = sqlx::query!(
+pub async fn list(db: &mut Session, caller: &Caller, user: Uuid, query: &PageQuery) -> Result<Page<Analysis>, Abort> {
+    let before = query.cursor.unwrap_or(Cursor::NEWEST);
+    let rows = sqlx::query!(
         r#"
-        SELECT
-            u.reads AS "reads?",
-            (
-                SELECT jsonb_agg(a ORDER BY a.analyzed_at DESC, a.id DESC) FROM analyses a
-                WHERE a.user_id = u.id AND a.team_id = u.team AND u.reads
-            ) AS "analyses: Json<Vec<Analysis>>"
+        SELECT u.reads AS "reads?", to_jsonb(a) AS "analysis: Json<Analysis>"
         FROM users c
         LEFT JOIN LATERAL (
             SELECT
@@ -103,16 +100,31 @@ pub async fn list(db: &mut Session, caller: &Caller, user: Uuid) -> Result<Vec<A
             FROM users u
             WHERE u.id = $2 AND coalesce(u.admin_id, u.id) = coalesce(c.admin_id, c.id)
         ) u ON true
+        LEFT JOIN analyses a
+            ON a.user_id = u.id AND a.team_id = u.team AND u.reads AND (a.analyzed_at, a.id) < ($3, $4)
         WHERE c.clerk_id = $1
+        ORDER BY a.analyzed_at DESC, a.id DESC
+        LIMIT $5
         "#,
         caller.sub,
         user,
+        before.at,
+        before.id,
+        query.limit.rows_and_one(),
     )
-    .fetch_optional(db)
-    .await?
-    .ok_or_else(Error::unknown_caller)?;
-    permit(row.reads, "user", REFUSAL)?;
-    Ok(row.analyses.map(|analyses| analyses.0).unwrap_or_default())
+    .fetch_all(db)
+    .await?;
+    let first = rows.first().ok_or_else(Error::unknown_caller)?;
+    permit(first.reads, "user", REFUSAL)?;
+    let items = rows
+        .into_iter()
+        .filter_map(|row| row.analysis)
+        .map(|analysis| analysis.0)
+        .collect();
+    Ok(Page::of(items, query.limit, |last: &Analysis| Cursor {
+        at: last.analyzed_at,
+        id: last.id,
+    }))
 }
 
 /// Returns one analysis of a member.

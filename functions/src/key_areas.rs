@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::permission::permit;
 use crate::users::Contact;
 use shared::db::{Session, WriteAttempt};
+use shared::http::page::{Cursor, Page, PageQuery};
 use shared::http::{Abort, Caller, Error};
 use shared::text::Text;
 use shared::write_query;
@@ -61,19 +62,13 @@ fn trimmed<S: Serializer, const MAX: usize>(text: &Text<MAX>, serializer: S) -> 
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404, 403 for a colleague.
-pub async fn list(db: &mut Session, caller: &Caller, user: Uuid) -> Result<Vec<KeyArea>, Abort> {
-    let row = sqlx::query!(
+pub async fn list(db: &mut Session, caller: &Caller, user: Uuid, query: &PageQuery) -> Result<Page<KeyArea>, Abort> {
+    let before = query.cursor.unwrap_or(Cursor::NEWEST);
+    let rows = sqlx::query!(
         r#"
         SELECT
             u.reads AS "reads?",
-            (
-                SELECT jsonb_agg(
-                    to_jsonb(a) || jsonb_build_object('created_by_id', p.id, 'created_by', to_jsonb(p))
-                    ORDER BY a.created_at DESC, a.id DESC
-                )
-                FROM key_areas a JOIN users p ON p.id = a.created_by
-                WHERE a.user_id = u.id AND a.team_id = u.team AND u.reads
-            ) AS "areas: Json<Vec<KeyArea>>"
+            to_jsonb(a) || jsonb_build_object('created_by_id', p.id, 'created_by', to_jsonb(p)) AS "area: Json<KeyArea>"
         FROM users c
         LEFT JOIN LATERAL (
             SELECT
@@ -82,20 +77,32 @@ pub async fn list(db: &mut Session, caller: &Caller, user: Uuid) -> Result<Vec<K
             FROM users u
             WHERE u.id = $2 AND coalesce(u.admin_id, u.id) = coalesce(c.admin_id, c.id)
         ) u ON true
+        LEFT JOIN key_areas a
+            ON a.user_id = u.id AND a.team_id = u.team AND u.reads AND (a.created_at, a.id) < ($3, $4)
+        LEFT JOIN users p ON p.id = a.created_by
         WHERE c.clerk_id = $1
+        ORDER BY a.created_at DESC, a.id DESC
+        LIMIT $5
         "#,
         caller.sub,
         user,
+        before.at,
+        before.id,
+        query.limit.rows_and_one(),
     )
-    .fetch_optional(db)
-    .await?
-    .ok_or_else(Error::unknown_caller)?;
+    .fetch_all(db)
+    .await?;
+    let first = rows.first().ok_or_else(Error::unknown_caller)?;
     permit(
-        row.reads,
+        first.reads,
         "user",
         "Only the member and the admin of their team may read key areas.",
     )?;
-    Ok(row.areas.map(|areas| areas.0).unwrap_or_default())
+    let items = rows.into_iter().filter_map(|row| row.area).map(|area| area.0).collect();
+    Ok(Page::of(items, query.limit, |last: &KeyArea| Cursor {
+        at: last.created_at,
+        id: last.id,
+    }))
 }
 
 /// Returns one key area of a member.

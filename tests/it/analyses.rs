@@ -50,6 +50,8 @@ async fn analyses_are_listed_newest_first() {
         assert_eq!(listed[0], expected);
         let found: Vec<_> = listed.as_array().unwrap().iter().map(id).collect();
         assert_eq!(found, ids);
+        let walked = backend.walk(caller, &list, 2).await;
+        assert_eq!(walked.iter().map(id).collect::<Vec<_>>(), ids);
         let one = format!("/api/meetings/analysis/{}/{}", team.member.id, ids[0]);
         assert_eq!(backend.get(&one).by(caller).send().await.is(200).json(), expected);
     }

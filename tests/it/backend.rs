@@ -44,7 +44,7 @@ pub const UNKNOWN_PASSWORD: &str = "nobody-knows";
 pub static ROUTES: LazyLock<Routes> = LazyLock::new(|| Routes::from_manifest(&workspace().join("Cargo.toml")).unwrap());
 
 /// The tables that the functions work on.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 10] = [
     "users",
     "bots",
     "webhook_inbox",

@@ -66,6 +66,9 @@ async fn key_areas_are_listed_newest_first() {
     assert_eq!(listed(&backend, &team).await, expected);
     let to_member = backend.get(&areas(&team)).by(&team.member).send().await.is(200);
     assert_eq!(to_member.json(), json!(expected));
+    for limit in 1..4 {
+        assert_eq!(backend.walk(&team.member, &areas(&team), limit).await, expected);
+    }
     // The admin's own, of which there are none, because nobody is the admin of an admin.
     let own = format!("/api/users/{}/key-areas", team.admin.id);
     assert_eq!(backend.get(&own).by(&team.admin).send().await.is(200).json(), json!([]));

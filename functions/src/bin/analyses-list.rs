@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use functions::analyses;
 use functions::{SERVICE, example_event};
+use shared::http::page::PageQuery;
 use shared::http::{Error, Request, Response};
 
 fn main() -> ExitCode {
@@ -14,8 +15,9 @@ fn main() -> ExitCode {
 async fn handle(request: Request) -> Result<Response, Error> {
     let caller = request.caller()?;
     let user = request.id("userId")?;
-    let analyses = request
-        .read(async move |db| analyses::list(db, &caller, user).await)
+    let query: PageQuery = request.query()?;
+    let page = request
+        .read(async move |db| analyses::list(db, &caller, user, &query).await)
         .await?;
-    Ok(Response::ok(&analyses))
+    Ok(Response::page(&page, &request))
 }

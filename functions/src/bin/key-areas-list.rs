@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use functions::key_areas;
 use functions::{SERVICE, example_event};
+use shared::http::page::PageQuery;
 use shared::http::{Error, Request, Response};
 
 fn main() -> ExitCode {
@@ -14,8 +15,9 @@ fn main() -> ExitCode {
 async fn handle(request: Request) -> Result<Response, Error> {
     let caller = request.caller()?;
     let user = request.id("id")?;
-    let areas = request
-        .read(async move |db| key_areas::list(db, &caller, user).await)
+    let query: PageQuery = request.query()?;
+    let page = request
+        .read(async move |db| key_areas::list(db, &caller, user, &query).await)
         .await?;
-    Ok(Response::ok(&areas))
+    Ok(Response::page(&page, &request))
 }

@@ -13,8 +13,8 @@ const MEMBER: &str = "01900000-0000-7000-8000-000000000002";
 const ANALYSIS: &str = "01900000-0000-7000-8000-000000000601";
 
 pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
-    let (analysis, summary) = (schemas.answer::<Analysis>(), schemas.answer::<Summary>());
-    let analyses = json!({"type": "array", "items": analysis});
+    let (analysis, analyses) = (schemas.answer::<Analysis>(), schemas.list::<Analysis>());
+    let summary = schemas.answer::<Summary>();
     let described = |operation: Operation| {
         operation
             .registered()
@@ -26,7 +26,9 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             ))
     };
     vec![
-        described(operation!("analyses-list")).answers(200, "The analyses", &[], analyses, json!([example()])),
+        described(operation!("analyses-list"))
+            .paged()
+            .answers_page(analyses, example()),
         described(operation!("analyses-get"))
             .id("analysisId", "The analysis", ANALYSIS)
             .refuses(Error::not_found("analysis"))

@@ -15,8 +15,7 @@ const MEMBER: &str = "01900000-0000-7000-8000-000000000002";
 const CHANGED: &str = "01900000-0000-7000-8000-000000000501";
 
 pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
-    let area = schemas.answer::<KeyArea>();
-    let areas = json!({"type": "array", "items": area});
+    let (area, areas) = (schemas.answer::<KeyArea>(), schemas.list::<KeyArea>());
     let draft = schemas.request::<Draft>("The texts of a key area. Spaces around them are not stored.");
     schemas.describe("KeyAreaDraft", "KeyArea");
     let success = schemas.answer::<Success>();
@@ -25,12 +24,13 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         operation!("key-areas-list")
             .registered()
             .id("id", USER, MEMBER)
+            .paged()
             .reads()
             .refuses(Error::not_found("user"))
             .refuses(Error::forbidden(
                 "Only the member and the admin of their team may read key areas.",
             ))
-            .answers(200, "The key areas", &[], areas, json!([example()])),
+            .answers_page(areas, example()),
         operation!("key-areas-create")
             .registered()
             .id("id", USER, MEMBER)
