@@ -45,6 +45,7 @@ mod membership;
 mod migrations;
 mod names;
 mod odd_rows;
+mod pages;
 mod parameters;
 mod pool;
 mod recorder;
