@@ -137,7 +137,7 @@ async fn deleted_account_is_deactivated() {
     assert!(log.iter().any(|line| line.contains("has no admin")), "{log:#?}");
     assert_eq!(backend.number("SELECT count(*) FROM users").await, 2);
     // The subject of a deactivated user is none of a token.
-    let claimable = "SELECT count(*) FROM users WHERE clerk_id !~ '^\\x01deleted:'";
+    let claimable = "SELECT count(*) FROM users WHERE left(clerk_id, 1) <> chr(1)";
     assert_eq!(backend.number(claimable).await, 0);
 }
 

@@ -391,8 +391,9 @@ async fn three_hours_of_speech_arrive() {
     let (backend, team, path) = recorded(json!({})).await;
     let turn = |number: u32| {
         let word = |place: u32| {
-            let start = f64::from(number * 10 + place) * 0.4;
-            json!({"start": start, "end": start + 0.35, "word": format!("word{}", number * 10 + place)})
+            let centiseconds = (number * 10 + place) * 40;
+            let [start, end] = [centiseconds, centiseconds + 35].map(|time| f64::from(time) / 100.0);
+            json!({"start": start, "end": end, "word": format!("word{}", number * 10 + place)})
         };
         json!({"speaker": format!("Speaker {}", number % 3), "words": (0..10).map(word).collect::<Vec<_>>()})
     };
