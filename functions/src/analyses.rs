@@ -24,12 +24,16 @@ pub struct Analysis {
     /// The member.
     pub user_id: Uuid,
     /// What went well.
+    #[serde(deserialize_with = "shared::stored::lines")]
     pub wins: Vec<String>,
     /// What the member needs support with.
+    #[serde(deserialize_with = "shared::stored::lines")]
     pub areas_for_support: Vec<String>,
     /// What is to be done.
+    #[serde(deserialize_with = "shared::stored::lines")]
     pub tasks: Vec<String>,
     /// The time of the analysis.
+    #[serde(deserialize_with = "shared::stored::time")]
     pub analyzed_at: DateTime<Utc>,
 }
 
@@ -52,16 +56,21 @@ pub enum Source {
 #[serde(rename_all(serialize = "camelCase"))]
 pub struct Summary {
     /// What went well.
+    #[serde(deserialize_with = "shared::stored::lines")]
     pub wins: Vec<String>,
     /// What the member needs support with.
+    #[serde(deserialize_with = "shared::stored::lines")]
     pub areas_for_support: Vec<String>,
     /// What is to be done.
+    #[serde(deserialize_with = "shared::stored::lines")]
     pub tasks: Vec<String>,
     /// The same as `tasks`.
+    #[serde(deserialize_with = "shared::stored::lines")]
     pub action_items: Vec<String>,
     /// Whether it is the newest analysis.
     pub cached: bool,
     /// The time of the analysis, or of this answer if there is none that is up to date.
+    #[serde(deserialize_with = "shared::stored::time")]
     pub last_analyzed_at: DateTime<Utc>,
     /// Where it is from.
     pub source: Source,

@@ -35,8 +35,10 @@ pub struct KeyArea {
     /// The admin who created it.
     pub created_by: Contact,
     /// The time of creation.
+    #[serde(deserialize_with = "shared::stored::time")]
     pub created_at: DateTime<Utc>,
     /// The time of the last change.
+    #[serde(deserialize_with = "shared::stored::time")]
     pub updated_at: DateTime<Utc>,
 }
 

@@ -74,6 +74,7 @@ pub struct Colleague {
     #[serde(deserialize_with = "shared::stored::time")]
     pub updated_at: DateTime<Utc>,
     /// The time of the newest analysis of their meetings.
+    #[serde(deserialize_with = "shared::stored::optional_time")]
     pub last_analyzed_at: Option<DateTime<Utc>>,
 }
 

@@ -189,9 +189,8 @@ async fn pooler_mode_and_limits_are_examined() {
     assert!(ids(&report).contains(&"pooler-clients"), "{report:#}");
 
     let console = async |command: &'static str| {
-        let url = through.replace("/seer", "/pgbouncer");
-        let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
-        let options = options.extra_float_digits(None);
+        let options: sqlx::postgres::PgConnectOptions = through.parse().unwrap();
+        let options = options.extra_float_digits(None).database("pgbouncer");
         let mut console = <sqlx::PgConnection as sqlx::Connection>::connect_with(&options)
             .await
             .unwrap();

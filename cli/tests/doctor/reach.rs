@@ -219,3 +219,37 @@ async fn slow_server_is_reported_incomplete() {
     let (_, page) = run(&url, &[]).await;
     assert!(page.contains("not asked: no answers any more"), "{page}");
 }
+
+/// Another service at the port, and a server that cannot start a process.
+#[tokio::test]
+async fn foreign_listener_is_named() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    for (reply, at_once, id) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], false, "not-postgresql"),
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", true, "not-postgresql"),
+        (b"220 mail.example.com ESMTP\r\n", true, "not-postgresql"),
+        (
+            b"Ecould not fork new process for connection: Cannot allocate memory\n\0",
+            true,
+            "saturated",
+        ),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                if !at_once {
+                    let _ = client.read(&mut [0; 64]).await;
+                }
+                let _ = client.write_all(reply).await;
+                let _ = client.shutdown().await;
+            }
+        });
+        let report = json(&format!("postgres://u:a-password@{address}/d?sslmode=disable"), &[]).await;
+        assert_eq!(report["exitCode"], UNREACHABLE, "{report:#}");
+        assert_eq!(ids(&report), [id], "{report:#}");
+        serving.abort();
+    }
+    let report = json("postgres://u:a-password@255.255.255.255:5432/d", &[]).await;
+    assert_eq!(ids(&report), ["unreachable"], "{report:#}");
+}

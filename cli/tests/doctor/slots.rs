@@ -101,6 +101,8 @@ async fn doctor_own_slot_is_not_counted() {
     };
     let cluster = migrated(settings).await;
     let ordinary = role(&cluster, "ordinary").await;
+    let grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ordinary";
+    execute(&cluster.url(), grant).await;
     let mut others = every_slot(&ordinary).await;
     others.pop().unwrap().close().await.unwrap();
     let mut observer = connect(&cluster.url()).await;
