@@ -122,6 +122,20 @@ impl Pool {
         self.rehearsed(connection, outcome.err()).await;
     }
 
+    /// Runs the `work` of [`transact`](Self::transact) as [`rehearse`](Self::rehearse) does, without a transaction: its
+    /// statements have to change nothing.
+    pub async fn rehearse_transaction<I, T, R, W>(&self, deadline: Deadline, input: &I, work: W)
+    where
+        W: AsyncFn(&mut Session, &I) -> Result<T, Abort<R>>,
+    {
+        let Some(mut connection) = self.rehearsing(deadline).await else {
+            return;
+        };
+        let session = &mut connection.inner.session;
+        let outcome = bounded(self.client_timeout(deadline), work(session, input)).await;
+        self.rehearsed(connection, outcome.err()).await;
+    }
+
     /// Performs one attempt at a read.
     async fn read_once<T, R, W>(&self, session: &mut Session, deadline: Deadline, work: &W) -> Result<T, Abort<R>>
     where

@@ -12,11 +12,12 @@ const MAX_CLAIM_LENGTH: usize = 255;
 pub struct Caller {
     /// The token's `sub`.
     pub sub: String,
-    /// The `email` claim, in lower case.
+    /// The `email` claim, with its ASCII letters in lower case: other letters have no lower case that all systems agree
+    /// on, and two addresses must not become one.
     pub email: Option<String>,
     /// The `name` claim.
     pub name: Option<String>,
-    /// False only if the issuer states it: many issuers verify every address and omit this claim.
+    /// True only if the issuer states it: an address decides nothing without it.
     pub email_verified: bool,
 }
 
@@ -27,8 +28,14 @@ impl Caller {
             sub: "\u{1}".to_owned(),
             email: Some("nonexistent".to_owned()),
             name: None,
-            email_verified: false,
+            // So that INIT prepares the statements for callers with a verified address; nobody can have this one.
+            email_verified: true,
         }
+    }
+
+    /// Returns the address, if the issuer states that it is verified.
+    pub fn verified_email(&self) -> Option<&str> {
+        self.email.as_deref().filter(|_| self.email_verified)
     }
 
     /// Reads the caller from `requestContext.authorizer.jwt.claims`.
@@ -37,7 +44,7 @@ impl Caller {
     /// Fails with 401 without a usable `sub`.
     pub fn from_claims(claims: &HashMap<String, String>) -> Result<Self, Error> {
         let claim = |name: &str| {
-            let text = claims.get(name)?.trim();
+            let text = claims.get(name)?.trim_matches(' ');
             let usable =
                 !text.is_empty() && text.chars().count() <= MAX_CLAIM_LENGTH && !text.contains(char::is_control);
             usable.then(|| text.to_owned())
@@ -49,9 +56,9 @@ impl Caller {
         })?;
         Ok(Self {
             sub,
-            email: claim("email").map(|email| email.to_lowercase()),
+            email: claim("email").map(|email| email.to_ascii_lowercase()),
             name: claim("name"),
-            email_verified: claim("email_verified").is_none_or(|verified| verified == "true"),
+            email_verified: claims.get("email_verified").is_some_and(|verified| verified == "true"),
         })
     }
 }
@@ -83,12 +90,23 @@ mod tests {
     }
 
     #[test]
-    fn address_is_verified_by_default() {
+    fn only_true_verifies_an_address() {
         let verified = |value| caller(&[("sub", "a"), ("email", "A@b.c"), ("email_verified", value)]).unwrap();
-        assert!(verified("true").email_verified);
-        assert!(!verified("false").email_verified);
+        assert_eq!(verified("true").verified_email(), Some("a@b.c"));
+        for other in ["false", "", "True", " true", "1", "null"] {
+            assert_eq!(verified(other).verified_email(), None, "{other:?}");
+        }
         let silent = caller(&[("sub", "a"), ("email", "A@b.c")]).unwrap();
-        assert!(silent.email_verified);
+        assert_eq!(silent.verified_email(), None);
         assert_eq!(silent.email.as_deref(), Some("a@b.c"));
+    }
+
+    /// The lower case of the Kelvin sign is the letter k.
+    #[test]
+    fn different_addresses_stay_different() {
+        let email = |text| caller(&[("sub", "a"), ("email", text)]).unwrap().email;
+        assert_eq!(email(" K@B.C "), Some("k@b.c".to_owned()));
+        assert_eq!(email("\u{212a}@b.c"), Some("\u{212a}@b.c".to_owned()));
+        assert_eq!(email("\u{a0}k@b.c"), Some("\u{a0}k@b.c".to_owned()));
     }
 }

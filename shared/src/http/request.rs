@@ -17,7 +17,7 @@ use super::function::Function;
 use super::page::{self, Cursor};
 use super::problem::Error;
 use super::response::Response;
-use crate::db::{Deadline, IdempotencyKey, Pool, Receipt, Session, WriteAttempt, Written};
+use crate::db::{Change, Deadline, IdempotencyKey, Pool, Receipt, Session, WriteAttempt, Written};
 use crate::text::Id;
 
 /// The longest idempotency key, in characters.
@@ -226,11 +226,33 @@ impl Request {
         W: AsyncFn(&mut Session, &WriteAttempt, &I) -> Result<T, Abort>,
         P: AsyncFn(&mut Session, &Receipt, &I) -> Result<T, Abort>,
     {
-        let key = match self.idempotency_key()? {
-            Some(key) => self.key(&self.caller()?.sub, key),
-            None => IdempotencyKey::generated(),
-        };
+        let key = self.key_of_header()?;
         self.write_under(&key, input, work, replay, answer).await
+    }
+
+    /// Runs a write of several statements exactly once; see [`Pool::transact`], and [`write`](Self::write) for
+    /// `replay` and `answer`. `work` sends all its statements whatever their results are, so that INIT prepares each.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn transact<I, T, W, P>(
+        &self,
+        input: I,
+        work: W,
+        replay: P,
+        answer: fn(T) -> Response,
+    ) -> Result<Response, Error>
+    where
+        W: AsyncFn(&mut Session, &I) -> Result<(T, Option<Change>), Abort>,
+        P: AsyncFn(&mut Session, &Receipt, &I) -> Result<T, Abort>,
+    {
+        let key = self.key_of_header()?;
+        let pool = self.pool()?;
+        if self.rehearsal {
+            pool.rehearse_transaction(self.deadline, &input, work).await;
+            return Err(Error::unknown_caller());
+        }
+        answered(pool.transact(self.deadline, &key, &input, work, replay).await?, answer)
     }
 
     /// Runs a write under `key` instead of the header's key; see [`write`](Self::write).
@@ -254,12 +276,15 @@ impl Request {
             pool.rehearse_write(self.deadline, &input, work).await;
             return Err(Error::unknown_caller());
         }
-        match pool.write(self.deadline, key, &input, work, replay).await? {
-            Written::Done(value) => Ok(answer(value)),
-            Written::Replayed(receipt, Ok(value)) => Ok(answer(value).replayed(receipt.status)),
-            Written::Replayed(_, Err(rejection)) => Err(Error::Replayed(Box::new(rejection))),
-            Written::KeyReused => Err(Error::KeyReused),
-        }
+        answered(pool.write(self.deadline, key, &input, work, replay).await?, answer)
+    }
+
+    /// Returns the key of the header, for this caller; a new one without the header.
+    fn key_of_header(&self) -> Result<IdempotencyKey, Error> {
+        Ok(match self.idempotency_key()? {
+            Some(key) => self.key(&self.caller()?.sub, key),
+            None => IdempotencyKey::generated(),
+        })
     }
 
     /// Returns the key of a request that does not carry it in the header; `scope` separates such keys from others. The
@@ -301,6 +326,16 @@ impl Request {
     /// Fails with 500 if `DATABASE_URL` is not usable.
     pub fn pool(&self) -> Result<&'static Pool, Error> {
         self.function.pool()
+    }
+}
+
+/// Makes the response of a write.
+fn answered<T>(written: Written<T, Error>, answer: fn(T) -> Response) -> Result<Response, Error> {
+    match written {
+        Written::Done(value) => Ok(answer(value)),
+        Written::Replayed(receipt, Ok(value)) => Ok(answer(value).replayed(receipt.status)),
+        Written::Replayed(_, Err(rejection)) => Err(Error::Replayed(Box::new(rejection))),
+        Written::KeyReused => Err(Error::KeyReused),
     }
 }
 
