@@ -3,7 +3,8 @@
 
 INSERT INTO users (id, clerk_id, email, name, role, admin_id) VALUES
     ('01900000-0000-7000-8000-000000000001', 'dev-admin', 'admin@example.com', 'Avery Adams', 'admin', NULL),
-    ('01900000-0000-7000-8000-000000000003', 'other-admin', 'other@example.com', 'Oakley Olsen', 'admin', NULL)
+    ('01900000-0000-7000-8000-000000000003', 'other-admin', 'other@example.com', 'Oakley Olsen', 'admin', NULL),
+    ('01900000-0000-7000-8000-000000000004', 'dev-guest', 'guest@example.com', 'Gale Grant', 'admin', NULL)
 ON CONFLICT DO NOTHING;
 
 INSERT INTO users (id, clerk_id, email, name, role, admin_id)
@@ -116,3 +117,12 @@ SELECT
 FROM users member JOIN users admin ON admin.id = member.admin_id
 WHERE member.clerk_id = 'dev-member'
 ON CONFLICT DO NOTHING;
+
+-- The token of the link is development-invitation.
+INSERT INTO invitations (id, admin_id, email, token_hash)
+SELECT '01900000-0000-7000-8000-000000000401', id, 'guest@example.com', sha256('development-invitation')
+FROM users WHERE clerk_id = 'dev-admin'
+ON CONFLICT DO NOTHING;
+
+UPDATE invitations SET expires_at = now() + interval '7 days'
+WHERE id = '01900000-0000-7000-8000-000000000401' AND status = 'pending';

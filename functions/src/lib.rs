@@ -2,7 +2,7 @@
 //!
 //! | module | purpose |
 //! |---|---|
-//! | [`users`], [`invitations`], [`key_areas`], [`analyses`], [`meetings`], [`tasks`], [`ai_settings`], [`google`] | one statement for each operation, with its access rule and its refusals |
+//! | [`users`], [`team`], [`invitations`], [`key_areas`], [`analyses`], [`meetings`], [`tasks`], [`ai_settings`], [`google`] | one statement for each operation, with its access rule and its refusals |
 //! | [`clerk`] | the identity provider's events about users |
 //! | `signature` | the signature of other services' webhooks |
 //! | [`config`] | the product's own environment variables |
@@ -26,12 +26,15 @@ mod permission;
 mod signature;
 mod success;
 pub mod tasks;
+pub mod team;
 pub mod users;
 
 pub use success::Success;
 
 use shared::Service;
 use sqlx::migrate::Migrator;
+
+pub use success::Success;
 
 /// The schema, without the engine's receipts.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");

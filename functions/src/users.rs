@@ -90,7 +90,19 @@ pub struct Contact {
     pub email: String,
 }
 
-/// The body of a registration: empty, because everything is in the token.
+/// The body of a registration: what a page knows of the person. It is accepted and ignored, because only the token's
+/// claims identify the caller.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Ignored.
+    pub email: Option<String>,
+    /// Ignored.
+    pub name: Option<String>,
+}
+
+/// The body of a request that needs none.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -103,7 +115,6 @@ pub struct Registration {
     sub: String,
     email: String,
     name: String,
-    email_verified: bool,
 }
 
 /// The result of a registration.
@@ -125,7 +136,7 @@ impl Registration {
             sub,
             email,
             name,
-            email_verified,
+            email_verified: _,
         } = caller.clone();
         let rule = "must be a claim of the token, of at most 255 characters";
         let email = email.ok_or_else(|| Error::field("email", rule))?;
@@ -140,13 +151,12 @@ impl Registration {
             sub,
             email,
             name,
-            email_verified,
         })
     }
 }
 
-/// Creates the caller's row, or finds it. A verified address with a pending invitation joins the inviting admin's team
-/// and uses the invitation up; every other caller becomes an admin.
+/// Creates the caller's row, or finds it. A new user is the admin of an empty team: joining another one takes the
+/// acceptance of an invitation.
 ///
 /// # Errors
 /// Fails only with database errors.
@@ -155,31 +165,17 @@ pub async fn register(
     attempt: &WriteAttempt,
     registration: &Registration,
 ) -> Result<Registered, Abort> {
-    // Two concurrent registrations: the invitation's row lock makes the second one wait and then skip it; the unique
-    // clerk_id makes it wait and then use the first one's row, which DO UPDATE returns and DO NOTHING would not.
+    // Of two concurrent registrations the second waits on the unique clerk_id and then uses the first one's row, which
+    // DO UPDATE returns and DO NOTHING would not.
     let row = write_query!(
         attempt,
         r#"existing AS (
             SELECT * FROM users WHERE clerk_id = $6
-        ), newcomer AS (
-            SELECT FROM known WHERE clear AND NOT EXISTS (SELECT FROM existing)
-        ), invitation AS (
-            SELECT id, admin_id FROM invitations
-            WHERE $9 AND email = lower($7) AND status = 'pending' AND EXISTS (SELECT FROM newcomer)
-            ORDER BY created_at DESC, id DESC
-            LIMIT 1
-            FOR UPDATE
         ), registered AS (
-            INSERT INTO users (id, clerk_id, email, name, role, admin_id)
-            SELECT $5, $6, $7, $8, CASE WHEN i.id IS NULL THEN 'admin' ELSE 'user' END, i.admin_id
-            FROM newcomer LEFT JOIN invitation i ON true
+            INSERT INTO users (id, clerk_id, email, name, role)
+            SELECT $5, $6, $7, $8, 'admin' FROM known WHERE clear AND NOT EXISTS (SELECT FROM existing)
             ON CONFLICT (clerk_id) DO UPDATE SET clerk_id = excluded.clerk_id
             RETURNING *
-        ), accepted AS (
-            UPDATE invitations
-            SET status = 'accepted', accepted_by = r.id, updated_at = now()
-            FROM invitation i, registered r
-            WHERE invitations.id = i.id AND r.id = $5
         ), changed AS (
             SELECT 'user' AS kind, id, NULL::integer AS version, 201 AS status FROM registered WHERE id = $5
         )"#,
@@ -189,7 +185,6 @@ pub async fn register(
         registration.sub,
         registration.email,
         registration.name,
-        registration.email_verified,
     )
     .fetch_one(db)
     .await?;
@@ -214,6 +209,26 @@ pub async fn me(db: &mut Session, caller: &Caller) -> Result<User, Abort> {
     .fetch_optional(db)
     .await?;
     Ok(user.ok_or_else(Error::unknown_caller)?.0)
+}
+
+/// Returns somebody on the caller's team, for example the caller.
+///
+/// # Errors
+/// Fails with 401 for an unregistered caller, 404 for anybody else.
+pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Colleague, Abort> {
+    let user = sqlx::query_scalar!(
+        r#"
+        SELECT to_jsonb(u) AS "user: Json<Colleague>"
+        FROM users c LEFT JOIN users u ON u.id = $2 AND coalesce(c.admin_id, c.id) IN (u.id, u.admin_id)
+        WHERE c.clerk_id = $1
+        "#,
+        caller.sub,
+        id,
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or_else(Error::unknown_caller)?;
+    Ok(user.ok_or_else(|| Error::not_found("user"))?.0)
 }
 
 /// Returns everybody on the caller's team, including the caller, by name and then id.

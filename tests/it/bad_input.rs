@@ -84,6 +84,12 @@ impl Bodies {
             ),
             route("POST", areas.clone(), texts.clone(), area_texts),
             route("PUT", format!("{areas}/{area}"), texts, area_texts),
+            route(
+                "POST",
+                "/api/users/invite/accept".to_owned(),
+                json!({"token": "x"}),
+                &[],
+            ),
         ];
         Self { backend, team, routes }
     }
@@ -300,8 +306,9 @@ async fn missing_fields_are_named() {
     assert_eq!(all.backend.stored().await, before);
 }
 
+/// A page sends what it knows of the person; the token decides who it is.
 #[tokio::test]
-async fn registering_takes_no_fields() {
+async fn registration_ignores_the_body() {
     let backend = Backend::start().await;
     let ada = Person::stranger("ada");
     let send = |body: &str| {
@@ -313,10 +320,26 @@ async fn registering_takes_no_fields() {
     };
     send("{\"role\": \"admin\"}").await.names("role");
     send("{\"adminId\": null}").await.names("adminId");
+    send("{\"email\": \"ada@example.com\", \"clerkId\": \"user_eve\"}")
+        .await
+        .names("clerkId");
+    send("{\"email\": 7}").await.names("email");
     send("[1]").await.problem(422, "invalid");
     send("7").await.names("body");
     send("{").await.problem(400, "malformed");
     let text = backend.post("/api/users/register").by(&ada).body("text/plain", "hello");
     text.send().await.problem(415, "unsupported-media-type");
     assert_eq!(backend.number("SELECT count(*) FROM users").await, 0);
+
+    let other = "{\"email\": \"eve@example.com\", \"name\": \"Eve\"}";
+    let user = send(other).await.is(201).json();
+    assert_eq!(
+        (&user["email"], &user["name"]),
+        (&json!("ada@example.com"), &json!("ada"))
+    );
+    for body in ["{}", "{\"email\": \"ada@example.com\", \"name\": null}", other] {
+        assert_eq!(send(body).await.is(200).json(), user);
+    }
+    assert_eq!(backend.number("SELECT count(*) FROM users").await, 1);
+    assert_eq!(backend.number("SELECT count(*) FROM receipts").await, 1);
 }

@@ -19,7 +19,14 @@ struct Attempt {
     expected: [u16; 6],
 }
 
-fn attempts(team: &Team, made: Uuid, task: Uuid, area: Uuid, analysis: Uuid) -> Vec<Attempt> {
+fn attempts(
+    team: &Team,
+    made: Uuid,
+    task: Uuid,
+    area: Uuid,
+    analysis: Uuid,
+    invited: &Value,
+) -> Vec<Attempt> {
     let one = format!("/api/meetings/{made}");
     let areas = format!("/api/users/{}/key-areas", team.member.id);
     let texts = json!({"name": "x", "description": "x"});
@@ -32,6 +39,13 @@ fn attempts(team: &Team, made: Uuid, task: Uuid, area: Uuid, analysis: Uuid) -> 
     };
     vec![
         attempt("health", "GET", "/api/health", None, [200; 6]),
+        attempt(
+            "users-leave",
+            "POST",
+            "/api/users/me/leave",
+            None,
+            [200, 200, 409, 200, 401, 401],
+        ),
         // An unregistered caller can do this.
         attempt(
             "users-register",
@@ -74,6 +88,20 @@ fn attempts(team: &Team, made: Uuid, task: Uuid, area: Uuid, analysis: Uuid) -> 
             "ai-settings-get",
             "GET",
             "/api/users/ai-settings",
+            None,
+            [200, 200, 200, 200, 401, 401],
+        ),
+        attempt(
+            "users-get",
+            "GET",
+            &format!("/api/users/{}", team.member.id),
+            None,
+            [200, 200, 404, 404, 401, 401],
+        ),
+        attempt(
+            "team-get",
+            "GET",
+            "/api/users/team",
             None,
             [200, 200, 200, 200, 401, 401],
         ),
@@ -126,6 +154,70 @@ fn attempts(team: &Team, made: Uuid, task: Uuid, area: Uuid, analysis: Uuid) -> 
             &format!("{areas}/{area}"),
             None,
             [403, 403, 404, 404, 401, 401],
+        ),
+        attempt(
+            "team-members",
+            "GET",
+            "/api/users/team-members",
+            None,
+            [403, 403, 200, 403, 401, 401],
+        ),
+        attempt(
+            "team-remove",
+            "DELETE",
+            &format!("/api/users/team-members/{}", team.member.id),
+            None,
+            [403, 403, 404, 403, 401, 401],
+        ),
+        attempt(
+            "invitations-status",
+            "GET",
+            "/api/users/can-invite",
+            None,
+            [403, 403, 200, 403, 401, 401],
+        ),
+        attempt(
+            "invitations-list",
+            "GET",
+            "/api/users/invitations",
+            None,
+            [403, 403, 200, 403, 401, 401],
+        ),
+        attempt(
+            "invitations-cancel",
+            "DELETE",
+            &format!("/api/users/invitations/{}", id(invited)),
+            None,
+            [403, 403, 404, 403, 401, 401],
+        ),
+        // Members of the team are on it already; the others are on a team, or lead one.
+        attempt(
+            "invitations-accept",
+            "POST",
+            "/api/users/invite/accept",
+            Some(json!({"token": invited["token"]})),
+            [200, 200, 409, 409, 401, 401],
+        ),
+        attempt(
+            "invitations-received",
+            "GET",
+            "/api/users/me/invitations",
+            None,
+            [200, 200, 200, 200, 401, 401],
+        ),
+        attempt(
+            "invitations-join",
+            "POST",
+            &format!("/api/users/me/invitations/{}/accept", id(invited)),
+            None,
+            [404, 404, 404, 404, 401, 401],
+        ),
+        attempt(
+            "invitations-decline",
+            "DELETE",
+            &format!("/api/users/me/invitations/{}", id(invited)),
+            None,
+            [404, 404, 404, 404, 401, 401],
         ),
         attempt(
             "meetings-list",
@@ -267,7 +359,8 @@ async fn other_teams_are_out_of_reach() {
         .await);
     let area = id(&backend.key_area(&team, "Secret").await);
     let analysis = backend.analysis(&team, "Secret", "2026-03-02T09:30:00Z").await;
-    let attempts = attempts(&team, made, task, area, analysis);
+    let invited = backend.invite(&team.admin, "secret@example.com").await;
+    let attempts = attempts(&team, made, task, area, analysis, &invited);
     let tried: BTreeSet<_> = attempts.iter().map(|attempt| attempt.function).collect();
     assert_eq!(tried, ROUTES.functions(), "a route has nobody who tries it here");
 
@@ -280,11 +373,11 @@ async fn other_teams_are_out_of_reach() {
         Some(&stranger),
         None,
     ];
-    // Registering is last, because it registers the stranger.
-    let (register, others): (Vec<_>, Vec<_>) = attempts
+    // Last are leaving, which ends a membership, and registering, which registers the stranger.
+    let (last, others): (Vec<_>, Vec<_>) = attempts
         .into_iter()
-        .partition(|attempt| attempt.function == "users-register");
-    for attempt in others.into_iter().chain(register) {
+        .partition(|attempt| ["users-register", "users-leave"].contains(&attempt.function));
+    for attempt in others.into_iter().chain(last) {
         for (caller, expected) in callers.into_iter().zip(attempt.expected) {
             let before = backend.stored().await;
             let mut call = backend.call(attempt.method, &attempt.path);

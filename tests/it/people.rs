@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::answer::Answer;
 use super::backend::Backend;
 
 /// A person with a valid token, registered or not.
@@ -33,6 +34,7 @@ impl Person {
             "aud": "seer",
             "sub": self.sub,
             "email": self.email,
+            "email_verified": true,
             "name": self.sub.trim_start_matches("user_"),
             "exp": 4_000_000_000_u64,
         })
@@ -63,15 +65,32 @@ impl Backend {
 
     /// A new member of an admin's team.
     pub async fn member(&self, admin: &Person, name: &str) -> Person {
-        let person = Person::stranger(name);
-        let invitation = json!({ "email": person.email });
+        let person = self.register(Person::stranger(name)).await;
+        let token = self.invite(admin, &person.email).await["token"].clone();
+        self.accept(&person, &token).await.is(200);
+        person
+    }
+
+    /// Invites an address to an admin's team.
+    pub async fn invite(&self, admin: &Person, email: &str) -> Value {
+        let body = json!({ "email": email });
         self.post("/api/users/invite")
             .by(admin)
-            .json(&invitation)
+            .json(&body)
             .send()
             .await
-            .is(201);
-        self.register(person).await
+            .is(201)
+            .json()
+    }
+
+    /// Accepts the invitation of a link.
+    pub async fn accept(&self, person: &Person, token: &Value) -> Answer {
+        let body = json!({ "token": token, "clerkId": person.sub });
+        self.post("/api/users/invite/accept")
+            .by(person)
+            .json(&body)
+            .send()
+            .await
     }
 
     /// Takes a member out of their team, as removing them does: they lead an empty one.

@@ -20,6 +20,9 @@ use super::webhook::{ALIAS, Delivery, WEBHOOK};
 /// The round trips of INIT: the log-in, the status, and preparing and running the statement of the example event.
 const INIT: u64 = 4;
 
+/// The functions whose write locks rows first, and decides in a second statement.
+const TWO_STATEMENTS: [&str; 3] = ["invitations-accept", "invitations-create", "invitations-join"];
+
 /// Counts the round trips of requests, without those of a sweep of expired receipts, which follows one write in fifty.
 struct Counter<'a>(&'a Proxy);
 
@@ -91,13 +94,49 @@ impl Scene<'_> {
             "meetings-changes" => backend.get(&format!("{path}/changes")).by(admin),
             "tasks-list" => backend.get(&format!("{path}/tasks")).by(admin),
             "tasks-all" => backend.get("/api/meetings/tasks/all").by(admin),
+            "users-get" => backend.get(&format!("/api/users/{}", team.member.id)).by(admin),
+            "team-get" => backend.get("/api/users/team").by(admin),
+            "team-members" => backend.get("/api/users/team-members").by(admin),
+            "team-remove" | "users-leave" => {
+                let member = backend.member(admin, &format!("{function}-{number}")).await;
+                if function == "users-leave" {
+                    return backend.post("/api/users/me/leave").by(&member);
+                }
+                let path = format!("/api/users/team-members/{}", member.id);
+                backend.delete(&path).by(admin)
+            }
+            "invitations-status" => backend.get("/api/users/can-invite").by(admin),
+            "invitations-list" => backend.get("/api/users/invitations").by(admin),
+            "invitations-received" => backend.get("/api/users/me/invitations").by(admin),
+            "invitations-cancel" => {
+                let invited = backend.invite(admin, &format!("{function}-{number}@example.com")).await;
+                backend
+                    .delete(&format!("/api/users/invitations/{}", id(&invited)))
+                    .by(admin)
+            }
+            "invitations-accept" | "invitations-join" | "invitations-decline" => {
+                let host = backend.admin(&format!("{function}-{number}-host")).await;
+                let guest = Person::stranger(&format!("{function}-{number}"));
+                let guest = backend.register(guest).await;
+                let invited = backend.invite(&host, &guest.email).await;
+                let path = format!("/api/users/me/invitations/{}", id(&invited));
+                match function {
+                    "invitations-decline" => backend.delete(&path).by(&guest),
+                    "invitations-join" => backend.post(&format!("{path}/accept")).by(&guest),
+                    _ => {
+                        let body = json!({"token": invited["token"]});
+                        backend.post("/api/users/invite/accept").by(&guest).json(&body)
+                    }
+                }
+            }
             "users-register" => {
                 let person = Person::stranger(&format!("newcomer-{number}"));
                 backend.post("/api/users/register").by(&person).json(&json!({}))
             }
             "invitations-create" => {
+                let host = backend.admin(&format!("{function}-{number}-host")).await;
                 let body = json!({"email": format!("{number}@example.com")});
-                backend.post("/api/users/invite").by(admin).json(&body)
+                backend.post("/api/users/invite").by(&host).json(&body)
             }
             "meetings-create" => {
                 let body = meeting(team.member.id, json!({}));
@@ -162,7 +201,9 @@ async fn every_route_takes_one_round_trip() {
         assert!(answer.invocation.cold_start, "{name}");
         let (fresh, answer) = counter.count(scene.call(name, 2).await).await;
         assert!(answer.status < 300, "{name}: {} {}", answer.status, answer.body);
-        rows.push([first - INIT, fresh]);
+        // INIT prepares and runs every statement.
+        let second = if TWO_STATEMENTS.contains(&name.as_str()) { 2 } else { 0 };
+        rows.push([first - INIT - second, fresh]);
     }
     // Longer than a used connection is reused without a ping.
     tokio::time::sleep(Duration::from_millis(1_200)).await;

@@ -1,4 +1,4 @@
-//! Users: registration, invitations, and the caller's own user.
+//! Users: registration, the caller's own user, and their team.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,6 @@ use super::backend::Backend;
 use super::people::{Person, id, with};
 
 const REGISTER: &str = "/api/users/register";
-const INVITE: &str = "/api/users/invite";
 const ME: &str = "/api/users/me";
 const USERS: &str = "/api/users";
 
@@ -104,189 +103,6 @@ async fn register_without_address_fails() {
 }
 
 #[tokio::test]
-async fn invited_address_joins_as_user() {
-    let backend = Backend::start().await;
-    let ada = backend.admin("ada").await;
-    let invitation = backend
-        .post(INVITE)
-        .by(&ada)
-        .json(&json!({"email": "Max@Example.com"}))
-        .send()
-        .await
-        .is(201);
-    let invitation = invitation.json();
-    assert_eq!(
-        members(&invitation),
-        BTreeSet::from(["id", "email", "status", "createdAt"])
-    );
-    assert_eq!(
-        (&invitation["email"], &invitation["status"]),
-        (&json!("max@example.com"), &json!("pending"))
-    );
-
-    let max = Person::stranger("max");
-    let claims = with(
-        max.claims(),
-        json!({"email": "MAX@example.COM", "email_verified": true}),
-    );
-    let user = backend.post(REGISTER).claiming(claims).send().await.is(201).json();
-    assert_eq!((&user["role"], &user["adminId"]), (&json!("user"), &json!(ada.id)));
-    assert_eq!(backend.get(ME).by(&max).send().await.is(200).json(), user);
-    let accepted =
-        "SELECT count(*) FROM invitations i JOIN users u ON u.id = i.accepted_by WHERE i.status = 'accepted'";
-    assert_eq!(backend.number(accepted).await, 1);
-
-    // Used up: a second account with the address joins no team.
-    let second = with(claims_of("max2"), json!({"email": "max@example.com"}));
-    assert_eq!(
-        backend.post(REGISTER).claiming(second).send().await.is(201).json()["role"],
-        "admin"
-    );
-}
-
-#[tokio::test]
-async fn unverified_address_joins_no_team() {
-    let backend = Backend::start().await;
-    let ada = backend.admin("ada").await;
-    backend
-        .post(INVITE)
-        .by(&ada)
-        .json(&json!({"email": "max@example.com"}))
-        .send()
-        .await
-        .is(201);
-    let claims = with(
-        claims_of("mallory"),
-        json!({"email": "max@example.com", "email_verified": false}),
-    );
-    let user = backend.post(REGISTER).claiming(claims).send().await.is(201).json();
-    assert_eq!((&user["role"], &user["adminId"]), (&json!("admin"), &Value::Null));
-    assert_eq!(
-        backend
-            .number("SELECT count(*) FROM invitations WHERE status = 'pending'")
-            .await,
-        1
-    );
-}
-
-#[tokio::test]
-async fn invitation_admits_one_account() {
-    let backend = Backend::start().await;
-    let ada = backend.admin("ada").await;
-    backend
-        .post(INVITE)
-        .by(&ada)
-        .json(&json!({"email": "max@example.com"}))
-        .send()
-        .await
-        .is(201);
-    let register = async |name: &str| {
-        let claims = with(claims_of(name), json!({"email": "max@example.com"}));
-        backend
-            .post(REGISTER)
-            .claiming(claims)
-            .cold()
-            .send()
-            .await
-            .is(201)
-            .json()["role"]
-            .clone()
-    };
-    let roles = tokio::join!(register("a"), register("b"), register("c"), register("d"));
-    let roles = [roles.0, roles.1, roles.2, roles.3];
-    assert_eq!(roles.iter().filter(|role| **role == "user").count(), 1, "{roles:?}");
-}
-
-#[tokio::test]
-async fn newest_invitation_counts() {
-    let backend = Backend::start().await;
-    let (ada, eve) = (backend.admin("ada").await, backend.admin("eve").await);
-    for admin in [&ada, &eve] {
-        backend
-            .post(INVITE)
-            .by(admin)
-            .json(&json!({"email": "max@example.com"}))
-            .send()
-            .await
-            .is(201);
-    }
-    let user = backend
-        .post(REGISTER)
-        .by(&Person::stranger("max"))
-        .send()
-        .await
-        .is(201)
-        .json();
-    assert_eq!(user["adminId"], json!(eve.id));
-}
-
-#[tokio::test]
-async fn second_invitation_is_the_same() {
-    let backend = Backend::start().await;
-    let ada = backend.admin("ada").await;
-    let invite = async |email: &str| {
-        backend
-            .post(INVITE)
-            .by(&ada)
-            .json(&json!({"email": email}))
-            .send()
-            .await
-            .is(201)
-    };
-    let first = invite("max@example.com").await.json();
-    let again = invite("MAX@example.com").await.json();
-    assert_eq!(again, first);
-    assert_eq!(backend.number("SELECT count(*) FROM invitations").await, 1);
-}
-
-#[tokio::test]
-async fn invite_needs_admin_and_new_address() {
-    let backend = Backend::start().await;
-    let team = backend.team("one").await;
-    let other = backend.team("two").await;
-    let invite =
-        async |by: &Person, email: &str| backend.post(INVITE).by(by).json(&json!({"email": email})).send().await;
-    invite(&team.member, "new@example.com").await.problem(403, "forbidden");
-    invite(&team.admin, &team.member.email.to_uppercase())
-        .await
-        .problem(409, "conflict");
-    invite(&team.admin, &team.admin.email).await.problem(409, "conflict");
-    // This admin must not learn that a person is on another team.
-    let pending = invite(&team.admin, &other.member.email).await.is(201).json();
-    let unknown = invite(&team.admin, "unknown@example.com").await.is(201).json();
-    assert_eq!(members(&pending), members(&unknown));
-    assert_eq!(pending["status"], unknown["status"]);
-}
-
-#[tokio::test]
-async fn invalid_address_is_not_invited() {
-    let backend = Backend::start().await;
-    let ada = backend.admin("ada").await;
-    let before = backend.stored().await;
-    let long = format!("{}@example.com", "x".repeat(243));
-    for bad in [
-        "",
-        "ada",
-        "@example.com",
-        "ada@",
-        "ada@nodot",
-        "a b@example.com",
-        "a@b@example.com",
-        "a@ex\0.com",
-        &long,
-    ] {
-        backend
-            .post(INVITE)
-            .by(&ada)
-            .json(&json!({"email": bad}))
-            .send()
-            .await
-            .names("email");
-    }
-    assert_eq!(backend.stored().await, before);
-}
-
-#[tokio::test]
 async fn unregistered_user_must_register() {
     let backend = Backend::start().await;
     let answer = backend
@@ -316,16 +132,17 @@ async fn users_list_is_the_whole_team() {
 
     let (max, amy) = (backend.member(&zoe, "max").await, backend.member(&zoe, "amy").await);
     // Two of a name.
-    let namesake = with(claims_of("max2"), json!({"name": "max"}));
-    let invitation = json!({"email": namesake["email"]});
-    backend.post(INVITE).by(&zoe).json(&invitation).send().await.is(201);
-    let namesake = id(&backend.post(REGISTER).claiming(namesake).send().await.is(201).json());
-    let mut namesakes = [max.id, namesake];
+    let mut namesake = Person::stranger("max2");
+    let claims = with(namesake.claims(), json!({"name": "max"}));
+    namesake.id = id(&backend.post(REGISTER).claiming(claims).send().await.is(201).json());
+    let token = backend.invite(&zoe, &namesake.email).await["token"].clone();
+    let mut namesakes = [max.id, namesake.id];
     namesakes.sort_unstable();
-    // Another team, and somebody invited who has not registered.
+    // Another team, and somebody invited who has not accepted.
     backend.team("other").await;
-    let invitation = json!({"email": "later@example.com"});
-    backend.post(INVITE).by(&zoe).json(&invitation).send().await.is(201);
+    let team = backend.get(USERS).by(&zoe).send().await.is(200).json();
+    assert_eq!(team.as_array().unwrap().len(), 3);
+    backend.accept(&namesake, &token).await.is(200);
 
     for caller in [&zoe, &max, &amy] {
         let team = backend.get(USERS).by(caller).send().await.is(200).json();
@@ -338,6 +155,45 @@ async fn users_list_is_the_whole_team() {
     }
 }
 
-fn claims_of(name: &str) -> Value {
-    Person::stranger(name).claims()
+#[tokio::test]
+async fn registering_joins_no_team() {
+    let backend = Backend::start().await;
+    let ada = backend.admin("ada").await;
+    backend.invite(&ada, "max@example.com").await;
+    let max = Person::stranger("max");
+    let user = backend.post(REGISTER).by(&max).send().await.is(201).json();
+    assert_eq!((&user["role"], &user["adminId"]), (&json!("admin"), &Value::Null));
+    let pending = "SELECT count(*) FROM invitations WHERE status = 'pending'";
+    assert_eq!(backend.number(pending).await, 1);
+}
+
+#[tokio::test]
+async fn user_is_visible_to_the_team() {
+    let backend = Backend::start().await;
+    let (team, other) = (backend.team("one").await, backend.team("two").await);
+    let colleague = backend.member(&team.admin, "colleague").await;
+    let path = format!("{USERS}/{}", team.member.id);
+    let whole = backend.get(USERS).by(&team.admin).send().await.is(200).json();
+    for caller in [&team.admin, &team.member, &colleague] {
+        let user = backend.get(&path).by(caller).send().await.is(200).json();
+        assert!(whole.as_array().unwrap().contains(&user), "{user}");
+    }
+    for caller in [&other.admin, &other.member] {
+        let theirs = backend.get(&path).by(caller).send().await.problem(404, "not-found");
+        let absent = format!("{USERS}/{}", uuid::Uuid::now_v7());
+        let absent = backend.get(&absent).by(caller).send().await.problem(404, "not-found");
+        assert_eq!(theirs.json()["detail"], absent.json()["detail"]);
+    }
+    // A former member sees nobody but themselves.
+    backend.post("/api/users/me/leave").by(&colleague).send().await.is(200);
+    backend.get(&path).by(&colleague).send().await.problem(404, "not-found");
+    let own = format!("{USERS}/{}", colleague.id);
+    backend.get(&own).by(&colleague).send().await.is(200);
+    backend.get(&own).by(&team.admin).send().await.problem(404, "not-found");
+    backend
+        .get(&format!("{USERS}/nobody"))
+        .by(&team.admin)
+        .send()
+        .await
+        .names("id");
 }

@@ -1,5 +1,5 @@
 //! `POST /api/users/invite`, rarely: invites an address to the caller's team.
-//! Safe to repeat: an address has one pending invitation to a team.
+//! Safe to repeat: an address has one pending invitation to a team, which is renewed.
 
 use std::process::ExitCode;
 
@@ -13,13 +13,13 @@ fn main() -> ExitCode {
 
 async fn handle(request: Request) -> Result<Response, Error> {
     let caller = request.caller()?;
-    let draft: Draft = request.json()?;
+    let draft = Draft::of(request.json()?)?;
     request
-        .write(
+        .transact(
             (caller, draft),
-            async |db, attempt, (caller, draft)| invitations::create(db, attempt, caller, draft).await,
-            async |db, receipt, (caller, _)| invitations::get(db, caller, receipt.id).await,
-            |invitation| Response::created(&invitation),
+            async |db, (caller, draft)| invitations::create(db, caller, draft).await,
+            async |db, receipt, (caller, draft)| invitations::created(db, caller, receipt.id, draft).await,
+            |invited| Response::created(&invited),
         )
         .await
 }

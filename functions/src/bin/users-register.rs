@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use functions::users::{self, NoFields, Registered, Registration};
+use functions::users::{self, Profile, Registered, Registration};
 use functions::{SERVICE, example_event};
 use shared::http::{Error, Request, Response};
 
@@ -15,7 +15,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let caller = request.caller()?;
     let registration = Registration::of(&caller)?;
     if !request.body().is_empty() {
-        request.json::<NoFields>()?;
+        request.json::<Profile>()?;
     }
     request
         .write(

@@ -175,10 +175,12 @@ pub async fn create(
     caller: &Caller,
     draft: &Draft,
 ) -> Result<Meeting, Abort> {
+    // The lock waits for a caller who is just joining another team: they are no admin afterwards.
     let row = write_query!(
         attempt,
         r#"caller AS (
             SELECT id, role = 'admin' AS admin FROM users, known WHERE clerk_id = $5 AND clear
+            FOR KEY SHARE OF users
         ), created AS (
             INSERT INTO meetings (
                 id, team_id, created_by, team_member_id, title, date, duration, status, meeting_type, platform,

@@ -5,7 +5,7 @@
 //! | [`operation`] | describes an operation, and the parts that all have in common |
 //! | [`route`] | the documentation of a route file, which gives an operation its route and its texts |
 //! | [`schemas`] | the components, from the types of bodies and answers |
-//! | `health`, `users`, `key_areas`, `analyses`, `meetings`, `tasks`, `integrations` | the operations |
+//! | `health`, `users`, `team`, `invitations`, `key_areas`, `analyses`, `meetings`, `tasks`, `integrations` | the operations |
 //!
 //! Rules come from the types, and problems from [`Error`](shared::http::Error) itself. Compiled only with the feature
 //! `openapi`, which no deployed function has. Invariants: repeats no rule that a type defines. Depends on: the
@@ -14,12 +14,14 @@
 mod analyses;
 mod health;
 mod integrations;
+mod invitations;
 mod key_areas;
 mod meetings;
 mod operation;
 mod route;
 mod schemas;
 mod tasks;
+mod team;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -33,10 +35,14 @@ pub use route::Route;
 use schemas::Schemas;
 
 /// The tags: the resources, with which the names of their functions begin.
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     ("health", "Whether the service works"),
     ("users", "Who a token's subject is"),
-    ("invitations", "Putting somebody on the caller's team"),
+    ("team", "The people of the caller's team"),
+    (
+        "invitations",
+        "How a person gets onto a team: an admin invites, the person accepts",
+    ),
     (
         "key-areas",
         "What a member works on, as agreed with the admin of their team",
@@ -53,6 +59,8 @@ pub fn document() -> Value {
     let mut schemas = Schemas::default();
     let mut operations = health::operations(&mut schemas);
     operations.extend(users::operations(&mut schemas));
+    operations.extend(team::operations(&mut schemas));
+    operations.extend(invitations::operations(&mut schemas));
     operations.extend(key_areas::operations(&mut schemas));
     operations.extend(analyses::operations(&mut schemas));
     operations.extend(integrations::operations(&mut schemas));

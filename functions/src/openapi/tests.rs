@@ -12,7 +12,9 @@ const SOURCES: &[&str] = &[
     include_str!("../../../shared/src/http/problem.rs"),
     include_str!("../analyses.rs"),
     include_str!("../clerk.rs"),
-    include_str!("../invitations.rs"),
+    include_str!("../invitations/accept.rs"),
+    include_str!("../invitations/create.rs"),
+    include_str!("../invitations/mod.rs"),
     include_str!("../key_areas.rs"),
     include_str!("../lib.rs"),
     include_str!("../meetings/changes.rs"),
@@ -22,6 +24,7 @@ const SOURCES: &[&str] = &[
     include_str!("../tasks/all.rs"),
     include_str!("../tasks/mod.rs"),
     include_str!("../tasks/suggest.rs"),
+    include_str!("../team.rs"),
 ];
 
 /// Returns a schema of the document, following a reference.
@@ -133,7 +136,8 @@ fn agrees<T: DeserializeOwned>(document: &Value, operation: &str) {
 #[test]
 fn body_schemas_match_the_types() {
     let document = document();
-    agrees::<invitations::Draft>(&document, "/paths/~1api~1users~1invite/post");
+    agrees::<invitations::Body>(&document, "/paths/~1api~1users~1invite/post");
+    agrees::<invitations::Acceptance>(&document, "/paths/~1api~1users~1invite~1accept/post");
     agrees::<key_areas::Draft>(&document, "/paths/~1api~1users~1{id}~1key-areas/post");
     agrees::<key_areas::Draft>(&document, "/paths/~1api~1users~1{id}~1key-areas~1{areaId}/put");
     agrees::<ai_settings::Changes>(&document, "/paths/~1api~1users~1ai-settings/post");

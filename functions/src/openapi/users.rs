@@ -1,29 +1,32 @@
-//! The operations of [`users`](crate::users) and [`invitations`](crate::invitations).
+//! The operations of [`users`](crate::users).
 
 use serde_json::{Value, json};
 
 use super::operation::{Operation, operation};
 use super::schemas::Schemas;
 use crate::clerk;
-use crate::invitations::{self, Invitation};
 use crate::meetings::webhook::Receipt;
-use crate::users::{Colleague, NoFields, User};
+use crate::users::{Colleague, Profile, User};
 use shared::http::Error;
 
+/// Seed data: a member of the caller's team.
+pub(super) const MEMBER: &str = "01900000-0000-7000-8000-000000000002";
+
 pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
-    let (user, nothing) = (
+    let (user, profile) = (
         schemas.answer::<User>(),
-        schemas.request::<NoFields>("Nothing: everything is in the token."),
+        schemas.request::<Profile>("Accepted and ignored: the token's claims identify the caller."),
     );
-    let team = schemas.list::<Colleague>();
-    let (invitation, draft) = (
-        schemas.answer::<Invitation>(),
-        schemas.request::<invitations::Draft>("The invited person."),
-    );
+    let one = schemas.answer::<Colleague>();
+    let team = json!({"type": "array", "items": one});
     vec![
         clerk(schemas),
         operation!("users-register")
-            .body(nothing, false, json!({}))
+            .body(
+                profile,
+                false,
+                json!({"email": "newcomer@example.com", "name": "Nico Newman"}),
+            )
             .keyed()
             .refuses(Error::field(
                 "email",
@@ -40,31 +43,22 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         operation!("users-me")
             .registered()
             .reads()
-            .answers(200, "The user", &[], user, example()),
+            .answers(200, "The user", &[], user.clone(), example()),
         operation!("users-list")
             .registered()
             .reads()
             .answers(200, "The team", &[], team, json!([colleague()])),
-        operation!("invitations-create")
+        operation!("users-get")
             .registered()
-            .body(draft, true, json!({"email": "invited@example.com"}))
+            .id("id", "The user", MEMBER)
+            .reads()
+            .refuses(Error::not_found("user"))
+            .answers(200, "The user", &[], one, colleague()),
+        operation!("users-leave")
+            .registered()
             .keyed()
-            .refuses(Error::forbidden("Only an admin may invite somebody."))
-            // A replay by a caller who has lost the admin role.
-            .refuses(Error::not_found("invitation"))
-            .refuses(Error::conflict("Somebody with this address is on your team already."))
-            .answers(
-                201,
-                "The invitation, or the one that is pending already",
-                &[],
-                invitation,
-                json!({
-                    "id": "01900000-0000-7000-8000-000000000401",
-                    "email": "invited@example.com",
-                    "status": "pending",
-                    "createdAt": "2026-03-02T09:30:00.123456Z",
-                }),
-            ),
+            .refuses(Error::conflict("You lead your own team: only a member can leave one."))
+            .answers(200, "The caller, who leads an empty team now", &[], user, example()),
     ]
 }
 
@@ -159,7 +153,7 @@ fn clerk(schemas: &mut Schemas) -> Operation {
         )
 }
 
-fn example() -> Value {
+pub(super) fn example() -> Value {
     json!({
         "id": "01900000-0000-7000-8000-000000000001",
         "email": "admin@example.com",
@@ -172,7 +166,7 @@ fn example() -> Value {
     })
 }
 
-fn colleague() -> Value {
+pub(super) fn colleague() -> Value {
     let mut user = example();
     if let Some(members) = user.as_object_mut() {
         members.remove("clerkId");

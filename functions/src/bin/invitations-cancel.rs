@@ -1,0 +1,25 @@
+//! `DELETE /api/users/invitations/{id}`, rarely: deletes a pending invitation of the caller.
+//! Safe to repeat: an invitation that is gone is 404.
+
+use std::process::ExitCode;
+
+use functions::invitations;
+use functions::{SERVICE, Success, example_event};
+use shared::http::{Error, Request, Response};
+
+fn main() -> ExitCode {
+    SERVICE.run("DELETE /api/users/invitations/{id}", example_event!(), handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let id = request.id("id")?;
+    request
+        .write(
+            (caller, id),
+            async |db, attempt, (caller, id)| invitations::cancel(db, attempt, caller, *id).await,
+            async |_, _, _| Ok(()),
+            |()| Response::ok(&Success::DONE),
+        )
+        .await
+}

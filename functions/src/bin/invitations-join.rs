@@ -1,0 +1,25 @@
+//! `POST /api/users/me/invitations/{id}/accept`, rarely: joins the team of an invitation to the caller's address.
+//! Safe to repeat: whoever has joined already is answered the same.
+
+use std::process::ExitCode;
+
+use functions::invitations::{self, Chosen};
+use functions::{SERVICE, example_event};
+use shared::http::{Error, Request, Response};
+
+fn main() -> ExitCode {
+    SERVICE.run("POST /api/users/me/invitations/{id}/accept", example_event!(), handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let chosen = Chosen::to(&caller, request.id("id")?)?;
+    request
+        .transact(
+            (caller, chosen),
+            async |db, (caller, chosen)| invitations::accept(db, caller, chosen).await,
+            async |db, receipt, (caller, _)| invitations::accepted(db, caller, receipt.id).await,
+            |accepted| Response::ok(&accepted),
+        )
+        .await
+}

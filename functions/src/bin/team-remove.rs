@@ -1,0 +1,25 @@
+//! `DELETE /api/users/team-members/{id}`, rarely: removes a member from the caller's team, who then leads an empty one.
+//! Safe to repeat: a member who is gone is 404.
+
+use std::process::ExitCode;
+
+use functions::team;
+use functions::{SERVICE, Success, example_event};
+use shared::http::{Error, Request, Response};
+
+fn main() -> ExitCode {
+    SERVICE.run("DELETE /api/users/team-members/{id}", example_event!(), handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let id = request.id("id")?;
+    request
+        .write(
+            (caller, id),
+            async |db, attempt, (caller, id)| team::remove(db, attempt, caller, *id).await,
+            async |_, _, _| Ok(()),
+            |()| Response::ok(&Success::DONE),
+        )
+        .await
+}

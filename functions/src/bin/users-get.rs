@@ -1,0 +1,19 @@
+//! `GET /api/users/{id}`: somebody on the caller's team.
+//! Safe to repeat: it only reads.
+
+use std::process::ExitCode;
+
+use functions::users;
+use functions::{SERVICE, example_event};
+use shared::http::{Error, Request, Response};
+
+fn main() -> ExitCode {
+    SERVICE.run("GET /api/users/{id}", example_event!(), handle)
+}
+
+async fn handle(request: Request) -> Result<Response, Error> {
+    let caller = request.caller()?;
+    let id = request.id("id")?;
+    let found = request.read(async move |db| users::get(db, &caller, id).await).await?;
+    Ok(Response::ok(&found))
+}

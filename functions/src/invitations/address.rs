@@ -1,0 +1,80 @@
+//! E-mail addresses of invited people.
+
+use serde::{Deserialize, Deserializer, de};
+
+/// An e-mail address, with its ASCII letters in lower case: one `@`, a dot in the domain, no spaces, at most 254 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Email(String);
+
+#[cfg(feature = "openapi")]
+shared::schema!(Email, |schema| {
+    let (usable, label) = (
+        r"[^@\s\u0000-\u001f\u007f-\u009f]",
+        r"[^.@\s\u0000-\u001f\u007f-\u009f]+",
+    );
+    let text = schema.schema_type(Type::String).max_length(Some(254));
+    // Not `format`, which accepts fewer addresses than this rule.
+    text.pattern(Some(format!(r"^{usable}+@{label}(\.{label})+$")))
+});
+
+impl Email {
+    /// Returns the address.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (local, domain) = text.split_once('@')?;
+        let unusable = |c: char| c.is_whitespace() || c.is_control() || c == '@';
+        let dotted = domain.contains('.') && !domain.split('.').any(str::is_empty);
+        let fits = text.chars().count() <= 254;
+        let sound = !local.is_empty() && dotted && fits && !local.contains(unusable) && !domain.contains(unusable);
+        sound.then(|| Self(text.to_ascii_lowercase()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Email {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| {
+            de::Error::custom("must be an e-mail address such as name@example.com, of at most 254 characters")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn email_accepts_only_addresses() {
+        for good in ["ada@example.com", "a.b+c@sub.example.co", "ünï@exämple.de"] {
+            assert!(Email::parse(good).is_some(), "{good}");
+        }
+        let long = format!("{}@example.com", "x".repeat(243));
+        for bad in [
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "ada@example",
+            "ada@.com",
+            "ada@example.",
+            "a@b@c.de",
+            "a b@c.de",
+            "a@c.d e",
+            "a\0@c.de",
+            "a@c\n.de",
+            &long,
+        ] {
+            assert!(Email::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn email_ignores_case() {
+        assert_eq!(Email::parse("Ada@Example.COM"), Email::parse("ada@example.com"));
+        // The lower case of the Kelvin sign is the letter k.
+        assert_ne!(Email::parse("\u{212a}@example.com"), Email::parse("k@example.com"));
+    }
+}
