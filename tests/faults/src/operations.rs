@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::answer::Answer;
 use super::client::{Asked, Call, Client};
 use super::run::LoadClient;
-use super::team::{Meeting, RecordedWrite, Task, WriteEffect, WriteOutcome};
+use super::team::{Invited, Meeting, RecordedWrite, Task, WriteEffect, WriteOutcome};
 use super::testbed::WEBHOOK_SECRET;
 
 /// The kinds of requests in a load.
@@ -83,7 +83,7 @@ impl Client {
             85..88 => self.approve_task().await,
             88..90 => self.delete_task().await,
             90..93 => self.invite().await,
-            93..95 => self.register_invited().await,
+            93..95 => self.join_invited().await,
             _ => self.deliver().await,
         }
     }

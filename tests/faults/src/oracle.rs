@@ -56,9 +56,17 @@ type Counts = HashMap<(String, String), i64>;
 struct Tables {
     meetings: HashMap<String, Row>,
     tasks: HashMap<String, Task>,
-    /// The invited people who have registered: their subjects, with whether they joined the inviting team.
-    members: HashMap<String, bool>,
+    /// The invited people who have registered, by their subjects.
+    people: HashMap<String, Person>,
     counted: Counted,
+}
+
+#[derive(Clone, Copy)]
+struct Person {
+    /// Whether they are on the inviting team.
+    joined: bool,
+    /// Whether their invitation was accepted by them.
+    accepted: bool,
 }
 
 struct Row {
@@ -110,12 +118,12 @@ impl Tables {
         );
         let tasks = tasks.fetch_all(&mut *direct).await?.into_iter();
         // The subject of an invited person is the invitation's address.
-        let members = sqlx::query_as::<_, (String, bool)>(
-            "SELECT u.clerk_id, u.role = 'user' AND u.admin_id = i.admin_id \
-             AND i.status = 'accepted' AND i.accepted_by = u.id \
+        let people = sqlx::query_as::<_, (String, bool, bool)>(
+            "SELECT u.clerk_id, coalesce(u.role = 'user' AND u.admin_id = i.admin_id, false), \
+             coalesce(i.status = 'accepted' AND i.accepted_by = u.id, false) \
              FROM users u JOIN invitations i ON i.email = u.clerk_id",
         );
-        let members = members.fetch_all(&mut *direct).await?;
+        let people = people.fetch_all(&mut *direct).await?;
         let counted = Counted {
             meetings: counts(direct, "SELECT '', agenda, count(*) FROM meetings GROUP BY agenda").await?,
             changes: counts(
@@ -148,7 +156,10 @@ impl Tables {
             tasks: tasks
                 .map(|(id, meeting, text, status)| (id, Task { meeting, text, status }))
                 .collect(),
-            members: members.into_iter().collect(),
+            people: people
+                .into_iter()
+                .map(|(sub, joined, accepted)| (sub, Person { joined, accepted }))
+                .collect(),
             counted,
         })
     }
@@ -156,6 +167,11 @@ impl Tables {
     /// Compares one client's knowledge.
     fn hold_against(&self, team: &Team, writes: &[RecordedWrite], verdict: &mut Verdict) {
         self.count(team, writes, verdict);
+        for (sub, _) in &team.members {
+            if !self.people.get(sub).is_some_and(|person| person.joined) {
+                verdict.lose(format!("the acceptance of {sub}"));
+            }
+        }
         for (id, known) in team.meetings.iter().filter(|(id, _)| team.knows(id)) {
             let Some(row) = self.meetings.get(id) else {
                 verdict.lose(format!("meeting {id}: {known:?}"));
@@ -208,6 +224,7 @@ impl Tables {
             let found = counts.get(&key).copied().unwrap_or_default();
             // A task or a meeting may have been deleted since: the remaining known ones are compared by their id.
             let may_be_gone = matches!(write.effect, WriteEffect::Meeting | WriteEffect::Task(_))
+                || matches!(write.effect, WriteEffect::Invitation) && team.cancelled.contains_key(&write.marker)
                 || meeting.is_some_and(|meeting| !team.knows(meeting) || !team.meetings.contains_key(meeting));
             match (write.outcome, found) {
                 (_, 2..) => verdict.duplicate(format!("{write:?} is there {found} times")),
@@ -215,8 +232,16 @@ impl Tables {
                 (WriteOutcome::Absent, 1) => verdict.wrong.push(format!("refused, and there: {write:?}")),
                 (WriteOutcome::Done | WriteOutcome::Absent | WriteOutcome::Unknown, _) => {}
             }
-            if matches!(write.effect, WriteEffect::User) && self.members.get(&write.marker) == Some(&false) {
-                verdict.wrong.push(format!("half written: {write:?}"));
+            if matches!(write.effect, WriteEffect::Invitation)
+                && found > 0
+                && team.cancelled.get(&write.marker) == Some(&true)
+            {
+                verdict.lose(format!("the cancellation of {write:?}"));
+            }
+            let person = self.people.get(&write.marker).copied();
+            let half = person.is_some_and(|person| person.joined != person.accepted);
+            if matches!(write.effect, WriteEffect::User) && half && !team.removed.contains(&write.marker) {
+                verdict.wrong.push(format!("half accepted: {write:?}"));
             }
         }
     }
@@ -454,10 +479,21 @@ mod tests {
     }
 
     #[test]
+    fn lost_membership_is_detected() {
+        let known = |team: &mut Team, tables: &mut Tables, joined: bool| {
+            team.members.push(("1-1".to_owned(), "id".to_owned()));
+            let accepted = true;
+            tables.people.insert("1-1".to_owned(), Person { joined, accepted });
+        };
+        assert_eq!(found(|team, tables| known(team, tables, true)), (0, 0));
+        assert_eq!(found(|team, tables| known(team, tables, false)), (1, 0));
+    }
+
+    #[test]
     fn half_accepted_invitation_is_detected() {
-        for (whole, wrong) in [(true, 0), (false, 1)] {
+        for (joined, accepted, wrong) in [(true, true, 0), (false, false, 0), (true, false, 1), (false, true, 1)] {
             let tables = Tables {
-                members: [("1-1".to_owned(), whole)].into(),
+                people: [("1-1".to_owned(), Person { joined, accepted })].into(),
                 ..Tables::default()
             };
             let write = RecordedWrite {

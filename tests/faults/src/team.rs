@@ -29,15 +29,37 @@ pub(super) struct Team {
     pub(super) admin_sub: String,
     pub(super) admin: String,
     pub(super) meetings: BTreeMap<String, Meeting>,
-    /// Addresses that were invited and have not registered.
-    pub(super) invited: Vec<String>,
+    /// Invitations that have not been accepted.
+    pub(super) invited: Vec<Invited>,
+    /// The members: their subjects and ids.
+    pub(super) members: Vec<(String, String)>,
+    /// How many places of the team an unknown outcome may have taken.
+    pub(super) doubtful_places: usize,
+    /// The addresses whose invitation was cancelled, with whether that is certain.
+    pub(super) cancelled: BTreeMap<String, bool>,
+    /// The subjects of people who were, or may have been, removed.
+    pub(super) removed: BTreeSet<String>,
     /// Meetings affected by an unknown outcome.
     pub(super) in_doubt: BTreeSet<String>,
     /// Whether an unknown meeting, or an unknown task somewhere, may exist.
     pub(super) more: bool,
 }
 
+/// An invitation that its client knows.
+#[derive(Clone, Debug)]
+pub(super) struct Invited {
+    pub(super) email: String,
+    pub(super) id: String,
+    /// Missing if the answer that had it was lost.
+    pub(super) token: Option<String>,
+}
+
 impl Team {
+    /// Returns whether somebody can be invited: three places beside the admin's.
+    pub(super) fn has_place(&self) -> bool {
+        self.invited.len() + self.members.len() + self.doubtful_places < 3
+    }
+
     /// Returns whether the meeting's state is certain.
     pub(super) fn knows(&self, meeting: &str) -> bool {
         !self.in_doubt.contains(meeting)

@@ -219,27 +219,87 @@ impl Client {
     }
 
     pub(super) async fn invite(&mut self) -> Result<()> {
+        if !self.team.has_place() {
+            return self.make_room().await;
+        }
         let email = format!("{}@example.com", self.marker());
         let call = self
             .call("POST", "/api/users/invite", &[201])
             .body(json!({"email": email}));
         let asked = self.write(&email, call).await?;
         self.record_write(&email, WriteEffect::Invitation, &asked);
-        if let Asked::Answered(_) = asked {
-            self.team.invited.push(email);
+        match asked {
+            Asked::Answered(answer) => self.team.invited.push(Invited {
+                email,
+                id: answer.text("id").to_owned(),
+                token: answer.body.get("token").and_then(Value::as_str).map(str::to_owned),
+            }),
+            Asked::Given(WriteOutcome::Unknown) => self.team.doubtful_places += 1,
+            Asked::Given(WriteOutcome::Done | WriteOutcome::Absent) => {}
         }
         Ok(())
     }
 
-    pub(super) async fn register_invited(&mut self) -> Result<()> {
-        let Some(email) = self.team.invited.pop() else {
+    /// Registers an invited person, who then accepts.
+    pub(super) async fn join_invited(&mut self) -> Result<()> {
+        let Some(invited) = self.team.invited.pop() else {
             return self.invite().await;
         };
-        if let Some(answer) = self.register(&email.clone(), &email).await?
-            && (answer.text("role") != "user" || answer.text("adminId") != self.team.admin)
-        {
-            self.wrong(format!("invited and registered as {}", answer.body));
+        let Invited {
+            email,
+            token: Some(token),
+            ..
+        } = &invited
+        else {
+            return self.cancel(invited).await;
+        };
+        if self.register(&email.clone(), email).await?.is_none() {
+            return self.cancel(invited).await;
         }
+        let call = Call::new("POST", "/api/users/invite/accept", &[200])
+            .by(email, email)
+            .body(json!({"token": token}));
+        match self.write(&format!("{email}-accepts"), call).await? {
+            Asked::Answered(answer) => {
+                let user = &answer.body["user"];
+                if user["role"] != "user" || user["adminId"] != self.team.admin.as_str() {
+                    self.wrong(format!("invited and accepted as {}", answer.body));
+                }
+                let id = user["id"].as_str().unwrap_or_default().to_owned();
+                self.team.members.push((email.clone(), id));
+            }
+            // The invitation, or the member, keeps the place.
+            Asked::Given(_) => self.team.doubtful_places += 1,
+        }
+        Ok(())
+    }
+
+    /// Removes a member, or cancels an invitation.
+    async fn make_room(&mut self) -> Result<()> {
+        let Some((sub, id)) = self.team.members.pop() else {
+            return match self.team.invited.pop() {
+                Some(invited) => self.cancel(invited).await,
+                None => self.create_task().await,
+            };
+        };
+        self.team.removed.insert(sub);
+        let key = self.marker();
+        let call = self.call("DELETE", format!("/api/users/team-members/{id}"), &[200]);
+        if let Asked::Given(_) = self.write(&key, call).await? {
+            self.team.doubtful_places += 1;
+        }
+        Ok(())
+    }
+
+    async fn cancel(&mut self, Invited { email, id, .. }: Invited) -> Result<()> {
+        let key = self.marker();
+        let call = self.call("DELETE", format!("/api/users/invitations/{id}"), &[200]);
+        let asked = self.write(&key, call).await?;
+        let certain = matches!(asked, Asked::Answered(_));
+        if !certain {
+            self.team.doubtful_places += 1;
+        }
+        self.team.cancelled.insert(email, certain);
         Ok(())
     }
 
