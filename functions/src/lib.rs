@@ -29,8 +29,6 @@ pub mod tasks;
 pub mod team;
 pub mod users;
 
-pub use success::Success;
-
 use shared::Service;
 use sqlx::migrate::Migrator;
 

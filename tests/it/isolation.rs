@@ -19,14 +19,7 @@ struct Attempt {
     expected: [u16; 6],
 }
 
-fn attempts(
-    team: &Team,
-    made: Uuid,
-    task: Uuid,
-    area: Uuid,
-    analysis: Uuid,
-    invited: &Value,
-) -> Vec<Attempt> {
+fn attempts(team: &Team, made: Uuid, task: Uuid, area: Uuid, analysis: Uuid, invited: &Value) -> Vec<Attempt> {
     let one = format!("/api/meetings/{made}");
     let areas = format!("/api/users/{}/key-areas", team.member.id);
     let texts = json!({"name": "x", "description": "x"});
