@@ -4,7 +4,7 @@
 //! may not. The pages send through two libraries: one parses every answer as JSON and fails on an empty one, the other
 //! does not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,8 +43,11 @@ enum Kind {
     Time,
     /// A list of texts.
     Texts,
+    /// Null, or the same as without.
+    MaybeText,
+    MaybeTime,
 }
-use Kind::{Flag, Number, Text, Texts, Time};
+use Kind::{Flag, MaybeText, MaybeTime, Number, Text, Texts, Time};
 
 /// What a page reads of the answer.
 #[derive(Clone, Copy, Debug)]
@@ -155,10 +158,37 @@ fn calls(scene: &Scene) -> Vec<Call> {
     call("a meeting that is refused", Axios, admin, "POST", meetings(""), Some(bad), 422, Error);
     call("a deleted meeting", Axios, admin, "DELETE", meetings(&format!("/{spare_meeting}")), None, 204, Nothing);
 
+    for (name, sender) in [("the meetings", Axios), ("the overview's meetings", Fetch)] {
+        call(name, sender, member, "GET", meetings("/with-team-members"), None, 200, List(&[
+            ("id", Text), ("title", Text), ("teamMember/name", Text), ("teamMemberId", Text), ("date", Time),
+            ("duration", Number), ("status", Text), ("processingStatus", Text),
+        ]));
+    }
+    call("a meeting", Axios, member, "GET", one.clone(), None, 200, Object(&[
+        ("teamMemberId", Text), ("title", Text), ("date", Time), ("duration", Number), ("status", Text),
+        ("processingStatus", Text), ("googleMeetLink", MaybeText), ("executiveSummary", MaybeText), ("wins", Texts),
+        ("areasForSupport", Texts), ("transcript", MaybeText), ("recordingUrl", MaybeText), ("tasksData/0/id", Text),
+        ("tasksData/0/text", Text), ("tasksData/0/status", Text), ("tasksData/0/createdAt", Time),
+        ("tasksData/0/completedAt", MaybeTime), ("tasksData/0/assignedTo", MaybeText),
+        ("tasksData/0/reasoning", MaybeText), ("tasksData/0/relatedAreaForSupport", MaybeText),
+        ("tasksData/0/suggestedAssignee", MaybeText),
+    ]));
+    call("suggestions for a meeting", Axios, member, "POST", format!("{one}/suggest-tasks"), empty(), 200, Nothing);
+    call("a meeting's agenda", Fetch, member, "GET", format!("{one}/agenda"), None, 200, Object(&[
+        ("phases/0/name", Text), ("phases/0/items", Texts),
+    ]));
+    call("what was changed", Axios, member, "GET", format!("{one}/changes"), None, 200, List(&[
+        ("id", Text), ("changeType", Text), ("createdAt", Time), ("previousTitle", MaybeText), ("newTitle", MaybeText),
+        ("previousDate", MaybeTime), ("newDate", MaybeTime),
+    ]));
+    call("the team's tasks", Fetch, admin, "GET", meetings("/tasks/all"), None, 200, List(&[
+        ("text", Text), ("status", Text), ("createdAt", Time), ("completedAt", MaybeTime),
+    ]));
     call("a task that is done", Axios, member, "PATCH", task(open, ""), Some(json!({"status": "complete"})), 200, Nothing);
     call("a task's assignee", Axios, admin, "PATCH", task(open, ""), Some(json!({"assignedTo": member.id})), 200, Nothing);
+    call("no assignee", Axios, admin, "PATCH", task(open, ""), Some(json!({"assignedTo": ""})), 200, Nothing);
     call("a task's text", Axios, admin, "PATCH", task(open, ""), Some(json!({"text": "Better"})), 200, Nothing);
-    call("an approved task", Axios, admin, "PATCH", task(suggested, "/approve"), empty(), 200, Nothing);
+    call("an approved task", Axios, member, "PATCH", task(suggested, "/approve"), empty(), 200, Nothing);
     call("a deleted task", Axios, admin, "DELETE", task(spare_task, ""), None, 204, Nothing);
 
     let about = |what: &str, rest: &str| format!("/api/meetings/{what}/{}{rest}", member.id);
@@ -168,6 +198,10 @@ fn calls(scene: &Scene) -> Vec<Call> {
             ("wins", Texts), ("areasForSupport", Texts), ("tasks", Texts), ("cached", Flag), ("lastAnalyzedAt", Time),
         ]));
     }
+    call("a member's meetings", Fetch, admin, "GET", about("team-member", ""), None, 200, List(&[
+        ("id", Text), ("title", Text), ("date", Time), ("duration", Number), ("status", Text),
+        ("processingStatus", Text), ("executiveSummary", MaybeText), ("wins", Texts), ("areasForSupport", Texts),
+    ]));
     call("a member's analyses", Fetch, admin, "GET", about("analysis-history", ""), None, 200, List(&[
         ("id", Text), ("analyzedAt", Time),
     ]));
@@ -225,41 +259,81 @@ impl Served {
         }
     }
 
-    /// Sends a call as its library does.
-    async fn send(&self, call: &Call) -> (u16, String) {
-        let mut headers = vec![format!("Origin: {ORIGIN}"), "Connection: close".to_owned()];
+    /// Sends a call as its library does, after the browser's preflight request.
+    async fn send(&self, call: &Call) -> Answered {
+        let body = call.body.as_ref().map(Value::to_string).unwrap_or_default();
+        let mut headers = Vec::new();
         if call.sender != Anonymous {
             let name = call.by.sub.trim_start_matches("user_");
-            let token = self
-                .key
-                .sign(&call.by.sub, &call.by.email, name, Duration::from_secs(3600));
-            headers.push(format!("Authorization: Bearer {}", token.unwrap()));
+            let lifetime = Duration::from_secs(3600);
+            let token = self.key.sign(&call.by.sub, &call.by.email, name, lifetime).unwrap();
+            headers.push(("authorization", format!("Bearer {token}")));
         }
-        let body = call.body.as_ref().map(Value::to_string).unwrap_or_default();
         if call.sender == Fetch || !body.is_empty() {
-            headers.push("Content-Type: application/json".to_owned());
+            headers.push(("content-type", "application/json".to_owned()));
         }
-        if !body.is_empty() {
-            headers.push(format!("Content-Length: {}", body.len()));
-        }
+        let names: Vec<_> = headers.iter().map(|(name, _)| *name).collect();
+        let preflight = [
+            ("access-control-request-method", call.method.to_owned()),
+            ("access-control-request-headers", names.join(",")),
+        ];
+        let allowed = self.exchange("OPTIONS", &call.path, &preflight, "").await;
+        let mut answer = self.exchange(call.method, &call.path, &headers, &body).await;
+        let listed = |name: &str, item: &str| {
+            let list = allowed.headers.get(name).map(String::as_str).unwrap_or_default();
+            list.split(',').any(|one| one.trim().eq_ignore_ascii_case(item))
+        };
+        answer.permitted = listed("access-control-allow-methods", call.method)
+            && names.iter().all(|name| listed("access-control-allow-headers", name))
+            && [&allowed, &answer].into_iter().all(Answered::permits_the_origin);
+        answer
+    }
+
+    async fn exchange(&self, method: &str, path: &str, headers: &[(&str, String)], body: &str) -> Answered {
         let address = self.gateway.address();
-        let head = format!(
-            "{} {} HTTP/1.1\r\nHost: {address}\r\n{}\r\n\r\n",
-            call.method,
-            call.path,
-            headers.join("\r\n")
-        );
+        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\norigin: {ORIGIN}\r\n");
+        request += &format!("connection: close\r\ncontent-length: {}\r\n", body.len());
+        for (name, value) in headers {
+            request += &format!("{name}: {value}\r\n");
+        }
+        request += &format!("\r\n{body}");
         let answered = async {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.unwrap();
             answer
         };
         let answer = tokio::time::timeout(PATIENCE, answered).await.expect("it hangs");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, body.to_owned())
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+        let headers = lines.filter_map(|line| line.split_once(": "));
+        Answered {
+            status: status.parse().unwrap(),
+            headers: headers
+                .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+                .collect(),
+            body: body.to_owned(),
+            permitted: false,
+        }
+    }
+}
+
+struct Answered {
+    status: u16,
+    headers: BTreeMap<String, String>,
+    body: String,
+    /// Whether a browser sends the call, and shows the answer to the page.
+    permitted: bool,
+}
+
+impl Answered {
+    /// With credentials, which some calls of the settings send.
+    fn permits_the_origin(&self) -> bool {
+        let header = |name: &str| self.headers.get(name).map(String::as_str);
+        header("access-control-allow-origin") == Some(ORIGIN)
+            && header("access-control-allow-credentials") == Some("true")
     }
 }
 
@@ -267,7 +341,7 @@ impl Served {
 fn missing(object: &Value, members: &[(&str, Kind)]) -> Vec<String> {
     let wrong = |(name, kind): &(&str, Kind)| {
         let value = object.pointer(&format!("/{name}")).unwrap_or(&Value::Null);
-        let text = value.as_str();
+        let (text, present) = (value.as_str(), object.pointer(&format!("/{name}")).is_some());
         let is_time = text.is_some_and(|text| text.parse::<chrono::DateTime<chrono::Utc>>().is_ok());
         let good = match kind {
             Text => text.is_some(),
@@ -275,6 +349,8 @@ fn missing(object: &Value, members: &[(&str, Kind)]) -> Vec<String> {
             Flag => value.is_boolean(),
             Time => is_time,
             Texts => value.as_array().is_some_and(|all| all.iter().all(Value::is_string)),
+            MaybeText => text.is_some() || value.is_null() && present,
+            MaybeTime => is_time || value.is_null() && present,
         };
         (!good).then(|| format!("{name} is {value} and not {kind:?}"))
     };
@@ -288,7 +364,12 @@ async fn pages_get_what_they_read() {
     let served = Served::start(&backend).await;
     let mut wrong = Vec::new();
     for call in calls(&scene) {
-        let (status, body) = served.send(&call).await;
+        let Answered {
+            status,
+            body,
+            permitted,
+            ..
+        } = served.send(&call).await;
         let answer: Value = serde_json::from_str(&body).unwrap_or_default();
         let mut faults = match call.reads {
             Nothing => Vec::new(),
@@ -303,6 +384,9 @@ async fn pages_get_what_they_read() {
         };
         if status != call.status {
             faults.push(format!("its status is {status} and not {}", call.status));
+        }
+        if !permitted {
+            faults.push("a browser does not permit it".to_owned());
         }
         if call.sender == Fetch && answer.is_null() {
             faults.push("it is no JSON".to_owned());
