@@ -3,33 +3,20 @@
 //! Invariants: a person is on one team; whoever leaves a team, or is removed from it, is the admin of an empty one, as
 //! after registering. Meetings stay in the team that they were held in, and tasks keep their assignee.
 
-use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::users::{Colleague, User};
+use crate::users::{Colleague, Contact, User};
 use shared::db::{Session, WriteAttempt};
 use shared::http::{Abort, Caller, Error};
 use shared::write_query;
-
-/// Somebody to hold a meeting with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Teammate {
-    /// UUIDv7.
-    pub id: Uuid,
-    /// The user's name.
-    pub name: String,
-    /// In lower case.
-    pub email: String,
-}
 
 /// Returns the people whom the caller holds meetings with, the caller first: for an admin their members by name, for a
 /// member the admin.
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller.
-pub async fn teammates(db: &mut Session, caller: &Caller) -> Result<Vec<Teammate>, Abort> {
+pub async fn teammates(db: &mut Session, caller: &Caller) -> Result<Vec<Contact>, Abort> {
     let team = sqlx::query_scalar!(
         r#"
         SELECT (
@@ -37,7 +24,7 @@ pub async fn teammates(db: &mut Session, caller: &Caller) -> Result<Vec<Teammate
                 jsonb_build_object('id', u.id, 'name', u.name, 'email', u.email) ORDER BY u.id <> c.id, u.name, u.id
             )
             FROM users u WHERE u.id IN (c.id, c.admin_id) OR u.admin_id = c.id
-        ) AS "team!: Json<Vec<Teammate>>"
+        ) AS "team!: Json<Vec<Contact>>"
         FROM users c WHERE c.clerk_id = $1
         "#,
         caller.sub,
@@ -58,7 +45,7 @@ pub async fn members(db: &mut Session, caller: &Caller) -> Result<Vec<Colleague>
             role = 'admin' AS "admin!",
             (
                 SELECT coalesce(jsonb_agg(u ORDER BY u.created_at DESC, u.id DESC), '[]')
-                FROM users u WHERE u.admin_id = c.id
+                FROM colleagues u WHERE u.admin_id = c.id
             ) AS "members!: Json<Vec<Colleague>>"
         FROM users c WHERE clerk_id = $1
         "#,

@@ -219,7 +219,7 @@ pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Colleagu
     let user = sqlx::query_scalar!(
         r#"
         SELECT to_jsonb(u) AS "user: Json<Colleague>"
-        FROM users c LEFT JOIN users u ON u.id = $2 AND coalesce(c.admin_id, c.id) IN (u.id, u.admin_id)
+        FROM users c LEFT JOIN colleagues u ON u.id = $2 AND coalesce(c.admin_id, c.id) IN (u.id, u.admin_id)
         WHERE c.clerk_id = $1
         "#,
         caller.sub,

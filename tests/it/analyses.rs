@@ -72,6 +72,16 @@ async fn analyses_are_listed_newest_first() {
         .map(|user| &user["lastAnalyzedAt"])
         .collect();
     assert_eq!(times, [&Value::Null, &json!("2026-03-03T09:30:00Z")]);
+    let members = backend
+        .get("/api/users/team-members")
+        .by(&team.admin)
+        .send()
+        .await
+        .is(200);
+    assert_eq!(members.json()[0]["lastAnalyzedAt"], "2026-03-03T09:30:00Z");
+    let one = format!("/api/users/{}", team.member.id);
+    let member = backend.get(&one).by(&team.admin).send().await.is(200).json();
+    assert_eq!(member["lastAnalyzedAt"], "2026-03-03T09:30:00Z");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{MeetingSummary, Status, Time};
+use crate::users::Contact;
 use shared::db::Session;
 use shared::http::page::{Cursor, Limit, Page, PageQuery};
 use shared::http::{Abort, Caller, Error};
@@ -43,21 +44,9 @@ pub struct ListedMeeting {
     #[serde(flatten)]
     pub summary: MeetingSummary,
     /// The user who created it.
-    pub user: Participant,
+    pub user: Contact,
     /// The participant.
-    pub team_member: Participant,
-}
-
-/// A person of a meeting.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
-pub struct Participant {
-    /// UUIDv7.
-    pub id: Uuid,
-    /// The name.
-    pub name: String,
-    /// The address, in lower case.
-    pub email: String,
+    pub team_member: Contact,
 }
 
 /// Returns a page of the meetings that the caller may see, newest date first; it ends before its limit if their text

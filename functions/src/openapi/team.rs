@@ -6,13 +6,12 @@ use super::operation::{Operation, operation};
 use super::schemas::Schemas;
 use super::users::{MEMBER, colleague};
 use crate::Success;
-use crate::team::Teammate;
-use crate::users::Colleague;
+use crate::users::{Colleague, Contact};
 use shared::http::Error;
 
 pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let members = json!({"type": "array", "items": schemas.answer::<Colleague>()});
-    let teammates = json!({"type": "array", "items": schemas.answer::<Teammate>()});
+    let teammates = json!({"type": "array", "items": schemas.answer::<Contact>()});
     let success = schemas.answer::<Success>();
     let teammate =
         json!({"id": "01900000-0000-7000-8000-000000000001", "name": "Avery Adams", "email": "admin@example.com"});
