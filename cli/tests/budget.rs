@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use local::gateway::Routes;
-use local::postgres::{Cluster, Settings};
+use local::postgres::{Cluster, Pooler, Settings};
 use tokio::process::Command;
 
 /// A database that is not of these templates.
@@ -261,6 +261,42 @@ async fn live_server_gets_no_cluster_advice() {
         error.contains("authentication failed") && !error.contains("at line"),
         "{error}"
     );
+}
+
+/// Clients of a pooler take none of the server's slots: its own limit decides.
+#[tokio::test]
+async fn pooler_limit_decides() {
+    let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+    let unknown = format!("{}?pgbouncer=true", cluster.url());
+    let error = does_not_fit(&budget(&template(), &[], Some(&unknown)).await);
+    assert!(error.contains("stats_users = seer"), "{error}");
+    assert!(error.contains("max_client_conn must be"), "{error}");
+    assert!(!error.contains("max_connections"), "{error}");
+    if Pooler::find().is_none() {
+        return eprintln!("not tested: a pooler, because pgbouncer is not installed");
+    }
+    let pooler = Pooler::start(&cluster, "seer", cluster.password(), 5).await.unwrap();
+    let server = format!("127.0.0.1:{}", cluster.port());
+    let url = cluster.url().replace(&server, &pooler.address().to_string());
+    let pooled = format!("{url}?pgbouncer=true");
+    let said = fits(&budget(&template(), &[], Some(&pooled)).await);
+    assert!(said.contains("max_client_conn 2000"), "{said}");
+    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+    let options = options.extra_float_digits(None).database("pgbouncer");
+    #[expect(clippy::disallowed_methods, reason = "the pooler's console, not a database")]
+    let mut console = <sqlx::PgConnection as sqlx::Connection>::connect_with(&options)
+        .await
+        .unwrap();
+    sqlx::raw_sql("SET max_client_conn = 20")
+        .execute(&mut console)
+        .await
+        .unwrap();
+    let error = does_not_fit(&budget(&template(), &[], Some(&pooled)).await);
+    assert!(
+        error.contains("max_client_conn = ") && error.contains("(now 20)"),
+        "{error}"
+    );
+    assert!(!error.contains("max_connections"), "{error}");
 }
 
 #[tokio::test]
