@@ -70,7 +70,7 @@ async fn ask(url: &DatabaseUrl, deadline: Deadline) -> Option<Limits> {
     })
 }
 
-/// Returns a column as text, whatever its type.
+/// Returns a column as text; the console sends every value as text.
 fn text(row: &PgRow, column: &str) -> String {
     row.try_get_unchecked(column).unwrap_or_default()
 }

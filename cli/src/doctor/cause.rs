@@ -299,7 +299,7 @@ pub(super) fn certificate(target: &Target, problem: &str) -> Cause {
     cause(
         "tls",
         format!("TLS with {}: {problem}", target.endpoint),
-        "psql accepts it, because it uses OpenSSL. Functions do not, whatever sslmode says.",
+        "psql accepts it, because it uses OpenSSL. Functions do not, with any sslmode.",
         [format!(
             "openssl s_client -starttls postgres -connect {} </dev/null | openssl x509 -noout -text",
             shell(&target.endpoint)

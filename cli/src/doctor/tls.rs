@@ -49,7 +49,7 @@ pub(super) struct Tls {
     pub(super) chain: Result<(), String>,
     /// The error that `verify-full` would report.
     pub(super) full: Result<(), String>,
-    /// Why the driver cannot use the certificate, whatever sslmode says.
+    /// Why the driver cannot use the certificate, with any sslmode.
     pub(super) unusable: Option<String>,
 }
 
@@ -213,7 +213,7 @@ struct Witness {
     verifier: Arc<WebPkiServerVerifier>,
     provider: Arc<CryptoProvider>,
     seen: Mutex<Option<Seen>>,
-    /// Why the driver could not use the certificate, whatever sslmode says.
+    /// Why the driver could not use the certificate, with any sslmode.
     unusable: Mutex<Option<TlsError>>,
 }
 

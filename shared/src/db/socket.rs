@@ -89,8 +89,8 @@ impl SocketHandle {
         Some(acknowledged.wrapping_add(received))
     }
 
-    /// Returns what the peer sent first, as long as nobody has read any of it; `None` once somebody has, or if the
-    /// system does not tell.
+    /// Returns the first bytes that the peer sent, as long as the driver has read none of them; `None` once it has, or
+    /// if the system does not tell.
     fn first_bytes(self, buffer: &mut [u8]) -> Option<&[u8]> {
         let socket = self.socket()?;
         let (_, received) = self.bytes()?;
