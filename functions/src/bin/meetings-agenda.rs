@@ -1,4 +1,4 @@
-//! `GET /api/meetings/{id}/agenda`: the agenda of a meeting the caller may see, or a proposed one.
+//! `GET /api/meetings/{id}/agenda`, rarely: the agenda of a meeting the caller may see, or a proposed one.
 //! Safe to repeat: it only reads.
 
 use std::process::ExitCode;

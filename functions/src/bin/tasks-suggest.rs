@@ -1,4 +1,4 @@
-//! `POST /api/meetings/{id}/suggest-tasks`: suggests tasks for a meeting's areas for support, unless it has suggestions.
+//! `POST /api/meetings/{id}/suggest-tasks`, rarely: suggests tasks for a meeting's areas for support, unless it has suggestions.
 //! Safe to repeat: as long as a meeting has suggestions, it gets no others, also from two requests at once.
 
 use std::process::ExitCode;
