@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn several_entries_are_read_and_hidden() {
-        let other = "b3RoZXItb3RoZXItb3RoZXItb3RoZXI=";
+        let other = "b3RoZXItb3RoZXItb3RoZXItb3RoZXItbw==";
         let key = "api-key:0123456789abcdef0123456789abcdef";
         let callback = "mb-secret:fedcba9876543210fedcba9876543210";
         for separator in [",", " ", "\n", ", "] {

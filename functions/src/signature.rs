@@ -48,7 +48,7 @@ mod tests {
     }
 
     const ONE: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-    const OTHER: &str = "whsec_b3RoZXItb3RoZXItb3RoZXItb3RoZXI";
+    const OTHER: &str = "whsec_b3RoZXItb3RoZXItb3RoZXItb3RoZXItbw";
 
     /// Returns the headers of a delivery signed `age` seconds ago, with the prefix of their names.
     fn signed(prefix: &str, age: i64, body: &[u8]) -> HeaderMap {
