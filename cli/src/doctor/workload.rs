@@ -35,7 +35,7 @@ pub(super) async fn examine(session: &mut Session, server: &Server, schema: &str
     }
     let mut failed: BTreeMap<(String, String), usize> = BTreeMap::new();
     // One message for all of them; one by one only to find out which are refused.
-    if session.refusal(&statements.join("; ")).await.is_some() {
+    if session.refusal(&statements.join(";\n")).await.is_some() {
         for statement in &statements {
             if let Some(refusal) = session.refusal(statement).await {
                 *failed.entry(refusal).or_default() += 1;
