@@ -76,6 +76,14 @@ struct Call {
 /// The rows that the calls are about.
 struct Scene {
     team: Team,
+    newcomer: Person,
+    /// Registered, with the token of an invitation to another team.
+    invited: Person,
+    token: Value,
+    /// To be cancelled.
+    invitation: Uuid,
+    /// To be removed from the team.
+    leaver: Person,
     /// Of the member: completed, with tasks and a change.
     meeting: Uuid,
     suggested: Uuid,
@@ -105,7 +113,17 @@ impl Scene {
             task("incomplete").await,
             task("incomplete").await,
         );
+        let leaver = backend.member(&team.admin, "leaver").await;
+        let invitation = id(&backend.invite(&team.admin, "later@example.com").await);
+        let invited = backend.register(Person::stranger("invited")).await;
+        let other = backend.admin("other-admin").await;
+        let token = backend.invite(&other, &invited.email).await["token"].clone();
         Self {
+            newcomer: Person::stranger("newcomer"),
+            invited,
+            token,
+            invitation,
+            leaver,
             meeting,
             suggested,
             open,
@@ -129,7 +147,8 @@ const USER: &[(&str, Kind)] = &[
 
 #[rustfmt::skip]
 fn calls(scene: &Scene) -> Vec<Call> {
-    let Scene { team, meeting: made, suggested, open, spare_meeting, spare_task, area, analysis } = scene;
+    let Scene { team, newcomer, invited, token, invitation, leaver, area, analysis, .. } = scene;
+    let Scene { meeting: made, suggested, open, spare_meeting, spare_task, .. } = scene;
     let (admin, member) = (&team.admin, &team.member);
     let mut calls = Vec::new();
     let mut call = |name, sender, by: &Person, method, path: String, body: Option<Value>, status, reads| {
@@ -143,8 +162,35 @@ fn calls(scene: &Scene) -> Vec<Call> {
     let texts = || Some(json!({"name": "Writing", "description": "One page a week"}));
     let empty = || Some(json!({}));
 
+    // At the sign-up the page registers several times in a row.
+    for status in [201, 200] {
+        let body = json!({"email": newcomer.email, "name": null});
+        let path = users("/register");
+        call("registering", Fetch, newcomer, "POST", path, Some(body), status, Object(&[("role", Text)]));
+    }
+    let accepted = json!({"token": token, "clerkId": invited.sub});
+    call("an invitation's link", Fetch, invited, "POST", users("/invite/accept"), Some(accepted), 200, Nothing);
+    for by in [admin, member] {
+        call("with whom to meet", Axios, by, "GET", users("/team"), None, 200, List(&[
+            ("id", Text), ("name", Text), ("email", Text),
+        ]));
+    }
+    call("the members", Fetch, admin, "GET", users("/team-members"), None, 200, List(USER));
+    call("one member", Fetch, admin, "GET", users(&format!("/{}", member.id)), None, 200, Object(USER));
+    call("how many can be invited", Fetch, admin, "GET", users("/can-invite"), None, 200, Object(&[
+        ("canInvite", Flag), ("currentCount", Number), ("remainingInvites", Number), ("pendingInvitations", Number),
+    ]));
+    call("the invitations", Fetch, admin, "GET", users("/invitations"), None, 200, List(&[
+        ("id", Text), ("email", Text), ("status", Text), ("createdAt", Time), ("expires", Time),
+    ]));
+    let path = users(&format!("/invitations/{invitation}"));
+    call("a cancelled invitation", Fetch, admin, "DELETE", path, None, 200, Nothing);
+    let path = users(&format!("/team-members/{}", leaver.id));
+    call("a removed member", Fetch, admin, "DELETE", path, None, 200, Nothing);
+    let body = Some(json!({"email": "new@example.com"}));
+    call("an invitation", Fetch, admin, "POST", users("/invite"), body, 201, Object(&[("inviteStatus/canInvite", Flag)]));
     call("the caller", Axios, member, "GET", users("/me"), None, 200, Object(&[("id", Text), ("role", Text)]));
-    call("a member without the admin's list", Fetch, member, "GET", users(""), None, 200, List(USER));
+    call("a member's colleagues", Fetch, member, "GET", users(""), None, 200, List(USER));
     call("a member's key areas", Fetch, member, "GET", areas.clone(), None, 200, List(&[
         ("id", Text), ("name", Text), ("description", Text), ("createdAt", Time), ("createdBy/name", Text),
     ]));
