@@ -32,8 +32,6 @@ pub mod users;
 use shared::Service;
 use sqlx::migrate::Migrator;
 
-pub use success::Success;
-
 /// The schema, without the engine's receipts.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
