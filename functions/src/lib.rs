@@ -32,6 +32,8 @@ pub mod users;
 use shared::Service;
 use sqlx::migrate::Migrator;
 
+pub use success::Success;
+
 /// The schema, without the engine's receipts.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 

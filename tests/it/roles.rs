@@ -73,8 +73,10 @@ async fn functions_work_as_application_role() {
     let application = url(&cluster, "seer_app");
     let target = DatabaseUrl::parse(&application).unwrap();
     let lambda = Lambda::start(functions(&application), Options::default()).unwrap();
+    let mut owner = connect(&cluster.url_of("seer")).await;
     for (name, event) in files("tests/events", "json") {
-        // Restores the rows that the previous event has deleted.
+        // Undoes what the previous event changed.
+        run(&mut owner, "TRUNCATE users CASCADE").await.unwrap();
         seed(&target, &functions::SERVICE, SEED).await.unwrap();
         let function = name.trim_end_matches("-scheduled");
         let invocation = invoke(&lambda, function, event.into_bytes()).await;

@@ -29,6 +29,7 @@ async fn team_members_are_newest_first() {
     assert_eq!(ids(&members), [amy.id, max.id]);
     let mut me = backend.get(ME).by(&amy).send().await.is(200).json();
     me.as_object_mut().unwrap().remove("clerkId");
+    me["lastAnalyzedAt"] = Value::Null;
     assert_eq!(members[0], me);
     list(&max).await.problem(403, "forbidden");
     list(&Person::stranger("new")).await.problem(401, "not-registered");
