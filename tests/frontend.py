@@ -19,7 +19,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-# Nothing is left beside what is imported.
+# No cache files beside the imported ones.
 sys.dont_write_bytecode = True
 
 from readme import ROOT, Started, Wrong
@@ -49,7 +49,7 @@ SHOWN = [
 KNOWN = "[DecimalError] Invalid argument: NaN"
 # How often a page may send the same request; more is a loop.
 MOST_REQUESTS = 4
-# Seconds after which a page has sent what it sends by itself.
+# Seconds after which a page has sent its own requests.
 SETTLED = 5
 
 
@@ -90,7 +90,7 @@ def build(source: Path) -> None:
 
 
 def person(sub: str) -> str:
-    """Somebody with a token, as identity.js reads them."""
+    """A person with a token, as identity.js reads them."""
     email, name = PEOPLE[sub]
     command = ["cargo", "seer", "token", "--sub", sub, "--email", email, "--name", name]
     token = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout.decode().strip()
@@ -166,7 +166,7 @@ def key_areas(watched: Watched) -> list[str]:
 
 
 def drive(pictures: Path | None) -> list[str]:
-    """Opens the pages as both people, and returns what was wrong."""
+    """Opens the pages as both people, and returns the faults."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

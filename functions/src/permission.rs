@@ -1,4 +1,4 @@
-//! Permissions: what a refusal is, in one place.
+//! Permissions: the refusals, in one place.
 
 use shared::http::Error;
 

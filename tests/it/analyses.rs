@@ -111,7 +111,7 @@ async fn meetings_are_summed_up() {
             .task(&team.admin, meeting, json!({"text": text, "status": status}))
             .await;
     }
-    // Not completed, and somebody else's.
+    // One that is not completed, and one of another member.
     backend.meeting(&team, json!({"wins": ["planned"]})).await;
     let colleague = backend.member(&team.admin, "colleague").await;
     let other = Team {

@@ -69,7 +69,7 @@ async fn key_areas_are_listed_newest_first() {
     for limit in 1..4 {
         assert_eq!(backend.walk(&team.member, &areas(&team), limit).await, expected);
     }
-    // The admin's own, of which there are none, because nobody is the admin of an admin.
+    // The admin's own, of which there are none, because an admin has no admin.
     let own = format!("/api/users/{}/key-areas", team.admin.id);
     assert_eq!(backend.get(&own).by(&team.admin).send().await.is(200).json(), json!([]));
     backend

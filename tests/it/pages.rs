@@ -34,7 +34,7 @@ enum Sender {
 }
 use Sender::{Anonymous, Axios, Fetch};
 
-/// What a page reads of a member of the answer.
+/// The value that a page reads from a member of the answer.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Text,
@@ -49,7 +49,7 @@ enum Kind {
 }
 use Kind::{Flag, MaybeText, MaybeTime, Number, Text, Texts, Time};
 
-/// What a page reads of the answer.
+/// The part of the answer that a page reads.
 #[derive(Clone, Copy, Debug)]
 enum Reads {
     Nothing,
@@ -383,7 +383,7 @@ impl Answered {
     }
 }
 
-/// Returns what a page misses in an object.
+/// Returns the members that a page misses in an object.
 fn missing(object: &Value, members: &[(&str, Kind)]) -> Vec<String> {
     let wrong = |(name, kind): &(&str, Kind)| {
         let value = object.pointer(&format!("/{name}")).unwrap_or(&Value::Null);

@@ -14,7 +14,7 @@ use super::source::{Route, Sources};
 
 const BEGIN: &str = "  # routes: begin\n";
 const END: &str = "  # routes: end\n";
-/// What a rare route reserves: enough for a page that sends two requests at once, and never more than the others.
+/// The reserve of a rare route: enough for a page that sends two requests at once, and never more than the others.
 const RARE: &str = "      ReservedConcurrentExecutions: !If [Reserves, !If [ReservesOne, 1, 2], !Ref AWS::NoValue]\n";
 
 /// The template with a function for each route.
