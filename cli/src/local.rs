@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     /// The identity provider whose tokens are accepted, as their iss has it, instead of this machine's tokens
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
-    /// What a token of the issuer must be for: its aud, or without an aud its client_id; may be given several times
+    /// The audience of the issuer's tokens: their aud, or without an aud their client_id; may be given several times
     #[arg(long = "audience", value_name = "AUDIENCE", requires = "issuer")]
     audiences: Vec<String>,
     /// Delete the data of earlier runs first

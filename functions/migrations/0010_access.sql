@@ -1,6 +1,6 @@
 -- Who may see a meeting and who manages it, said once. The planner inlines these functions: a statement that calls one is
 -- planned as if its condition were written there, which tests/lists verifies. Membership decides: who has left a team
--- sees none of its meetings, whatever their part in them was.
+-- sees none of its meetings, regardless of their part in them.
 
 -- The team that a user is on: the id of the admin who leads it, their own for an admin.
 CREATE FUNCTION team_of(person users) RETURNS uuid LANGUAGE sql IMMUTABLE

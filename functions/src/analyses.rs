@@ -50,7 +50,7 @@ pub enum Source {
     None,
 }
 
-/// What is known of a member now.
+/// The current analysis of a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = AnalysisSummary, rename_all = "camelCase"))]
 #[serde(rename_all(serialize = "camelCase"))]

@@ -1,6 +1,6 @@
 //! Teams: an admin and their members. `invitations` has how a person gets onto one.
 //!
-//! Invariants: a person is on one team; whoever leaves a team, or is removed from it, is the admin of an empty one, as
+//! Invariants: a person is on one team; after leaving or removal they are the admin of an empty one, as
 //! after registering. Meetings stay in the team that they were held in, and tasks keep their assignee.
 
 use sqlx::types::Json;

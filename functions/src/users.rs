@@ -211,10 +211,10 @@ pub async fn me(db: &mut Session, caller: &Caller) -> Result<User, Abort> {
     Ok(user.ok_or_else(Error::unknown_caller)?.0)
 }
 
-/// Returns somebody on the caller's team, for example the caller.
+/// Returns a person on the caller's team, for example the caller.
 ///
 /// # Errors
-/// Fails with 401 for an unregistered caller, 404 for anybody else.
+/// Fails with 401 for an unregistered caller, 404 for other people.
 pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Colleague, Abort> {
     let user = sqlx::query_scalar!(
         r#"

@@ -285,7 +285,7 @@ async fn pages_of_listed_origins_may_call() {
     let origin = |origin: &str| format!("Origin: {origin}\r\n");
     let asks = "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization\r\n";
 
-    // No token, and whatever the path: the browser asks before it sends either.
+    // No token, and any path: the browser asks before it sends either.
     for path in ["/private/1", "/nowhere"] {
         let headers = origin("http://localhost:5173") + asks;
         let answer = send(address, &format!("OPTIONS {path}"), &headers, b"").await;

@@ -306,7 +306,7 @@ async fn missing_fields_are_named() {
     assert_eq!(all.backend.stored().await, before);
 }
 
-/// A page sends what it knows of the person; the token decides who it is.
+/// A page sends the person's address and name; the token decides.
 #[tokio::test]
 async fn registration_ignores_the_body() {
     let backend = Backend::start().await;

@@ -1,5 +1,5 @@
 //! Membership under concurrency: hundreds of transactions at once on the same few people. The limit of a team holds,
-//! nobody is on two teams or leads one while on another, and every meeting keeps its admin.
+//! no person is on two teams or leads one while on another, and every meeting keeps its admin.
 //!
 //! The routes' own operations, on a pool of the engine: as many execution environments would need a larger machine.
 
@@ -290,7 +290,7 @@ async fn mutual_acceptance_keeps_a_leader() {
     }
 }
 
-/// Whoever creates a meeting is no longer the admin of an empty team, whichever comes first.
+/// The creator of a meeting is no longer the admin of an empty team, in either order.
 #[tokio::test]
 async fn meeting_keeps_its_admin() {
     let backend = Backend::start().await;

@@ -81,7 +81,7 @@ async fn invited_person_accepts_by_link() {
     let before = backend.stored().await;
     assert_eq!(backend.accept(&max, &invited["token"]).await.is(200).json(), accepted);
     assert_eq!(backend.stored().await, before);
-    // Single-use: nobody else can follow the link.
+    // Single-use: no other person can follow the link.
     let eve = backend.admin("eve").await;
     backend.accept(&eve, &invited["token"]).await.problem(404, "not-found");
     // Nor the same person, once they have left.
@@ -278,7 +278,7 @@ async fn team_has_a_limit() {
     invite("dan@example.com").await.is(201);
     invite("ben@example.com").await.problem(409, "conflict");
 
-    // More members than places, as an import may have: nobody can accept.
+    // More members than places, as an import may have: accepting is refused.
     let team = "INSERT INTO users (id, clerk_id, email, name, role, admin_id)
         SELECT gen_random_uuid(), n::text, n::text, n::text, 'user', (SELECT id FROM users WHERE clerk_id = 'user_ada')
         FROM generate_series(1, 3) n";
@@ -360,7 +360,7 @@ async fn leader_cannot_join() {
     backend.accept(&team.admin, &to_admin["token"]).await.is(200);
 }
 
-/// An admin who joins another team invites nobody to their own any more.
+/// An admin who joins another team no longer invites people to their own.
 #[tokio::test]
 async fn joining_withdraws_own_invitations() {
     let backend = Backend::start().await;

@@ -533,7 +533,7 @@ async fn lists_stay_within_the_team() {
     assert_eq!(page, json!([]));
 }
 
-/// Only rows that no route creates make somebody a participant of another team's meeting; even then they do not see it.
+/// Only rows that no route creates make a person a participant of another team's meeting; even then they do not see it.
 #[tokio::test]
 async fn foreign_participant_sees_nothing() {
     let backend = Backend::start().await;

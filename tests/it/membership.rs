@@ -1,4 +1,4 @@
-//! Membership decides: who has left a team sees none of its meetings and tasks, whatever their part in them was.
+//! Membership decides: a former member sees none of the team's meetings and tasks, regardless of their part in them.
 
 use serde_json::{Value, json};
 
@@ -108,7 +108,7 @@ async fn meeting_whose_member_left_stays_editable() {
     put(json!({"teamMemberId": team.admin.id})).await.is(200);
 }
 
-/// A creator who is not the admin manages the tasks, and only the admin changes the meeting.
+/// A creator below the admin manages the tasks, and only the admin changes the meeting.
 #[tokio::test]
 async fn creator_manages_only_tasks() {
     let backend = Backend::start().await;

@@ -102,7 +102,7 @@ impl Backend {
         self.execute(&sql).await;
     }
 
-    /// Puts somebody on another admin's team.
+    /// Puts a person on another admin's team.
     pub async fn join(&self, person: &Person, admin: &Person) {
         let sql = format!(
             "UPDATE users SET role = 'user', admin_id = '{}' WHERE id = '{}'",

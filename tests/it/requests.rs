@@ -156,7 +156,7 @@ async fn malformed_event_is_answered_too() {
     assert_eq!(all.backend.environments(&function).len(), 1);
 }
 
-/// Bytes that are no UTF-8 cannot come from API Gateway, which encodes them; whatever sends them gets an answer.
+/// Bytes that are no UTF-8 cannot come from API Gateway, which encodes them; another sender gets an answer.
 #[tokio::test]
 async fn event_that_is_no_text_is_answered() {
     let all = Bodies::start().await;

@@ -158,7 +158,7 @@ async fn approving_assigns_as_suggested() {
             "{task}"
         );
     }
-    // Who has left the team is not assigned.
+    // A former member is not assigned.
     let task = json!({"status": "suggested", "suggestedAssignee": "team_member"});
     let task = backend.task(&team.admin, id(&made), task).await;
     backend.leave(&team.member).await;

@@ -1,4 +1,4 @@
-//! Teams: who is on them, removing a member, leaving.
+//! Teams: their members, removing a member, leaving.
 
 use std::collections::BTreeSet;
 

@@ -138,7 +138,7 @@ async fn users_list_is_the_whole_team() {
     let token = backend.invite(&zoe, &namesake.email).await["token"].clone();
     let mut namesakes = [max.id, namesake.id];
     namesakes.sort_unstable();
-    // Another team, and somebody invited who has not accepted.
+    // Another team, and an invited person before they accept.
     backend.team("other").await;
     let team = backend.get(USERS).by(&zoe).send().await.is(200).json();
     assert_eq!(team.as_array().unwrap().len(), 3);
@@ -184,7 +184,7 @@ async fn user_is_visible_to_the_team() {
         let absent = backend.get(&absent).by(caller).send().await.problem(404, "not-found");
         assert_eq!(theirs.json()["detail"], absent.json()["detail"]);
     }
-    // A former member sees nobody but themselves.
+    // A former member sees only themselves.
     backend.post("/api/users/me/leave").by(&colleague).send().await.is(200);
     backend.get(&path).by(&colleague).send().await.problem(404, "not-found");
     let own = format!("{USERS}/{}", colleague.id);

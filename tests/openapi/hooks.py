@@ -23,7 +23,7 @@ CURSOR = base64.urlsafe_b64encode(int(time.time() * 1e6).to_bytes(8, "big") + by
 
 
 class Signature(requests.auth.AuthBase):
-    """Signs what is sent, as the recording service and the identity provider do."""
+    """Signs the request, as the recording service and the identity provider do."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         body = request.body or b""

@@ -28,7 +28,7 @@ fn public() -> BTreeSet<String> {
         .collect()
 }
 
-/// Who may call: whose tokens are accepted, and from which pages.
+/// The permitted callers: the issuer of their tokens, and the origins of pages.
 pub(crate) struct Callers {
     /// The file of this machine's key, for tokens without an issuer.
     pub(crate) key: PathBuf,

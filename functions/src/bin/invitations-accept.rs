@@ -1,5 +1,5 @@
 //! `POST /api/users/invite/accept`, rarely: joins the team of an invitation, by the token of its link.
-//! Safe to repeat: whoever has joined already is answered the same.
+//! Safe to repeat: a caller who has joined gets the same answer.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
 //! `DELETE /api/users/team-members/{id}`, rarely: removes a member from the caller's team, who then leads an empty one.
-//! Safe to repeat: a member who is gone is 404.
+//! Safe to repeat: a removed member is 404.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `GET /api/users/{id}`: somebody on the caller's team.
+//! `GET /api/users/{id}`: a person on the caller's team.
 //! Safe to repeat: it only reads.
 
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
 //! `POST /api/users/me/leave`, rarely: takes the caller off the team; they then lead an empty one.
-//! Safe to repeat: who has left is no member, which is 409.
+//! Safe to repeat: a former member gets 409.
 
 use std::process::ExitCode;
 

@@ -98,7 +98,7 @@ impl Invited {
 /// Fails with 401 for an unregistered caller, 403 unless they are an admin, 409 if the person is on the team or the team
 /// is full.
 pub async fn create(db: &mut Session, caller: &Caller, draft: &Draft) -> Result<(Invited, Option<Change>), Abort> {
-    // Two invitations to one team wait for each other, and for somebody who is accepting one.
+    // Two invitations to one team wait for each other, and for a person accepting one.
     sqlx::query!("SELECT FROM users WHERE clerk_id = $1 FOR NO KEY UPDATE", caller.sub)
         .execute(&mut *db)
         .await?;

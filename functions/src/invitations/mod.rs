@@ -1,6 +1,6 @@
 //! Invitations: how a person gets onto an admin's team, with the consent of both.
 //!
-//! Invariants: nobody joins a team except by accepting an invitation; a team, with its admin and its live invitations,
+//! Invariants: a person joins a team only by accepting an invitation; a team, with its admin and its live invitations,
 //! has at most [`TEAM_SIZE`] people; an admin learns nothing about people of other teams; the token of a link is stored
 //! only as a digest. Depends on: the index `invitations_pending`: one pending invitation per address and admin.
 //!

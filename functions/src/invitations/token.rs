@@ -1,4 +1,4 @@
-//! The token of an invitation's link: whoever has it may accept the invitation.
+//! The token of an invitation's link: its bearer may accept the invitation.
 
 use std::fmt;
 

@@ -7,7 +7,7 @@
 //!
 //! | file | purpose |
 //! |---|---|
-//! | `report.rs` | what a delivery says, as far as it can be read |
+//! | `report.rs` | the readable part of a delivery |
 //! | `repair.rs` | JSON that PostgreSQL cannot store, made storable |
 
 mod repair;

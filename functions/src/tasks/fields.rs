@@ -51,7 +51,7 @@ shared::names!(Status, Assignee);
 
 type LongText = Text<5000>;
 
-/// Who a task is assigned to. Nobody is null, or the empty text, which a choice in a form sends.
+/// The assignee of a task: null, or the empty text, which a choice in a form sends, for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub(super) struct Assigned(Option<Id>);

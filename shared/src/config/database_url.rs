@@ -27,7 +27,7 @@
 //! With `DATABASE_SECRET_ARN` the URL has no user and no password, and can leave out host and database, which the
 //! secret then provides: `postgres://HOST/DATABASE?…`, or `postgres:///?…` for parameters alone. With
 //! `DATABASE_IAM_AUTH=true` it has a user and no password. With either, `sslmode` must be `verify-full`: the password or
-//! the token would be sent to whatever answers at the address. To this machine, where a tunnel may end, a token needs
+//! the token would be sent to any machine that answers at the address. To this machine, where a tunnel may end, a token needs
 //! `require`.
 //!
 //! Every other name is an error that suggests the intended name or an alternative. A name given twice, a malformed
@@ -370,7 +370,7 @@ impl DatabaseUrl {
     /// Checks the file that `sslrootcert` names, and returns its certificates as PEM; `None` if the URL names none.
     ///
     /// # Errors
-    /// Fails with what is wrong with the file, without its path.
+    /// Fails with the file's problem, without its path.
     pub fn check_authorities(&self) -> Result<Option<Vec<u8>>, String> {
         let Some(file) = &self.parameters.ssl_root_cert else {
             return Ok(None);

@@ -28,7 +28,7 @@ impl Caller {
             sub: "\u{1}".to_owned(),
             email: Some("nonexistent".to_owned()),
             name: None,
-            // So that INIT prepares the statements for callers with a verified address; nobody can have this one.
+            // So that INIT prepares the statements for callers with a verified address; no person can have this one.
             email_verified: true,
         }
     }

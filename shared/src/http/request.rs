@@ -231,7 +231,7 @@ impl Request {
     }
 
     /// Runs a write of several statements exactly once; see [`Pool::transact`], and [`write`](Self::write) for
-    /// `replay` and `answer`. `work` sends all its statements whatever their results are, so that INIT prepares each.
+    /// `replay` and `answer`. `work` sends all its statements regardless of their results, so that INIT prepares each.
     ///
     /// # Errors
     /// As [`write`](Self::write).

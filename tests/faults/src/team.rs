@@ -37,7 +37,7 @@ pub(super) struct Team {
     pub(super) doubtful_places: usize,
     /// The addresses whose invitation was cancelled, with whether that is certain.
     pub(super) cancelled: BTreeMap<String, bool>,
-    /// The subjects of people who were, or may have been, removed.
+    /// The subjects of removed people, and of people whose removal is uncertain.
     pub(super) removed: BTreeSet<String>,
     /// Meetings affected by an unknown outcome.
     pub(super) in_doubt: BTreeSet<String>,
@@ -55,7 +55,7 @@ pub(super) struct Invited {
 }
 
 impl Team {
-    /// Returns whether somebody can be invited: three places beside the admin's.
+    /// Returns whether a person can be invited: three places beside the admin's.
     pub(super) fn has_place(&self) -> bool {
         self.invited.len() + self.members.len() + self.doubtful_places < 3
     }

@@ -23,7 +23,7 @@ const UNKNOWN_SPEAKER: &str = "Unknown";
 /// the rest of a meeting a megabyte of the answer.
 const LONGEST_TIMED_TRANSCRIPT: usize = 5_000_000;
 
-/// What a delivery reports about a bot.
+/// A delivery's report about a bot.
 #[derive(Debug, Serialize)]
 pub struct Report {
     id: Uuid,
