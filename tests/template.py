@@ -106,7 +106,7 @@ def mistaken(plain: dict) -> list[str]:
     # Where a list of origins is an intrinsic function, SAM takes it for all there is to say about CORS.
     cors = plain["Resources"]["Api"]["Properties"]["Body"].get("x-amazon-apigateway-cors", {})
     branches = cors.get("Fn::If", [None, {}, {}])
-    wanted = {"allowOrigins", "allowMethods", "allowHeaders", "exposeHeaders", "maxAge"}
+    wanted = {"allowOrigins", "allowCredentials", "allowMethods", "allowHeaders", "exposeHeaders", "maxAge"}
     if set(branches[1]) != wanted or branches[2] != {"Ref": "AWS::NoValue"}:
         found.append("the API's CORS is %s" % json.dumps(cors))
     return found

@@ -20,10 +20,14 @@ static POOL: OnceLock<Result<Pool, ConfigError>> = OnceLock::new();
 /// Returns the pool of a process whose configuration was read; the first one if there are several.
 pub(crate) fn of(config: &Config) -> &'static Result<Pool, ConfigError> {
     POOL.get_or_init(|| {
-        let database = config.database.as_ref();
-        database
-            .map(|database| Pool::new(database, &config.lambda))
-            .map_err(Clone::clone)
+        let database = config.database.as_ref().map_err(Clone::clone)?;
+        if !database.url.is_verified() {
+            tracing::warn!(
+                "{} does not have to prove its identity: add sslmode=verify-full to the connection string",
+                database.url.endpoint()
+            );
+        }
+        Ok(Pool::new(database, &config.lambda))
     })
 }
 

@@ -29,6 +29,26 @@ fn complaints(answer: &Answer) -> Vec<String> {
         .collect()
 }
 
+/// Only the first start is looked at: no server answers.
+#[tokio::test]
+async fn unverified_server_is_reported() {
+    let backend = Backend::start().await;
+    for (address, reported) in [
+        ("127.0.0.1:1/seer?sslmode=prefer", false),
+        ("0.0.0.0:1/seer?sslmode=verify-full", false),
+        ("0.0.0.0:1/seer?sslmode=verify-ca", true),
+        ("0.0.0.0:1/seer?sslmode=prefer", true),
+    ] {
+        let lambda = lambda(&format!("postgres://seer:{UNKNOWN_PASSWORD}@{address}&pool_timeout=1"));
+        let answer = me(&lambda, &backend).await.problem(503, "database-unavailable");
+        let complaints = complaints(&answer);
+        let unverified = complaints
+            .iter()
+            .filter(|line| line.contains("does not have to prove its identity"));
+        assert_eq!(unverified.count(), usize::from(reported), "{address}: {complaints:#?}");
+    }
+}
+
 fn nowhere() -> String {
     format!("postgres://seer:{UNKNOWN_PASSWORD}@127.0.0.1:1/seer?pool_timeout=1")
 }

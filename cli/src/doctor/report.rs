@@ -13,7 +13,7 @@ use super::text::one_line;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Level {
-    /// Functions fail now, or acknowledged writes can be lost.
+    /// Functions fail now, acknowledged writes can be lost, or a machine on the path can read the traffic.
     Fail,
     /// Functions will fail under load or in an outage.
     Warn,

@@ -135,7 +135,7 @@ pub(super) fn judge(url: &DatabaseUrl, wire: &Wire, method: Method, report: &mut
     if !wire.local {
         match (&wire.tls, wire.mode) {
             (None, _) => report.find(
-                Level::Warn,
+                Level::Fail,
                 "plaintext",
                 "the connection is not encrypted",
                 "Every machine on the path can read and change the traffic.",
@@ -148,7 +148,7 @@ pub(super) fn judge(url: &DatabaseUrl, wire: &Wire, method: Method, report: &mut
                     Err(problem) => format!("Anyone in between can pose as the server. To pass the check: {problem}."),
                 };
                 report.find(
-                    Level::Warn,
+                    Level::Fail,
                     "unverified",
                     format!("{} does not verify the server", mode_name(wire.mode)),
                     why,
@@ -188,5 +188,38 @@ pub(super) fn mode_name(mode: PgSslMode) -> &'static str {
         PgSslMode::Require => "sslmode=require",
         PgSslMode::VerifyCa => "sslmode=verify-ca",
         PgSslMode::VerifyFull => "sslmode=verify-full",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(mode: PgSslMode, tls: Option<Tls>, local: bool) -> Vec<(&'static str, bool)> {
+        let url = DatabaseUrl::parse("postgres://u:p@db.example.com/d").unwrap();
+        let mut report = Report::default();
+        judge(&url, &Wire { tls, mode, local }, Method::Scram, &mut report);
+        let failing = |finding: &super::super::report::Finding| (finding.id, finding.level == Level::Fail);
+        report.findings.iter().map(failing).collect()
+    }
+
+    #[test]
+    fn network_without_verification_fails() {
+        let tls = Tls {
+            protocol: "TLSv1.3".to_owned(),
+            issuer: "an authority".to_owned(),
+            expires: "2099-01-01".to_owned(),
+            days_left: 1_000,
+            chain: Ok(()),
+            full: Ok(()),
+            unusable: None,
+        };
+        for mode in [PgSslMode::Prefer, PgSslMode::Require, PgSslMode::VerifyCa] {
+            assert_eq!(found(mode, Some(tls.clone()), false), [("unverified", true)]);
+            assert_eq!(found(mode, Some(tls.clone()), true), []);
+        }
+        assert_eq!(found(PgSslMode::Disable, None, false), [("plaintext", true)]);
+        assert_eq!(found(PgSslMode::Disable, None, true), []);
+        assert_eq!(found(PgSslMode::VerifyFull, Some(tls), false), []);
     }
 }
