@@ -118,7 +118,11 @@ def drive(sub: str, by: str, phases: str) -> None:
     }
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", HERE / "schemathesis.toml", "run"]
     began = time.monotonic()
-    command += ["--phases", phases, ROOT / "openapi.json"]
+    command += ["--phases", phases]
+    if sub != "dev-admin":
+        # A member who leaves is missing in every later request; an admin is refused.
+        command += ["--exclude-operation-id", "users-leave"]
+    command += [ROOT / "openapi.json"]
     done = subprocess.run(command, env={**os.environ, **given}, cwd=ROOT / "target", timeout=ENDS_WITHIN)
     print("%s: %d s" % (sub, time.monotonic() - began), flush=True)
     if done.returncode:

@@ -80,6 +80,9 @@ impl Answer {
             Some(&self.invocation.request_id),
             "{told}"
         );
+        for (name, value) in [("cache-control", "no-store"), ("x-content-type-options", "nosniff")] {
+            assert_eq!(self.headers.get(name).map(String::as_str), Some(value), "{told}");
+        }
         if self.status == 204 {
             assert_eq!(self.body, "", "{told}");
             return;

@@ -259,6 +259,9 @@ where
         let event = response
             .limited(function.service, &request_id)
             .with_header("x-request-id", request_id.as_str())
+            // What one person may see is in no cache, and JSON is never taken for a page.
+            .with_header("cache-control", "no-store")
+            .with_header("x-content-type-options", "nosniff")
             .into_event();
         Answer::Http(event)
     }
