@@ -2,7 +2,7 @@
 //!
 //! Uses SQLSTATE and the name of the server's routine that raised the error, which `lc_messages` does not translate.
 
-use shared::db::classify::kind_of;
+use shared::db::classify::{kind_of, kind_of_log_in};
 use shared::db::error::{Kind, Phase};
 use sqlx::postgres::PgDatabaseError;
 
@@ -43,7 +43,7 @@ pub(super) fn refused(target: &Target, error: &sqlx::Error) -> Cause {
         .as_database_error()
         .and_then(|said| said.try_downcast_ref::<PgDatabaseError>())
     else {
-        let kind = kind_of(error);
+        let kind = kind_of_log_in(error);
         if kind == Kind::NotPostgresql {
             return stranger(target);
         }

@@ -11,7 +11,7 @@ use std::io;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use super::error::{Kind, Phase};
-use super::first_message::ForeignReply;
+use super::first_message::{ForeignReply, LONGEST};
 pub use refusal::{Server, is_managed, kind_of_connect};
 
 /// The reaction to a failure.
@@ -47,6 +47,24 @@ pub fn kind_of(error: &sqlx::Error) -> Kind {
         return if foreign { Kind::NotPostgresql } else { Kind::Lost };
     }
     Kind::Query
+}
+
+/// Classifies a failed log-in by the error of the server or the socket: no message of a log-in is as long as the text of
+/// a foreign service claims to be. The socket wrapper notices most of them earlier; a reply can arrive while the driver
+/// is already reading.
+pub fn kind_of_log_in(error: &sqlx::Error) -> Kind {
+    let sqlx::Error::Io(io) = error else {
+        return kind_of(error);
+    };
+    let text = io.to_string();
+    let claimed = text
+        .strip_prefix("expected to read ")
+        .and_then(|rest| rest.split_once(' '));
+    let claimed = claimed.and_then(|(bytes, _)| bytes.parse::<u32>().ok());
+    if claimed.is_some_and(|bytes| bytes > LONGEST) {
+        return Kind::NotPostgresql;
+    }
+    kind_of(error)
 }
 
 /// Classifies a failed statement on an open connection. An error that ends the session does not tell whether the
@@ -317,6 +335,16 @@ mod tests {
             };
             assert_eq!(kind_of(&sqlx::Error::Io(io::Error::other(reply))), kind);
         }
+        let cut = |text: &str| {
+            let cut = io::Error::new(io::ErrorKind::UnexpectedEof, text);
+            kind_of_log_in(&sqlx::Error::Io(cut))
+        };
+        assert_eq!(
+            cut("expected to read 842014830 bytes, got 28 bytes at EOF"),
+            Kind::NotPostgresql
+        );
+        assert_eq!(cut("expected to read 5 bytes, got 0 bytes at EOF"), Kind::Lost);
+        assert_eq!(cut("expected to read 200 bytes, got 28 bytes at EOF"), Kind::Lost);
         let answer = |text: &str| kind_of(&sqlx::Error::Protocol(text.to_owned()));
         assert_eq!(answer("unexpected response from SSLRequest: 0x48"), Kind::NotPostgresql);
         assert_eq!(answer("unexpected response from SSLRequest: 0x45"), Kind::Lost);

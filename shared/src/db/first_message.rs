@@ -8,7 +8,7 @@
 use std::fmt;
 
 /// The longest first message that is accepted: an error with all its fields. libpq has the same limit.
-const LONGEST: u32 = 30_000;
+pub const LONGEST: u32 = 30_000;
 
 /// How many bytes are enough to judge, and to show the text of a reply that is none of PostgreSQL's.
 pub const ENOUGH: usize = 200;

@@ -3,7 +3,7 @@
 //! A pure function, like the whole retry table: SQLSTATE × message × facts about the server → [`Kind`]. The messages
 //! are those of servers with English `lc_messages`; proxies only have English ones.
 
-use super::{kind_of, kind_of_sqlstate};
+use super::{kind_of_log_in, kind_of_sqlstate};
 use crate::db::error::Kind;
 
 /// The facts about a server that decide what its rejection of a connection means.
@@ -26,11 +26,11 @@ pub fn is_managed(host: &str) -> bool {
     MANAGED_DOMAINS.iter().any(|domain| host.ends_with(domain))
 }
 
-/// Classifies a connect error. Nothing was applied, so more of these are temporary than in [`kind_of`].
+/// Classifies a connect error. Nothing was applied, so more of these are temporary than in [`super::kind_of`].
 pub fn kind_of_connect(error: &sqlx::Error, server: Server) -> Kind {
     match error.as_database_error() {
         Some(refusal) => kind_of_refusal(refusal.code().as_deref().unwrap_or_default(), refusal.message(), server),
-        None => kind_of(error),
+        None => kind_of_log_in(error),
     }
 }
 
