@@ -23,8 +23,8 @@ pub(crate) fn of(config: &Config) -> &'static Result<Pool, ConfigError> {
         let database = config.database.as_ref().map_err(Clone::clone)?;
         if !database.url.is_verified() {
             tracing::warn!(
-                "{} does not have to prove its identity: add sslmode=verify-full to the connection string",
-                database.url.endpoint()
+                server = database.url.endpoint(),
+                "the server does not have to prove its identity: add sslmode=verify-full to the connection string"
             );
         }
         Ok(Pool::new(database, &config.lambda))
