@@ -2,6 +2,14 @@
 
 use shared::http::Error;
 
+/// Refuses a caller who is no admin.
+///
+/// # Errors
+/// Fails with 403.
+pub(crate) fn require_admin(admin: bool, refusal: &'static str) -> Result<(), Error> {
+    if admin { Ok(()) } else { Err(Error::forbidden(refusal)) }
+}
+
 /// Checks a permission, which is `None` if the caller does not see the resource.
 ///
 /// # Errors

@@ -1,11 +1,12 @@
 //! Teams: an admin and their members. `invitations` has how a person gets onto one.
 //!
-//! Invariants: a person is on one team; after leaving or removal they are the admin of an empty one, as
-//! after registering. Meetings stay in the team that they were held in, and tasks keep their assignee.
+//! Invariants: a person is on one team; after leaving or removal they are the admin of an empty one, as after
+//! registering. Meetings stay in the team that they were held in, and tasks keep their assignee.
 
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::permission::require_admin;
 use crate::users::{Colleague, Contact, User};
 use shared::db::{Session, WriteAttempt};
 use shared::http::{Abort, Caller, Error};
@@ -54,9 +55,7 @@ pub async fn members(db: &mut Session, caller: &Caller) -> Result<Vec<Colleague>
     .fetch_optional(db)
     .await?
     .ok_or_else(Error::unknown_caller)?;
-    if !row.admin {
-        return Err(Error::forbidden("Only the admin of a team may list its members.").into());
-    }
+    require_admin(row.admin, "Only the admin of a team may list its members.")?;
     Ok(row.members.0)
 }
 
@@ -84,9 +83,10 @@ pub async fn remove(db: &mut Session, attempt: &WriteAttempt, caller: &Caller, i
     .fetch_one(db)
     .await?;
     attempt.check(row.receipt, row.nonce)?;
-    if !row.admin.ok_or_else(Error::unknown_caller)? {
-        return Err(Error::forbidden("Only the admin of a team may remove its members.").into());
-    }
+    require_admin(
+        row.admin.ok_or_else(Error::unknown_caller)?,
+        "Only the admin of a team may remove its members.",
+    )?;
     row.removed.ok_or_else(|| Error::not_found("team member"))?;
     Ok(())
 }

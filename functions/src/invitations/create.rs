@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::address::Email;
 use super::token::Token;
 use super::{Invitation, Places, Status, TEAM_SIZE};
+use crate::permission::require_admin;
 use shared::db::{Change, Session};
 use shared::http::{Abort, Caller, Error};
 
@@ -139,9 +140,7 @@ pub async fn create(db: &mut Session, caller: &Caller, draft: &Draft) -> Result<
     .fetch_optional(db)
     .await?
     .ok_or_else(Error::unknown_caller)?;
-    if !row.admin {
-        return Err(Error::forbidden("Only an admin may invite somebody.").into());
-    }
+    require_admin(row.admin, "Only an admin may invite somebody.")?;
     if row.taken {
         return Err(Error::conflict("Somebody with this address is on your team already.").into());
     }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::permission::require_admin;
 use shared::db::{Session, WriteAttempt};
 use shared::http::{Abort, Caller, Error};
 use shared::write_query;
@@ -110,9 +111,7 @@ pub async fn places(db: &mut Session, caller: &Caller) -> Result<Places, Abort> 
     .fetch_optional(db)
     .await?
     .ok_or_else(Error::unknown_caller)?;
-    if !row.admin {
-        return Err(Error::forbidden("Only the admin of a team may see its invitations.").into());
-    }
+    require_admin(row.admin, "Only the admin of a team may see its invitations.")?;
     Ok(Places::of(row.members, row.pending))
 }
 
@@ -137,9 +136,7 @@ pub async fn sent(db: &mut Session, caller: &Caller) -> Result<Vec<Invitation>, 
     .fetch_optional(db)
     .await?
     .ok_or_else(Error::unknown_caller)?;
-    if !row.admin {
-        return Err(Error::forbidden("Only the admin of a team may see its invitations.").into());
-    }
+    require_admin(row.admin, "Only the admin of a team may see its invitations.")?;
     Ok(row.invitations.0)
 }
 
@@ -172,9 +169,10 @@ pub async fn cancel(db: &mut Session, attempt: &WriteAttempt, caller: &Caller, i
     .fetch_one(db)
     .await?;
     attempt.check(row.receipt, row.nonce)?;
-    if !row.admin.ok_or_else(Error::unknown_caller)? {
-        return Err(Error::forbidden("Only the admin of a team may cancel its invitations.").into());
-    }
+    require_admin(
+        row.admin.ok_or_else(Error::unknown_caller)?,
+        "Only the admin of a team may cancel its invitations.",
+    )?;
     if !row.pending.ok_or_else(|| Error::not_found("invitation"))? {
         return Err(Error::conflict("It was accepted: remove the member instead.").into());
     }

@@ -29,6 +29,7 @@ pub use changes::{Changes, MeetingChange, update};
 pub use fields::{Draft, MeetingType, Platform, ProcessingStatus, Status, Time};
 pub use list::{Filter, ListedMeeting, list, of_member};
 
+use crate::permission::require_admin;
 use crate::tasks::Task;
 use shared::db::{Session, WriteAttempt};
 use shared::http::page;
@@ -207,9 +208,10 @@ pub async fn create(
     .await
     .map_err(known_bot)?;
     attempt.check(row.receipt, row.nonce)?;
-    if !row.admin.ok_or_else(Error::unknown_caller)? {
-        return Err(Error::forbidden("Only an admin may create a meeting.").into());
-    }
+    require_admin(
+        row.admin.ok_or_else(Error::unknown_caller)?,
+        "Only an admin may create a meeting.",
+    )?;
     Ok(Meeting::of(row.meeting.ok_or_else(stranger)?, None))
 }
 
