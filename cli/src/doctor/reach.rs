@@ -85,7 +85,7 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
     };
     let (url, target) = (&url, &Target::of(&url));
     report.target = format!("{} as {}", url.target(), target.user);
-    let mode = url.connect_options("").get_ssl_mode();
+    let mode = url.ssl_mode();
     timer.ok(
         report,
         format!(
