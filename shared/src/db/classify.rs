@@ -42,9 +42,12 @@ pub fn kind_of(error: &sqlx::Error) -> Kind {
         return Kind::Tls;
     }
     if let sqlx::Error::Protocol(said) = error {
-        // 0x45 begins the error of a server that cannot take the connection.
-        let foreign = said.contains("response from SSLRequest") && !said.ends_with("0x45");
-        return if foreign { Kind::NotPostgresql } else { Kind::Lost };
+        return match said.split_once("response from SSLRequest: 0x") {
+            // 00: the server ended the connection without a reply, which the driver does not tell from a zero. 45 begins
+            // the error of a server that cannot take the connection.
+            Some((_, byte)) if !byte.starts_with("00") && !byte.starts_with("45") => Kind::NotPostgresql,
+            Some(_) | None => Kind::Lost,
+        };
     }
     Kind::Query
 }
@@ -345,9 +348,14 @@ mod tests {
         );
         assert_eq!(cut("expected to read 5 bytes, got 0 bytes at EOF"), Kind::Lost);
         assert_eq!(cut("expected to read 200 bytes, got 28 bytes at EOF"), Kind::Lost);
-        let answer = |text: &str| kind_of(&sqlx::Error::Protocol(text.to_owned()));
+        let answer = |text: &str| {
+            kind_of(&sqlx::Error::Protocol(format!(
+                "{text} (sqlx_postgres::connection::tls:95)"
+            )))
+        };
         assert_eq!(answer("unexpected response from SSLRequest: 0x48"), Kind::NotPostgresql);
         assert_eq!(answer("unexpected response from SSLRequest: 0x45"), Kind::Lost);
+        assert_eq!(answer("unexpected response from SSLRequest: 0x00"), Kind::Lost);
         assert_eq!(answer("unexpected message"), Kind::Lost);
     }
 

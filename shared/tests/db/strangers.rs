@@ -75,6 +75,20 @@ async fn server_without_a_process_is_saturated() {
     }
 }
 
+/// A server that is stopping ends new connections without a word, and is back after its restart.
+#[tokio::test]
+async fn closed_without_a_reply_is_tried_again() {
+    for at_once in [true, false] {
+        for mode in ["disable", "prefer", "require"] {
+            let (address, serving) = service(b"", at_once).await;
+            let failed = failed(address, &format!("sslmode={mode}&pool_timeout=1")).await;
+            assert_eq!(failed.kind, Kind::Lost, "{mode}: {failed}");
+            assert!(failed.attempts > 2, "{mode}: {failed}");
+            serving.abort();
+        }
+    }
+}
+
 /// A broadcast or multicast address has no route for TCP on any machine.
 #[tokio::test]
 async fn missing_route_is_named() {
