@@ -16,7 +16,7 @@ use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use local::template::{Stacks, Values};
 
-use crate::checkout::Checkout;
+use crate::product;
 use limit::Limit;
 use need::Need;
 
@@ -50,7 +50,7 @@ fn parameter(text: &str) -> Result<(String, String), String> {
 /// # Errors
 /// Fails if there is no checkout, or the template cannot be read.
 pub(crate) async fn of_the_fleet(max: u64) -> Result<u64> {
-    let stacks = Stacks::read(&Checkout::here().await?.root.join("template.yaml"))?;
+    let stacks = Stacks::read(&product::checkout().await?.root.join("template.yaml"))?;
     let limit = Limit {
         max,
         reserved: 0,
@@ -69,7 +69,7 @@ pub(crate) async fn of_the_fleet(max: u64) -> Result<u64> {
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let path = match arguments.template {
         Some(path) => path,
-        None => Checkout::here().await?.root.join("template.yaml"),
+        None => product::checkout().await?.root.join("template.yaml"),
     };
     let stacks = Stacks::read(&path)?;
     let given: BTreeMap<_, _> = arguments.parameters.into_iter().collect();

@@ -23,8 +23,17 @@ impl Checkout {
     /// # Errors
     /// Fails with one line if there is no cargo or no workspace.
     pub(crate) async fn here() -> Result<Self> {
+        Self::around(&[]).await
+    }
+
+    /// Finds the checkout that cargo finds with these arguments.
+    ///
+    /// # Errors
+    /// As [`Self::here`].
+    pub(crate) async fn around(manifest: &[&str]) -> Result<Self> {
         let asked = cargo()
             .args(["metadata", "--no-deps", "--format-version=1"])
+            .args(manifest)
             .kill_on_drop(true)
             .output()
             .await

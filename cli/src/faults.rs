@@ -20,6 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::checkout::{Checkout, cargo};
 use crate::group::Group;
+use crate::product;
 use crate::stop::Stop;
 
 /// The exit code that a shell expects of a command that Ctrl-C has ended.
@@ -94,7 +95,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         false => catalogue(Size::Full),
     };
     let scenarios = chosen(all, &arguments.only)?;
-    let checkout = Checkout::here().await?;
+    let checkout = product::checkout().await?;
     let mut stop = Stop::listen()?;
     if cfg!(debug_assertions) {
         eprintln!("building this program and the functions, optimised: some 10 to 20 minutes the first time");

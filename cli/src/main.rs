@@ -1,23 +1,21 @@
 //! `cargo seer`: the commands with which operators and developers use Seer from a shell.
 //!
-//! Each command is a module, and its output is for people. Invariants: contains nothing that a function needs at run
+//! Each command is a module, or a crate if others can use it; its output is for people. Invariants: contains nothing that a function needs at run
 //! time. An error is one line, `error: …`, and exit code 1; wrong arguments are clap's, and exit code 2. `doctor` and
 //! `use-shared-pool` have their own exit codes; `faults` ends with 130 if it is interrupted.
 
 mod bench;
 mod budget;
 mod checkout;
-mod doctor;
 mod faults;
 mod group;
 mod local;
 mod migrate;
 mod openapi;
-mod pooler;
+mod product;
 mod routes;
 mod stop;
 mod token;
-mod use_shared_pool;
 
 use std::process::ExitCode;
 
@@ -83,7 +81,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         // Its exit code also tells whether it was interrupted.
         Command::Bench(arguments) => return bench::run(arguments).await,
         Command::Budget(arguments) => budget::run(arguments).await?,
-        Command::Doctor(arguments) => doctor::run(arguments).await?,
+        Command::Doctor(arguments) => doctor::run(arguments, product::of_doctor()).await?,
         // Its exit code also tells whether it was interrupted.
         Command::Faults(arguments) => return faults::run(arguments).await,
         Command::Local(arguments) => local::run(arguments).await?,
@@ -92,7 +90,9 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Routes(arguments) => routes::run(&arguments).await?,
         Command::Token(arguments) => token::run(&arguments).await?,
         // Its exit code tells more than success or failure.
-        Command::UseSharedPool(arguments) => return Ok(use_shared_pool::run(&arguments).await),
+        Command::UseSharedPool(arguments) => {
+            return Ok(use_shared_pool::run(&arguments, async || Ok(product::checkout().await?.root)).await);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -139,6 +139,25 @@ async fn everything_follows_the_route_files() {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// An installed `seer` is used where no checkout is.
+#[tokio::test]
+async fn works_outside_a_checkout() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let at = async |arguments: &[&str], url: &str| {
+        let mut command = seer(arguments);
+        let command = command.current_dir(&elsewhere).env("DATABASE_URL", url);
+        command.output().await.unwrap()
+    };
+    assert!(printed(&at(&["budget"], "").await).contains("It fits"));
+    let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+    let url = cluster.url();
+    assert!(printed(&at(&["migrate"], &url).await).contains("applied"));
+    let report = at(&["doctor", "--json"], &url).await;
+    let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
+    let statements = report["schema"]["statements"].as_object().unwrap();
+    assert!(statements["checked"].as_u64().unwrap() > 10, "{report:#}");
+}
+
 /// The files that `cargo seer routes` reads and writes, copied, and a cargo that finds them.
 struct Copied(tempfile::TempDir);
 

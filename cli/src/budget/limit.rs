@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use doctor::pgbouncer;
 use local::template::Stacks;
 use shared::config::{Config, DatabaseUrl};
 use shared::db::{Deadline, Pool};
 use shared::health;
 
 use super::{number, parameter_of};
-use crate::pooler;
 
 /// The default `max_connections` of Aurora PostgreSQL Serverless v2 by its maximum capacity, as AWS documents it;
 /// between two entries the lower one counts.
@@ -88,13 +88,15 @@ impl Limit {
     /// Fails if the role may not ask, or the pooler does not answer.
     async fn of_pooler(url: &DatabaseUrl, needed: u64) -> Result<Self> {
         let endpoint = url.endpoint();
-        let limits = pooler::limits(url, Deadline::after(PATIENCE)).await.with_context(|| {
-            format!(
-                "the pooler at {endpoint} decides how many clients connect, and does not tell this role: {}. Its \
+        let limits = pgbouncer::limits(url, Deadline::after(PATIENCE))
+            .await
+            .with_context(|| {
+                format!(
+                    "the pooler at {endpoint} decides how many clients connect, and does not tell this role: {}. Its \
                  max_client_conn must be {needed} at least",
-                pooler::permission(url)
-            )
-        })?;
+                    pgbouncer::permission(url)
+                )
+            })?;
         Ok(Self {
             max: limits.clients,
             reserved: 0,

@@ -12,7 +12,7 @@ use shared::db::Deadline;
 use super::cause::{Cause, Target, cause};
 use super::report::{Fact, Level, Report};
 use super::server::Server;
-use crate::pooler::{limits, permission};
+use crate::pgbouncer::{limits, permission};
 
 /// How long its console is asked.
 const CONSOLE: Duration = Duration::from_secs(2);

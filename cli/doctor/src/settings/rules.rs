@@ -1,6 +1,6 @@
 //! The recommendations for every server: the list of docs/postgres/settings.md.
 
-use crate::doctor::report::Level;
+use crate::report::Level;
 
 use Level::{Advice, Fail, Warn};
 use Scope::{Everywhere, SelfManaged};

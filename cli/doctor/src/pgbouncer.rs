@@ -11,31 +11,35 @@ use tokio::time::timeout;
 
 /// What limits the clients of a pooler.
 #[derive(Debug)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// `max_client_conn`: clients in all.
-    pub(crate) clients: u64,
+    pub clients: u64,
     /// `default_pool_size`: connections to the server for each role and database.
-    pub(crate) pool_size: u64,
+    pub pool_size: u64,
     /// The pools, as SHOW POOLS has them.
-    pub(crate) pools: Vec<Pool>,
+    pub pools: Vec<Pool>,
 }
 
 /// A pool of one role and database.
 #[derive(Debug)]
-pub(crate) struct Pool {
-    pub(crate) name: String,
-    pub(crate) clients: String,
-    pub(crate) waiting: String,
-    pub(crate) servers: String,
+pub struct Pool {
+    /// Its database and its role: `database/role`.
+    pub name: String,
+    /// Clients that are linked to a connection to the server, `cl_active`.
+    pub clients: String,
+    /// Clients that wait for one, `cl_waiting`.
+    pub waiting: String,
+    /// Connections to the server that are linked to a client, `sv_active`.
+    pub servers: String,
 }
 
 /// The line that lets a role ask.
-pub(crate) fn permission(url: &DatabaseUrl) -> String {
+pub fn permission(url: &DatabaseUrl) -> String {
     format!("stats_users = {}   # in pgbouncer.ini, then: RELOAD", url.user())
 }
 
 /// Returns the limits; `None` if the role may not ask, or the pooler is not PgBouncer.
-pub(crate) async fn limits(url: &DatabaseUrl, deadline: Deadline) -> Option<Limits> {
+pub async fn limits(url: &DatabaseUrl, deadline: Deadline) -> Option<Limits> {
     timeout(deadline.left(), ask(url, deadline)).await.ok().flatten()
 }
 

@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use crate::doctor::cause::quoted;
-use crate::doctor::report::{Level, Report};
-use crate::doctor::session::Session;
+use crate::cause::quoted;
+use crate::report::{Level, Report};
+use crate::session::Session;
 
 pub(super) async fn examine(session: &mut Session, report: &mut Report) {
     hba_rules(session, report).await;

@@ -1,10 +1,10 @@
-//! `cargo seer doctor`: examines a database as the functions would use it, and says what to do.
+//! Examines a database as functions would use it, and says what to do: `cargo seer doctor`.
 //!
 //! First the connection, step by step; then the server's activity, its settings, and the schema. The first line is the
 //! verdict with its cause, and the exit code repeats it: 0 healthy, 1 warnings, 2 failing, 3 cannot connect.
 //! Invariants: writes nothing to the database, never takes longer than [`WHOLE`], and never prints a password or a
 //! parameter's value (the value of sslmode is no secret). Depends on: `shared` for the meaning of DATABASE_URL, of
-//! failures, and for how a function connects.
+//! failures, and for how a function connects. It learns from [`Product`] whose functions they are.
 
 mod activity;
 mod advice;
@@ -12,6 +12,7 @@ mod cause;
 mod database;
 mod login;
 mod page;
+pub mod pgbouncer;
 mod pooler;
 mod reach;
 mod report;
@@ -34,6 +35,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 use console::Term;
+use shared::Service;
 use shared::config::{Config, ConfigError, DatabaseUrl};
 use shared::db::Deadline;
 use tokio::time::timeout;
@@ -54,7 +56,7 @@ const EVERY: Duration = Duration::from_secs(3);
 ///
 /// Exit code: 0 healthy, 1 warnings, 2 failing, 3 cannot connect.
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// Another database than DATABASE_URL's; other users of this machine can see it in the process list
     #[arg(long, value_name = "URL")]
     url: Option<String>,
@@ -73,13 +75,23 @@ pub(crate) struct Arguments {
     budget: Option<u16>,
 }
 
+/// The product whose database is examined.
+pub struct Product<F> {
+    /// Has its migrations.
+    pub service: &'static Service,
+    /// The query data of its functions' statements: the JSON documents that `cargo sqlx prepare` writes.
+    pub queries: Vec<&'static str>,
+    /// Returns the connections that the whole fleet may open at a server with this many `max_connections`.
+    pub fleet: F,
+}
+
 /// Prints the report and ends the process with its exit code.
 ///
 /// # Errors
 /// Never fails today: every problem is in the report.
-pub(crate) async fn run(arguments: Arguments) -> Result<()> {
-    let mut fleet = Fleet(arguments.budget.map(i64::from));
-    let report = examine(&arguments, &mut fleet).await;
+pub async fn run<F: AsyncFn(u64) -> Result<u64>>(arguments: Arguments, product: Product<F>) -> Result<()> {
+    let mut budget = arguments.budget.map(i64::from);
+    let report = examine(&arguments, &product, &mut budget).await;
     let mut code = report.verdict().exit_code();
     if show(&report, &arguments) && arguments.watch {
         // One listener for all examinations: a new one would miss an earlier Ctrl-C.
@@ -87,7 +99,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         loop {
             let next = async {
                 tokio::time::sleep(EVERY).await;
-                examine(&arguments, &mut fleet).await
+                examine(&arguments, &product, &mut budget).await
             };
             let report = tokio::select! {
                 report = next => report,
@@ -141,7 +153,11 @@ fn asked(arguments: &Arguments) -> Result<DatabaseUrl, ConfigError> {
     config.database.map(|database| database.url)
 }
 
-async fn examine(arguments: &Arguments, fleet: &mut Fleet) -> Report {
+async fn examine<F: AsyncFn(u64) -> Result<u64>>(
+    arguments: &Arguments,
+    product: &Product<F>,
+    budget: &mut Option<i64>,
+) -> Report {
     let deadline = Deadline::after(WHOLE);
     let mut report = Report::default();
     let url = match asked(arguments) {
@@ -159,8 +175,11 @@ async fn examine(arguments: &Arguments, fleet: &mut Fleet) -> Report {
         database::examine(&mut session, &server, &mut report).await;
         upkeep::examine(&mut session, &server, &mut report).await;
         statements::examine(&mut session, &server, &mut report).await;
-        schema::examine(&mut session, &server, &mut report).await;
-        let budget = fleet.budget(&server, deadline).await;
+        schema::examine(&mut session, &server, product.service, &product.queries, &mut report).await;
+        let budget = match *budget {
+            Some(known) => known,
+            None => *budget.insert(product.budget(&server, deadline).await),
+        };
         if url.is_pooled() {
             pooler::examine(&url, &server, budget, deadline, &mut report).await;
         }
@@ -173,19 +192,14 @@ async fn examine(arguments: &Arguments, fleet: &mut Fleet) -> Report {
     report
 }
 
-/// The connections that the fleet may hold, once known.
-struct Fleet(Option<i64>);
-
-impl Fleet {
-    async fn budget(&mut self, server: &server::Server, deadline: Deadline) -> i64 {
-        if let Some(known) = self.0 {
-            return known;
-        }
+impl<F: AsyncFn(u64) -> Result<u64>> Product<F> {
+    /// Returns the connections that the fleet may hold.
+    async fn budget(&self, server: &server::Server, deadline: Deadline) -> i64 {
         let max = u64::try_from(server.max).unwrap_or_default();
         // Outside a checkout there is no template, and cargo can take long.
-        let sum = timeout(TEMPLATE.min(deadline.left()), crate::budget::of_the_fleet(max)).await;
+        let sum = timeout(TEMPLATE.min(deadline.left()), (self.fleet)(max)).await;
         let sum = sum.ok().and_then(Result::ok).and_then(|sum| i64::try_from(sum).ok());
-        *self.0.insert(sum.unwrap_or(BUDGET))
+        sum.unwrap_or(BUDGET)
     }
 }
 

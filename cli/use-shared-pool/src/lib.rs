@@ -1,4 +1,4 @@
-//! `cargo seer use-shared-pool`: moves code that opens its own PostgreSQL connections to the pool of `shared`.
+//! Moves code that opens its own PostgreSQL connections to the pool of `shared`: `cargo seer use-shared-pool`.
 //!
 //! | file | purpose |
 //! |---|---|
@@ -46,7 +46,6 @@ use anyhow::Result;
 use clap::Args;
 use similar::TextDiff;
 
-use crate::checkout::Checkout;
 use file::File;
 use found::{Found, Remark};
 use inventory::Inventory;
@@ -59,7 +58,7 @@ use tree::Tree;
 /// that cannot be moved is listed with the reason. Exit codes: 0 nothing to do or done, 1 something to move, 2 an
 /// error, such as a file that cannot be parsed.
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// Files and folders to look through [default: the working directory]
     paths: Vec<PathBuf>,
     /// Print what would change; this is the default
@@ -86,15 +85,16 @@ struct Report {
     errors: Vec<String>,
 }
 
-/// Examines the paths, prints the results, and changes the files if requested.
-pub(crate) async fn run(arguments: &Arguments) -> ExitCode {
+/// Examines the paths, prints the results, and changes the files if requested. `checkout` finds the folder with
+/// `shared` in it, which is asked for only if a package does not depend on it yet.
+pub async fn run(arguments: &Arguments, checkout: impl AsyncFn() -> Result<PathBuf>) -> ExitCode {
     let here = [PathBuf::from(".")];
     let paths = if arguments.paths.is_empty() {
         &here[..]
     } else {
         &arguments.paths
     };
-    match moved(paths).await {
+    match moved(paths, checkout).await {
         Ok(report) => finish(report, arguments.write),
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -103,7 +103,7 @@ pub(crate) async fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-async fn moved(paths: &[PathBuf]) -> Result<Report> {
+async fn moved(paths: &[PathBuf], checkout: impl AsyncFn() -> Result<PathBuf>) -> Result<Report> {
     let tree = tree::read(paths)?;
     let mut units: BTreeMap<usize, Vec<&File>> = BTreeMap::new();
     for file in &tree.files {
@@ -119,8 +119,8 @@ async fn moved(paths: &[PathBuf]) -> Result<Report> {
         let needed = match package.dependency(only_tests, None) {
             Ok(needed) => needed,
             // Only then is the path of `shared` looked up.
-            Err(_) => match Checkout::here().await {
-                Ok(checkout) => package.dependency(only_tests, Some(&checkout.root))?,
+            Err(_) => match checkout().await {
+                Ok(checkout) => package.dependency(only_tests, Some(&checkout))?,
                 Err(error) => {
                     return Err(error.context(format!("{} needs the crate `shared`", package.manifest.display())));
                 }

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use functions::SERVICE;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use shared::Service;
 use shared::db::migrate;
 
 use super::cause::quoted;
@@ -26,8 +26,14 @@ struct MigrationsTable {
     readable: bool,
 }
 
-/// Examines the schema that the URL refers to.
-pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut Report) {
+/// Examines the schema that the URL refers to, as the migrations of `service` and the statements of `queries` need it.
+pub(super) async fn examine(
+    session: &mut Session,
+    server: &Server,
+    service: &Service,
+    queries: &[&str],
+    report: &mut Report,
+) {
     let found = session
         .rows::<MigrationsTable>(
             "SELECT n.nspname AS schema, n.nspname = ANY (current_schemas(false)) AS on_path, \
@@ -43,7 +49,7 @@ pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut
                 report,
                 "migrations",
                 "none applied",
-                json!({ "applied": 0, "pending": migrate::migrations(&SERVICE).iter().count() }),
+                json!({ "applied": 0, "pending": migrate::migrations(service).iter().count() }),
             );
             return report.find(
                 Level::Fail,
@@ -70,7 +76,7 @@ pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut
         );
     }
     if table.usable {
-        workload::examine(session, server, &table.schema, report).await;
+        workload::examine(session, server, &table.schema, queries, report).await;
     } else if server.is_application() {
         let (schema, role) = (quoted(&table.schema), quoted(&server.role));
         report.find(
@@ -87,8 +93,8 @@ pub(super) async fn examine(session: &mut Session, server: &Server, report: &mut
             ],
         );
     }
-    let applied = migrations(session, server, &table, report).await;
-    indexes(session, &table, applied.as_ref(), report).await;
+    let applied = migrations(session, server, &table, service, report).await;
+    indexes(session, &table, service, applied.as_ref(), report).await;
     foreign_keys(session, &table, report).await;
 }
 
@@ -113,6 +119,7 @@ async fn migrations(
     session: &mut Session,
     server: &Server,
     table: &MigrationsTable,
+    service: &Service,
     report: &mut Report,
 ) -> Option<BTreeSet<i64>> {
     let schema = quoted(&table.schema);
@@ -137,7 +144,7 @@ async fn migrations(
         }
     };
     let applied: BTreeSet<i64> = rows.iter().filter(|row| row.success).map(|row| row.version).collect();
-    let ours = migrate::migrations(&SERVICE);
+    let ours = migrate::migrations(service);
     let name = |migration: &sqlx::migrate::Migration| format!("{:04} {}", migration.version, migration.description);
     let pending: Vec<String> = ours
         .iter()
@@ -218,7 +225,13 @@ struct Since {
     seconds: f64,
 }
 
-async fn indexes(session: &mut Session, table: &MigrationsTable, applied: Option<&BTreeSet<i64>>, report: &mut Report) {
+async fn indexes(
+    session: &mut Session,
+    table: &MigrationsTable,
+    service: &Service,
+    applied: Option<&BTreeSet<i64>>,
+    report: &mut Report,
+) {
     let there = session
         .rows::<Index>(&format!(
             "SELECT c.relname AS name, i.indisvalid AS valid, i.indisunique AS unique, \
@@ -234,7 +247,7 @@ async fn indexes(session: &mut Session, table: &MigrationsTable, applied: Option
     };
     let schema = quoted(&table.schema);
     let mut missing = Vec::new();
-    for index in expected() {
+    for index in expected(service) {
         let due = applied.is_none_or(|applied| applied.contains(&index.version));
         if !due || there.iter().any(|there| there.name == index.name) {
             continue;
@@ -292,7 +305,7 @@ async fn indexes(session: &mut Session, table: &MigrationsTable, applied: Option
         ));
     } else {
         text.push_str(&format!("{} never used in {}", unused.len(), span(since)));
-        strangers(&unused, &schema, report);
+        strangers(&unused, &schema, service, report);
     }
     let names: Vec<&str> = unused.iter().map(|index| index.name.as_str()).collect();
     let data = json!({
@@ -303,8 +316,8 @@ async fn indexes(session: &mut Session, table: &MigrationsTable, applied: Option
 }
 
 /// Reports unused indexes that no migration creates: an operator should not drop those that a migration creates.
-fn strangers(unused: &[&Index], schema: &str, report: &mut Report) {
-    let ours: Vec<String> = expected().into_iter().map(|index| index.name).collect();
+fn strangers(unused: &[&Index], schema: &str, service: &Service, report: &mut Report) {
+    let ours: Vec<String> = expected(service).into_iter().map(|index| index.name).collect();
     for index in unused.iter().filter(|index| !ours.contains(&index.name)) {
         report.find(
             Level::Advice,
@@ -369,9 +382,9 @@ struct Expected {
 }
 
 /// Returns every index that the migrations create by name, and neither drop later nor make a constraint of.
-fn expected() -> Vec<Expected> {
+fn expected(service: &Service) -> Vec<Expected> {
     let mut expected: Vec<Expected> = Vec::new();
-    for migration in migrate::migrations(&SERVICE).iter() {
+    for migration in migrate::migrations(service).iter() {
         let lines = migration.sql.as_str().lines();
         let code: Vec<&str> = lines.map(|line| line.split("--").next().unwrap_or_default()).collect();
         for statement in code.join(" ").split(';') {

@@ -4,10 +4,10 @@ use serde::Deserialize;
 
 use super::Surroundings;
 use super::amount;
-use crate::doctor::cause::quoted;
-use crate::doctor::report::{Compared, Level, Report, Setting};
-use crate::doctor::server::Provider;
-use crate::doctor::session::{Session, Unavailable};
+use crate::cause::quoted;
+use crate::report::{Compared, Level, Report, Setting};
+use crate::server::Provider;
+use crate::session::{Session, Unavailable};
 
 const MB: f64 = 1_048_576.0;
 

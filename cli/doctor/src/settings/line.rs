@@ -4,8 +4,8 @@
 
 use super::Row;
 use super::amount::in_units_of;
-use crate::doctor::cause::quoted;
-use crate::doctor::server::{Provider, Server};
+use crate::cause::quoted;
+use crate::server::{Provider, Server};
 
 /// Returns the line that sets the row to `value`, ready to run or paste; `None` if nothing can change it.
 pub(super) fn change(server: &Server, row: &Row, value: &str) -> Option<String> {
