@@ -81,7 +81,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         // Its exit code also tells whether it was interrupted.
         Command::Bench(arguments) => return bench::run(arguments).await,
         Command::Budget(arguments) => budget::run(arguments).await?,
-        Command::Doctor(arguments) => doctor::run(arguments, product::of_doctor()).await?,
+        Command::Doctor(arguments) => doctor::run(arguments, product::to_doctor(budget::of_the_fleet)).await?,
         // Its exit code also tells whether it was interrupted.
         Command::Faults(arguments) => return faults::run(arguments).await,
         Command::Local(arguments) => local::run(arguments).await?,

@@ -24,11 +24,11 @@ pub(crate) async fn checkout() -> Result<Checkout> {
         .map_err(|_| error)
 }
 
-/// Describes Seer to doctor.
-pub(crate) fn of_doctor() -> doctor::Product<impl AsyncFn(u64) -> Result<u64>> {
+/// Describes Seer to doctor. `fleet` returns the connections that its functions may open at a server.
+pub(crate) fn to_doctor<F: AsyncFn(u64) -> Result<u64>>(fleet: F) -> doctor::Product<F> {
     doctor::Product {
         service: &functions::SERVICE,
         queries: QUERIES.files().filter_map(|file| file.contents_utf8()).collect(),
-        fleet: crate::budget::of_the_fleet,
+        fleet,
     }
 }

@@ -19,9 +19,9 @@ use super::circuit::{Admission, Circuit};
 use super::clock::Moment;
 use super::connect::{self, Connection, Purpose, Target, Unfinished};
 use super::deadline::Deadline;
-use super::error::{Error, Kind, Phase};
+use super::error::{Abort, Error, Kind, Phase};
 use super::socket::Peek;
-use super::witness::Witnesses;
+use super::witness::{Watch, Watched, Witnesses};
 use crate::config::{DatabaseConfig, LambdaEnvironment, RetryConfig};
 
 /// A connection that was idle for longer is replaced without a check: NAT gateways and load balancers drop an idle flow
@@ -61,7 +61,7 @@ pub struct Pool {
     pub(super) retry: RetryConfig,
     budget: Option<Duration>,
     pub(super) circuit: Circuit,
-    pub(super) witnesses: Witnesses,
+    witnesses: Witnesses,
     /// The duration of the last connect, in milliseconds.
     connect_time: AtomicU32,
     /// The number of writes, counted from a random number, so that environments do not sweep at the same time.
@@ -318,6 +318,24 @@ impl Pool {
             Err(error) => self.circuit.failed(since, error.kind),
         }
         opened
+    }
+
+    /// Returns the watch of a statement on this connection: to be taken before each one.
+    pub(super) fn watch(&self, connection: &PooledConnection, purpose: Purpose) -> Watch {
+        self.witnesses.watch(&connection.inner, purpose)
+    }
+
+    /// Waits for a statement as [`Witnesses::watched`].
+    pub(super) async fn watched<T, R>(
+        &self,
+        watch: Watch,
+        deadline: Deadline,
+        statement: impl Future<Output = Result<T, Abort<R>>>,
+    ) -> Watched<T, R> {
+        let (target, circuit) = (&self.target, &self.circuit);
+        self.witnesses
+            .watched(watch, target, circuit, deadline, statement)
+            .await
     }
 
     /// Returns the duration of the last connect.

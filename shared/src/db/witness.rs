@@ -27,11 +27,11 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use tokio::time::{sleep, timeout};
 
+use super::circuit::Circuit;
 use super::clock::{Moment, jitter};
-use super::connect::{self, Connection, Purpose};
+use super::connect::{self, Connection, Purpose, Target};
 use super::deadline::Deadline;
 use super::error::{Abort, late};
-use super::pool::{Pool, PooledConnection};
 use super::socket::SocketHandle;
 use super::status::SessionIdentity;
 
@@ -135,6 +135,79 @@ impl Witnesses {
             *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
+
+    /// Returns the watch of a statement on this connection: to be taken before each one.
+    pub(super) fn watch(&self, connection: &Connection, purpose: Purpose) -> Watch {
+        let slowest = self.slowest(purpose).load(Ordering::Relaxed);
+        let usual = connection.round_trip.max(Duration::from_micros(slowest.into()));
+        let idle = connection.used.elapsed() > IDLE;
+        let (least, most) = if idle { LATE_AFTER_IDLE_RANGE } else { LATE_AFTER_RANGE };
+        let late_after = (usual * LATE_FACTOR).clamp(least, most);
+        let near_capacity = connection.status.near_capacity();
+        Watch {
+            identity: connection.identity.filter(|_| !near_capacity),
+            socket: connection.socket,
+            server: connection.server,
+            purpose,
+            // Environments whose statements are late at the same time do not ask at the same time.
+            late_after: late_after + jitter(late_after / if idle { 4 } else { 1 }),
+            round_trip: connection.round_trip,
+        }
+    }
+
+    /// Waits for a statement until the deadline, or until a witness finds that it will not be answered. The witness
+    /// connects to `target`, unless the circuit knows of an outage.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the statement and the witness.
+    pub(super) async fn watched<T, R>(
+        &self,
+        watch: Watch,
+        target: &Target,
+        circuit: &Circuit,
+        deadline: Deadline,
+        statement: impl Future<Output = Result<T, Abort<R>>>,
+    ) -> Watched<T, R> {
+        let since = Moment::now();
+        let mut statement = std::pin::pin!(statement);
+        let mut late_after = watch.late_after;
+        loop {
+            if let Ok(answer) = timeout(late_after.min(deadline.left()), &mut statement).await {
+                self.note(watch.purpose, since.elapsed());
+                self.dead.store(0, Ordering::Relaxed);
+                return Watched::Answered(answer);
+            }
+            if deadline.is_past() {
+                return Watched::Answered(Err(late().into()));
+            }
+            // Until the next permission, if there is none now.
+            late_after = watch.late_after;
+            let Some(identity) = watch.identity else {
+                late_after = deadline.left();
+                continue;
+            };
+            if circuit.knows_outage() {
+                continue;
+            }
+            let Some(turn) = self.turn() else { continue };
+            let asked = std::pin::pin!(ask(target, identity, watch, deadline));
+            match select(&mut statement, asked).await {
+                Either::Left((answer, _)) => {
+                    self.note(watch.purpose, since.elapsed());
+                    return Watched::Answered(answer);
+                }
+                Either::Right((Some(witness), _)) => {
+                    // A statement that takes this long counts as late later next time.
+                    self.note(watch.purpose, since.elapsed());
+                    self.found_dead();
+                    tracing::info!(pid = identity.pid, "a session is dead: sending its statement again");
+                    return Watched::Dead(Box::new(witness));
+                }
+                Either::Right((None, _)) => {}
+            }
+            drop(turn);
+        }
+    }
 }
 
 /// The result of a lookup of a session.
@@ -175,93 +248,18 @@ impl Sight {
     }
 }
 
-impl Pool {
-    /// Returns the watch of a statement on this connection: to be taken before each one.
-    pub(super) fn watch(&self, connection: &PooledConnection, purpose: Purpose) -> Watch {
-        let inner = &connection.inner;
-        let slowest = self.witnesses.slowest(purpose).load(Ordering::Relaxed);
-        let usual = inner.round_trip.max(Duration::from_micros(slowest.into()));
-        let idle = inner.used.elapsed() > IDLE;
-        let (least, most) = if idle { LATE_AFTER_IDLE_RANGE } else { LATE_AFTER_RANGE };
-        let late_after = (usual * LATE_FACTOR).clamp(least, most);
-        let near_capacity = inner.status.near_capacity();
-        Watch {
-            identity: inner.identity.filter(|_| !near_capacity),
-            socket: inner.socket,
-            server: inner.server,
-            purpose,
-            // Environments whose statements are late at the same time do not ask at the same time.
-            late_after: late_after + jitter(late_after / if idle { 4 } else { 1 }),
-            round_trip: inner.round_trip,
-        }
+/// Opens a witness and returns it if the session is dead; the session is then terminated.
+async fn ask(target: &Target, identity: SessionIdentity, watch: Watch, deadline: Deadline) -> Option<Connection> {
+    // A path that carries bytes while the witness connects is not dead.
+    let transferred = watch.socket.and_then(SocketHandle::transferred);
+    // Without a retry, and outside the circuit: it is not this request's connection yet.
+    let mut witness = connect::connect_beside(target, watch.server, deadline).await.ok()?;
+    let asked = timeout(deadline.left(), is_dead(&mut witness, identity, watch, transferred)).await;
+    if let Ok(Ok(true)) = asked {
+        return Some(witness);
     }
-
-    /// Waits for a statement until the deadline, or until a witness finds that it will not be answered.
-    ///
-    /// # Cancel safety
-    /// Dropping it drops the statement and the witness.
-    pub(super) async fn watched<T, R>(
-        &self,
-        watch: Watch,
-        deadline: Deadline,
-        statement: impl Future<Output = Result<T, Abort<R>>>,
-    ) -> Watched<T, R> {
-        let since = Moment::now();
-        let mut statement = std::pin::pin!(statement);
-        let mut late_after = watch.late_after;
-        loop {
-            if let Ok(answer) = timeout(late_after.min(deadline.left()), &mut statement).await {
-                self.witnesses.note(watch.purpose, since.elapsed());
-                self.witnesses.dead.store(0, Ordering::Relaxed);
-                return Watched::Answered(answer);
-            }
-            if deadline.is_past() {
-                return Watched::Answered(Err(late().into()));
-            }
-            // Until the next permission, if there is none now.
-            late_after = watch.late_after;
-            let Some(identity) = watch.identity else {
-                late_after = deadline.left();
-                continue;
-            };
-            if self.circuit.knows_outage() {
-                continue;
-            }
-            let Some(turn) = self.witnesses.turn() else { continue };
-            let asked = std::pin::pin!(self.ask(identity, watch, deadline));
-            match select(&mut statement, asked).await {
-                Either::Left((answer, _)) => {
-                    self.witnesses.note(watch.purpose, since.elapsed());
-                    return Watched::Answered(answer);
-                }
-                Either::Right((Some(witness), _)) => {
-                    // A statement that takes this long counts as late later next time.
-                    self.witnesses.note(watch.purpose, since.elapsed());
-                    self.witnesses.found_dead();
-                    tracing::info!(pid = identity.pid, "a session is dead: sending its statement again");
-                    return Watched::Dead(Box::new(witness));
-                }
-                Either::Right((None, _)) => {}
-            }
-            drop(turn);
-        }
-    }
-
-    /// Opens a witness and returns it if the session is dead; the session is then terminated.
-    async fn ask(&self, identity: SessionIdentity, watch: Watch, deadline: Deadline) -> Option<Connection> {
-        // A path that carries bytes while the witness connects is not dead.
-        let transferred = watch.socket.and_then(SocketHandle::transferred);
-        // Without a retry, and outside the circuit: it is not this request's connection yet.
-        let mut witness = connect::connect_beside(&self.target, watch.server, deadline)
-            .await
-            .ok()?;
-        let asked = timeout(deadline.left(), is_dead(&mut witness, identity, watch, transferred)).await;
-        if let Ok(Ok(true)) = asked {
-            return Some(witness);
-        }
-        witness.close().await;
-        None
-    }
+    witness.close().await;
+    None
 }
 
 async fn is_dead(
