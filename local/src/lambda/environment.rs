@@ -1,27 +1,23 @@
 //! One execution environment: a process with a Runtime API, its state, and operations on it.
 //!
-//! Invariants: neither chooses environments nor starts invocations: [`super::fleet`] does. Depends on:
-//! [`super::exchange`] for the rules that make it ready, freeze it and thaw it.
+//! Invariants: neither chooses environments nor starts invocations: [`super::fleet`] does. [`super::start`] makes one;
+//! [`super::exchange`] has the rules that make it ready, freeze it and thaw it.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitStatus;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::Context;
 use rustix::process::Signal;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::exchange::{Claim, State};
 use super::function::Function;
-use super::log::{Forward, Log};
+use super::lock;
+use super::log::Log;
 use super::process::{KERNEL, Process};
-use super::watchdog::Watchdog;
-use super::{lock, runtime_api};
+use super::state::State;
 
 /// The time between SIGTERM and SIGKILL for a process with an internal extension.
 const GRACE: Duration = Duration::from_millis(500);
@@ -45,10 +41,10 @@ pub enum Phase {
 
 /// One execution environment. It is alive until [`Phase::Ended`]; a handle outlives the process.
 pub struct Environment {
-    id: String,
+    pub(super) id: String,
     pub(super) function: Arc<Function>,
     pub(super) process: Process,
-    log: Log,
+    pub(super) log: Log,
     pub(super) state: Mutex<State>,
     pub(super) phase: watch::Sender<Phase>,
     /// Whether the service freezes idle environments.
@@ -69,41 +65,6 @@ impl fmt::Debug for Environment {
 }
 
 impl Environment {
-    /// Starts the process and its Runtime API; INIT runs without further calls. The claim is on its first slot.
-    pub(super) fn start(
-        function: &Arc<Function>,
-        freezing: &Arc<AtomicBool>,
-        watchdog: &Arc<Watchdog>,
-        forward_log: Option<Forward>,
-    ) -> anyhow::Result<Claim> {
-        let listener = std::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-            .context("cannot listen on 127.0.0.1 for a Runtime API")?;
-        listener.set_nonblocking(true)?;
-        let runtime_api = listener.local_addr()?.to_string();
-        let listener = TcpListener::from_std(listener)?;
-        let id = uuid::Uuid::new_v4().simple().to_string();
-        let (log, stdout, stderr) = Log::new(forward_log.map(|to| (function.name.clone(), to)))?;
-        let output = (stdout, stderr);
-        let (process, child) = Process::start(function, &runtime_api, &id, output, watchdog)?;
-
-        let environment = Arc::new(Self {
-            id,
-            function: Arc::clone(function),
-            process,
-            log,
-            state: Mutex::new(State::new()),
-            phase: watch::Sender::new(Phase::Initializing),
-            freezing: Arc::clone(freezing),
-        });
-        let supervised = Arc::clone(&environment);
-        tokio::spawn(async move {
-            let status = supervised.process.supervise(child, &supervised.log).await;
-            supervised.end(status);
-        });
-        tokio::spawn(runtime_api::serve(listener, Arc::clone(&environment)));
-        Ok(Claim::first(environment))
-    }
-
     /// Returns the environment's id, which is the end of its log stream's name.
     pub fn id(&self) -> &str {
         &self.id

@@ -5,7 +5,6 @@
 //! lock, so that a freeze never overtakes a thaw. Depends on: [`super::runtime_api`] for the runtime's requests, and
 //! [`super::fleet`] for events.
 
-use std::collections::{HashMap, VecDeque};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,20 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::environment::{Environment, Phase};
 use super::lock;
-
-/// One event on its way to a runtime.
-pub(super) struct Assignment {
-    pub(super) request_id: String,
-    pub(super) payload: Bytes,
-    /// Milliseconds since 1970.
-    pub(super) deadline_ms: u128,
-}
-
-/// A runtime's response to an invocation.
-pub(super) enum Answer {
-    Response(Bytes),
-    Error(Bytes),
-}
+use super::state::{Answer, Assignment, InFlight, State};
 
 /// How an invocation ended inside its environment.
 pub(super) enum Served {
@@ -45,52 +31,6 @@ pub(super) enum NotReady {
     /// The runtime's error report.
     Reported(Bytes),
     Ended(ExitStatus),
-}
-
-pub(super) struct State {
-    pub(super) frozen: bool,
-    /// Invocations assigned to this environment, from before they arrive until the runtime returns.
-    pub(super) claims: u32,
-    last_used: Instant,
-    /// `/next` requests that wait for an event.
-    polls: VecDeque<oneshot::Sender<Assignment>>,
-    /// Events that wait for a `/next`.
-    waiting: VecDeque<Assignment>,
-    in_flight: HashMap<String, InFlight>,
-    /// Answered invocations whose slot has not requested the next event yet.
-    returning: VecDeque<oneshot::Sender<()>>,
-    /// Registered extensions, and whether each has requested its next event.
-    extensions: HashMap<String, bool>,
-    restore: Option<oneshot::Sender<()>>,
-    failure: Option<Bytes>,
-}
-
-/// The channels for the progress of one invocation.
-struct InFlight {
-    answered: oneshot::Sender<Answer>,
-    returned: oneshot::Sender<()>,
-}
-
-impl State {
-    /// Creates the state of a process that has just started, for the invocation that it was started for.
-    pub(super) fn new() -> Self {
-        Self {
-            frozen: false,
-            claims: 1,
-            last_used: Instant::now(),
-            polls: VecDeque::new(),
-            waiting: VecDeque::new(),
-            in_flight: HashMap::new(),
-            returning: VecDeque::new(),
-            extensions: HashMap::new(),
-            restore: None,
-            failure: None,
-        }
-    }
-
-    pub(super) fn has_extension(&self) -> bool {
-        !self.extensions.is_empty()
-    }
 }
 
 /// The right to one of an environment's slots; dropping it releases the slot, so that the environment can freeze.

@@ -14,12 +14,13 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::environment::{Environment, Phase};
-use super::exchange::{Answer, Assignment, Claim, NotReady, Served};
+use super::exchange::{Claim, NotReady, Served};
 use super::function::Function;
 use super::invocation::{Invocation, Outcome};
 use super::lock;
 use super::log::Forward;
 use super::runtime_api::PAYLOAD_LIMIT;
+use super::state::{Answer, Assignment};
 use super::watchdog::Watchdog;
 
 /// The limit of INIT before it is aborted and run again with the first invocation.

@@ -29,6 +29,8 @@ mod log;
 mod process;
 mod runtime_api;
 mod service;
+mod start;
+mod state;
 mod watchdog;
 
 pub use environment::{Environment, Phase};

@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::environment::Environment;
-use super::exchange::{Answer, Assignment};
 use super::function::{ACCOUNT, VERSION};
+use super::state::{Answer, Assignment};
 
 /// The largest response, in bytes: 6 MiB and a hundred, as in the real service.
 pub(super) const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024 + 100;
