@@ -19,5 +19,5 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let page = request
         .read(async move |db| key_areas::list(db, &caller, user, &query).await)
         .await?;
-    Ok(Response::page(&page, &request))
+    Ok(request.page(&page))
 }

@@ -19,5 +19,5 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let page = request
         .read(async move |db| meetings::of_member(db, &caller, member, &query).await)
         .await?;
-    Ok(Response::page(&page, &request))
+    Ok(request.page(&page))
 }

@@ -17,5 +17,5 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let page = request
         .read(async move |db| meetings::list(db, &caller, &filter).await)
         .await?;
-    Ok(Response::page(&page, &request))
+    Ok(request.page(&page))
 }

@@ -19,5 +19,5 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let page = request
         .read(async move |db| tasks::list(db, &caller, meeting, &query).await)
         .await?;
-    Ok(Response::page(&page, &request))
+    Ok(request.page(&page))
 }

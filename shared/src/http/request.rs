@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
@@ -14,7 +15,7 @@ use super::Abort;
 use super::body;
 use super::caller::Caller;
 use super::function::Function;
-use super::page::{self, Cursor};
+use super::page::{self, Page};
 use super::problem::Error;
 use super::response::Response;
 use crate::db::{Change, Deadline, IdempotencyKey, Pool, Receipt, Session, WriteAttempt, Written};
@@ -156,10 +157,19 @@ impl Request {
         body::query(self.event.raw_query_string.as_deref().unwrap_or_default())
     }
 
-    /// Returns the address of the page after this one, which begins at `cursor`.
-    pub(super) fn next_page(&self, cursor: &Cursor) -> String {
+    /// Returns 200 with a page of the list that was asked for, as a JSON array; if there is a next page, its address is
+    /// in a Link header.
+    pub fn page<T: Serialize>(&self, page: &Page<T>) -> Response {
+        let response = Response::ok(&page.items);
+        let Some(cursor) = &page.next else {
+            return response;
+        };
         let path = self.event.raw_path.as_deref().unwrap_or_default();
-        page::next_address(path, self.event.raw_query_string.as_deref().unwrap_or_default(), cursor)
+        let query = self.event.raw_query_string.as_deref().unwrap_or_default();
+        response.with_header(
+            "link",
+            format!("<{}>; rel=\"next\"", page::next_address(path, query, cursor)),
+        )
     }
 
     /// Returns the If-Match header (RFC 9110 §13.1.1).

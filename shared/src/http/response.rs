@@ -7,9 +7,8 @@ use http::{HeaderValue, StatusCode};
 use problem_details::ProblemDetails;
 use serde::{Serialize, Serializer};
 
-use super::page::{self, Page};
+use super::page;
 use super::problem::{Error, FieldError};
-use super::request::Request;
 use crate::service::Service;
 
 /// A response.
@@ -29,15 +28,6 @@ impl Response {
     /// Returns 201 with a JSON body; [`at`](Self::at) adds the location of the new resource.
     pub fn created<T: Serialize>(body: &T) -> Self {
         Self::json(StatusCode::CREATED, "application/json", body)
-    }
-
-    /// Returns 200 with a page of a list, as a JSON array; if there is a next page, its address is in a Link header.
-    pub fn page<T: Serialize>(page: &Page<T>, request: &Request) -> Self {
-        let response = Self::ok(&page.items);
-        match &page.next {
-            Some(cursor) => response.with_header("link", format!("<{}>; rel=\"next\"", request.next_page(cursor))),
-            None => response,
-        }
     }
 
     /// Adds a Location.
