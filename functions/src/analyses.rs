@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::ids::{AnalysisId, UserId};
 use crate::permission::permit;
 use shared::db::Session;
 use shared::http::page::{Cursor, Page, PageQuery};
@@ -96,7 +97,7 @@ const REFUSAL: &str = "Only the member and the admin of their team may read anal
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404, 403 for a colleague.
-pub async fn list(db: &mut Session, caller: &Caller, user: Uuid, query: &PageQuery) -> Result<Page<Analysis>, Abort> {
+pub async fn list(db: &mut Session, caller: &Caller, user: UserId, query: &PageQuery) -> Result<Page<Analysis>, Abort> {
     let before = query.cursor.unwrap_or(Cursor::NEWEST);
     let rows = sqlx::query!(
         r#"
@@ -116,7 +117,7 @@ pub async fn list(db: &mut Session, caller: &Caller, user: Uuid, query: &PageQue
         LIMIT $5
         "#,
         caller.sub,
-        user,
+        user.0,
         before.at,
         before.id,
         query.limit.rows_and_one(),
@@ -140,7 +141,7 @@ pub async fn list(db: &mut Session, caller: &Caller, user: Uuid, query: &PageQue
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404, 403 for a colleague.
-pub async fn get(db: &mut Session, caller: &Caller, user: Uuid, id: Uuid) -> Result<Analysis, Abort> {
+pub async fn get(db: &mut Session, caller: &Caller, user: UserId, id: AnalysisId) -> Result<Analysis, Abort> {
     let row = sqlx::query!(
         r#"
         SELECT u.reads AS "reads?", to_jsonb(a) AS "analysis: Json<Analysis>"
@@ -156,8 +157,8 @@ pub async fn get(db: &mut Session, caller: &Caller, user: Uuid, id: Uuid) -> Res
         WHERE c.clerk_id = $1
         "#,
         caller.sub,
-        user,
-        id,
+        user.0,
+        id.0,
     )
     .fetch_optional(db)
     .await?
@@ -171,7 +172,7 @@ pub async fn get(db: &mut Session, caller: &Caller, user: Uuid, id: Uuid) -> Res
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404, 403 for a colleague.
-pub async fn current(db: &mut Session, caller: &Caller, user: Uuid, wanted: &Wanted) -> Result<Summary, Abort> {
+pub async fn current(db: &mut Session, caller: &Caller, user: UserId, wanted: &Wanted) -> Result<Summary, Abort> {
     let row = sqlx::query!(
         r#"
         WITH person AS (
@@ -232,7 +233,7 @@ pub async fn current(db: &mut Session, caller: &Caller, user: Uuid, wanted: &Wan
         ) open
         "#,
         caller.sub,
-        user,
+        user.0,
         wanted.force_refresh,
     )
     .fetch_optional(db)

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::ids::{KeyAreaId, UserId};
 use crate::permission::permit;
 use crate::users::Contact;
 use shared::db::{Session, WriteAttempt};
@@ -64,7 +65,7 @@ fn trimmed<S: Serializer, const MAX: usize>(text: &Text<MAX>, serializer: S) -> 
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404, 403 for a colleague.
-pub async fn list(db: &mut Session, caller: &Caller, user: Uuid, query: &PageQuery) -> Result<Page<KeyArea>, Abort> {
+pub async fn list(db: &mut Session, caller: &Caller, user: UserId, query: &PageQuery) -> Result<Page<KeyArea>, Abort> {
     let before = query.cursor.unwrap_or(Cursor::NEWEST);
     let rows = sqlx::query!(
         r#"
@@ -87,7 +88,7 @@ pub async fn list(db: &mut Session, caller: &Caller, user: Uuid, query: &PageQue
         LIMIT $5
         "#,
         caller.sub,
-        user,
+        user.0,
         before.at,
         before.id,
         query.limit.rows_and_one(),
@@ -111,7 +112,7 @@ pub async fn list(db: &mut Session, caller: &Caller, user: Uuid, query: &PageQue
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404 unless they are the admin of the member's team.
-pub async fn get(db: &mut Session, caller: &Caller, user: Uuid, id: Uuid) -> Result<KeyArea, Abort> {
+pub async fn get(db: &mut Session, caller: &Caller, user: UserId, id: KeyAreaId) -> Result<KeyArea, Abort> {
     let area = sqlx::query_scalar!(
         r#"
         SELECT
@@ -123,8 +124,8 @@ pub async fn get(db: &mut Session, caller: &Caller, user: Uuid, id: Uuid) -> Res
         WHERE c.clerk_id = $1
         "#,
         caller.sub,
-        user,
-        id,
+        user.0,
+        id.0,
     )
     .fetch_optional(db)
     .await?
@@ -140,7 +141,7 @@ pub async fn create(
     db: &mut Session,
     attempt: &WriteAttempt,
     caller: &Caller,
-    user: Uuid,
+    user: UserId,
     draft: &Draft,
 ) -> Result<KeyArea, Abort> {
     // The member's row is locked, so that they do not leave the team before their key area is inserted.
@@ -167,7 +168,7 @@ pub async fn create(
             to_jsonb(a) || jsonb_build_object('created_by_id', c.id, 'created_by', to_jsonb(c)) AS "area: Json<KeyArea>"
         FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN created a ON true"#,
         caller.sub,
-        user,
+        user.0,
         Json(draft) as _,
     )
     .fetch_one(db)
@@ -186,8 +187,8 @@ pub async fn update(
     db: &mut Session,
     attempt: &WriteAttempt,
     caller: &Caller,
-    user: Uuid,
-    id: Uuid,
+    user: UserId,
+    id: KeyAreaId,
     draft: &Draft,
 ) -> Result<KeyArea, Abort> {
     let row = write_query!(
@@ -216,8 +217,8 @@ pub async fn update(
         LEFT JOIN updated a ON true
         LEFT JOIN users p ON p.id = a.created_by"#,
         caller.sub,
-        user,
-        id,
+        user.0,
+        id.0,
         Json(draft) as _,
     )
     .fetch_one(db)
@@ -236,8 +237,8 @@ pub async fn delete(
     db: &mut Session,
     attempt: &WriteAttempt,
     caller: &Caller,
-    user: Uuid,
-    id: Uuid,
+    user: UserId,
+    id: KeyAreaId,
 ) -> Result<(), Abort> {
     let row = write_query!(
         attempt,
@@ -259,8 +260,8 @@ pub async fn delete(
         r#"c.id AS "caller?", s.manages AS "manages?", d.id AS "deleted?"
         FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN deleted d ON true"#,
         caller.sub,
-        user,
-        id,
+        user.0,
+        id.0,
     )
     .fetch_one(db)
     .await?;

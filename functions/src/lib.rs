@@ -16,6 +16,7 @@ pub mod analyses;
 pub mod clerk;
 pub mod config;
 pub mod google;
+pub mod ids;
 pub mod invitations;
 pub mod key_areas;
 pub mod meetings;

@@ -4,8 +4,8 @@
 //! registering. Meetings stay in the team that they were held in, and tasks keep their assignee.
 
 use sqlx::types::Json;
-use uuid::Uuid;
 
+use crate::ids::UserId;
 use crate::permission::require_admin;
 use crate::users::{Colleague, Contact, User};
 use shared::db::{Session, WriteAttempt};
@@ -63,7 +63,7 @@ pub async fn members(db: &mut Session, caller: &Caller) -> Result<Vec<Colleague>
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 403 unless they are an admin, 404 unless it is a member of their team.
-pub async fn remove(db: &mut Session, attempt: &WriteAttempt, caller: &Caller, id: Uuid) -> Result<(), Abort> {
+pub async fn remove(db: &mut Session, attempt: &WriteAttempt, caller: &Caller, id: UserId) -> Result<(), Abort> {
     let row = write_query!(
         attempt,
         r#"caller AS (
@@ -78,7 +78,7 @@ pub async fn remove(db: &mut Session, attempt: &WriteAttempt, caller: &Caller, i
         r#"c.admin AS "admin?", r.id AS "removed?"
         FROM known LEFT JOIN caller c ON true LEFT JOIN removed r ON true"#,
         caller.sub,
-        id,
+        id.0,
     )
     .fetch_one(db)
     .await?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::ids::UserId;
 use shared::db::{Session, WriteAttempt};
 use shared::http::{Abort, Caller, Error};
 use shared::write_query;
@@ -215,7 +216,7 @@ pub async fn me(db: &mut Session, caller: &Caller) -> Result<User, Abort> {
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404 for other people.
-pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Colleague, Abort> {
+pub async fn get(db: &mut Session, caller: &Caller, id: UserId) -> Result<Colleague, Abort> {
     let user = sqlx::query_scalar!(
         r#"
         SELECT to_jsonb(u) AS "user: Json<Colleague>"
@@ -223,7 +224,7 @@ pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Colleagu
         WHERE c.clerk_id = $1
         "#,
         caller.sub,
-        id,
+        id.0,
     )
     .fetch_optional(db)
     .await?

@@ -118,7 +118,7 @@ async fn answer_newest(pool: &Pool, by: &str, accepting: bool) {
         .unwrap();
     let Some(newest) = list.first() else { return };
     if accepting {
-        accept(pool, by, Chosen::to(&person, newest.id).unwrap()).await;
+        accept(pool, by, Chosen::to(&person, newest.id.into()).unwrap()).await;
         return;
     }
     let input = (person, newest.id);
@@ -127,7 +127,7 @@ async fn answer_newest(pool: &Pool, by: &str, accepting: bool) {
             deadline(),
             &IdempotencyKey::generated(),
             &input,
-            async |db, attempt, (caller, id)| invitations::decline(db, attempt, caller, *id).await,
+            async |db, attempt, (caller, id)| invitations::decline(db, attempt, caller, (*id).into()).await,
             async |_, _, _| Err(Error::KeyReused.into()),
         )
         .await;
@@ -141,7 +141,7 @@ async fn remove(pool: &Pool, by: &str, member: Uuid) {
             deadline(),
             &IdempotencyKey::generated(),
             &input,
-            async |db, attempt, (caller, id)| team::remove(db, attempt, caller, *id).await,
+            async |db, attempt, (caller, id)| team::remove(db, attempt, caller, (*id).into()).await,
             async |_, _, _| Err(Error::KeyReused.into()),
         )
         .await;

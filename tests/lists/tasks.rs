@@ -112,7 +112,7 @@ async fn meeting_changes_read_one_page() {
     let (pool, caller, id) = (database.pool(), caller("busy"), database.id("meeting 1").await);
     let deadline = Deadline::after(Duration::from_secs(25));
     let page = pool
-        .read::<_, Error, _>(deadline, async |db| changes::list(db, &caller, id, &query).await)
+        .read::<_, Error, _>(deadline, async |db| changes::list(db, &caller, id.into(), &query).await)
         .await
         .unwrap();
     assert_eq!(page.items.len(), 100);

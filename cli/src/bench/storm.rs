@@ -290,7 +290,9 @@ async fn environment(pool: Pool) -> (Pool, Result<f64, String>) {
     let deadline = Deadline::of_invocation(milliseconds(SystemTime::now() + TIMEOUT));
     let caller = caller();
     let read = pool
-        .read::<_, Error, _>(deadline, async move |db| meetings::get(db, &caller, MEETING).await)
+        .read::<_, Error, _>(deadline, async move |db| {
+            meetings::get(db, &caller, MEETING.into()).await
+        })
         .await;
     let answered = read
         .map(|_| since.elapsed().as_secs_f64())

@@ -18,7 +18,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .transact(
             (caller, chosen),
             async |db, (caller, chosen)| invitations::accept(db, caller, chosen).await,
-            async |db, receipt, (caller, _)| invitations::accepted(db, caller, receipt.id).await,
+            async |db, receipt, (caller, _)| invitations::accepted(db, caller, receipt.id.into()).await,
             |accepted| Response::ok(&accepted),
         )
         .await

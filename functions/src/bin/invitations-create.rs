@@ -18,7 +18,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .transact(
             (caller, draft),
             async |db, (caller, draft)| invitations::create(db, caller, draft).await,
-            async |db, receipt, (caller, draft)| invitations::created(db, caller, receipt.id, draft).await,
+            async |db, receipt, (caller, draft)| invitations::created(db, caller, receipt.id.into(), draft).await,
             |invited| Response::created(&invited),
         )
         .await

@@ -19,7 +19,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .write(
             (caller, user, draft),
             async |db, attempt, (caller, user, draft)| key_areas::create(db, attempt, caller, *user, draft).await,
-            async |db, receipt, (caller, user, _)| key_areas::get(db, caller, *user, receipt.id).await,
+            async |db, receipt, (caller, user, _)| key_areas::get(db, caller, *user, receipt.id.into()).await,
             |area| {
                 let location = format!("/api/users/{}/key-areas/{}", area.user_id, area.id);
                 Response::created(&area).at(location)

@@ -18,7 +18,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .write(
             (caller, draft),
             async |db, attempt, (caller, draft)| meetings::create(db, attempt, caller, draft).await,
-            async |db, receipt, (caller, _)| meetings::get(db, caller, receipt.id).await,
+            async |db, receipt, (caller, _)| meetings::get(db, caller, receipt.id.into()).await,
             |meeting| {
                 let location = format!("/api/meetings/{}", meeting.summary.id);
                 Response::created(&meeting)

@@ -19,7 +19,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .write(
             (caller, meeting, draft),
             async |db, attempt, (caller, meeting, draft)| tasks::create(db, attempt, caller, *meeting, draft).await,
-            async |db, receipt, (caller, meeting, _)| tasks::get(db, caller, *meeting, receipt.id).await,
+            async |db, receipt, (caller, meeting, _)| tasks::get(db, caller, *meeting, receipt.id.into()).await,
             |task| {
                 let location = format!("/api/meetings/{}/tasks/{}", task.meeting_id, task.id);
                 Response::created(&task).at(location)

@@ -6,6 +6,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{TEAM_SIZE, token};
+use crate::ids::InvitationId;
 use crate::users::User;
 use shared::db::{Change, Session, WriteAttempt};
 use shared::http::{Abort, Caller, Error};
@@ -70,10 +71,10 @@ impl Chosen {
     ///
     /// # Errors
     /// Fails with 403 if the token states no verified address.
-    pub fn to(caller: &Caller, id: Uuid) -> Result<Self, Error> {
+    pub fn to(caller: &Caller, id: InvitationId) -> Result<Self, Error> {
         Ok(Self {
             token_hash: None,
-            id: Some(id),
+            id: Some(id.0),
             email: Some(verified(caller)?.to_owned()),
         })
     }
@@ -218,7 +219,7 @@ pub async fn accept(db: &mut Session, caller: &Caller, chosen: &Chosen) -> Resul
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404 if the caller is no longer on the team.
-pub async fn accepted(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Accepted, Abort> {
+pub async fn accepted(db: &mut Session, caller: &Caller, id: InvitationId) -> Result<Accepted, Abort> {
     let row = sqlx::query!(
         r#"
         SELECT to_jsonb(u) AS "user!: Json<User>", i.id AS "invitation?"
@@ -226,7 +227,7 @@ pub async fn accepted(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Acc
         WHERE u.clerk_id = $1
         "#,
         caller.sub,
-        id,
+        id.0,
     )
     .fetch_optional(db)
     .await?
@@ -239,7 +240,7 @@ pub async fn accepted(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Acc
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 403 without a verified address, 404 if there is none of this id.
-pub async fn decline(db: &mut Session, attempt: &WriteAttempt, caller: &Caller, id: Uuid) -> Result<(), Abort> {
+pub async fn decline(db: &mut Session, attempt: &WriteAttempt, caller: &Caller, id: InvitationId) -> Result<(), Abort> {
     let row = write_query!(
         attempt,
         r#"caller AS (
@@ -254,7 +255,7 @@ pub async fn decline(db: &mut Session, attempt: &WriteAttempt, caller: &Caller, 
         r#"c.id AS "caller?", d.id AS "deleted?"
         FROM known LEFT JOIN caller c ON true LEFT JOIN deleted d ON true"#,
         caller.sub,
-        id,
+        id.0,
         caller.verified_email(),
     )
     .fetch_one(db)

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::address::Email;
 use super::token::Token;
 use super::{Invitation, Places, Status, TEAM_SIZE};
+use crate::ids::InvitationId;
 use crate::permission::require_admin;
 use shared::db::{Change, Session};
 use shared::http::{Abort, Caller, Error};
@@ -162,7 +163,7 @@ pub async fn create(db: &mut Session, caller: &Caller, draft: &Draft) -> Result<
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404 unless they are the admin who sent it.
-pub async fn created(db: &mut Session, caller: &Caller, id: Uuid, draft: &Draft) -> Result<Invited, Abort> {
+pub async fn created(db: &mut Session, caller: &Caller, id: InvitationId, draft: &Draft) -> Result<Invited, Abort> {
     let row = sqlx::query!(
         r#"
         SELECT
@@ -177,7 +178,7 @@ pub async fn created(db: &mut Session, caller: &Caller, id: Uuid, draft: &Draft)
         WHERE u.clerk_id = $1
         "#,
         caller.sub,
-        id,
+        id.0,
         draft.token.digest(),
     )
     .fetch_optional(db)

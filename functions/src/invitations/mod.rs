@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::ids::InvitationId;
 use crate::permission::require_admin;
 use shared::db::{Session, WriteAttempt};
 use shared::http::{Abort, Caller, Error};
@@ -145,7 +146,7 @@ pub async fn sent(db: &mut Session, caller: &Caller) -> Result<Vec<Invitation>, 
 /// # Errors
 /// Fails with 401 for an unregistered caller, 403 unless they are an admin, 404 unless they sent it, 409 if it was
 /// accepted.
-pub async fn cancel(db: &mut Session, attempt: &WriteAttempt, caller: &Caller, id: Uuid) -> Result<(), Abort> {
+pub async fn cancel(db: &mut Session, attempt: &WriteAttempt, caller: &Caller, id: InvitationId) -> Result<(), Abort> {
     let row = write_query!(
         attempt,
         r#"caller AS (
@@ -164,7 +165,7 @@ pub async fn cancel(db: &mut Session, attempt: &WriteAttempt, caller: &Caller, i
         r#"c.admin AS "admin?", i.pending AS "pending?"
         FROM known LEFT JOIN caller c ON true LEFT JOIN invitation i ON true"#,
         caller.sub,
-        id,
+        id.0,
     )
     .fetch_one(db)
     .await?;

@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::types::Json;
-use uuid::Uuid;
 
+use crate::ids::MeetingId;
 use shared::db::Session;
 use shared::http::{Abort, Caller, Error};
 
@@ -51,7 +51,7 @@ struct Earlier {
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404.
-pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Agenda, Abort> {
+pub async fn get(db: &mut Session, caller: &Caller, id: MeetingId) -> Result<Agenda, Abort> {
     // The earlier meeting is the first entry of an index, and is used only if the caller sees it too.
     let row = sqlx::query!(
         r#"
@@ -76,7 +76,7 @@ pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Agenda, 
         WHERE u.clerk_id = $1
         "#,
         caller.sub,
-        id,
+        id.0,
         PROPOSED as i64,
     )
     .fetch_optional(db)

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::fields::{BotId, Lines, LongText, MeetingType, Minutes, Platform, Status, Time, Title, Transcript};
 use super::{Meeting, known_bot, stranger};
+use crate::ids::MeetingId;
 use crate::partial::{self, given};
 use crate::tasks::Task;
 use shared::db::{Session, WriteAttempt};
@@ -149,7 +150,7 @@ pub async fn update(
     db: &mut Session,
     attempt: &WriteAttempt,
     caller: &Caller,
-    id: Uuid,
+    id: MeetingId,
     if_match: &IfMatch,
     changes: &Changes,
 ) -> Result<Meeting, Abort> {
@@ -219,7 +220,7 @@ pub async fn update(
         FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN wanted w ON true
         LEFT JOIN updated u ON true"#,
         caller.sub,
-        id,
+        id.0,
         Json(&changes.fields) as _,
         changes.id,
         if_match.versions() as _,
@@ -250,7 +251,7 @@ pub async fn update(
 pub async fn list(
     db: &mut Session,
     caller: &Caller,
-    id: Uuid,
+    id: MeetingId,
     query: &PageQuery,
 ) -> Result<Page<MeetingChange>, Abort> {
     let before = query.cursor.unwrap_or(Cursor::NEWEST);
@@ -271,7 +272,7 @@ pub async fn list(
         ORDER BY h.created_at DESC, h.id DESC
         "#,
         caller.sub,
-        id,
+        id.0,
         before.at,
         before.id,
         query.limit.rows_and_one(),

@@ -10,6 +10,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{MeetingSummary, Status, Time};
+use crate::ids::UserId;
 use crate::users::Contact;
 use shared::db::Session;
 use shared::http::page::{Cursor, Limit, Page, PageQuery};
@@ -65,13 +66,13 @@ pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<
 pub async fn of_member(
     db: &mut Session,
     caller: &Caller,
-    member: Uuid,
+    member: UserId,
     query: &PageQuery,
 ) -> Result<Page<ListedMeeting>, Abort> {
     let filter = Filter {
         limit: query.limit,
         cursor: query.cursor,
-        team_member_id: Some(member),
+        team_member_id: Some(member.0),
         ..Filter::default()
     };
     let (page, on_the_team) = rows(db, caller, &filter).await?;

@@ -29,6 +29,7 @@ pub use changes::{Changes, MeetingChange, update};
 pub use fields::{Draft, MeetingType, Platform, ProcessingStatus, Status, Time};
 pub use list::{Filter, ListedMeeting, list, of_member};
 
+use crate::ids::MeetingId;
 use crate::permission::require_admin;
 use crate::tasks::Task;
 use shared::db::{Session, WriteAttempt};
@@ -139,7 +140,7 @@ impl Meeting {
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404.
-pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Meeting, Abort> {
+pub async fn get(db: &mut Session, caller: &Caller, id: MeetingId) -> Result<Meeting, Abort> {
     // The row is read in a subquery, after its visibility was checked: joined as a whole, the text of a row that the
     // caller may not see would be decompressed before the check.
     let row = sqlx::query!(
@@ -156,7 +157,7 @@ pub async fn get(db: &mut Session, caller: &Caller, id: Uuid) -> Result<Meeting,
         WHERE u.clerk_id = $1
         "#,
         caller.sub,
-        id,
+        id.0,
     )
     .fetch_optional(db)
     .await?
@@ -223,7 +224,7 @@ pub async fn delete(
     db: &mut Session,
     attempt: &WriteAttempt,
     caller: &Caller,
-    id: Uuid,
+    id: MeetingId,
     if_match: &IfMatch,
 ) -> Result<(), Abort> {
     let row = write_query!(
@@ -242,7 +243,7 @@ pub async fn delete(
         r#"(c.person).id AS "caller?", s.leads AS "leads?", s.matches AS "matches?"
         FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true"#,
         caller.sub,
-        id,
+        id.0,
         if_match.versions() as _,
     )
     .fetch_one(db)

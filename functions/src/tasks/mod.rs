@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 pub use fields::{Assignee, Changes, Draft, Status};
 
+use crate::ids::{MeetingId, TaskId};
 use crate::permission::permit;
 use shared::db::{Session, WriteAttempt};
 use shared::http::page::{Cursor, Page, PageQuery};
@@ -60,7 +61,12 @@ pub struct Task {
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404.
-pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid, query: &PageQuery) -> Result<Page<Task>, Abort> {
+pub async fn list(
+    db: &mut Session,
+    caller: &Caller,
+    meeting: MeetingId,
+    query: &PageQuery,
+) -> Result<Page<Task>, Abort> {
     let after = query.cursor.unwrap_or(Cursor::OLDEST);
     let rows = sqlx::query!(
         r#"
@@ -73,7 +79,7 @@ pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid, query: &Page
         LIMIT $5
         "#,
         caller.sub,
-        meeting,
+        meeting.0,
         after.at,
         after.id,
         query.limit.rows_and_one(),
@@ -93,7 +99,7 @@ pub async fn list(db: &mut Session, caller: &Caller, meeting: Uuid, query: &Page
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404.
-pub async fn get(db: &mut Session, caller: &Caller, meeting: Uuid, id: Uuid) -> Result<Task, Abort> {
+pub async fn get(db: &mut Session, caller: &Caller, meeting: MeetingId, id: TaskId) -> Result<Task, Abort> {
     let task = sqlx::query_scalar!(
         r#"
         SELECT to_jsonb(t) AS "task: Json<Task>"
@@ -103,8 +109,8 @@ pub async fn get(db: &mut Session, caller: &Caller, meeting: Uuid, id: Uuid) -> 
         WHERE u.clerk_id = $1
         "#,
         caller.sub,
-        meeting,
-        id,
+        meeting.0,
+        id.0,
     )
     .fetch_optional(db)
     .await?
@@ -121,7 +127,7 @@ pub async fn create(
     db: &mut Session,
     attempt: &WriteAttempt,
     caller: &Caller,
-    meeting: Uuid,
+    meeting: MeetingId,
     draft: &Draft,
 ) -> Result<Task, Abort> {
     // The meeting's row is locked, so that it is not deleted before its task is inserted.
@@ -152,7 +158,7 @@ pub async fn create(
         r#"(c.person).id AS "caller?", s.manages AS "manages?", to_jsonb(t) AS "task: Json<Task>"
         FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN created t ON true"#,
         caller.sub,
-        meeting,
+        meeting.0,
         Json(draft) as _,
     )
     .fetch_one(db)
@@ -176,8 +182,8 @@ pub async fn update(
     db: &mut Session,
     attempt: &WriteAttempt,
     caller: &Caller,
-    meeting: Uuid,
-    id: Uuid,
+    meeting: MeetingId,
+    id: TaskId,
     changes: &Changes,
 ) -> Result<Task, Abort> {
     let row = write_query!(
@@ -213,8 +219,8 @@ pub async fn update(
         r#"(c.person).id AS "caller?", w.allowed AS "allowed?", to_jsonb(t) AS "task: Json<Task>"
         FROM known LEFT JOIN caller c ON true LEFT JOIN wanted w ON true LEFT JOIN updated t ON true"#,
         caller.sub,
-        meeting,
-        id,
+        meeting.0,
+        id.0,
         Json(changes) as _,
         changes.only_status(),
     )
@@ -239,8 +245,8 @@ pub async fn approve(
     db: &mut Session,
     attempt: &WriteAttempt,
     caller: &Caller,
-    meeting: Uuid,
-    id: Uuid,
+    meeting: MeetingId,
+    id: TaskId,
 ) -> Result<Task, Abort> {
     let row = write_query!(
         attempt,
@@ -269,8 +275,8 @@ pub async fn approve(
         r#"(c.person).id AS "caller?", s.id AS "task_id?", to_jsonb(t) AS "task: Json<Task>"
         FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN approved t ON true"#,
         caller.sub,
-        meeting,
-        id,
+        meeting.0,
+        id.0,
     )
     .fetch_one(db)
     .await?;
@@ -291,8 +297,8 @@ pub async fn delete(
     db: &mut Session,
     attempt: &WriteAttempt,
     caller: &Caller,
-    meeting: Uuid,
-    id: Uuid,
+    meeting: MeetingId,
+    id: TaskId,
 ) -> Result<(), Abort> {
     let row = write_query!(
         attempt,
@@ -312,8 +318,8 @@ pub async fn delete(
         r#"(c.person).id AS "caller?", s.manages AS "manages?"
         FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true"#,
         caller.sub,
-        meeting,
-        id,
+        meeting.0,
+        id.0,
     )
     .fetch_one(db)
     .await?;

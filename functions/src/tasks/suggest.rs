@@ -5,8 +5,8 @@
 //! so of two requests at once the second meets the rows of the first.
 
 use serde::Serialize;
-use uuid::Uuid;
 
+use crate::ids::MeetingId;
 use shared::db::{Session, WriteAttempt};
 use shared::http::{Abort, Caller, Error};
 use shared::write_query;
@@ -50,7 +50,7 @@ pub async fn create(
     db: &mut Session,
     attempt: &WriteAttempt,
     caller: &Caller,
-    meeting: Uuid,
+    meeting: MeetingId,
 ) -> Result<Suggestions, Abort> {
     // An approved or completed suggestion keeps its id, so it is not suggested again; a deleted one is.
     let row = write_query!(
@@ -90,7 +90,7 @@ pub async fn create(
             (SELECT count FROM existing) + (SELECT count(*) FROM created) AS "suggested!"
         FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true"#,
         caller.sub,
-        meeting,
+        meeting.0,
         MOST,
     )
     .fetch_one(db)
@@ -107,7 +107,7 @@ pub async fn create(
 ///
 /// # Errors
 /// Fails with 401 for an unregistered caller, 404.
-pub async fn count(db: &mut Session, caller: &Caller, meeting: Uuid) -> Result<Suggestions, Abort> {
+pub async fn count(db: &mut Session, caller: &Caller, meeting: MeetingId) -> Result<Suggestions, Abort> {
     let row = sqlx::query!(
         r#"
         SELECT
@@ -118,7 +118,7 @@ pub async fn count(db: &mut Session, caller: &Caller, meeting: Uuid) -> Result<S
         WHERE u.clerk_id = $1
         "#,
         caller.sub,
-        meeting,
+        meeting.0,
     )
     .fetch_optional(db)
     .await?

@@ -121,11 +121,11 @@ impl Request {
         claims.map_or_else(|| Caller::from_claims(&Default::default()), Caller::from_claims)
     }
 
-    /// Returns a UUID from the path.
+    /// Returns an id from the path: a UUID, or a type that a product made for the ids of one kind.
     ///
     /// # Errors
     /// Fails with 422 and the parameter's name.
-    pub fn id(&self, name: &str) -> Result<Uuid, Error> {
+    pub fn id<T: From<Uuid>>(&self, name: &str) -> Result<T, Error> {
         let text = self
             .event
             .path_parameters
@@ -133,7 +133,7 @@ impl Request {
             .map(String::as_str)
             .unwrap_or_default();
         let id = Id::parse(text).ok_or_else(|| Error::field(name, Id::RULE))?;
-        Ok(id.uuid())
+        Ok(T::from(id.uuid()))
     }
 
     /// Deserializes the body from JSON.
