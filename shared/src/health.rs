@@ -2,7 +2,7 @@
 //!
 //! Opens its own connection, runs one statement, and closes it, so that the result is correct when every pool is
 //! exhausted, and nothing is left behind. The public answer only tells whether the service works; the report for
-//! operators tells why. Both are available within [`BUDGET`] in any state of the database.
+//! operators tells why. Both are available within a bounded time in any state of the database.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use metrics_cloudwatch_embedded::{Builder, Collector};
 use serde::Serialize;
 use sqlx::FromRow;
 
-use crate::db::receipt::sweep_all;
+use crate::db::sweep_all;
 use crate::db::{self, Deadline, Kind, Pool};
 use crate::http::{Error, Function, Request, Response};
 use crate::service::Service;

@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod db;
+pub mod diagnostics;
 pub mod health;
 pub mod http;
 mod migrations;

@@ -2,8 +2,8 @@
 //!
 //! Uses SQLSTATE and the name of the server's routine that raised the error, which `lc_messages` does not translate.
 
-use shared::db::classify::{kind_of, kind_of_log_in};
-use shared::db::error::{Kind, Phase};
+use shared::db::{Kind, Phase};
+use shared::diagnostics::{kind_of, kind_of_log_in};
 use sqlx::postgres::PgDatabaseError;
 
 use super::activity::{WHO, terminate};

@@ -4,7 +4,8 @@
 //! answers with an error, which is no finding.
 
 use shared::config::DatabaseUrl;
-use shared::db::{Deadline, connect::complete, socket::Tuned};
+use shared::db::Deadline;
+use shared::diagnostics::{Tuned, complete};
 use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use tokio::time::timeout;

@@ -13,9 +13,8 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use shared::config::{DatabaseUrl, Login};
 use shared::db::Deadline;
-use shared::db::connect::{self, Purpose, complete, connect_once};
-use shared::db::error::Kind;
-use shared::db::socket::Tuned;
+use shared::db::Kind;
+use shared::diagnostics::{self, Purpose, Tuned, complete, connect_once};
 use sqlx::{Connection as _, PgConnection};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
@@ -331,7 +330,7 @@ async fn log_in(
 /// Connects again exactly as a function does, because a pooler can reject parameters that a function sets.
 async fn as_a_function(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) {
     let timer = StepTimer::start(report);
-    let target = connect::Target::new(url, APPLICATION);
+    let target = diagnostics::Target::new(url, APPLICATION);
     match connect_once(&target, Purpose::Read, deadline.within(LOG_IN)).await {
         Ok(mut live) => {
             let one = async |db: &mut shared::db::Session| sqlx::query_scalar::<_, i32>("SELECT 1").fetch_one(db).await;

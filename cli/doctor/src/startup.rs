@@ -2,7 +2,7 @@
 //!
 //! The driver does not expose it. No secret is sent: the connection is dropped at the server's request for one.
 
-use shared::db::first_message::{FirstBytes, judge};
+use shared::diagnostics::{FirstBytes, judge};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// PostgreSQL's protocol 3.0.

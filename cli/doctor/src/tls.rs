@@ -6,8 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use shared::config::database_url::RDS_ROOTS;
-use shared::db::error::about_certificate;
+use shared::diagnostics::{RDS_ROOTS, about_certificate};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use local::gateway::{Authorizer, DevelopmentKey, Gateway, Issuer, Origins, Routes, Settings};
 use local::lambda::{Function, Lambda, Options};
-use shared::db::deadline::FUNCTION_TIMEOUT;
+use shared::diagnostics::FUNCTION_TIMEOUT;
 
 use super::build::Binaries;
 use super::log;

@@ -13,8 +13,7 @@ use crate::SERVICE;
 use shared::db::{self, Kind, Phase};
 use shared::http::Error;
 use shared::http::page::{CURSOR_RULE, Limit};
-use shared::http::problem::FieldError;
-use shared::http::request::{KEY_RULE, LONGEST_KEY};
+use shared::http::{FieldError, KEY_RULE, LONGEST_KEY};
 use shared::text::Id;
 
 /// The `requestId` of examples.

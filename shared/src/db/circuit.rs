@@ -24,7 +24,7 @@ const WORTH_RETRYING: Duration = Duration::from_secs(1);
 
 /// The permission for a request that needs a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub(super) enum Admission {
     /// Retry for this long.
     Retry(Duration),
     /// Try once.
@@ -43,7 +43,7 @@ struct Outage {
 
 /// The last known state of this environment's database.
 #[derive(Debug, Default)]
-pub struct Circuit {
+pub(super) struct Circuit {
     outages: Mutex<Outages>,
 }
 
@@ -57,7 +57,7 @@ struct Outages {
 
 impl Circuit {
     /// Returns the permission for a request now, with `budget` for a whole outage. A returned probe counts as started.
-    pub fn admit(&self, purpose: Purpose, budget: Duration) -> Admission {
+    pub(super) fn admit(&self, purpose: Purpose, budget: Duration) -> Admission {
         let mut seen = self.seen();
         let all = admit(&mut seen.all, budget);
         // As far as is known, connections can be opened; the server may still reject writes.
@@ -68,13 +68,13 @@ impl Circuit {
     }
 
     /// Returns whether connections could not be opened recently.
-    pub fn knows_outage(&self) -> bool {
+    pub(super) fn knows_outage(&self) -> bool {
         let all = self.seen().all;
         all.is_some_and(|outage| outage.last.elapsed() <= FORGET_AFTER)
     }
 
     /// Records that a retry loop or a probe, started at `since`, ended without a connection.
-    pub fn failed(&self, since: Moment, kind: Kind) {
+    pub(super) fn failed(&self, since: Moment, kind: Kind) {
         let mut seen = self.seen();
         let outage = |known: Option<Outage>| {
             Some(Outage {
@@ -98,7 +98,7 @@ impl Circuit {
     }
 
     /// Records that a connection was opened, to a server that rejects writes if `read_only`.
-    pub fn succeeded(&self, read_only: bool) {
+    pub(super) fn succeeded(&self, read_only: bool) {
         let mut seen = self.seen();
         seen.all = None;
         if !read_only {

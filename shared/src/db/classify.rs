@@ -12,11 +12,11 @@ use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use super::error::{Kind, Phase};
 use super::first_message::{ForeignReply, LONGEST, NO_PROCESS};
-pub use refusal::{Server, is_managed, kind_of_connect};
+pub(crate) use refusal::{Server, is_managed, kind_of_connect};
 
 /// The reaction to a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Not applied, and possibly temporary: retry, on this connection if it is still usable.
     Transient,
     /// Not applied, and this connection is unusable: drop it, then retry.
@@ -81,7 +81,7 @@ pub fn kind_of_log_in(error: &sqlx::Error) -> Kind {
 /// Classifies a failed statement on an open connection. An error that ends the session does not tell whether the
 /// statement was applied, regardless of its code: a pooler that lost its server connection sends XX000 or 58000, and
 /// the statement may have been committed.
-pub fn kind_of_statement(error: &sqlx::Error) -> Kind {
+pub(crate) fn kind_of_statement(error: &sqlx::Error) -> Kind {
     let database = error
         .as_database_error()
         .and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
@@ -151,7 +151,7 @@ fn kind_of_sqlstate(code: &str) -> Kind {
 
 /// Returns the verdict. `repeatable`: whether running the work twice has the same effect as running it once, which an
 /// explicit transaction guarantees until COMMIT is sent.
-pub fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
+pub(crate) fn verdict(phase: Phase, kind: Kind, repeatable: bool) -> Verdict {
     match phase {
         // Nothing was tried, or waiting for a free connection used the whole budget.
         Phase::Config | Phase::Acquire => Verdict::Permanent,

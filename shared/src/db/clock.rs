@@ -9,14 +9,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// A point in time, read on both clocks.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub(super) struct Moment {
     monotonic: Instant,
     wall: SystemTime,
 }
 
 impl Moment {
     /// Returns the current time.
-    pub fn now() -> Self {
+    pub(super) fn now() -> Self {
         Self {
             monotonic: Instant::now(),
             wall: SystemTime::now(),
@@ -24,19 +24,19 @@ impl Moment {
     }
 
     /// Returns the time since this moment: the larger reading of the two clocks.
-    pub fn elapsed(&self) -> Duration {
+    pub(super) fn elapsed(&self) -> Duration {
         let wall = self.wall.elapsed().unwrap_or_default();
         self.monotonic.elapsed().max(wall)
     }
 
     /// Returns whether this moment precedes `other`, by either clock.
-    pub fn is_before(&self, other: &Self) -> bool {
+    pub(super) fn is_before(&self, other: &Self) -> bool {
         self.monotonic < other.monotonic || self.wall < other.wall
     }
 }
 
 /// Returns a random duration shorter than `bound`, so that environments do not act at the same time.
-pub fn jitter(bound: Duration) -> Duration {
+pub(super) fn jitter(bound: Duration) -> Duration {
     // Seeded by the system for each thread, and different in each call.
     let random = RandomState::new().hash_one(()) >> 32;
     bound.mul_f64(random as f64 / 2_f64.powi(32))

@@ -38,7 +38,7 @@ const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
 
 /// The server ends an abandoned session of a destroyed environment after this time. Longer than `MAX_IDLE`, so that the
 /// server never closes a connection that the pool would still reuse.
-pub const IDLE_SESSION: Duration = Duration::from_secs(10 * 60);
+pub(crate) const IDLE_SESSION: Duration = Duration::from_secs(10 * 60);
 
 /// How long the next of several servers is delayed while one is being tried.
 const HEAD_START: Duration = Duration::from_millis(500);
@@ -291,7 +291,7 @@ type LogIn = BoxFuture<'static, Result<Connection, Error>>;
 /// A log-in that did not finish in time. A busy server processes log-ins in turn, and a dropped one loses its place, so
 /// the next attempt continues it.
 #[derive(Default)]
-pub struct Unfinished(Mutex<Option<(Moment, LogIn)>>);
+pub(crate) struct Unfinished(Mutex<Option<(Moment, LogIn)>>);
 
 impl Unfinished {
     /// Takes the log-in that was kept last, unless the server has ended it by now.
@@ -535,7 +535,7 @@ async fn open_session(target: &Target, url: &DatabaseUrl) -> Result<Connection, 
 ///
 /// # Errors
 /// Fails with the last cause other than a timeout of this crate, if there was one.
-pub async fn connect_with_retry(
+pub(crate) async fn connect_with_retry(
     target: &Target,
     purpose: Purpose,
     retry: &RetryConfig,

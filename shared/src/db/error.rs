@@ -180,7 +180,7 @@ impl Phase {
 }
 
 /// The error of a library, or of Secrets Manager; free of secrets.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// A database failure after all attempts that the retry policy allows.
 #[derive(Debug)]

@@ -8,13 +8,13 @@
 use std::fmt;
 
 /// The longest first message that is accepted: an error with all its fields. libpq has the same limit.
-pub const LONGEST: u32 = 30_000;
+pub(crate) const LONGEST: u32 = 30_000;
 
 /// The length that a driver reads in the text of a server that cannot start a process, "Ecould not fork".
-pub const NO_PROCESS: u32 = u32::from_be_bytes(*b"coul");
+pub(crate) const NO_PROCESS: u32 = u32::from_be_bytes(*b"coul");
 
 /// How many bytes are enough to judge, and to show the text of a reply that is none of PostgreSQL's.
-pub const ENOUGH: usize = 200;
+pub(crate) const ENOUGH: usize = 200;
 
 /// What the first bytes are.
 #[derive(Debug, PartialEq, Eq)]

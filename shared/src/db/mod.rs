@@ -2,57 +2,59 @@
 //!
 //! | file | purpose |
 //! |---|---|
-//! | [`pool`] | the static pool: checkout that survives a freeze, overflow |
-//! | [`credentials`] | credentials that are not in the URL: a rotated secret, a signed token |
-//! | [`connect`] | opening a connection: attempts, budget, session limits |
-//! | [`status`] | the statement after each connect: settings, facts about server and session |
-//! | [`socket`] | socket options that sqlx does not set, a check for received bytes |
-//! | [`first_message`] | whether the first bytes are a PostgreSQL server's |
-//! | [`work`] | `read`: the unit of work of domain code; attempts |
-//! | [`mod@write`] | `write` and `transact`: the write protocol |
-//! | [`witness`] | whether a late answer will still come |
-//! | [`by_hand`] | without closures: executor, transactions, connections that the caller ends |
-//! | [`receipt`] | the row that records a write: idempotency, lost commits |
-//! | [`known`] | what the receipts table has under the key of a write |
-//! | [`session`] | the connection as domain code sees it |
-//! | [`classify`] | the retry table |
-//! | [`retry`] | attempts and back-off |
-//! | [`circuit`] | refusing fast while the database is down |
-//! | [`deadline`], [`clock`] | time |
-//! | [`error`] | the kinds of failure |
-//! | [`migrate`] | the schema |
-//! | [`roles`] | the roles that functions log in as |
+//! | `pool` | the static pool: checkout that survives a freeze, overflow |
+//! | `credentials` | credentials that are not in the URL: a rotated secret, a signed token |
+//! | `connect` | opening a connection: attempts, budget, session limits |
+//! | `status` | the statement after each connect: settings, facts about server and session |
+//! | `socket` | socket options that sqlx does not set, a check for received bytes |
+//! | `first_message` | whether the first bytes are a PostgreSQL server's |
+//! | `work` | `read`: the unit of work of domain code; attempts |
+//! | `write` | `write` and `transact`: the write protocol |
+//! | `witness` | whether a late answer will still come |
+//! | `by_hand` | without closures: executor, transactions, connections that the caller ends |
+//! | `receipt` | the row that records a write: idempotency, lost commits |
+//! | `known` | what the receipts table has under the key of a write |
+//! | `session` | the connection as domain code sees it |
+//! | `classify` | the retry table |
+//! | `retry` | attempts and back-off |
+//! | `circuit` | refusing fast while the database is down |
+//! | `deadline`, `clock` | time |
+//! | `error` | the kinds of failure |
+//! | `migrate` | the schema |
+//! | `roles` | the roles that functions log in as |
 //!
 //! Invariants: knows nothing of HTTP, never reads the environment, and runs nothing in the background.
 //! `docs/RELIABILITY.md` explains the retry table and the time budget.
 
-pub mod by_hand;
-pub mod circuit;
-pub mod classify;
-pub mod clock;
-pub mod connect;
+mod by_hand;
+mod circuit;
+pub(crate) mod classify;
+mod clock;
+pub(crate) mod connect;
 mod credentials;
-pub mod deadline;
-pub mod error;
-pub mod first_message;
+pub(crate) mod deadline;
+pub(crate) mod error;
+pub(crate) mod first_message;
 mod known;
 pub mod migrate;
-pub mod pool;
-pub mod receipt;
-pub mod retry;
+mod pool;
+mod receipt;
+mod retry;
 pub mod roles;
-pub mod session;
-pub mod socket;
-pub mod status;
+mod session;
+pub(crate) mod socket;
+mod status;
 mod witness;
-pub mod work;
-pub mod write;
+mod work;
+mod write;
 
 pub use by_hand::{Held, Transaction};
 pub use deadline::Deadline;
 pub use error::{Abort, Error, Kind, Phase};
 pub use known::{Known, Receipt};
+pub(crate) use pool::Opened;
 pub use pool::Pool;
+pub(crate) use receipt::sweep_all;
 pub use receipt::{Change, IdempotencyKey, WriteAttempt};
 pub use session::Session;
 pub use write::Written;

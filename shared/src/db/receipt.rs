@@ -222,7 +222,7 @@ pub(super) async fn sweep(session: &mut Session, settings: &str) -> Result<(), s
 ///
 /// # Errors
 /// Fails with the server's error, for example on a standby, or if the connection is lost.
-pub async fn sweep_all(session: &mut Session) -> Result<i64, sqlx::Error> {
+pub(crate) async fn sweep_all(session: &mut Session) -> Result<i64, sqlx::Error> {
     session.fetch_one(sqlx::raw_sql(SWEEP_ALL)).await?.try_get(0)
 }
 

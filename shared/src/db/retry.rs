@@ -15,7 +15,7 @@ use crate::config::RetryConfig;
 
 /// The wait between attempts, by operation.
 #[derive(Clone, Copy, Debug)]
-pub enum Policy {
+pub(super) enum Policy {
     /// Opening a connection to a server that does not respond correctly.
     Connect,
     /// Opening a connection while every slot is in use: the wait is long from the start and hardly grows. Each attempt
@@ -52,7 +52,7 @@ const WORTH_TRYING: Duration = Duration::from_millis(100);
 
 /// A retry loop: attempts are 1-based, waits have full jitter, and none extends past the deadline.
 #[derive(Debug)]
-pub struct RetryLoop {
+pub(super) struct RetryLoop {
     deadline: Deadline,
     since: Moment,
     attempt: u32,
@@ -64,7 +64,7 @@ pub struct RetryLoop {
 
 impl RetryLoop {
     /// Creates a retry loop that ends with `deadline`, at its first attempt.
-    pub fn new(policy: Policy, config: &RetryConfig, deadline: Deadline) -> Self {
+    pub(super) fn new(policy: Policy, config: &RetryConfig, deadline: Deadline) -> Self {
         Self {
             deadline,
             since: Moment::now(),
@@ -77,39 +77,34 @@ impl RetryLoop {
     }
 
     /// Returns the number of the current attempt.
-    pub fn attempt(&self) -> u32 {
+    pub(super) fn attempt(&self) -> u32 {
         self.attempt
     }
 
     /// Returns the time since the first attempt started.
-    pub fn elapsed(&self) -> Duration {
+    pub(super) fn elapsed(&self) -> Duration {
         self.since.elapsed()
     }
 
-    /// Returns its deadline.
-    pub fn deadline(&self) -> Deadline {
-        self.deadline
-    }
-
     /// Changes the policy of the following waits, for a cause that another policy fits better.
-    pub fn follow(&mut self, policy: Policy) {
+    pub(super) fn follow(&mut self, policy: Policy) {
         self.waits = waits(policy, self.base);
     }
 
     /// Returns true at the first call: for failures that only a fresh connection can resolve.
-    pub fn first_reconnect(&mut self) -> bool {
+    pub(super) fn first_reconnect(&mut self) -> bool {
         !std::mem::replace(&mut self.reconnected, true)
     }
 
     /// Starts the next attempt without a wait. Returns false if attempts or time are exhausted.
-    pub fn next_attempt_at_once(&mut self) -> bool {
+    pub(super) fn next_attempt_at_once(&mut self) -> bool {
         let another = self.attempt < self.most && self.deadline.left() > WORTH_TRYING;
         self.attempt += u32::from(another);
         another
     }
 
     /// Waits for the next attempt. Returns false, at once, if attempts or time are exhausted.
-    pub async fn next_attempt(&mut self) -> bool {
+    pub(super) async fn next_attempt(&mut self) -> bool {
         if self.attempt >= self.most {
             return false;
         }

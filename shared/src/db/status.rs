@@ -83,7 +83,7 @@ pub(super) fn status_query(statement_timeout: Duration) -> String {
 
 /// The state of the server when the connection was opened.
 #[derive(Clone, Copy, Debug)]
-pub struct ServerStatus {
+pub(super) struct ServerStatus {
     /// Whether it is a standby, or a primary configured to reject writes.
     pub read_only: bool,
     /// Connection slots in use, including this one.
@@ -102,7 +102,7 @@ impl ServerStatus {
     }
 
     /// Returns whether more than four fifths of the slots are in use: environments should take turns.
-    pub fn near_capacity(&self) -> bool {
+    pub(super) fn near_capacity(&self) -> bool {
         self.used * 5 > self.usable * 4
     }
 }

@@ -2,30 +2,30 @@
 //!
 //! | file | purpose |
 //! |---|---|
-//! | [`mod@run`] | `main` of every function: INIT, the event loop, snapshots |
-//! | [`function`] | the state of an execution environment, and its shutdown by SIGTERM |
-//! | [`request`] | a handler's request, and its access to the database |
-//! | [`response`] | a handler's response |
-//! | [`problem`] | every error that a client can see, and the only error status codes |
+//! | `run` | `main` of every function: INIT, the event loop, snapshots |
+//! | `function` | the state of an execution environment, and its shutdown by SIGTERM |
+//! | `request` | a handler's request, and its access to the database |
+//! | `response` | a handler's response |
+//! | `problem` | every error that a client can see, and the only error status codes |
 //! | [`body`] | deserializes JSON and query strings, names the invalid field |
 //! | [`page`] | lists by keyset cursor |
-//! | [`caller`] | the caller's identity, from the token's claims |
+//! | `caller` | the caller's identity, from the token's claims |
 //!
 //! Invariants: contains no SQL, and knows no resource of a product. Depends on: the gateway, which verifies the token.
 
 pub mod body;
-pub mod caller;
-pub mod function;
+mod caller;
+mod function;
 pub mod page;
-pub mod problem;
-pub mod request;
-pub mod response;
-pub mod run;
+mod problem;
+mod request;
+mod response;
+mod run;
 
 pub use caller::Caller;
 pub use function::Function;
-pub use problem::Error;
-pub use request::{IfMatch, Request};
+pub use problem::{Error, FieldError};
+pub use request::{IfMatch, KEY_RULE, LONGEST_KEY, Request};
 pub use response::Response;
 
 /// Why a unit of work stopped: `?` converts both a database error and an [`Error`] into it.

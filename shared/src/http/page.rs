@@ -129,7 +129,7 @@ impl<'de> Deserialize<'de> for Cursor {
     }
 }
 
-/// One page of a list; [`Response::page`](super::Response::page) is the answer with it.
+/// One page of a list; [`Request::page`](super::Request::page) makes the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
     /// The items, in the list's order.

@@ -29,7 +29,7 @@ use super::request::Request;
 use super::response::{Event, Response};
 use crate::config::Config;
 use crate::db::Deadline;
-use crate::db::pool::Opened;
+use crate::db::Opened;
 use crate::service::Service;
 use crate::telemetry;
 

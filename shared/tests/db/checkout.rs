@@ -6,8 +6,8 @@ use std::time::Duration;
 use local::postgres::Settings;
 use local::proxy::{Door, Effect, Statements};
 use shared::config::Config;
-use shared::db::connect::Purpose;
 use shared::db::{Abort, Deadline, Error, IdempotencyKey, Kind, Phase, Pool, Session, WriteAttempt};
+use shared::diagnostics::Purpose;
 use sqlx::Connection as _;
 
 use super::bench::{Bench, PLENTY, Refusal, one, pool, until};

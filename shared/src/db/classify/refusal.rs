@@ -8,7 +8,7 @@ use crate::db::error::Kind;
 
 /// The facts about a server that decide what its rejection of a connection means.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Server {
+pub(crate) struct Server {
     /// Whether a provider that pauses idle databases runs it: see [`is_managed`].
     pub managed: bool,
     /// Connections log in with an RDS IAM token.
@@ -21,13 +21,13 @@ const MANAGED_DOMAINS: [&str; 3] = [".rds.amazonaws.com", ".rds.amazonaws.com.cn
 
 /// Returns whether a provider in [`MANAGED_DOMAINS`] runs the server, by its host name. An alias of such a name is not
 /// recognised: its refusals are final, as for any other server.
-pub fn is_managed(host: &str) -> bool {
+pub(crate) fn is_managed(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     MANAGED_DOMAINS.iter().any(|domain| host.ends_with(domain))
 }
 
 /// Classifies a connect error. Nothing was applied, so more of these are temporary than in [`super::kind_of`].
-pub fn kind_of_connect(error: &sqlx::Error, server: Server) -> Kind {
+pub(crate) fn kind_of_connect(error: &sqlx::Error, server: Server) -> Kind {
     match error.as_database_error() {
         Some(refusal) => kind_of_refusal(refusal.code().as_deref().unwrap_or_default(), refusal.message(), server),
         None => kind_of_log_in(error),
