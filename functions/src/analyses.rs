@@ -101,17 +101,11 @@ pub async fn list(db: &mut Session, caller: &Caller, user: UserId, query: &PageQ
     let before = query.cursor.unwrap_or(Cursor::NEWEST);
     let rows = sqlx::query!(
         r#"
-        SELECT u.reads AS "reads?", to_jsonb(a) AS "analysis: Json<Analysis>"
+        SELECT reads(c, u) AS "reads?", to_jsonb(a) AS "analysis: Json<Analysis>"
         FROM users c
-        LEFT JOIN LATERAL (
-            SELECT
-                u.id, coalesce(u.admin_id, u.id) AS team,
-                c.id = u.id OR c.role = 'admin' AND c.id = u.admin_id AS reads
-            FROM users u
-            WHERE u.id = $2 AND coalesce(u.admin_id, u.id) = coalesce(c.admin_id, c.id)
-        ) u ON true
+        LEFT JOIN users u ON u.id = $2
         LEFT JOIN analyses a
-            ON a.user_id = u.id AND a.team_id = u.team AND u.reads AND (a.analyzed_at, a.id) < ($3, $4)
+            ON a.user_id = u.id AND a.team_id = team_of(u) AND reads(c, u) AND (a.analyzed_at, a.id) < ($3, $4)
         WHERE c.clerk_id = $1
         ORDER BY a.analyzed_at DESC, a.id DESC
         LIMIT $5
@@ -144,16 +138,10 @@ pub async fn list(db: &mut Session, caller: &Caller, user: UserId, query: &PageQ
 pub async fn get(db: &mut Session, caller: &Caller, user: UserId, id: AnalysisId) -> Result<Analysis, Abort> {
     let row = sqlx::query!(
         r#"
-        SELECT u.reads AS "reads?", to_jsonb(a) AS "analysis: Json<Analysis>"
+        SELECT reads(c, u) AS "reads?", to_jsonb(a) AS "analysis: Json<Analysis>"
         FROM users c
-        LEFT JOIN LATERAL (
-            SELECT
-                u.id, coalesce(u.admin_id, u.id) AS team,
-                c.id = u.id OR c.role = 'admin' AND c.id = u.admin_id AS reads
-            FROM users u
-            WHERE u.id = $2 AND coalesce(u.admin_id, u.id) = coalesce(c.admin_id, c.id)
-        ) u ON true
-        LEFT JOIN analyses a ON a.id = $3 AND a.user_id = u.id AND a.team_id = u.team AND u.reads
+        LEFT JOIN users u ON u.id = $2
+        LEFT JOIN analyses a ON a.id = $3 AND a.user_id = u.id AND a.team_id = team_of(u) AND reads(c, u)
         WHERE c.clerk_id = $1
         "#,
         caller.sub,
@@ -176,15 +164,9 @@ pub async fn current(db: &mut Session, caller: &Caller, user: UserId, wanted: &W
     let row = sqlx::query!(
         r#"
         WITH person AS (
-            SELECT u.id, u.team, u.reads
+            SELECT u.id, team_of(u) AS team, reads(c, u) AS reads
             FROM users c
-            LEFT JOIN LATERAL (
-                SELECT
-                    u.id, coalesce(u.admin_id, u.id) AS team,
-                    c.id = u.id OR c.role = 'admin' AND c.id = u.admin_id AS reads
-                FROM users u
-                WHERE u.id = $2 AND coalesce(u.admin_id, u.id) = coalesce(c.admin_id, c.id)
-            ) u ON true
+            LEFT JOIN users u ON u.id = $2
             WHERE c.clerk_id = $1
         ), analysis AS (
             SELECT a.* FROM person p JOIN analyses a ON a.user_id = p.id AND a.team_id = p.team AND p.reads

@@ -70,18 +70,12 @@ pub async fn list(db: &mut Session, caller: &Caller, user: UserId, query: &PageQ
     let rows = sqlx::query!(
         r#"
         SELECT
-            u.reads AS "reads?",
+            reads(c, u) AS "reads?",
             to_jsonb(a) || jsonb_build_object('created_by_id', p.id, 'created_by', to_jsonb(p)) AS "area: Json<KeyArea>"
         FROM users c
-        LEFT JOIN LATERAL (
-            SELECT
-                u.id, coalesce(u.admin_id, u.id) AS team,
-                c.id = u.id OR c.role = 'admin' AND c.id = u.admin_id AS reads
-            FROM users u
-            WHERE u.id = $2 AND coalesce(u.admin_id, u.id) = coalesce(c.admin_id, c.id)
-        ) u ON true
+        LEFT JOIN users u ON u.id = $2
         LEFT JOIN key_areas a
-            ON a.user_id = u.id AND a.team_id = u.team AND u.reads AND (a.created_at, a.id) < ($3, $4)
+            ON a.user_id = u.id AND a.team_id = team_of(u) AND reads(c, u) AND (a.created_at, a.id) < ($3, $4)
         LEFT JOIN users p ON p.id = a.created_by
         WHERE c.clerk_id = $1
         ORDER BY a.created_at DESC, a.id DESC
@@ -118,7 +112,7 @@ pub async fn get(db: &mut Session, caller: &Caller, user: UserId, id: KeyAreaId)
         SELECT
             to_jsonb(a) || jsonb_build_object('created_by_id', p.id, 'created_by', to_jsonb(p)) AS "area: Json<KeyArea>"
         FROM users c
-        LEFT JOIN users u ON u.id = $2 AND c.role = 'admin' AND u.admin_id = c.id
+        LEFT JOIN users u ON u.id = $2 AND writes(c, u)
         LEFT JOIN key_areas a ON a.id = $3 AND a.user_id = u.id AND a.team_id = c.id
         LEFT JOIN users p ON p.id = a.created_by
         WHERE c.clerk_id = $1
@@ -148,24 +142,22 @@ pub async fn create(
     let row = write_query!(
         attempt,
         r#"caller AS (
-            SELECT id, name, email, role = 'admin' AS admin, coalesce(admin_id, id) AS team
-            FROM users, known WHERE clerk_id = $5 AND clear
+            SELECT id, u AS person FROM users u, known WHERE clerk_id = $5 AND clear
         ), seen AS (
-            SELECT u.id, c.admin AS manages
-            FROM caller c JOIN users u ON u.admin_id = c.team OR u.id = c.team AND NOT c.admin
-            WHERE u.id = $6
+            SELECT u.id, writes(c.person, u) AS writes
+            FROM caller c JOIN users u ON u.id = $6 AND writes(c.person, u) IS NOT NULL
             FOR SHARE OF u
         ), created AS (
             INSERT INTO key_areas (id, user_id, team_id, created_by, name, description)
             SELECT n.id, s.id, c.id, c.id, n.name, n.description
             FROM seen s, caller c, jsonb_populate_record(NULL::key_areas, $7) n
-            WHERE s.manages
+            WHERE s.writes
             RETURNING *
         ), changed AS (
             SELECT 'area' AS kind, id, NULL::integer AS version, 201 AS status FROM created
         )"#,
-        r#"c.id AS "caller?", s.manages AS "manages?",
-            to_jsonb(a) || jsonb_build_object('created_by_id', c.id, 'created_by', to_jsonb(c)) AS "area: Json<KeyArea>"
+        r#"c.id AS "caller?", s.writes AS "writes?",
+            to_jsonb(a) || jsonb_build_object('created_by_id', c.id, 'created_by', c.person) AS "area: Json<KeyArea>"
         FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN created a ON true"#,
         caller.sub,
         user.0,
@@ -175,7 +167,7 @@ pub async fn create(
     .await?;
     attempt.check(row.receipt, row.nonce)?;
     row.caller.ok_or_else(Error::unknown_caller)?;
-    permit(row.manages, "user", "Only an admin may add key areas.")?;
+    permit(row.writes, "user", "Only an admin may add key areas.")?;
     Ok(row.area.ok_or(sqlx::Error::RowNotFound)?.0)
 }
 
@@ -194,22 +186,20 @@ pub async fn update(
     let row = write_query!(
         attempt,
         r#"caller AS (
-            SELECT id, role = 'admin' AS admin, coalesce(admin_id, id) AS team
-            FROM users, known WHERE clerk_id = $5 AND clear
+            SELECT id, u AS person FROM users u, known WHERE clerk_id = $5 AND clear
         ), seen AS (
-            SELECT u.id, c.team, c.admin AS manages
-            FROM caller c JOIN users u ON u.admin_id = c.team OR u.id = c.team AND NOT c.admin
-            WHERE u.id = $6
+            SELECT u.id, team_of(u) AS team, writes(c.person, u) AS writes
+            FROM caller c JOIN users u ON u.id = $6 AND writes(c.person, u) IS NOT NULL
             FOR SHARE OF u
         ), updated AS (
             UPDATE key_areas a SET name = n.name, description = n.description, updated_at = clock_timestamp()
             FROM seen s, jsonb_populate_record(NULL::key_areas, $8) n
-            WHERE a.id = $7 AND a.user_id = s.id AND a.team_id = s.team AND s.manages
+            WHERE a.id = $7 AND a.user_id = s.id AND a.team_id = s.team AND s.writes
             RETURNING a.*
         ), changed AS (
             SELECT 'area' AS kind, id, NULL::integer AS version, 200 AS status FROM updated
         )"#,
-        r#"c.id AS "caller?", s.manages AS "manages?",
+        r#"c.id AS "caller?", s.writes AS "writes?",
             to_jsonb(a) || jsonb_build_object('created_by_id', p.id, 'created_by', to_jsonb(p)) AS "area: Json<KeyArea>"
         FROM known
         LEFT JOIN caller c ON true
@@ -225,7 +215,7 @@ pub async fn update(
     .await?;
     attempt.check(row.receipt, row.nonce)?;
     row.caller.ok_or_else(Error::unknown_caller)?;
-    permit(row.manages, "user", "Only an admin may change key areas.")?;
+    permit(row.writes, "user", "Only an admin may change key areas.")?;
     Ok(row.area.ok_or_else(absent)?.0)
 }
 
@@ -243,21 +233,19 @@ pub async fn delete(
     let row = write_query!(
         attempt,
         r#"caller AS (
-            SELECT id, role = 'admin' AS admin, coalesce(admin_id, id) AS team
-            FROM users, known WHERE clerk_id = $5 AND clear
+            SELECT id, u AS person FROM users u, known WHERE clerk_id = $5 AND clear
         ), seen AS (
-            SELECT u.id, c.team, c.admin AS manages
-            FROM caller c JOIN users u ON u.admin_id = c.team OR u.id = c.team AND NOT c.admin
-            WHERE u.id = $6
+            SELECT u.id, team_of(u) AS team, writes(c.person, u) AS writes
+            FROM caller c JOIN users u ON u.id = $6 AND writes(c.person, u) IS NOT NULL
             FOR SHARE OF u
         ), deleted AS (
             DELETE FROM key_areas a USING seen s
-            WHERE a.id = $7 AND a.user_id = s.id AND a.team_id = s.team AND s.manages
+            WHERE a.id = $7 AND a.user_id = s.id AND a.team_id = s.team AND s.writes
             RETURNING a.id
         ), changed AS (
             SELECT 'area' AS kind, id, NULL::integer AS version, 200 AS status FROM deleted
         )"#,
-        r#"c.id AS "caller?", s.manages AS "manages?", d.id AS "deleted?"
+        r#"c.id AS "caller?", s.writes AS "writes?", d.id AS "deleted?"
         FROM known LEFT JOIN caller c ON true LEFT JOIN seen s ON true LEFT JOIN deleted d ON true"#,
         caller.sub,
         user.0,
@@ -267,10 +255,29 @@ pub async fn delete(
     .await?;
     attempt.check(row.receipt, row.nonce)?;
     row.caller.ok_or_else(Error::unknown_caller)?;
-    permit(row.manages, "user", "Only an admin may delete key areas.")?;
+    permit(row.writes, "user", DELETE_REFUSAL)?;
     row.deleted.ok_or_else(absent)?;
     Ok(())
 }
+
+/// Checks that the caller may still delete key areas of the member, for a replay.
+///
+/// # Errors
+/// As [`delete`].
+pub async fn deleted(db: &mut Session, caller: &Caller, user: UserId) -> Result<(), Abort> {
+    let writes = sqlx::query_scalar!(
+        r#"SELECT writes(c, u) AS "writes?" FROM users c LEFT JOIN users u ON u.id = $2 WHERE c.clerk_id = $1"#,
+        caller.sub,
+        user.0,
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or_else(Error::unknown_caller)?;
+    permit(writes, "user", DELETE_REFUSAL)?;
+    Ok(())
+}
+
+const DELETE_REFUSAL: &str = "Only an admin may delete key areas.";
 
 fn absent() -> Error {
     Error::not_found("key area")

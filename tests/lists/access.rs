@@ -1,11 +1,11 @@
-//! The SQL functions that decide who sees a meeting: how the statements that call them are planned, and what they read.
+//! The SQL functions that decide who sees a meeting, and the rows about a member: how the statements that call them are planned, and what they read.
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::data::Database;
 use super::plan::{MODES, explain, statements};
 
-const FUNCTIONS: [&str; 4] = ["sees(", "leads(", "manages(", "team_of("];
+const FUNCTIONS: [&str; 6] = ["sees(", "leads(", "manages(", "team_of(", "reads(", "writes("];
 
 /// A statement that calls one of the functions.
 struct Statement {
