@@ -1,6 +1,7 @@
 //! Permissions: the refusals, in one place.
 
-use shared::http::Error;
+use shared::db::Session;
+use shared::http::{Abort, Caller, Error};
 
 /// Refuses a caller who is no admin.
 ///
@@ -8,6 +9,20 @@ use shared::http::Error;
 /// Fails with 403.
 pub(crate) fn require_admin(admin: bool, refusal: &'static str) -> Result<(), Error> {
     if admin { Ok(()) } else { Err(Error::forbidden(refusal)) }
+}
+
+/// Refuses a caller who is no admin by now. A replay asks this about a row that is gone.
+///
+/// # Errors
+/// Fails with 401 for an unregistered caller, 403.
+pub(crate) async fn require_admin_still(db: &mut Session, caller: &Caller, refusal: &'static str) -> Result<(), Abort> {
+    let admin = sqlx::query_scalar!(
+        r#"SELECT role = 'admin' AS "admin!" FROM users WHERE clerk_id = $1"#,
+        caller.sub
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(require_admin(admin.ok_or_else(Error::unknown_caller)?, refusal)?)
 }
 
 /// Checks a permission, which is `None` if the caller does not see the resource.

@@ -6,7 +6,7 @@
 use sqlx::types::Json;
 
 use crate::ids::UserId;
-use crate::permission::require_admin;
+use crate::permission::{require_admin, require_admin_still};
 use crate::users::{Colleague, Contact, User};
 use shared::db::{Session, WriteAttempt};
 use shared::http::{Abort, Caller, Error};
@@ -83,13 +83,20 @@ pub async fn remove(db: &mut Session, attempt: &WriteAttempt, caller: &Caller, i
     .fetch_one(db)
     .await?;
     attempt.check(row.receipt, row.nonce)?;
-    require_admin(
-        row.admin.ok_or_else(Error::unknown_caller)?,
-        "Only the admin of a team may remove its members.",
-    )?;
+    require_admin(row.admin.ok_or_else(Error::unknown_caller)?, REMOVE_REFUSAL)?;
     row.removed.ok_or_else(|| Error::not_found("team member"))?;
     Ok(())
 }
+
+/// Checks that the caller still leads a team, for a replay: the member is gone.
+///
+/// # Errors
+/// Fails with 401 for an unregistered caller, 403.
+pub async fn removed(db: &mut Session, caller: &Caller) -> Result<(), Abort> {
+    require_admin_still(db, caller, REMOVE_REFUSAL).await
+}
+
+const REMOVE_REFUSAL: &str = "Only the admin of a team may remove its members.";
 
 /// Takes the caller off the team they are a member of.
 ///

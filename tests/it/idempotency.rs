@@ -172,6 +172,54 @@ async fn replay_is_authorised_again() {
     refused.problem(404, "not-found");
 }
 
+/// A deleted row cannot be read, so the caller's permission is checked by the remaining rows.
+#[tokio::test]
+async fn replay_of_deletion_is_authorised_again() {
+    let backend = Backend::start().await;
+    let (team, other) = (backend.team("one").await, backend.team("two").await);
+    let leaver = backend.member(&team.admin, "leaver").await;
+    let kept = id(&backend.meeting(&team, json!({})).await);
+    let task = id(&backend.task(&team.admin, kept, json!({})).await);
+    let area = id(&backend.key_area(&team, "Old").await);
+    let gone = id(&backend.meeting(&team, json!({})).await);
+    let invitation = id(&backend.invite(&team.admin, "new@example.com").await);
+    let received = id(&backend.invite(&other.admin, &team.admin.email).await);
+    let member = team.member.id;
+    let deletions = [
+        (format!("/api/meetings/{kept}/tasks/{task}"), 204, 404),
+        (format!("/api/users/{member}/key-areas/{area}"), 200, 404),
+        (format!("/api/meetings/{gone}"), 204, 403),
+        (format!("/api/users/invitations/{invitation}"), 200, 403),
+        (format!("/api/users/me/invitations/{received}"), 200, 200),
+        (format!("/api/users/team-members/{}", leaver.id), 200, 403),
+    ];
+    let send = async |path: &str| backend.delete(path).by(&team.admin).key(path).send().await;
+    for (path, status, _) in &deletions {
+        for replayed in [None, Some("true")] {
+            let answer = send(path).await.is(*status);
+            assert_eq!(answer.header("idempotency-replayed"), replayed, "{path}");
+        }
+    }
+    let replays = async |expected: &dyn Fn(u16) -> u16| {
+        let before = backend.stored().await;
+        for (path, _, lost) in &deletions {
+            let answer = send(path).await.is(expected(*lost));
+            assert_eq!(answer.header("idempotency-replayed"), Some("true"), "{path}");
+        }
+        assert_eq!(backend.stored().await, before);
+    };
+    // The admin is on another team now, and then the account is gone.
+    backend.join(&team.admin, &other.admin).await;
+    replays(&|lost| lost).await;
+    backend
+        .execute(&format!(
+            "UPDATE users SET clerk_id = 'deleted' WHERE id = '{}'",
+            team.admin.id
+        ))
+        .await;
+    replays(&|_| 401).await;
+}
+
 #[tokio::test]
 async fn condition_belongs_to_the_request() {
     let backend = Backend::start().await;

@@ -250,10 +250,12 @@ async fn round_trip_exceptions_are_exact() {
     row("a replay that reads the resource", trips);
 
     let delete = || backend.delete(&path).by(&team.admin).key("delete");
-    delete().send().await.is(204);
+    for _ in 0..2 {
+        delete().send().await.is(204);
+    }
     let (trips, answer) = counter.count(delete()).await;
     assert_eq!(answer.is(204).header("idempotency-replayed"), Some("true"));
-    row("a replay without content", trips);
+    row("a replay of a deletion", trips);
 
     let other = format!("/api/meetings/{}", id(&backend.meeting(&team, json!({})).await));
     let update = |title: &str| backend.put(&other).by(&team.admin).json(&json!({"title": title}));

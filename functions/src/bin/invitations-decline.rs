@@ -18,7 +18,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .write(
             (caller, id),
             async |db, attempt, (caller, id)| invitations::decline(db, attempt, caller, *id).await,
-            async |_, _, _| Ok(()),
+            async |db, _, (caller, _)| invitations::declined(db, caller).await,
             |()| Response::ok(&Success::DONE),
         )
         .await

@@ -18,7 +18,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .write(
             (caller, user, id),
             async |db, attempt, (caller, user, id)| key_areas::delete(db, attempt, caller, *user, *id).await,
-            async |_, _, _| Ok(()),
+            async |db, _, (caller, user, _)| key_areas::deleted(db, caller, *user).await,
             |()| Response::ok(&Success::DONE),
         )
         .await

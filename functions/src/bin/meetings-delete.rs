@@ -19,7 +19,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .write(
             (caller, id, if_match),
             async |db, attempt, (caller, id, if_match)| meetings::delete(db, attempt, caller, *id, if_match).await,
-            async |_, _, _| Ok(()),
+            async |db, _, (caller, ..)| meetings::deleted(db, caller).await,
             |()| Response::no_content(),
         )
         .await

@@ -18,7 +18,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .write(
             (caller, meeting, id),
             async |db, attempt, (caller, meeting, id)| tasks::delete(db, attempt, caller, *meeting, *id).await,
-            async |_, _, _| Ok(()),
+            async |db, _, (caller, meeting, _)| tasks::deleted(db, caller, *meeting).await,
             |()| Response::no_content(),
         )
         .await

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{TEAM_SIZE, token};
 use crate::ids::InvitationId;
-use crate::users::User;
+use crate::users::{self, User};
 use shared::db::{Change, Session, WriteAttempt};
 use shared::http::{Abort, Caller, Error};
 use shared::text::Text;
@@ -264,5 +264,15 @@ pub async fn decline(db: &mut Session, attempt: &WriteAttempt, caller: &Caller, 
     row.caller.ok_or_else(Error::unknown_caller)?;
     verified(caller)?;
     row.deleted.ok_or_else(|| Error::not_found("invitation"))?;
+    Ok(())
+}
+
+/// Checks that the caller still has an account and a verified address, for a replay: the invitation is gone.
+///
+/// # Errors
+/// Fails with 401 for an unregistered caller, 403 without a verified address.
+pub async fn declined(db: &mut Session, caller: &Caller) -> Result<(), Abort> {
+    users::me(db, caller).await?;
+    verified(caller)?;
     Ok(())
 }

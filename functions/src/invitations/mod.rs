@@ -12,7 +12,7 @@ mod address;
 mod create;
 mod token;
 
-pub use accept::{Acceptance, Accepted, Chosen, Received, accept, accepted, decline, received};
+pub use accept::{Acceptance, Accepted, Chosen, Received, accept, accepted, decline, declined, received};
 pub use create::{Body, Draft, Invited, create, created};
 
 use chrono::{DateTime, Utc};
@@ -21,7 +21,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::ids::InvitationId;
-use crate::permission::require_admin;
+use crate::permission::{require_admin, require_admin_still};
 use shared::db::{Session, WriteAttempt};
 use shared::http::{Abort, Caller, Error};
 use shared::write_query;
@@ -170,12 +170,19 @@ pub async fn cancel(db: &mut Session, attempt: &WriteAttempt, caller: &Caller, i
     .fetch_one(db)
     .await?;
     attempt.check(row.receipt, row.nonce)?;
-    require_admin(
-        row.admin.ok_or_else(Error::unknown_caller)?,
-        "Only the admin of a team may cancel its invitations.",
-    )?;
+    require_admin(row.admin.ok_or_else(Error::unknown_caller)?, CANCEL_REFUSAL)?;
     if !row.pending.ok_or_else(|| Error::not_found("invitation"))? {
         return Err(Error::conflict("It was accepted: remove the member instead.").into());
     }
     Ok(())
 }
+
+/// Checks that the caller still leads a team, for a replay: the invitation is gone.
+///
+/// # Errors
+/// Fails with 401 for an unregistered caller, 403.
+pub async fn canceled(db: &mut Session, caller: &Caller) -> Result<(), Abort> {
+    require_admin_still(db, caller, CANCEL_REFUSAL).await
+}
+
+const CANCEL_REFUSAL: &str = "Only the admin of a team may cancel its invitations.";

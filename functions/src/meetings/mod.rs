@@ -30,7 +30,7 @@ pub use fields::{Draft, MeetingType, Platform, ProcessingStatus, Status, Time};
 pub use list::{Filter, ListedMeeting, list, of_member};
 
 use crate::ids::MeetingId;
-use crate::permission::require_admin;
+use crate::permission::{require_admin, require_admin_still};
 use crate::tasks::Task;
 use shared::db::{Session, WriteAttempt};
 use shared::http::page;
@@ -251,13 +251,23 @@ pub async fn delete(
     attempt.check(row.receipt, row.nonce)?;
     row.caller.ok_or_else(Error::unknown_caller)?;
     if !row.leads.ok_or_else(|| Error::not_found("meeting"))? {
-        return Err(Error::forbidden("Only the admin of its team may delete a meeting.").into());
+        return Err(Error::forbidden(DELETE_REFUSAL).into());
     }
     if row.matches != Some(true) {
         return Err(Error::precondition_failed().into());
     }
     Ok(())
 }
+
+/// Checks that the caller still leads a team, for a replay: the meeting itself is gone.
+///
+/// # Errors
+/// Fails with 401 for an unregistered caller, 403.
+pub async fn deleted(db: &mut Session, caller: &Caller) -> Result<(), Abort> {
+    require_admin_still(db, caller, DELETE_REFUSAL).await
+}
+
+const DELETE_REFUSAL: &str = "Only the admin of its team may delete a meeting.";
 
 fn stranger() -> Error {
     Error::field("teamMemberId", "must be somebody of the meeting's team")

@@ -325,13 +325,32 @@ pub async fn delete(
     .await?;
     attempt.check(row.receipt, row.nonce)?;
     row.caller.ok_or_else(Error::unknown_caller)?;
-    permit(
-        row.manages,
-        "task",
-        "Only the meeting's creator and its team's admin may delete tasks.",
-    )?;
+    permit(row.manages, "task", DELETE_REFUSAL)?;
     Ok(())
 }
+
+/// Checks that the caller may still delete tasks of the meeting, for a replay.
+///
+/// # Errors
+/// As [`delete`].
+pub async fn deleted(db: &mut Session, caller: &Caller, meeting: MeetingId) -> Result<(), Abort> {
+    let manages = sqlx::query_scalar!(
+        r#"
+        SELECT manages(u, m) AS "manages?"
+        FROM users u LEFT JOIN meetings m ON m.id = $2 AND sees(u, m)
+        WHERE u.clerk_id = $1
+        "#,
+        caller.sub,
+        meeting.0,
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or_else(Error::unknown_caller)?;
+    permit(manages, "task", DELETE_REFUSAL)?;
+    Ok(())
+}
+
+const DELETE_REFUSAL: &str = "Only the meeting's creator and its team's admin may delete tasks.";
 
 fn stranger() -> Error {
     Error::field("assignedTo", "must be somebody of the meeting's team, or null")
