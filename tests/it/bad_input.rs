@@ -36,6 +36,7 @@ impl Bodies {
         let meeting_texts: &[_] = &[
             ("title", 200),
             ("meetingBaasId", 200),
+            ("calendarEventId", 200),
             ("agenda", 20_000),
             ("executiveSummary", 20_000),
             ("transcript", 1_000_000),

@@ -45,7 +45,7 @@ async fn omitted_fields_have_defaults() {
             "title": "Weekly 1:1", "teamMemberId": team.member.id, "date": "2031-03-04T07:30:00Z", "duration": 30,
             "status": "scheduled", "meetingType": "one_on_one", "platform": "google_meet", "platformMeetingUrl": null,
             "googleMeetLink": null, "tasksData": [],
-            "meetingBaasId": null, "processingStatus": "pending", "recordingUrl": null, "transcript": null,
+            "meetingBaasId": null, "calendarEventId": null, "processingStatus": "pending", "recordingUrl": null, "transcript": null,
             "speakers": [], "executiveSummary": null, "wins": [], "areasForSupport": [], "keyInsights": [],
             "agenda": null, "createdBy": team.admin.id,
         })
@@ -73,6 +73,7 @@ async fn fields_come_back_as_given() {
         "platform": "google_meet",
         "platformMeetingUrl": "https://meet.example.com/a-b?c=%20d#e",
         "meetingBaasId": "bot-1",
+        "calendarEventId": "event-1",
         "recordingUrl": "http://example.com/r.mp4",
         "transcript": "Ada: \"Hi\"\nMax: \\ back\\slash \u{1}\u{7f}",
         "speakers": ["Ada", "Max"],

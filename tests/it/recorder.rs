@@ -1,6 +1,8 @@
 //! The recorder's deliveries in full: every event of both API versions, verified in each way, twice, in any order, and
 //! for meetings that exist later.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -26,6 +28,10 @@ async fn deliver(backend: &Backend, proof: Proof, path: &str, body: &str) -> Ans
             let mut delivery = Delivery::of(&json!({}));
             delivery.body = body.to_owned();
             delivery.prefix = "svix";
+            // A delivery that is sent again has the same id.
+            let mut hasher = DefaultHasher::new();
+            body.hash(&mut hasher);
+            delivery.id = format!("msg_{:x}", hasher.finish());
             delivery.sign(super::backend::WEBHOOK_SECRET);
             delivery.call_at(backend, path)
         }
@@ -81,6 +87,27 @@ fn second_version(bot: &str) -> Vec<Value> {
             "diarization": "https://artifacts.example.com/1.jsonl", "speakers": [{"name": "Ada", "id": 0}],
             "extra": {"source": "calendar"},
         }}),
+        json!({"event": "calendar.events_synced", "data": {"calendar_id": "cal-1"}}),
+    ]
+}
+
+/// What version 1 reports about a call that nobody admits the bot to.
+fn first_version_failing(bot: &str) -> Vec<Value> {
+    vec![
+        status(bot, "joining_call", "09:00:00"),
+        status(bot, "in_waiting_room", "09:00:05"),
+        status(bot, "bot_rejected", "09:10:00"),
+        json!({"event": "failed", "data": {"bot_id": bot, "error": "BotNotAccepted", "message": "x"}}),
+    ]
+}
+
+/// The same of version 2.
+fn second_version_failing(bot: &str) -> Vec<Value> {
+    vec![
+        status(bot, "queued", "08:59:00"),
+        status(bot, "joining_call", "09:00:00"),
+        status(bot, "failed", "09:10:00"),
+        json!({"event": "bot.failed", "data": {"bot_id": bot, "error_code": "BOT_NOT_ACCEPTED", "error_message": "x"}}),
     ]
 }
 
@@ -131,6 +158,10 @@ fn of_second_version() -> Value {
     ])
 }
 
+fn of_failure() -> Value {
+    json!(["scheduled", "failed", null, [], null])
+}
+
 /// Orders in which deliveries may arrive: as sent, reversed, the last one early, and in two halves.
 fn orders(events: &[Value]) -> Vec<Vec<Value>> {
     let (mut reversed, mut early, mut halves) = (events.to_vec(), events.to_vec(), events.to_vec());
@@ -149,6 +180,8 @@ async fn any_order_has_the_same_outcome() {
     for (events, expected) in [
         (first_version as fn(&str) -> Vec<Value>, of_first_version()),
         (second_version, of_second_version()),
+        (first_version_failing, of_failure()),
+        (second_version_failing, of_failure()),
     ] {
         for (order, later) in (0..4).flat_map(|order| [(order, false), (order, true)]) {
             number += 1;
@@ -162,9 +195,8 @@ async fn any_order_has_the_same_outcome() {
             }
             for event in &events {
                 // Twice, the second time at the other path: the account's webhook and the bot's own.
-                deliver(&backend, proof, WEBHOOK, &event.to_string()).await.is(200);
-                if !matches!(proof, Proof::Signature) {
-                    deliver(&backend, proof, ALIAS, &event.to_string()).await.is(200);
+                for path in [WEBHOOK, ALIAS] {
+                    deliver(&backend, proof, path, &event.to_string()).await.is(200);
                 }
             }
             let made = match made {
@@ -302,6 +334,99 @@ async fn named_meeting_is_given_the_bot() {
     assert_eq!(version(&other, theirs).await, (json!(null), "\"1\"".to_owned()));
 }
 
+/// A calendar's bots are made by the recorder: a meeting names only its event.
+#[tokio::test]
+async fn event_gives_its_meeting_the_bot() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    for (number, (name, later)) in [
+        ("event_uuid", false),
+        ("event_uuid", true),
+        ("event_id", false),
+        ("event_id", true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (bot, event) = (format!("bot-{number}"), format!("event-{number}"));
+        let mut recorded = complete(&bot);
+        recorded["data"][name] = json!(event);
+        let body = recorded.to_string();
+        let mut made = None;
+        if !later {
+            made = Some(backend.meeting(&team, json!({"calendarEventId": event})).await);
+        }
+        for path in [ALIAS, WEBHOOK] {
+            deliver(&backend, Proof::ApiKey, path, &body).await.is(200);
+        }
+        let path = if let Some(made) = &made {
+            format!("/api/meetings/{}", id(made))
+        } else {
+            // Given by a change.
+            let path = format!("/api/meetings/{}", id(&backend.meeting(&team, json!({})).await));
+            let put = backend.put(&path).by(&team.admin);
+            put.json(&json!({"calendarEventId": event})).send().await.is(200);
+            path
+        };
+        let now = backend.get(&path).by(&team.admin).send().await.is(200);
+        assert_eq!(now.header("etag"), Some("\"2\""), "{name}, later {later}");
+        assert_eq!(now.json()["meetingBaasId"], json!(bot));
+        assert_eq!(outcome(&now.json()), of_first_version());
+    }
+    assert_eq!(backend.number("SELECT count(*) FROM webhook_inbox").await, 0);
+}
+
+/// Whoever knows the event of others must not get their recording.
+#[tokio::test]
+async fn event_of_several_meetings_gives_none() {
+    let backend = Backend::start().await;
+    let (team, other) = (backend.team("one").await, backend.team("two").await);
+    let event = json!({"calendarEventId": "event-1"});
+    let first = backend.meeting(&team, event.clone()).await;
+    let second = backend.meeting(&other, event).await;
+    let mut recorded = complete("bot-1");
+    recorded["data"]["event_uuid"] = json!("event-1");
+    deliver(&backend, Proof::ApiKey, WEBHOOK, &recorded.to_string())
+        .await
+        .is(200);
+    let path = |meeting: &Value| format!("/api/meetings/{}", id(meeting));
+    for (team, made) in [(&team, &first), (&other, &second)] {
+        assert_eq!(&read(&backend, team, &path(made)).await, made);
+    }
+    // A bot that belongs to a team delivers to none of another's.
+    let put = backend.put(&path(&first)).by(&team.admin);
+    put.json(&json!({"meetingBaasId": "bot-1"})).send().await.is(200);
+    assert_eq!(outcome(&read(&backend, &team, &path(&first)).await), of_first_version());
+    backend.delete(&path(&first)).by(&team.admin).send().await.is(204);
+    recorded["data"]["mp4"] = json!("https://recordings.example.com/2.mp4");
+    deliver(&backend, Proof::ApiKey, WEBHOOK, &recorded.to_string())
+        .await
+        .is(200);
+    let again = backend.put(&path(&second)).by(&other.admin);
+    again.json(&json!({"calendarEventId": "event-1"})).send().await.is(200);
+    assert_eq!(outcome(&read(&backend, &other, &path(&second)).await), outcome(&second));
+}
+
+/// The meeting and the recording of its event are committed at once, each without having seen the other.
+#[tokio::test]
+async fn simultaneous_event_and_meeting_meet() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    for number in 0..12 {
+        let mut recorded = complete(&format!("bot-{number}"));
+        recorded["data"]["event_uuid"] = json!(format!("event-{number}"));
+        let body = recorded.to_string();
+        let (answer, made) = tokio::join!(
+            deliver(&backend, Proof::ApiKey, WEBHOOK, &body),
+            backend.meeting(&team, json!({"calendarEventId": format!("event-{number}")})),
+        );
+        answer.is(200);
+        let now = read(&backend, &team, &format!("/api/meetings/{}", id(&made))).await;
+        assert_eq!(outcome(&now), of_first_version());
+    }
+    assert_eq!(backend.number("SELECT count(*) FROM webhook_inbox").await, 0);
+}
+
 #[tokio::test]
 async fn bot_belongs_to_its_first_team() {
     let (backend, team, path) = recorded(json!({})).await;
@@ -388,7 +513,8 @@ async fn odd_value_does_not_lose_a_recording() {
 /// Three hours of speech at 150 words a minute.
 #[tokio::test]
 async fn three_hours_of_speech_arrive() {
-    let (backend, team, path) = recorded(json!({})).await;
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
     let turn = |number: u32| {
         let word = |place: u32| {
             let centiseconds = (number * 10 + place) * 40;
@@ -398,14 +524,25 @@ async fn three_hours_of_speech_arrive() {
         json!({"speaker": format!("Speaker {}", number % 3), "words": (0..10).map(word).collect::<Vec<_>>()})
     };
     let turns: Vec<_> = (0..2_700).map(turn).collect();
-    let mut event = complete("bot-1");
-    event["data"]["transcript"] = json!(turns);
-    let body = event.to_string();
-    assert!(body.len() > 1_400_000, "{}", body.len());
-    deliver(&backend, Proof::ApiKey, ALIAS, &body).await.is(200);
-    let meeting = read(&backend, &team, &path).await;
-    let kept: Value = serde_json::from_str(meeting["transcript"].as_str().unwrap()).unwrap();
-    assert_eq!(kept, json!(turns));
+    // Twice, for a meeting that is there and for one that comes later.
+    for (bot, proof, later) in [("bot-1", Proof::ApiKey, false), ("bot-2", Proof::Signature, true)] {
+        let mut event = complete(bot);
+        event["data"]["transcript"] = json!(turns);
+        let body = event.to_string();
+        assert!(body.len() > 1_400_000, "{}", body.len());
+        let meeting = async || id(&backend.meeting(&team, json!({"meetingBaasId": bot})).await);
+        let made = if later { None } else { Some(meeting().await) };
+        for path in [ALIAS, WEBHOOK] {
+            deliver(&backend, proof, path, &body).await.is(200);
+        }
+        let made = match made {
+            Some(made) => made,
+            None => meeting().await,
+        };
+        let meeting = read(&backend, &team, &format!("/api/meetings/{made}")).await;
+        let kept: Value = serde_json::from_str(meeting["transcript"].as_str().unwrap()).unwrap();
+        assert_eq!(kept, json!(turns), "later {later}");
+    }
 }
 
 #[tokio::test]

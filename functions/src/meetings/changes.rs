@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::fields::{BotId, Lines, LongText, MeetingType, Minutes, Platform, Status, Time, Title, Transcript};
+use super::fields::{BotId, EventId, Lines, LongText, MeetingType, Minutes, Platform, Status, Time, Title, Transcript};
 use super::{Meeting, known_bot, stranger};
 use crate::ids::MeetingId;
 use crate::partial::{self, given};
@@ -49,6 +49,8 @@ struct Fields {
     platform_meeting_url: Option<Option<HttpUrl>>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     meeting_baas_id: Option<Option<BotId>>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    calendar_event_id: Option<Option<EventId>>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     recording_url: Option<Option<HttpUrl>>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
@@ -181,11 +183,11 @@ pub async fn update(
             UPDATE meetings m
             SET (
                 title, team_member_id, date, duration, status, meeting_type, platform, platform_meeting_url,
-                meeting_baas_id, recording_url, transcript, speakers, executive_summary, wins, areas_for_support,
-                key_insights, agenda, version, updated_at
+                meeting_baas_id, calendar_event_id, recording_url, transcript, speakers, executive_summary, wins,
+                areas_for_support, key_insights, agenda, version, updated_at
             ) = ROW (
                 n.title, n.team_member_id, n.date, n.duration, n.status, n.meeting_type, n.platform,
-                n.platform_meeting_url, n.meeting_baas_id, n.recording_url,
+                n.platform_meeting_url, n.meeting_baas_id, n.calendar_event_id, n.recording_url,
                 CASE WHEN $7 ? 'transcript' THEN n.transcript ELSE m.transcript END,
                 n.speakers, n.executive_summary, n.wins, n.areas_for_support, n.key_insights,
                 n.agenda, m.version + 1, clock_timestamp()

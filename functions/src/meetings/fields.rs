@@ -212,6 +212,7 @@ impl<'de> Deserialize<'de> for Lines {
 
 pub(super) type Title = Text<200>;
 pub(super) type BotId = Text<200>;
+pub(super) type EventId = Text<200>;
 pub(super) type LongText = Text<20_000>;
 pub(super) type Transcript = Text<1_000_000>;
 
@@ -236,6 +237,7 @@ pub struct Draft {
     platform: Option<Platform>,
     platform_meeting_url: Option<HttpUrl>,
     meeting_baas_id: Option<BotId>,
+    calendar_event_id: Option<EventId>,
     recording_url: Option<HttpUrl>,
     transcript: Option<Transcript>,
     #[serde(default)]

@@ -154,8 +154,8 @@ async fn rows(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<(Pag
                 SELECT to_jsonb(l) FROM (
                     SELECT
                         m.id, m.title, m.team_member_id, m.date, m.duration, m.status, m.meeting_type, m.platform,
-                        m.platform_meeting_url, m.meeting_baas_id, m.processing_status, m.recording_url, m.speakers,
-                        m.executive_summary, m.wins, m.areas_for_support, m.key_insights, m.agenda, m.created_by,
+                        m.platform_meeting_url, m.meeting_baas_id, m.calendar_event_id, m.processing_status,
+                        m.recording_url, m.speakers, m.executive_summary, m.wins, m.areas_for_support, m.key_insights, m.agenda, m.created_by,
                         m.created_at, m.updated_at, m.version,
                         jsonb_build_object('id', u.id, 'name', u.name, 'email', u.email) AS user,
                         jsonb_build_object('id', t.id, 'name', t.name, 'email', t.email) AS team_member

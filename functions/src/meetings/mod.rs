@@ -66,6 +66,9 @@ pub struct MeetingSummary {
     pub google_meet_link: Option<String>,
     /// The recording service's `bot_id`.
     pub meeting_baas_id: Option<String>,
+    /// The recording service's id of the calendar's event, its `event_uuid` or `event_id`: by it, a recording finds the
+    /// only meeting of its event.
+    pub calendar_event_id: Option<String>,
     /// The status of the recording.
     pub processing_status: ProcessingStatus,
     /// The address of the recording.
@@ -186,12 +189,12 @@ pub async fn create(
         ), created AS (
             INSERT INTO meetings (
                 id, team_id, created_by, team_member_id, title, date, duration, status, meeting_type, platform,
-                platform_meeting_url, meeting_baas_id, recording_url, transcript, speakers, executive_summary, wins,
-                areas_for_support, key_insights, agenda
+                platform_meeting_url, meeting_baas_id, calendar_event_id, recording_url, transcript, speakers,
+                executive_summary, wins, areas_for_support, key_insights, agenda
             )
             SELECT
                 n.id, c.id, c.id, t.id, n.title, n.date, n.duration, n.status, n.meeting_type, n.platform,
-                n.platform_meeting_url, n.meeting_baas_id, n.recording_url, n.transcript, n.speakers,
+                n.platform_meeting_url, n.meeting_baas_id, n.calendar_event_id, n.recording_url, n.transcript, n.speakers,
                 n.executive_summary, n.wins, n.areas_for_support, n.key_insights, n.agenda
             FROM caller c, jsonb_populate_record(NULL::meetings, $6) n
             JOIN users t ON t.id = n.team_member_id

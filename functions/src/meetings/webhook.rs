@@ -3,7 +3,8 @@
 //! Each is applied exactly once: its id, or the digest of its body if it has none, is its idempotency key. Order does
 //! not matter: a step older than the last applied one is skipped, and nothing undoes the data of a complete recording.
 //! A delivery for a bot that no meeting has waits in `webhook_inbox` and is applied by the statement that gives a
-//! meeting the bot; see the migration 0015. Invariants: a delivery is not read before it is verified.
+//! meeting the bot, or the bot's calendar event; see the migrations 0015 and 0031. Invariants: a delivery is not read
+//! before it is verified.
 //!
 //! | file | purpose |
 //! |---|---|
@@ -39,6 +40,10 @@ pub(crate) const REFUSED: &str =
 
 /// How long a delivery is remembered: longer than the recording service retries it.
 pub const DELIVERY_LIFETIME: Duration = Duration::from_secs(72 * 60 * 60);
+
+/// The age of the oldest delivery that waits for its meeting, in seconds.
+pub const OLDEST_WAITING: &str = "SELECT coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0)::int8 \
+    FROM webhook_inbox WHERE applied_at IS NULL";
 
 /// The answer to a delivery.
 #[derive(Debug, Serialize)]

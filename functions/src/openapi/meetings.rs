@@ -257,6 +257,7 @@ fn example() -> Value {
         "platformMeetingUrl": "https://meet.google.com/abc-defg-hij",
         "googleMeetLink": "https://meet.google.com/abc-defg-hij",
         "meetingBaasId": "dev-bot-2",
+        "calendarEventId": null,
         "processingStatus": "completed",
         "recordingUrl": "https://recordings.example.com/dev-bot-2.mp4",
         "transcript": r#"[{"speaker":"Avery Adams","words":[{"start":0.5,"end":0.9,"word":"Welcome."}]}]"#,

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::super::fields::{BotId, ProcessingStatus, Status, Time};
+use super::super::fields::{BotId, EventId, ProcessingStatus, Status, Time};
 use super::repair::repaired;
 use shared::http::body;
 use shared::http::page::weight_of_text;
@@ -30,6 +30,7 @@ pub struct Report {
     received_at: DateTime<Utc>,
     bot_id: BotId,
     meeting_id: Option<Id>,
+    event_id: Option<EventId>,
     kind: Kind,
     at: Option<DateTime<Utc>>,
     status: Option<Status>,
@@ -109,6 +110,7 @@ impl Report {
             bot_id,
             // The bot's creator may have written anything there.
             meeting_id: extra.and_then(|mut extra| serde_json::from_value(extra.get_mut("meetingId")?.take()).ok()),
+            event_id: None,
             kind,
             at: None,
             status: None,
@@ -119,6 +121,8 @@ impl Report {
             recording_url: None,
             skipped: replaced,
         };
+        // As version 1 names it, and version 2.
+        report.event_id = report.usable(data.remove("event_uuid").or_else(|| data.remove("event_id")));
         let changes = match kind {
             Kind::Complete => report.read_recording(&mut data),
             Kind::Failed => {
@@ -402,6 +406,20 @@ mod tests {
             json!([]),
         ] {
             assert_eq!(of(other), None);
+        }
+    }
+
+    #[test]
+    fn event_of_calendar_is_read() {
+        for (name, value, expected, skipped) in [
+            ("event_uuid", json!("e-1"), Some("e-1"), 0),
+            ("event_id", json!("e-1"), Some("e-1"), 0),
+            ("event_id", json!(null), None, 0),
+            ("event_uuid", json!(5), None, 1),
+        ] {
+            let report = recording(json!({name: value}));
+            assert_eq!(report.event_id.as_ref().map(Text::as_str), expected);
+            assert_eq!(report.skipped, skipped);
         }
     }
 
