@@ -53,6 +53,7 @@ const fn service() -> Service {
         metrics_namespace: "Seer",
         unknown_caller: "The token is valid, but its subject is not a user yet: POST /api/users/register first.",
         migrations: Some(&MIGRATIONS),
+        oldest_waiting: Some(meetings::webhook::OLDEST_WAITING),
         ..Service::new("seer")
     }
 }

@@ -68,6 +68,9 @@ pub struct Report {
     pub connect_ms: u64,
     /// The time of the report's own statement, in milliseconds.
     pub query_ms: Option<u64>,
+    /// The age of the product's work that has waited longest, in seconds, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_waiting_seconds: Option<i64>,
     /// The server's properties, if the statement succeeded.
     #[serde(flatten)]
     pub server: Option<Server>,
@@ -124,6 +127,7 @@ impl Report {
             timestamp: Utc::now(),
             connect_ms,
             query_ms: None,
+            oldest_waiting_seconds: None,
             server: None,
             cause: Some(error.to_string()),
         }
@@ -143,6 +147,7 @@ impl Report {
             timestamp: Utc::now(),
             connect_ms,
             query_ms: Some(query_ms),
+            oldest_waiting_seconds: None,
             server: Some(server),
             cause: None,
         }
@@ -152,17 +157,11 @@ impl Report {
 /// Checks the database of `pool`, over a separate connection. If the pool could not be created, the database is not
 /// usable.
 pub async fn look(pool: Result<&Pool, Error>, deadline: Deadline) -> Report {
-    examine(pool, deadline, Sweep::No).await
+    examine(pool, deadline, None).await
 }
 
-/// Whether a check also deletes expired receipts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sweep {
-    Yes,
-    No,
-}
-
-async fn examine(pool: Result<&Pool, Error>, deadline: Deadline, sweep: Sweep) -> Report {
+/// Checks the database; for a schedule also deletes expired receipts, and asks the service for its waiting work.
+async fn examine(pool: Result<&Pool, Error>, deadline: Deadline, schedule_of: Option<&Service>) -> Report {
     let pool = match pool {
         Ok(pool) => pool,
         Err(error) => {
@@ -180,15 +179,32 @@ async fn examine(pool: Result<&Pool, Error>, deadline: Deadline, sweep: Sweep) -
     let asked = Instant::now();
     let answered = connection.ask(deadline, async |db| server(db).await).await;
     let query_ms = milliseconds(asked);
-    if sweep == Sweep::Yes && answered.as_ref().is_ok_and(|server| !server.read_only) {
-        match connection.ask(deadline, async |db| sweep_all(db).await).await {
-            Ok(swept) => tracing::debug!(swept, "expired receipts were deleted"),
-            Err(error) => tracing::warn!("expired receipts were not deleted: {error}"),
+    let mut oldest_waiting_seconds = None;
+    // After a failure nothing more is asked on this connection.
+    if let (Some(service), Ok(server)) = (schedule_of, &answered) {
+        let mut failed = false;
+        if let Some(statement) = service.oldest_waiting {
+            match connection.number(deadline, statement).await {
+                Ok(seconds) => oldest_waiting_seconds = Some(seconds),
+                Err(error) => {
+                    failed = true;
+                    tracing::warn!("the oldest waiting work is unknown: {error}");
+                }
+            }
+        }
+        if !failed && !server.read_only {
+            match connection.ask(deadline, async |db| sweep_all(db).await).await {
+                Ok(swept) => tracing::debug!(swept, "expired receipts were deleted"),
+                Err(error) => tracing::warn!("expired receipts were not deleted: {error}"),
+            }
         }
     }
     connection.close().await;
     match answered {
-        Ok(server) => Report::up(server, connect_ms, query_ms),
+        Ok(server) => Report {
+            oldest_waiting_seconds,
+            ..Report::up(server, connect_ms, query_ms)
+        },
         Err(error) => Report::down(&error, connect_ms + query_ms),
     }
 }
@@ -215,7 +231,7 @@ async fn answer(request: Request) -> Result<Response, Error> {
 /// # Errors
 /// Never fails: an unusable database is a report too.
 pub async fn scheduled(function: &'static Function, deadline: Deadline) -> Result<serde_json::Value, Error> {
-    let report = examine(function.pool(), deadline, Sweep::Yes).await;
+    let report = examine(function.pool(), deadline, Some(function.service)).await;
     emit_metrics(&report, function);
     let value = serde_json::to_value(&report).unwrap_or_default();
     match report.status {
@@ -274,6 +290,9 @@ fn emit_metrics(report: &Report, function: &Function) {
             Unit::Seconds,
             server.oldest_transaction_seconds as f64,
         );
+    }
+    if let Some(seconds) = report.oldest_waiting_seconds {
+        record("OldestWaiting", Unit::Seconds, seconds as f64);
     }
     if let Err(error) = collector.flush(std::io::stdout()) {
         tracing::error!("metrics are not written: {error}");

@@ -25,6 +25,9 @@ pub struct Service {
     pub unknown_caller: &'static str,
     /// The product's schema, applied after the engine's own; see [`migrate`](crate::db::migrate::migrate).
     pub migrations: Option<&'static Migrator>,
+    /// A statement that returns the age in seconds of the product's work that has waited longest, as a `bigint`, 0 if
+    /// none waits. The health function asks it on schedule, for its metric `OldestWaiting`.
+    pub oldest_waiting: Option<&'static str>,
     /// The largest body of a request that is read, in bytes. Lambda takes 6 MB, JSON's escapes of the body included.
     pub largest_body: usize,
 }
@@ -37,6 +40,7 @@ impl Service {
             metrics_namespace: name,
             unknown_caller: "The token is valid, but its subject is not known here.",
             migrations: None,
+            oldest_waiting: None,
             largest_body: 1024 * 1024,
         }
     }

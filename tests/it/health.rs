@@ -168,8 +168,33 @@ async fn schedule_gets_report_and_metrics() {
         ("ConnectionsMax", "Count"),
         ("ConnectionsUsedPercent", "Percent"),
         ("OldestTransaction", "Seconds"),
+        ("OldestWaiting", "Seconds"),
     ];
     assert_eq!(units, BTreeSet::from(expected));
+}
+
+/// What an alarm looks at.
+#[tokio::test]
+async fn schedule_tells_the_oldest_waiting_delivery() {
+    let backend = Backend::start().await;
+    let oldest = async || {
+        let (report, metrics) = scheduled(backend.lambda()).await;
+        let seconds = report["oldestWaitingSeconds"].as_i64().unwrap();
+        assert_eq!(value(&metrics, "OldestWaiting"), seconds as f64);
+        seconds
+    };
+    assert_eq!(oldest().await, 0);
+    let body = json!({"event": "complete", "data": {"bot_id": "bot-1"}});
+    let delivery = backend.post("/api/meetings/webhook").json(&body);
+    let delivery = delivery.header("x-meeting-baas-api-key", super::backend::API_KEY);
+    delivery.send().await.is(200);
+    backend
+        .execute("UPDATE webhook_inbox SET received_at = received_at - interval '2 hours'")
+        .await;
+    assert!(oldest().await >= 7_200);
+    let team = backend.team("one").await;
+    backend.meeting(&team, json!({"meetingBaasId": "bot-1"})).await;
+    assert_eq!(oldest().await, 0);
 }
 
 /// Otherwise an alarm would react to an outdated state.

@@ -205,6 +205,7 @@ impl Project {
             "ConnectionsUsedPercent",
             "ConnectLatency",
             "OldestTransaction",
+            "OldestWaiting",
         ] {
             if !watched.contains(metric) {
                 found.push(format!("no alarm is about {metric}"));

@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 use tokio::time::timeout;
 
 use super::classify::{Server, Verdict, is_managed, kind_of, kind_of_connect, verdict};
@@ -252,6 +252,20 @@ impl Connection {
         };
         match timeout(deadline.left(), asked).await {
             Ok(answered) => answered.map_err(|cause| Error::new(kind_of(&cause), Phase::Statement, cause)),
+            Err(_) => Err(Error::bare(Kind::Timeout, Phase::Statement)),
+        }
+    }
+
+    /// Returns the one number of a statement's result.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask).
+    pub async fn number(&mut self, deadline: Deadline, statement: &'static str) -> Result<i64, Error> {
+        let asked = self.session.fetch_one(sqlx::raw_sql(statement));
+        match timeout(deadline.left(), asked).await {
+            Ok(answered) => answered
+                .and_then(|row| row.try_get(0))
+                .map_err(|cause| Error::new(kind_of(&cause), Phase::Statement, cause)),
             Err(_) => Err(Error::bare(Kind::Timeout, Phase::Statement)),
         }
     }
