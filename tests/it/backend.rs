@@ -245,6 +245,21 @@ impl Backend {
             .unwrap();
         rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect()
     }
+
+    /// Copies all rows, once in a test, for [`Self::restore`].
+    pub async fn keep(&self) {
+        let copies = TABLES.map(|table| format!("CREATE TEMPORARY TABLE kept_{table} AS TABLE {table};"));
+        self.execute(&copies.concat()).await;
+    }
+
+    /// Replaces all rows by the copies.
+    pub async fn restore(&self) {
+        let copies = TABLES.map(|table| format!("INSERT INTO {table} TABLE kept_{table};"));
+        let (tables, copies) = (TABLES.join(", "), copies.concat());
+        // Without triggers: the rows are as they were.
+        let sql = format!("BEGIN; SET LOCAL session_replication_role = replica; TRUNCATE {tables}; {copies} COMMIT");
+        self.execute(&sql).await;
+    }
 }
 
 /// Waits until a condition holds.

@@ -42,6 +42,7 @@ mod key_areas;
 mod kinds;
 mod lifecycle;
 mod lists;
+mod matrix;
 mod meetings;
 mod membership;
 mod migrations;
