@@ -12,6 +12,7 @@ mod group;
 mod local;
 mod migrate;
 mod openapi;
+mod person;
 mod product;
 mod routes;
 mod stop;
@@ -40,6 +41,7 @@ enum Command {
     /// Brings the schema of the database that DATABASE_URL names up to date
     Migrate,
     Openapi(openapi::Arguments),
+    Person(person::Arguments),
     Routes(routes::Arguments),
     Token(token::Arguments),
     UseSharedPool(use_shared_pool::Arguments),
@@ -87,6 +89,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Local(arguments) => local::run(arguments).await?,
         Command::Migrate => migrate::run().await?,
         Command::Openapi(arguments) => openapi::run(&arguments).await?,
+        Command::Person(arguments) => person::run(arguments).await?,
         Command::Routes(arguments) => routes::run(&arguments).await?,
         Command::Token(arguments) => token::run(&arguments).await?,
         // Its exit code tells more than success or failure.

@@ -54,6 +54,7 @@ const fn service() -> Service {
         unknown_caller: "The token is valid, but its subject is not a user yet: POST /api/users/register first.",
         migrations: Some(&MIGRATIONS),
         oldest_waiting: Some(meetings::webhook::OLDEST_WAITING),
+        sweeps: &["sweep_invitations"],
         ..Service::new("seer")
     }
 }

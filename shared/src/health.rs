@@ -13,7 +13,7 @@ use metrics_cloudwatch_embedded::{Builder, Collector};
 use serde::Serialize;
 use sqlx::FromRow;
 
-use crate::db::sweep_all;
+use crate::db::{sweep_all, sweep_sql};
 use crate::db::{self, Deadline, Kind, Pool};
 use crate::http::{Error, Function, Request, Response};
 use crate::service::Service;
@@ -160,7 +160,7 @@ pub async fn look(pool: Result<&Pool, Error>, deadline: Deadline) -> Report {
     examine(pool, deadline, None).await
 }
 
-/// Checks the database; for a schedule also deletes expired receipts, and asks the service for its waiting work.
+/// Checks the database; for a schedule also deletes what has expired, and asks the service for its waiting work.
 async fn examine(pool: Result<&Pool, Error>, deadline: Deadline, schedule_of: Option<&Service>) -> Report {
     let pool = match pool {
         Ok(pool) => pool,
@@ -193,7 +193,9 @@ async fn examine(pool: Result<&Pool, Error>, deadline: Deadline, schedule_of: Op
             }
         }
         if !failed && !server.read_only {
-            match connection.ask(deadline, async |db| sweep_all(db).await).await {
+            let sql = sweep_sql(service.sweeps);
+            let swept = connection.ask(deadline, async move |db| sweep_all(db, sql.clone()).await);
+            match swept.await {
                 Ok(swept) => tracing::debug!(swept, "expired receipts were deleted"),
                 Err(error) => tracing::warn!("expired receipts were not deleted: {error}"),
             }

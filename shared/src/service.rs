@@ -28,6 +28,9 @@ pub struct Service {
     /// A statement that returns the age in seconds of the product's work that has waited longest, as a `bigint`, 0 if
     /// none waits. The health function asks it on schedule, for its metric `OldestWaiting`.
     pub oldest_waiting: Option<&'static str>,
+    /// The product's SQL functions that delete what is kept no longer: each takes the most rows that it may delete, and
+    /// returns how many it did. The health function's schedule calls them.
+    pub sweeps: &'static [&'static str],
     /// The largest body of a request that is read, in bytes. Lambda takes 6 MB, JSON's escapes of the body included.
     pub largest_body: usize,
 }
@@ -41,6 +44,7 @@ impl Service {
             unknown_caller: "The token is valid, but its subject is not known here.",
             migrations: None,
             oldest_waiting: None,
+            sweeps: &[],
             largest_body: 1024 * 1024,
         }
     }

@@ -44,7 +44,7 @@ pub const UNKNOWN_PASSWORD: &str = "nobody-knows";
 pub static ROUTES: LazyLock<Routes> = LazyLock::new(|| Routes::from_manifest(&workspace().join("Cargo.toml")).unwrap());
 
 /// The tables that the functions work on.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "users",
     "bots",
     "webhook_inbox",
@@ -55,6 +55,7 @@ const TABLES: [&str; 10] = [
     "meeting_changes",
     "tasks",
     "receipts",
+    "audit",
 ];
 
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();

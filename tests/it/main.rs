@@ -26,6 +26,7 @@ mod people;
 
 mod agenda;
 mod analyses;
+mod audit;
 mod bad_input;
 mod changes;
 mod clerk;

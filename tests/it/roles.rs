@@ -40,8 +40,8 @@ async fn refused(session: &mut PgConnection, sql: &str) {
 }
 
 /// A cluster with the guide's roles and an empty database.
-async fn prepared() -> Cluster {
-    let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+pub async fn prepared(settings: Settings) -> Cluster {
+    let cluster = Cluster::throwaway(settings).await.unwrap();
     let [server, database] = guide();
     let mut session = connect(&cluster.url_of("postgres")).await;
     // The cluster's own database, which has the same name as the guide's.
@@ -61,14 +61,14 @@ async fn prepared() -> Cluster {
 }
 
 /// The connection string of a role.
-fn url(cluster: &Cluster, role: &str) -> String {
+pub fn url(cluster: &Cluster, role: &str) -> String {
     let (password, port) = (cluster.password(), cluster.port());
     format!("postgres://{role}:{password}@127.0.0.1:{port}/seer")
 }
 
 #[tokio::test]
 async fn functions_work_as_application_role() {
-    let cluster = prepared().await;
+    let cluster = prepared(Settings::default()).await;
     migrated(&url(&cluster, "seer_migrator")).await;
     let application = url(&cluster, "seer_app");
     let target = DatabaseUrl::parse(&application).unwrap();
@@ -94,7 +94,7 @@ async fn functions_work_as_application_role() {
 
 #[tokio::test]
 async fn application_role_only_changes_rows() {
-    let cluster = prepared().await;
+    let cluster = prepared(Settings::default()).await;
     let migrator = url(&cluster, "seer_migrator");
     migrated(&migrator).await;
     let mut session = connect(&url(&cluster, "seer_app")).await;
@@ -102,6 +102,10 @@ async fn application_role_only_changes_rows() {
         "DROP TABLE meetings",
         "ALTER TABLE meetings ADD COLUMN mine text",
         "TRUNCATE receipts",
+        "SELECT actor FROM audit",
+        "DELETE FROM audit",
+        "UPDATE audit SET actor = 'nobody'",
+        "INSERT INTO audit (at, request_id, action, kind, status) VALUES (now(), 'r', 'a', 'k', 200)",
         "CREATE INDEX mine ON meetings (title)",
         "CREATE TABLE mine ()",
         "CREATE TEMPORARY TABLE mine ()",
@@ -128,7 +132,7 @@ async fn application_role_only_changes_rows() {
 
 #[tokio::test]
 async fn monitoring_role_sees_no_rows() {
-    let cluster = prepared().await;
+    let cluster = prepared(Settings::default()).await;
     migrated(&url(&cluster, "seer_migrator")).await;
     let _application = connect(&url(&cluster, "seer_app")).await;
     let mut session = connect(&url(&cluster, "seer_monitor")).await;

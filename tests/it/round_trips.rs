@@ -42,14 +42,14 @@ impl<'a> Counter<'a> {
 }
 
 /// Makes a request for each cell of the table, with the rows that it needs.
-struct Scene<'a> {
-    backend: &'a Backend,
-    team: &'a Team,
+pub struct Scene<'a> {
+    pub backend: &'a Backend,
+    pub team: &'a Team,
 }
 
 impl Scene<'_> {
     /// A request that succeeds, for the function of this name.
-    async fn call(&self, function: &str, number: usize) -> Call<'_> {
+    pub async fn call(&self, function: &str, number: usize) -> Call<'_> {
         let Self { backend, team } = self;
         let body = json!({"meetingBaasId": format!("{function}-{number}"), "areasForSupport": ["x"]});
         let made = id(&backend.meeting(team, body).await);

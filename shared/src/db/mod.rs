@@ -12,7 +12,7 @@
 //! | `write` | `write` and `transact`: the write protocol |
 //! | `witness` | whether a late answer will still come |
 //! | `by_hand` | without closures: executor, transactions, connections that the caller ends |
-//! | `receipt` | the row that records a write: idempotency, lost commits |
+//! | `receipt` | the rows that record a write: idempotency, lost commits, audit |
 //! | `known` | what the receipts table has under the key of a write |
 //! | `session` | the connection as domain code sees it |
 //! | `classify` | the retry table |
@@ -54,7 +54,7 @@ pub use error::{Abort, Error, Kind, Phase};
 pub use known::{Known, Receipt};
 pub(crate) use pool::Opened;
 pub use pool::Pool;
-pub(crate) use receipt::sweep_all;
-pub use receipt::{Change, IdempotencyKey, WriteAttempt};
+pub use receipt::{Change, IdempotencyKey, Origin, WriteAttempt};
+pub(crate) use receipt::{sweep_all, sweep_sql};
 pub use session::Session;
 pub use write::Written;

@@ -8,15 +8,20 @@
 //! tombstone later sends its nonce and is let in, so an environment that dies blocks no other.
 //! `docs/reliability/writes.md` has the protocol with its cases.
 //!
-//! Invariants: a receipt contains no content of a request or an answer; a write that changed nothing leaves none.
-//! Depends on: the table `receipts`. The statements here use the simple protocol, because it needs no preparation;
-//! every value in them is a number or a UUID.
+//! A write of a request leaves a row in `audit` as well, in the same statement: who changed which row. It outlives the
+//! receipt.
+//!
+//! Invariants: neither row contains content of a request or an answer; a write that changed nothing leaves none.
+//! Depends on: the tables `receipts` and `audit`. The statements here use the simple protocol, because it needs no
+//! preparation; every value in them is a number, a UUID or in hexadecimal.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use uuid::Uuid;
 
@@ -34,8 +39,11 @@ const GENERATED_KEY_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// for long keeps deleted rows in the index, and a scan from the oldest would read them all.
 const SWEEP: &str = "SELECT sweep_receipts('10 minutes', 100)";
 
-/// A scheduled sweep deletes the rest.
-const SWEEP_ALL: &str = "SELECT sweep_receipts('1000 years', 20000)";
+/// A scheduled sweep deletes the rest, and old rows of `audit`.
+const SWEEP_ALL: &str = "SELECT sweep_receipts('1000 years', 20000) + sweep_audit(20000)";
+
+/// The most rows that a product's sweep deletes.
+const SWEEP_BATCH: u32 = 20_000;
 
 /// Identifies one write: the same for every time that it is sent.
 #[derive(Clone, Debug)]
@@ -46,6 +54,18 @@ pub struct IdempotencyKey {
     request: Uuid,
     lifetime: Duration,
     pub(super) from_client: bool,
+    origin: Option<Origin>,
+}
+
+/// The request that a write comes from, for its row in `audit`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Origin {
+    /// The id that the function's log and the client have as well.
+    pub request_id: String,
+    /// The subject of the caller's token; `None` for a request without one.
+    pub actor: Option<String>,
+    /// The route, such as `PUT /orders/{id}`.
+    pub action: &'static str,
 }
 
 impl IdempotencyKey {
@@ -56,6 +76,7 @@ impl IdempotencyKey {
             request: Uuid::nil(),
             lifetime: GENERATED_KEY_LIFETIME,
             from_client: false,
+            origin: None,
         }
     }
 
@@ -67,6 +88,7 @@ impl IdempotencyKey {
             request: digest(request),
             lifetime: CLIENT_KEY_LIFETIME,
             from_client: true,
+            origin: None,
         }
     }
 
@@ -76,13 +98,22 @@ impl IdempotencyKey {
         self
     }
 
+    /// Sets the request that the write comes from. A write without one leaves no row in `audit`.
+    pub fn from_request(mut self, origin: Origin) -> Self {
+        self.origin = Some(origin);
+        self
+    }
+
     /// Returns the parameters of the write's statement when it is sent with `nonce`.
     pub(super) fn attempt(&self, nonce: Option<Uuid>) -> WriteAttempt {
         WriteAttempt {
             key: self.key,
             request: self.request,
             nonce,
-            lifetime: self.lifetime.as_secs_f64(),
+            record: Json(Record {
+                lifetime: self.lifetime.as_secs_f64(),
+                origin: self.origin.clone(),
+            }),
         }
     }
 
@@ -150,6 +181,20 @@ impl IdempotencyKey {
                  ('{key}', '{request}', '{kind}', '{id}', {version}, {status}, \
                  now() + interval '{lifetime} seconds');"
             );
+            if let Some(Origin {
+                request_id,
+                actor,
+                action,
+            }) = &self.origin
+            {
+                let (request_id, action) = (literal(request_id), literal(action));
+                let actor = actor.as_deref().map_or("NULL".to_owned(), literal);
+                let _ = write!(
+                    sql,
+                    "INSERT INTO audit (request_id, actor, action, kind, row_id, version, status) VALUES \
+                     ({request_id}, {actor}, {action}, '{kind}', '{id}', {version}, {status});"
+                );
+            }
         }
         sql.push_str("SET LOCAL statement_timeout = 0;COMMIT");
         session.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(drop)
@@ -170,7 +215,7 @@ pub struct Change {
 }
 
 /// The parameters that precede the statement's own in a write: see [`write_query!`](crate::write_query).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WriteAttempt {
     /// `$1`
     pub key: Uuid,
@@ -178,8 +223,18 @@ pub struct WriteAttempt {
     pub request: Uuid,
     /// `$3`: the tombstone that the statement expects to find.
     pub nonce: Option<Uuid>,
-    /// `$4`, in seconds.
-    pub lifetime: f64,
+    /// `$4`
+    pub record: Json<Record>,
+}
+
+/// What a write's statement records beside the change: one parameter, so that the statement's own begin with `$5`
+/// whatever is recorded.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// How long the receipt is kept, in seconds.
+    lifetime: f64,
+    #[serde(flatten)]
+    origin: Option<Origin>,
 }
 
 impl WriteAttempt {
@@ -218,12 +273,32 @@ pub(super) async fn sweep(session: &mut Session, settings: &str) -> Result<(), s
     session.execute(sqlx::raw_sql(sql)).await.map(drop)
 }
 
-/// Deletes expired receipts, at most 20,000: for a schedule. Returns how many.
+/// Returns the statement that deletes expired receipts, rows of `audit` older than a year, and what the product's
+/// functions `sweeps` delete, at most 20,000 of each.
+pub(crate) fn sweep_sql(sweeps: &[&str]) -> String {
+    let mut sql = SWEEP_ALL.to_owned();
+    for sweep in sweeps {
+        let _ = write!(sql, " + {sweep}({SWEEP_BATCH})");
+    }
+    sql
+}
+
+/// Runs the statement of [`sweep_sql`]: for a schedule. Returns how many rows it deleted.
 ///
 /// # Errors
 /// Fails with the server's error, for example on a standby, or if the connection is lost.
-pub(crate) async fn sweep_all(session: &mut Session) -> Result<i64, sqlx::Error> {
-    session.fetch_one(sqlx::raw_sql(SWEEP_ALL)).await?.try_get(0)
+pub(crate) async fn sweep_all(session: &mut Session, sql: String) -> Result<i64, sqlx::Error> {
+    let row = session.fetch_one(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
+    row.try_get(0)
+}
+
+/// Returns text as an SQL expression for the simple protocol that has the same meaning under every setting.
+fn literal(text: &str) -> String {
+    let mut hex = String::with_capacity(text.len() * 2);
+    for byte in text.bytes() {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    format!("convert_from(decode('{hex}', 'hex'), 'UTF8')")
 }
 
 /// Returns the first 16 bytes of SHA-256 over length-prefixed parts, so that different lists of parts never collide by
@@ -280,8 +355,14 @@ macro_rules! receipt_sql {
                 RETURNING 1
             ), receipt AS (
                 INSERT INTO receipts (key, request, kind, id, version, status, expires_at)
-                SELECT $1, $2, kind, id, version, status, now() + make_interval(secs => $4)
+                SELECT
+                    $1, $2, kind, id, version, status,
+                    now() + make_interval(secs => ($4::jsonb ->> 'lifetime')::float8)
                 FROM changed WHERE (SELECT count(*) FROM gone) >= 0
+            ), audited AS (
+                INSERT INTO audit (request_id, actor, action, kind, row_id, version, status)
+                SELECT $4 ->> 'request_id', $4 ->> 'actor', $4 ->> 'action', kind, id, version, status
+                FROM changed WHERE $4 ->> 'action' IS NOT NULL
             )
             SELECT known.receipt AS \"receipt!\", known.nonce AS \"nonce?\", ",
             $result,
@@ -299,7 +380,7 @@ macro_rules! receipt_query {
             $attempt.key,
             $attempt.request,
             $attempt.nonce,
-            $attempt.lifetime,
+            &$attempt.record as _,
             $($($arguments)*)?
         )
     };
@@ -313,7 +394,7 @@ macro_rules! receipt_query_unchecked {
             .bind($attempt.key)
             .bind($attempt.request)
             .bind($attempt.nonce)
-            .bind($attempt.lifetime)
+            .bind(&$attempt.record)
     };
 }
 

@@ -36,7 +36,7 @@ pub struct Granted {
 }
 
 /// Creates missing roles, and grants privileges: the application may read and write every table of the URL's schema
-/// (else of `public`) except the migrations' own; monitoring sees all sessions and no table. In one transaction.
+/// (else of `public`) except the migrations' own, and may only add rows to `audit`; monitoring sees all sessions and no table. In one transaction.
 ///
 /// # Errors
 /// See [`Failure`]; except with [`Failure::Unknown`], nothing is changed.
@@ -56,7 +56,8 @@ pub async fn grant(url: &DatabaseUrl, service: &Service, roles: &Roles) -> Resul
             format!(
                 "GRANT USAGE ON SCHEMA {schema} TO {name}; \
                  GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {name}; \
-                 REVOKE ALL ON {schema}._sqlx_migrations FROM {name}; \
+                 REVOKE ALL ON {schema}._sqlx_migrations, {schema}.audit FROM {name}; \
+                 GRANT INSERT (request_id, actor, action, kind, row_id, version, status) ON {schema}.audit TO {name}; \
                  ALTER ROLE {name} SET statement_timeout = '{STATEMENT_TIMEOUT}'"
             ),
         )

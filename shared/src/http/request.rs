@@ -18,7 +18,7 @@ use super::function::Function;
 use super::page::{self, Page};
 use super::problem::Error;
 use super::response::Response;
-use crate::db::{Change, Deadline, IdempotencyKey, Pool, Receipt, Session, WriteAttempt, Written};
+use crate::db::{Change, Deadline, IdempotencyKey, Origin, Pool, Receipt, Session, WriteAttempt, Written};
 use crate::text::Id;
 
 /// The longest idempotency key, in characters.
@@ -34,18 +34,23 @@ pub struct Request {
     body: Vec<u8>,
     deadline: Deadline,
     function: &'static Function,
+    route: &'static str,
+    /// The invocation's id.
+    id: String,
     rehearsal: bool,
 }
 
 impl Request {
-    /// Creates a request from an event of payload format 2.0.
+    /// Creates a request of `route` from an event of payload format 2.0. `id` is the invocation's.
     ///
     /// # Errors
     /// Fails with 413 for a body over the service's limit, and with 400 for invalid base64.
     pub(super) fn new(
         mut event: ApiGatewayV2httpRequest,
+        id: &str,
         deadline: Deadline,
         function: &'static Function,
+        route: &'static str,
     ) -> Result<Self, Error> {
         let text = event.body.take().unwrap_or_default();
         // Base64 encodes three bytes as four characters, so the size is checked before decoding.
@@ -73,15 +78,22 @@ impl Request {
             body,
             deadline,
             function,
+            route,
+            id: id.to_owned(),
             rehearsal: false,
         })
     }
 
     /// Creates a request from the route's example event, which INIT handles for a caller that does not exist: its reads
     /// find nothing, and its writes change nothing. Afterwards the server has prepared and planned its statement.
-    pub(super) fn rehearsal(example: &str, deadline: Deadline, function: &'static Function) -> Option<Self> {
+    pub(super) fn rehearsal(
+        example: &str,
+        deadline: Deadline,
+        function: &'static Function,
+        route: &'static str,
+    ) -> Option<Self> {
         let event = serde_json::from_str(example).ok()?;
-        let request = Self::new(event, deadline, function).ok()?;
+        let request = Self::new(event, "", deadline, function, route).ok()?;
         let rehearsal = true;
         Some(Self { rehearsal, ..request })
     }
@@ -256,7 +268,7 @@ impl Request {
         W: AsyncFn(&mut Session, &I) -> Result<(T, Option<Change>), Abort>,
         P: AsyncFn(&mut Session, &Receipt, &I) -> Result<T, Abort>,
     {
-        let key = self.key_of_header()?;
+        let key = self.key_of_header()?.from_request(self.origin());
         let pool = self.pool()?;
         if self.rehearsal {
             pool.rehearse_transaction(self.deadline, &input, work).await;
@@ -286,7 +298,17 @@ impl Request {
             pool.rehearse_write(self.deadline, &input, work).await;
             return Err(Error::unknown_caller());
         }
-        answered(pool.write(self.deadline, key, &input, work, replay).await?, answer)
+        let key = key.clone().from_request(self.origin());
+        answered(pool.write(self.deadline, &key, &input, work, replay).await?, answer)
+    }
+
+    /// Returns what `audit` records about the request. The gateway names no caller of a route without a token.
+    fn origin(&self) -> Origin {
+        Origin {
+            request_id: self.id.clone(),
+            actor: self.caller().ok().map(|caller| caller.sub),
+            action: self.route,
+        }
     }
 
     /// Returns the key of the header, for this caller; a new one without the header.

@@ -102,9 +102,10 @@ where
     S: Fn(&'static Function, Deadline) -> G + Clone + Send + Sync + 'static,
     G: Future<Output = Result<Value, Error>> + Send + 'static,
 {
-    tokio::join!(connect(function, &handle), close_on_sigterm(function));
+    tokio::join!(connect(function, route, &handle), close_on_sigterm(function));
     let connections = Arc::new(Connections {
         function,
+        route,
         handle: handle.clone(),
     });
     let service = service_fn(move |event: LambdaEvent<LambdaRequest>| {
@@ -165,7 +166,7 @@ where
 const UNREADABLE: &[u8] = br#"{"requestContext":false}"#;
 
 /// Opens the first connection in INIT and handles the example event over it; logs one line with the outcome.
-async fn connect<H, F>(function: &'static Function, handle: &H)
+async fn connect<H, F>(function: &'static Function, route: &'static str, handle: &H)
 where
     H: Fn(Request) -> F,
     F: Future<Output = Result<Response, Error>>,
@@ -185,7 +186,7 @@ where
     let deadline = init.within(REHEARSAL);
     let rehearsal = function
         .example
-        .and_then(|example| Request::rehearsal(example, deadline, function));
+        .and_then(|example| Request::rehearsal(example, deadline, function, route));
     if let Some(request) = rehearsal {
         // Its answer is that the caller does not exist.
         let _ = within(deadline, handle(request)).await;
@@ -230,7 +231,7 @@ where
             Err(String::new())
         };
         let response = match http {
-            Ok(event) => within(deadline, respond(function, route, event, deadline, handle)).await,
+            Ok(event) => within(deadline, respond(function, route, event, &request_id, deadline, handle)).await,
             // It looks like a request but cannot be parsed; a client is waiting for an HTTP response.
             Err(text) if text.contains("\"requestContext\"") => {
                 tracing::warn!("an event is shaped like a request, and is none of payload format 2.0");
@@ -290,6 +291,7 @@ async fn respond<H, F>(
     function: &'static Function,
     route: &'static str,
     event: ApiGatewayV2httpRequest,
+    request_id: &str,
     deadline: Deadline,
     handle: H,
 ) -> Result<Response, Error>
@@ -302,7 +304,8 @@ where
         return Err(Error::MethodNotAllowed(method));
     }
     // On the heap, because the wrappers of this future move it: a handler's is tens of kilobytes.
-    Box::pin(handle(Request::new(event, deadline, function)?)).await
+    let request = Request::new(event, request_id, deadline, function, route)?;
+    Box::pin(handle(request)).await
 }
 
 /// The limit for the first connection and the example event, within INIT's 10 s. With the function's timeout it stays
@@ -335,6 +338,7 @@ fn message(panic: &Box<dyn Any + Send>) -> &str {
 /// Keeps connections out of a snapshot, because every restored environment would share them.
 struct Connections<H> {
     function: &'static Function,
+    route: &'static str,
     handle: H,
 }
 
@@ -354,7 +358,7 @@ where
 
     fn after_restore(&self) -> BoxFuture<'_, Result<(), lambda_runtime::Error>> {
         Box::pin(async {
-            connect(self.function, &self.handle).await;
+            connect(self.function, self.route, &self.handle).await;
             Ok(())
         })
     }
