@@ -33,6 +33,7 @@ mod clerk;
 mod credentials;
 mod crowd;
 mod deploys;
+mod fairness;
 mod health;
 mod idempotency;
 mod init;

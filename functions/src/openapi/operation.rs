@@ -2,6 +2,7 @@
 //! once.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -317,6 +318,7 @@ impl Operation {
         if self.token {
             let detail = "This needs a bearer token with a sub claim in the Authorization header.";
             self.problems.push(Error::unauthorized(detail));
+            self.problems.push(Error::TooManyRequests(Duration::from_secs(1)));
         }
         for error in self.problems {
             refuse(&mut self.responses, error, self.token);
@@ -418,6 +420,7 @@ fn refuse(responses: &mut BTreeMap<u16, Value>, error: Error, token: bool) {
     let message = match status {
         401 if token => "Unauthorized",
         413 => "Request Entity Too Large",
+        429 => "Too Many Requests",
         500 => "Internal Server Error",
         503 => "Service Unavailable",
         _ => return,

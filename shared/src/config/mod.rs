@@ -8,6 +8,7 @@
 //! | `MAX_RETRY_ATTEMPTS` | total attempts at one read or transaction, 1–100 (1 = never retry) | 5 | work that cannot succeed is retried until the deadline, which adds load to a struggling database | one lost connection or serialization failure reaches a client |
 //! | `RETRY_DELAY_MS` | milliseconds, 1–10,000: the base of the back-off (full jitter, doubling, capped) | 50 | the deadline passes while waiting | all environments retry at the same time and keep the database down |
 //! | `APPLICATION_ROLE`, `MONITORING_ROLE` | lower-case names of roles; only `migrations-run` reads them, and creates the roles | none | – | – |
+//! | `CALLER_SHARE` | percent of an environment's time that one caller may use, 1–100, where a byte of a body counts as a microsecond; more is answered 429 | 100: no limit | one caller can keep every environment of a route busy | a caller who is alone is refused, too |
 //! | `LOG_LEVEL` | `trace`, `debug`, `info`, `warn`, `error` | `AWS_LAMBDA_LOG_LEVEL`, else `info` | (`trace`) logs cost more than the function | (`error`) retries and slow connects are not logged |
 //!
 //! With `DATABASE_SECRET_ARN` the secret provides user and password. It is JSON as RDS writes it (`username`,
@@ -62,6 +63,7 @@ const DATABASE_SECRET_ARN: &str = "DATABASE_SECRET_ARN";
 const DATABASE_IAM_AUTH: &str = "DATABASE_IAM_AUTH";
 const MAX_RETRY_ATTEMPTS: &str = "MAX_RETRY_ATTEMPTS";
 const RETRY_DELAY_MS: &str = "RETRY_DELAY_MS";
+const CALLER_SHARE: &str = "CALLER_SHARE";
 const APPLICATION_ROLE: &str = "APPLICATION_ROLE";
 const MONITORING_ROLE: &str = "MONITORING_ROLE";
 const LOG_LEVEL: &str = "LOG_LEVEL";
@@ -84,6 +86,7 @@ pub const VARIABLES: &[&str] = &[
     RETRY_DELAY_MS,
     APPLICATION_ROLE,
     MONITORING_ROLE,
+    CALLER_SHARE,
     LOG_LEVEL,
     AWS_ENDPOINT_URL,
     AWS_ENDPOINT_URL_SECRETS_MANAGER,
@@ -113,6 +116,8 @@ pub struct Config {
     pub database: Result<DatabaseConfig, ConfigError>,
     /// The roles that `migrations-run` creates.
     pub roles: Result<Roles, ConfigError>,
+    /// The percentage of an environment's time that one caller may use.
+    pub caller_share: Result<u32, ConfigError>,
     /// The least severe level that is logged.
     pub log_level: Result<Level, ConfigError>,
     /// The environment's properties from Lambda.
@@ -175,6 +180,7 @@ impl Config {
         Self {
             database: database(value, driver_variable),
             roles: roles(value),
+            caller_share: number(CALLER_SHARE, value(CALLER_SHARE), 100, 100),
             log_level: log_level(value),
             lambda: LambdaEnvironment {
                 function_name: value(AWS_LAMBDA_FUNCTION_NAME).unwrap_or_else(|| "local".to_owned()),

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::problem::Error;
+use super::share::Shares;
 use crate::config::{Config, ConfigError};
 use crate::db::Pool;
 use crate::service::Service;
@@ -26,6 +27,7 @@ pub struct Function {
     /// The event that INIT handles once it has a connection; `None` if INIT opens no connection.
     pub(super) example: Option<&'static str>,
     pub(super) cold: AtomicBool,
+    pub(super) shares: Shares,
     /// The number of invocations from their event until Lambda has their answer.
     pub(super) under_way: watch::Sender<usize>,
 }
@@ -35,6 +37,10 @@ impl Function {
         Self {
             service,
             pool: shared_pool::of(&config),
+            shares: Shares::new(
+                *config.caller_share.as_ref().unwrap_or(&100),
+                config.lambda.max_concurrency,
+            ),
             config,
             example,
             cold: AtomicBool::new(true),

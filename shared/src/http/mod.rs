@@ -10,6 +10,7 @@
 //! | [`body`] | deserializes JSON and query strings, names the invalid field |
 //! | [`page`] | lists by keyset cursor |
 //! | `caller` | the caller's identity, from the token's claims |
+//! | `share` | how much of an environment one caller may use |
 //!
 //! Invariants: contains no SQL, and knows no resource of a product. Depends on: the gateway, which verifies the token.
 
@@ -21,6 +22,7 @@ mod problem;
 mod request;
 mod response;
 mod run;
+mod share;
 
 pub use caller::Caller;
 pub use function::Function;

@@ -5,6 +5,7 @@
 //! match on it.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use http::StatusCode;
 use serde::Serialize;
@@ -52,6 +53,8 @@ pub enum Error {
     Invalid(Vec<FieldError>),
     /// 422: the idempotency key was used for another request.
     KeyReused,
+    /// 429: the caller has used its share of the environment, and may go on after this time.
+    TooManyRequests(Duration),
     /// 501: what the request needs is not configured.
     NotConfigured(&'static str),
     /// The request was applied before, and this error prevents the caller from seeing the result now.
@@ -239,6 +242,17 @@ impl Error {
                 "Idempotency-Key reused",
                 "This Idempotency-Key was used for a different request: make a new key for a new request.",
             ),
+            Self::TooManyRequests(wait) => {
+                let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+                ProblemParts::new(
+                    S::TOO_MANY_REQUESTS,
+                    "too-many-requests",
+                    "Too many requests",
+                    "Your requests use more than your share of the service, in time or in bytes. Nothing was changed; \
+                     wait, then send fewer or smaller ones.",
+                )
+                .retry_after(seconds..=seconds)
+            }
             Self::NotConfigured(detail) => {
                 ProblemParts::new(S::NOT_IMPLEMENTED, "not-configured", "Not configured", *detail)
             }
@@ -277,6 +291,7 @@ impl Error {
             | Self::UnsupportedEncoding
             | Self::Invalid(_)
             | Self::KeyReused
+            | Self::TooManyRequests(_)
             | Self::NotConfigured(_) => {}
         }
     }

@@ -77,6 +77,9 @@ where
     if let Err(error) = &config.log_level {
         tracing::warn!("configuration: {error}");
     }
+    if let Err(error) = &config.caller_share {
+        tracing::warn!("configuration: {error}");
+    }
     let many = config.lambda.max_concurrency > 1;
     // One environment is one process, so its state is never freed before the process ends.
     let function: &'static Function = Box::leak(Box::new(Function::new(service, config, example)));
@@ -305,7 +308,15 @@ where
     }
     // On the heap, because the wrappers of this future move it: a handler's is tens of kilobytes.
     let request = Request::new(event, request_id, deadline, function, route)?;
-    Box::pin(handle(request)).await
+    let Ok(caller) = request.caller() else {
+        return Box::pin(handle(request)).await;
+    };
+    let since = Instant::now();
+    let admitted = function.shares.admit(&caller.sub, request.body().len());
+    admitted.map_err(Error::TooManyRequests)?;
+    let answered = Box::pin(handle(request)).await;
+    function.shares.charge(&caller.sub, since.elapsed());
+    answered
 }
 
 /// The limit for the first connection and the example event, within INIT's 10 s. With the function's timeout it stays

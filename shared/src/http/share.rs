@@ -1,0 +1,221 @@
+//! How much of an execution environment one caller may use, so that a busy one leaves room for others.
+//!
+//! An environment answers one request at a time, so a caller takes from others the time that it is busy. Each
+//! caller has an account of it: a request adds the time that it took, and a microsecond for each byte of its body, and
+//! the share of every second that passes is taken off. A caller whose account is over [`BURST`] is refused until it is
+//! not, which takes the environment no time.
+//!
+//! The account is in memory: it costs no round trip and no row, and one caller's accounts in other environments are
+//! separate. docs/decisions/0010 has the alternatives. Invariants: a request without a caller is not limited.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::db::clock::Moment;
+
+/// A caller may use the environment alone for this long; only then the share counts.
+const BURST: Duration = Duration::from_secs(2);
+
+/// The time that a byte of a body counts: 1 MiB is about a second.
+const PER_BYTE: Duration = Duration::from_micros(1);
+
+/// A request counts no more than this: a database that is slow or down is not the caller's doing.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// More accounts than this are not kept, so that a caller with many subjects cannot fill the memory.
+const MOST_ACCOUNTS: usize = 1_000;
+
+/// The accounts of an environment's callers.
+#[derive(Debug)]
+pub(super) struct Shares {
+    begun: Moment,
+    /// The part of the environment's time that each caller may use; 1 is no limit.
+    share: f64,
+    accounts: Mutex<HashMap<String, Account>>,
+}
+
+/// The time that a caller has used, less its share of the time that passed, as of `at`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Account {
+    used: Duration,
+    at: Duration,
+}
+
+impl Shares {
+    /// Creates the accounts of an environment that answers `requests` at once.
+    pub(super) fn new(percent: u32, requests: usize) -> Self {
+        Self {
+            begun: Moment::now(),
+            share: if percent >= 100 {
+                f64::INFINITY
+            } else {
+                f64::from(percent) / 100.0 * requests as f64
+            },
+            accounts: Mutex::default(),
+        }
+    }
+
+    /// Admits a request with a body of so many bytes.
+    ///
+    /// # Errors
+    /// Fails with the time to wait if the caller has used up its share.
+    pub(super) fn admit(&self, caller: &str, bytes: usize) -> Result<(), Duration> {
+        self.admit_at(caller, bytes, self.begun.elapsed())
+    }
+
+    /// Adds the time that an admitted request took.
+    pub(super) fn charge(&self, caller: &str, took: Duration) {
+        self.charge_at(caller, took, self.begun.elapsed());
+    }
+
+    fn admit_at(&self, caller: &str, bytes: usize, now: Duration) -> Result<(), Duration> {
+        self.change(caller, now, |account, share| {
+            let Some(over) = account.used.checked_sub(BURST).filter(|over| !over.is_zero()) else {
+                account.used += PER_BYTE * u32::try_from(bytes).unwrap_or(u32::MAX);
+                return Ok(());
+            };
+            Err(over.div_f64(share))
+        })
+    }
+
+    fn charge_at(&self, caller: &str, took: Duration, now: Duration) {
+        self.change(caller, now, |account, _| {
+            account.used += took.min(LONGEST);
+            Ok(())
+        })
+        .unwrap_or_default();
+    }
+
+    /// Brings a caller's account up to date, and changes it.
+    fn change(
+        &self,
+        caller: &str,
+        now: Duration,
+        change: impl FnOnce(&mut Account, f64) -> Result<(), Duration>,
+    ) -> Result<(), Duration> {
+        if self.share.is_infinite() {
+            return Ok(());
+        }
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if accounts.len() >= MOST_ACCOUNTS && !accounts.contains_key(caller) {
+            accounts.retain(|_, account| !account.as_of(now, self.share).used.is_zero());
+            if accounts.len() >= MOST_ACCOUNTS {
+                accounts.clear();
+            }
+        }
+        let account = accounts.entry(caller.to_owned()).or_default();
+        *account = account.as_of(now, self.share);
+        change(account, self.share)
+    }
+}
+
+impl Account {
+    fn as_of(self, now: Duration, share: f64) -> Self {
+        let passed = now.saturating_sub(self.at).mul_f64(share);
+        Self {
+            used: self.used.saturating_sub(passed),
+            at: now,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A fleet on a simulated clock: Lambda gives a request to the first environment that is free, and rejects it if none
+    /// is.
+    struct Fleet {
+        environments: Vec<(Shares, Duration)>,
+        now: Duration,
+    }
+
+    impl Fleet {
+        fn new(percent: u32) -> Self {
+            let environments = (0..8).map(|_| (Shares::new(percent, 1), Duration::ZERO));
+            Self {
+                environments: environments.collect(),
+                now: Duration::ZERO,
+            }
+        }
+
+        /// Sends a request that takes `takes`; returns whether it was served.
+        fn send(&mut self, caller: &str, takes: Duration) -> bool {
+            let now = self.now;
+            let free = self.environments.iter_mut().find(|(_, busy)| *busy <= now);
+            let Some((shares, busy)) = free else {
+                return false;
+            };
+            let admitted = shares.admit_at(caller, 0, now).is_ok();
+            if admitted {
+                shares.charge_at(caller, takes, now + takes);
+            }
+            *busy = now + if admitted { takes } else { MS };
+            admitted
+        }
+    }
+
+    /// Counts how many of 16 requests of another caller, one each half a second, are served while one sends 60 a second
+    /// that take 150 ms.
+    fn served_of_16(percent: u32) -> usize {
+        let mut fleet = Fleet::new(percent);
+        let mut served = 0;
+        let mut next = 0;
+        for tick in 0..16_000 {
+            fleet.now = MS * tick;
+            if u128::from(next) * 1_000 <= fleet.now.as_millis() * 60 {
+                fleet.send("busy", MS * 150);
+                next += 1;
+            }
+            // Not in step with the other.
+            if tick % 1_000 == 507 {
+                served += usize::from(fleet.send("other", MS * 150));
+            }
+        }
+        served
+    }
+
+    #[test]
+    fn busy_caller_leaves_half_to_others() {
+        let without = served_of_16(100);
+        assert!(without <= 2, "the fleet is not busy: {without}");
+        let with = served_of_16(50);
+        assert!(with >= 8, "{with} of 16");
+    }
+
+    #[test]
+    fn bytes_count_as_time() {
+        let shares = Shares::new(50, 1);
+        let mut admitted = 0;
+        while shares.admit_at("a", 1_000_000, Duration::ZERO).is_ok() {
+            admitted += 1;
+        }
+        assert_eq!(admitted, 3);
+        assert_eq!(shares.admit_at("a", 0, Duration::ZERO), Err(MS * 2_000));
+        assert_eq!(shares.admit_at("b", 0, Duration::ZERO), Ok(()));
+        assert_eq!(shares.admit_at("a", 0, MS * 2_000), Ok(()));
+    }
+
+    /// A database that answers each request at its deadline must not lead to 429 afterwards.
+    #[test]
+    fn slow_database_is_not_charged() {
+        let shares = Shares::new(50, 1);
+        for request in 1..100 {
+            let end = Duration::from_secs(26) * request;
+            shares.admit_at("a", 1_000, end - Duration::from_secs(26)).unwrap();
+            shares.charge_at("a", Duration::from_secs(26), end);
+        }
+    }
+
+    #[test]
+    fn accounts_are_bounded() {
+        let shares = Shares::new(50, 1);
+        for number in 0..3 * MOST_ACCOUNTS {
+            shares.charge_at(&number.to_string(), MS, Duration::ZERO);
+        }
+        assert!(shares.accounts.lock().unwrap().len() <= MOST_ACCOUNTS);
+    }
+}
