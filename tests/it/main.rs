@@ -30,6 +30,7 @@ mod audit;
 mod bad_input;
 mod changes;
 mod clerk;
+mod content;
 mod credentials;
 mod crowd;
 mod deploys;

@@ -62,6 +62,7 @@ pub async fn grant(url: &DatabaseUrl, service: &Service, roles: &Roles) -> Resul
             ),
         )
         .await?;
+        hide_values(&mut transaction, &name).await?;
         granted.push(role);
     }
     if let Some(name) = &roles.monitoring {
@@ -78,6 +79,22 @@ pub async fn grant(url: &DatabaseUrl, service: &Service, roles: &Roles) -> Resul
     commit(transaction).await?;
     let _ = connection.close().await;
     Ok(granted)
+}
+
+/// Keeps the values of the role's statements, which are the content of requests, out of the server's log. Only a role
+/// that may set this parameter can do it: elsewhere the server's own setting decides, which `doctor` looks at.
+async fn hide_values(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
+    let mut attempt = connection.begin().await?;
+    match run(
+        &mut attempt,
+        format!("ALTER ROLE {name} SET log_parameter_max_length = 0"),
+    )
+    .await
+    {
+        Ok(()) => attempt.commit().await,
+        Err(cause) if is_not_allowed(&cause) => attempt.rollback().await,
+        Err(cause) => Err(cause),
+    }
 }
 
 /// Ensures that the role exists and is a member of those of `groups` that this server has and allows to be granted.

@@ -23,11 +23,14 @@ const CLIENT_CONNECTION_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// applied and is retried), `synchronous_commit` (durability is the operator's decision),
 /// `default_transaction_deferrable` (affects serializable transactions only), and settings that change neither a result
 /// nor an error, such as the planner's costs.
-const SESSION_SETTINGS: [(&str, &str); 2] = [
+const SESSION_SETTINGS: [(&str, &str); 3] = [
     // Planning costs as much as running: once per statement, instead of five times and with each NULL parameter.
     ("plan_cache_mode", "force_generic_plan"),
     // A statement that waited for a row sees the row as it is then.
     ("default_transaction_isolation", "read committed"),
+    // The values of a statement that fails are the content of a request. Those of other statements are in the log unless
+    // the role or the server sets log_parameter_max_length, which a session may not.
+    ("log_parameter_max_length_on_error", "0"),
 ];
 
 /// More of them, which each explicit transaction behind a pooler sets too: they decide what a statement and its result

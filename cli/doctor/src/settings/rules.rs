@@ -36,7 +36,7 @@ pub(super) struct Rule {
 
 /// The worst first.
 #[rustfmt::skip] // A table, and read as one.
-pub(super) const RULES: [Rule; 27] = [
+pub(super) const RULES: [Rule; 29] = [
     Rule { name: "fsync", want: Is(&["on"]), value: "on",
         level: Fail, scope: SelfManaged, why: "a crash of the machine destroys the database" },
     Rule { name: "full_page_writes", want: Is(&["on"]), value: "on",
@@ -49,6 +49,10 @@ pub(super) const RULES: [Rule; 27] = [
         level: Warn, scope: SelfManaged, why: "passwords and data cross the network readable" },
     Rule { name: "password_encryption", want: Is(&["scram-sha-256"]), value: "scram-sha-256",
         level: Warn, scope: Everywhere, why: "md5 hashes are guessed, and replayed" },
+    Rule { name: "log_parameter_max_length", want: Is(&["0"]), value: "0",
+        level: Warn, scope: Everywhere, why: "the log holds the texts of meetings, beside slow statements" },
+    Rule { name: "log_parameter_max_length_on_error", want: Is(&["0"]), value: "0",
+        level: Warn, scope: Everywhere, why: "the same, beside failed statements" },
     Rule { name: "wal_level", want: Is(&["replica", "logical"]), value: "replica",
         level: Warn, scope: SelfManaged, why: "no WAL backup and no standby without it" },
     Rule { name: "idle_in_transaction_session_timeout", want: Within("1s", "60s"), value: "60s",
