@@ -84,10 +84,22 @@ async fn pending_is_applied_and_granted() {
         "CREATE TABLE extra ()",
         "DROP TABLE tasks",
         "SELECT FROM _sqlx_migrations",
+        "SELECT FROM audit",
+        "CREATE TEMPORARY TABLE extra ()",
     ] {
         assert!(!allowed(&mut session, "seer_app", sql).await, "seer_app: {sql}");
     }
+    let add = "INSERT INTO audit (request_id, action, kind, status) VALUES ('r', 'a', 'k', 200)";
+    assert!(allowed(&mut session, "seer_app", add).await);
     assert!(allowed(&mut session, "seer_monitor", "SELECT FROM pg_stat_activity").await);
+    let connects = "SELECT count(*) FROM pg_roles WHERE has_database_privilege(oid, current_database(), 'CONNECT') \
+                    AND rolname IN ('seer_app', 'seer_monitor', 'pg_read_all_data')";
+    let row = sqlx::raw_sql(connects).fetch_one(&mut session).await.unwrap();
+    assert_eq!(row.get::<i64, _>(0), 2, "every role may connect");
+    let hidden = "SELECT count(*) FROM pg_roles WHERE rolname = 'seer_app' \
+                  AND 'log_parameter_max_length=0' = ANY (rolconfig)";
+    let row = sqlx::raw_sql(hidden).fetch_one(&mut session).await.unwrap();
+    assert_eq!(row.get::<i64, _>(0), 1, "the server may log what the functions write");
     let passwords = "SELECT count(*) FROM pg_authid WHERE rolname LIKE 'seer\\_%' AND rolpassword IS NOT NULL";
     let row = sqlx::raw_sql(passwords).fetch_one(&mut session).await.unwrap();
     assert_eq!(row.get::<i64, _>(0), 0, "a role can be logged in as with a password");

@@ -5,7 +5,7 @@
 //! migration it grants the privileges on new tables.
 //!
 //! Invariants: never runs inside a route's function. Depends on: `migrate` for the connection, whose role must be
-//! allowed to create roles and must own the tables.
+//! allowed to create roles and must own the tables, and the database to close it to other roles.
 
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
@@ -76,9 +76,23 @@ pub async fn grant(url: &DatabaseUrl, service: &Service, roles: &Roles) -> Resul
         .await?;
         granted.push(role);
     }
+    let names: Vec<_> = granted.iter().map(|granted| quoted(&granted.role)).collect();
+    close_to_others(&mut transaction, &names.join(", ")).await?;
     commit(transaction).await?;
     let _ = connection.close().await;
     Ok(granted)
+}
+
+/// Lets only these roles, the owner and superusers connect, and none of them create temporary tables: PostgreSQL allows
+/// both to every role of a new database. Without effect if the database belongs to another role.
+async fn close_to_others(connection: &mut PgConnection, names: &str) -> Result<(), sqlx::Error> {
+    let sql = format!(
+        "DO $do$ BEGIN \
+         EXECUTE format('GRANT CONNECT ON DATABASE %I TO {names}', current_database()); \
+         EXECUTE format('REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', current_database()); \
+         END $do$"
+    );
+    run(connection, sql).await
 }
 
 /// Keeps the values of the role's statements, which are the content of requests, out of the server's log. Only a role

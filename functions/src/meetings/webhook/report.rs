@@ -418,7 +418,7 @@ mod tests {
             ("event_uuid", json!(5), None, 1),
         ] {
             let report = recording(json!({name: value}));
-            assert_eq!(report.event_id.as_ref().map(Text::as_str), expected);
+            assert_eq!(report.event_id.as_ref().map(|id| id.as_str()), expected);
             assert_eq!(report.skipped, skipped);
         }
     }
