@@ -13,8 +13,8 @@ use metrics_cloudwatch_embedded::{Builder, Collector};
 use serde::Serialize;
 use sqlx::FromRow;
 
-use crate::db::{sweep_all, sweep_sql};
 use crate::db::{self, Deadline, Kind, Pool};
+use crate::db::{sweep_all, sweep_sql};
 use crate::http::{Error, Function, Request, Response};
 use crate::service::Service;
 

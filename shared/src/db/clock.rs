@@ -9,14 +9,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// A point in time, read on both clocks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
+pub(crate) struct Moment {
     monotonic: Instant,
     wall: SystemTime,
 }
 
 impl Moment {
     /// Returns the current time.
-    pub(super) fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self {
             monotonic: Instant::now(),
             wall: SystemTime::now(),
@@ -24,13 +24,13 @@ impl Moment {
     }
 
     /// Returns the time since this moment: the larger reading of the two clocks.
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         let wall = self.wall.elapsed().unwrap_or_default();
         self.monotonic.elapsed().max(wall)
     }
 
     /// Returns whether this moment precedes `other`, by either clock.
-    pub(super) fn is_before(&self, other: &Self) -> bool {
+    pub(crate) fn is_before(&self, other: &Self) -> bool {
         self.monotonic < other.monotonic || self.wall < other.wall
     }
 }

@@ -29,7 +29,7 @@
 mod by_hand;
 mod circuit;
 pub(crate) mod classify;
-mod clock;
+pub(crate) mod clock;
 pub(crate) mod connect;
 mod credentials;
 pub(crate) mod deadline;

@@ -163,7 +163,7 @@ mod tests {
     fn served_of_16(percent: u32) -> usize {
         let mut fleet = Fleet::new(percent);
         let mut served = 0;
-        let mut next = 0;
+        let mut next = 0_u32;
         for tick in 0..16_000 {
             fleet.now = MS * tick;
             if u128::from(next) * 1_000 <= fleet.now.as_millis() * 60 {
