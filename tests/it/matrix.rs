@@ -172,14 +172,14 @@ impl Scene {
         let creator = backend.member(&team.admin, "creator").await;
         let invited = backend.register(Person::stranger("invited")).await;
         let invitation = backend.invite(&team.admin, &invited.email).await;
-        let own = Self::ids(backend, &team, id(&invitation)).await;
+        let own = Self::ids(backend, &team, SECRET, id(&invitation)).await;
         let with_creator = Team {
             admin: team.admin.clone(),
             member: creator.clone(),
         };
-        let beside = Self::ids(backend, &with_creator, Uuid::now_v7()).await;
+        let beside = Self::ids(backend, &with_creator, "Beside", Uuid::now_v7()).await;
         let elsewhere = backend.invite(&other.admin, "secret@example.com").await;
-        let others = Self::ids(backend, &other, id(&elsewhere)).await;
+        let others = Self::ids(backend, &other, "Elsewhere", id(&elsewhere)).await;
         backend
             .execute(&format!(
                 "UPDATE meetings SET created_by = '{}' WHERE id = '{}'",
@@ -198,17 +198,17 @@ impl Scene {
         }
     }
 
-    async fn ids(backend: &Backend, team: &Team, invitation: Uuid) -> BTreeMap<&'static str, Uuid> {
-        let made = json!({"title": SECRET, "areasForSupport": [SECRET]});
+    async fn ids(backend: &Backend, team: &Team, text: &str, invitation: Uuid) -> BTreeMap<&'static str, Uuid> {
+        let made = json!({"title": text, "areasForSupport": [text]});
         let made = id(&backend.meeting(team, made).await);
-        let task = json!({"status": "suggested", "text": SECRET});
+        let task = json!({"status": "suggested", "text": text});
         let task = id(&backend.task(&team.admin, made, task).await);
         BTreeMap::from([
             ("meetings", made),
             ("tasks", task),
             ("users", team.member.id),
-            ("key-areas", id(&backend.key_area(team, SECRET).await)),
-            ("analyses", backend.analysis(team, SECRET, "2026-03-02T09:30:00Z").await),
+            ("key-areas", id(&backend.key_area(team, text).await)),
+            ("analyses", backend.analysis(team, text, "2026-03-02T09:30:00Z").await),
             ("invitations", invitation),
         ])
     }
@@ -382,6 +382,6 @@ async fn wrong_ids_are_not_found() {
             }
         }
     }
-    assert!(tried >= 60, "only {tried}");
+    assert!(tried >= 72, "only {tried}");
     assert_eq!(backend.stored().await, before);
 }
