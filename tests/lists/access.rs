@@ -85,8 +85,11 @@ async fn access_functions_are_inlined() {
                     statement.text
                 );
             }
+            // The rows about members are none here.
+            let about_member = ["reads(", "writes("].iter().any(|name| statement.text.contains(name));
             for table in ["meetings", "tasks", "meeting_changes"] {
-                assert!(!plan.contains(&format!("Seq Scan on public.{table}")), "{mode}: {plan}");
+                let sequential = plan.contains(&format!("Seq Scan on public.{table}"));
+                assert!(about_member || !sequential, "{mode}: {plan}");
             }
             // A custom plan knows that the other parameters are null.
             if statement.text.contains("sees(") && mode == MODES[0] {
