@@ -109,8 +109,9 @@ def log_lines() -> set[str]:
     sources = [*(ROOT / "shared/src").rglob("*.rs"), *(ROOT / "functions/src").rglob("*.rs")]
     for path in sorted(sources):
         text = path.read_text()
-        calls = re.findall(r'tracing::(?:error|warn)!\([^"]*"([^"]+)"', text)
-        if len(calls) != len(re.findall(r"tracing::(?:error|warn)!", text)):
+        # `wide!` writes the line of an invocation.
+        calls = re.findall(r'(?:tracing::(?:error|warn)!\(|wide!\((?:error|warn),)[^"]*"([^"]+)"', text)
+        if len(calls) != len(re.findall(r"tracing::(?:error|warn)!|wide!\((?:error|warn),", text)):
             raise Wrong("%s: a log line without words of its own" % path.relative_to(ROOT))
         found |= {re.split(r"[:{]", words)[0].strip() for words in calls}
     return found

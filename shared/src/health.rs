@@ -12,11 +12,13 @@ use metrics::{Unit, describe_histogram, histogram};
 use metrics_cloudwatch_embedded::{Builder, Collector};
 use serde::Serialize;
 use sqlx::FromRow;
+use tracing::Level;
 
 use crate::db::{self, Deadline, Kind, Pool};
 use crate::db::{sweep_all, sweep_sql};
-use crate::http::{Error, Function, Request, Response};
+use crate::http::{Error, Failure, Function, Request, Response, Scheduled};
 use crate::service::Service;
+use crate::telemetry::DatabaseTime;
 
 /// The limit of the whole check, including connecting; the contract allows 3 s for the answer.
 const BUDGET: Duration = Duration::from_millis(2_500);
@@ -76,6 +78,9 @@ pub struct Report {
     pub server: Option<Server>,
     /// The cause and the fix, in one line without secrets.
     pub cause: Option<String>,
+    /// The cause, for the log line.
+    #[serde(skip)]
+    failure: Option<Failure>,
 }
 
 /// The server's properties.
@@ -130,6 +135,7 @@ impl Report {
             oldest_waiting_seconds: None,
             server: None,
             cause: Some(error.to_string()),
+            failure: Some(Failure::from(error)),
         }
     }
 
@@ -150,6 +156,7 @@ impl Report {
             oldest_waiting_seconds: None,
             server: Some(server),
             cause: None,
+            failure: None,
         }
     }
 }
@@ -165,10 +172,12 @@ async fn examine(pool: Result<&Pool, Error>, deadline: Deadline, schedule_of: Op
     let pool = match pool {
         Ok(pool) => pool,
         Err(error) => {
-            error.log();
-            return Report::down(&db::Error::bare(Kind::Config, db::Phase::Config), 0);
+            let unusable = db::Error::bare(Kind::Config, db::Phase::Config).after(0, Duration::ZERO);
+            let named = error.failure().map(|failure| failure.error);
+            return Report::down(&unusable.caused_by(named.unwrap_or_default()), 0);
         }
     };
+    let _time = DatabaseTime::start();
     let since = Instant::now();
     let deadline = deadline.within(BUDGET);
     let mut connection = match pool.probe(deadline).await {
@@ -220,28 +229,34 @@ impl Service {
 }
 
 async fn answer(request: Request) -> Result<Response, Error> {
-    let report = look(request.pool(), request.deadline()).await.public();
-    let response = match report.status {
-        Status::Ok | Status::Degraded => Response::ok(&report),
-        Status::Down => Response::unavailable(&report),
-    };
-    Ok(response.with_header("cache-control", "no-store"))
+    let report = look(request.pool(), request.deadline()).await;
+    Ok(response(&report))
 }
 
-/// Runs the scheduled check: emits metrics and one log line for operators; the report is the invocation's result.
+fn response(report: &Report) -> Response {
+    match report.status {
+        Status::Ok | Status::Degraded => Response::ok(&report.public()),
+        Status::Down => Response::unavailable(&report.public(), report.failure.clone()),
+    }
+}
+
+/// Runs the scheduled check and emits its metrics; the report is the invocation's result.
 ///
 /// # Errors
 /// Never fails: an unusable database is a report too.
-pub async fn scheduled(function: &'static Function, deadline: Deadline) -> Result<serde_json::Value, Error> {
+async fn scheduled(function: &'static Function, deadline: Deadline) -> Result<Scheduled, Error> {
     let report = examine(function.pool(), deadline, Some(function.service)).await;
     emit_metrics(&report, function);
-    let value = serde_json::to_value(&report).unwrap_or_default();
-    match report.status {
-        Status::Ok => tracing::info!(report = %value, "health"),
-        Status::Degraded => tracing::warn!(report = %value, "health: degraded"),
-        Status::Down => tracing::error!(report = %value, "health: down"),
-    }
-    Ok(value)
+    let level = match report.status {
+        Status::Ok => Level::INFO,
+        Status::Degraded => Level::WARN,
+        Status::Down => Level::ERROR,
+    };
+    Ok(Scheduled {
+        report: serde_json::to_value(&report).unwrap_or_default(),
+        level,
+        failure: report.failure.map(Box::new),
+    })
 }
 
 async fn server(db: &mut db::Session) -> Result<Server, sqlx::Error> {

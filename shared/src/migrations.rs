@@ -31,7 +31,11 @@ impl Service {
     /// Runs the function that migrates until Lambda ends the environment. The content of the event is ignored.
     pub fn run_migrations(&'static self) -> ExitCode {
         let config = Config::from_env();
-        telemetry::init(*config.log_level.as_ref().unwrap_or(&Level::INFO));
+        telemetry::init(
+            *config.log_level.as_ref().unwrap_or(&Level::INFO),
+            self.name,
+            &config.lambda.function_name,
+        );
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => {

@@ -190,6 +190,20 @@ impl Answer {
         self.headers.get(name).map(String::as_str)
     }
 
+    /// Returns the log line of its invocation, of which there is one.
+    pub fn line(&self) -> Value {
+        let lines: Vec<Value> = self
+            .environment()
+            .log()
+            .iter()
+            .filter(|line| line.contains("\"answered\""))
+            .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|line: &Value| line["function_request_id"] == self.invocation.request_id.as_str())
+            .collect();
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        lines.into_iter().next().unwrap()
+    }
+
     /// Returns its environment.
     pub fn environment(&self) -> &Environment {
         self.invocation.environment.as_deref().unwrap()

@@ -45,6 +45,7 @@ mod key_areas;
 mod kinds;
 mod lifecycle;
 mod lists;
+mod log_lines;
 mod matrix;
 mod meetings;
 mod membership;

@@ -37,6 +37,15 @@ impl<'a> Counter<'a> {
         let before = self.0.counts();
         let answer = call.send().await;
         let after = self.0.counts();
+        // The log line's own count is that of the wire.
+        if !answer.invocation.cold_start {
+            assert_eq!(
+                answer.line()["round_trips"],
+                after.ready - before.ready,
+                "{}",
+                answer.line()
+            );
+        }
         ((after.ready - before.ready) - (after.cut - before.cut), answer)
     }
 }

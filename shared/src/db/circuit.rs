@@ -29,12 +29,19 @@ pub(super) enum Admission {
     Retry(Duration),
     /// Try once.
     Probe,
-    /// Do not try: the outage's budget is spent; this was its cause.
-    Refuse(Kind),
+    /// Do not try: the outage's budget is spent.
+    Refuse {
+        /// The outage's last cause.
+        kind: Kind,
+        /// The time since its beginning.
+        outage: Duration,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Outage {
+    /// When the first attempt that failed was begun.
+    since: Moment,
     /// Time spent on connecting. A frozen environment spends none.
     spent: Duration,
     last: Moment,
@@ -78,6 +85,7 @@ impl Circuit {
         let mut seen = self.seen();
         let outage = |known: Option<Outage>| {
             Some(Outage {
+                since: known.map_or(since, |outage| outage.since),
                 spent: known.map_or(since.elapsed(), |outage| {
                     // Concurrent retry loops are counted once.
                     outage.spent + since.elapsed().min(outage.last.elapsed())
@@ -124,7 +132,10 @@ fn admit(seen: &mut Option<Outage>, budget: Duration) -> Admission {
         return Admission::Retry(rest);
     }
     if outage.last.elapsed() < REFUSE_FOR {
-        return Admission::Refuse(outage.kind);
+        return Admission::Refuse {
+            kind: outage.kind,
+            outage: outage.since.elapsed(),
+        };
     }
     outage.last = Moment::now();
     Admission::Probe
@@ -136,15 +147,37 @@ mod tests {
 
     const BUDGET: Duration = Duration::from_secs(8);
 
+    /// Returns the cause with which a request is refused.
+    fn refused(circuit: &Circuit, purpose: Purpose) -> Option<Kind> {
+        match circuit.admit(purpose, Duration::ZERO) {
+            Admission::Refuse { kind, .. } => Some(kind),
+            Admission::Retry(_) | Admission::Probe => None,
+        }
+    }
+
     #[test]
     fn spent_outage_refuses_with_cause() {
         let circuit = Circuit::default();
         assert_eq!(circuit.admit(Purpose::Read, BUDGET), Admission::Retry(BUDGET));
         circuit.failed(Moment::now(), Kind::Refused);
-        assert_eq!(
-            circuit.admit(Purpose::Read, Duration::ZERO),
-            Admission::Refuse(Kind::Refused)
-        );
+        assert_eq!(refused(&circuit, Purpose::Read), Some(Kind::Refused));
+    }
+
+    /// A second failure does not make the outage younger.
+    #[test]
+    fn outage_is_as_old_as_its_first_attempt() {
+        let circuit = Circuit::default();
+        let first = Moment::now();
+        circuit.failed(first, Kind::Refused);
+        while first.elapsed() < Duration::from_millis(20) {
+            std::thread::yield_now();
+        }
+        circuit.failed(Moment::now(), Kind::Starting);
+        let Admission::Refuse { kind, outage } = circuit.admit(Purpose::Read, Duration::ZERO) else {
+            panic!("tried with nothing left of the budget");
+        };
+        assert_eq!(kind, Kind::Starting);
+        assert!(outage >= Duration::from_millis(20), "{outage:?}");
     }
 
     #[test]
@@ -201,10 +234,7 @@ mod tests {
     fn saturated_server_ends_an_outage() {
         let circuit = Circuit::default();
         circuit.failed(Moment::now(), Kind::Refused);
-        assert_eq!(
-            circuit.admit(Purpose::Read, Duration::ZERO),
-            Admission::Refuse(Kind::Refused)
-        );
+        assert_eq!(refused(&circuit, Purpose::Read), Some(Kind::Refused));
         circuit.failed(Moment::now(), Kind::Saturated);
         assert_eq!(circuit.admit(Purpose::Read, BUDGET), Admission::Retry(BUDGET));
     }
@@ -214,13 +244,12 @@ mod tests {
         let circuit = Circuit::default();
         circuit.failed(Moment::now(), Kind::Refused);
         circuit.failed(Moment::now(), Kind::ReadOnly);
-        let refused = Admission::Refuse(Kind::ReadOnly);
         let admit = |purpose| circuit.admit(purpose, Duration::ZERO);
-        assert_eq!(admit(Purpose::Write), refused);
+        assert_eq!(refused(&circuit, Purpose::Write), Some(Kind::ReadOnly));
         assert_eq!(admit(Purpose::Read), Admission::Retry(Duration::ZERO));
         // A read's connection to a standby tells nothing about writes.
         circuit.succeeded(true);
-        assert_eq!(admit(Purpose::Write), refused);
+        assert_eq!(refused(&circuit, Purpose::Write), Some(Kind::ReadOnly));
         circuit.succeeded(false);
         assert_eq!(admit(Purpose::Write), Admission::Retry(Duration::ZERO));
     }
@@ -231,7 +260,7 @@ mod tests {
         circuit.failed(Moment::now(), Kind::ReadOnly);
         circuit.failed(Moment::now(), Kind::Refused);
         for purpose in [Purpose::Read, Purpose::Write] {
-            assert_eq!(circuit.admit(purpose, Duration::ZERO), Admission::Refuse(Kind::Refused));
+            assert_eq!(refused(&circuit, purpose), Some(Kind::Refused));
         }
     }
 
@@ -245,9 +274,6 @@ mod tests {
             assert!(since.elapsed() < FORGET_AFTER, "no request probes");
             std::thread::yield_now();
         }
-        assert_eq!(
-            circuit.admit(Purpose::Read, Duration::ZERO),
-            Admission::Refuse(Kind::Lost)
-        );
+        assert_eq!(refused(&circuit, Purpose::Read), Some(Kind::Lost));
     }
 }

@@ -27,6 +27,7 @@ use super::session::Session;
 use super::socket::{Peek, SocketHandle, Tuned};
 use super::status::{STATUS_QUERY, ServerStatus, SessionIdentity, TRANSACTION_SETTINGS, status_query};
 use crate::config::{DatabaseUrl, RetryConfig};
+use crate::telemetry::count;
 
 /// `statement_timeout` if `socket_timeout` is not given: about half of the function's timeout, which leaves time for
 /// another attempt.
@@ -188,6 +189,8 @@ pub struct Connection {
     pub(super) writer_checked: Moment,
     pub(super) writer_check_after: Duration,
     pub(super) connected_in: Duration,
+    /// The failed attempts before it, until the work that it was opened for has counted them.
+    pub(super) failed_connects: u32,
     /// The last round trip measured without concurrent work.
     pub(super) round_trip: Duration,
     pub(super) status: ServerStatus,
@@ -213,6 +216,7 @@ impl Connection {
     /// Returns whether the server answers by `deadline`. One round trip. If not, the connection must be dropped.
     pub(super) async fn ping(&mut self, deadline: Deadline) -> bool {
         let asked = Moment::now();
+        count(|counts| counts.round_trips += 1);
         let answered = timeout(deadline.left(), self.session.connection.ping()).await;
         if !matches!(answered, Ok(Ok(()))) {
             return false;
@@ -347,6 +351,18 @@ pub async fn connect_once(target: &Target, purpose: Purpose, deadline: Deadline)
     attempt(target, purpose, target.within_attempt(deadline), &Unfinished::default()).await
 }
 
+/// Counts an attempt when it ends, also if it is dropped.
+struct Connecting(Moment);
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        count(|counts| {
+            counts.connects += 1;
+            counts.connecting += self.0.elapsed();
+        });
+    }
+}
+
 /// Performs one attempt until `deadline`: continues the unfinished log-in, or starts one. Keeps a log-in that does not
 /// finish.
 pub(super) async fn attempt(
@@ -356,6 +372,7 @@ pub(super) async fn attempt(
     unfinished: &Unfinished,
 ) -> Result<Connection, Error> {
     let since = Moment::now();
+    let _counted = Connecting(since);
     let mut resumed = unfinished.take();
     let failed = loop {
         let is_resumed = resumed.is_some();
@@ -533,6 +550,7 @@ async fn open_session(target: &Target, url: &DatabaseUrl) -> Result<Connection, 
             version: target.stale_statements.load(Ordering::Relaxed),
             client_timeout: None,
             in_transaction: false,
+            prepared: 0,
         },
         opened,
         used: Moment::now(),
@@ -540,6 +558,7 @@ async fn open_session(target: &Target, url: &DatabaseUrl) -> Result<Connection, 
         writer_checked: opened,
         writer_check_after: FIRST_WRITER_CHECK,
         connected_in: Duration::ZERO,
+        failed_connects: 0,
         round_trip: opened.elapsed(),
     })
 }
@@ -560,11 +579,15 @@ pub(crate) async fn connect_with_retry(
     let mut last: Option<Error> = None;
     loop {
         let failed = match attempt(target, purpose, deadline, unfinished).await {
-            Ok(connection) => return Ok(connection),
+            Ok(mut connection) => {
+                connection.failed_connects = retries.attempt() - 1;
+                return Ok(connection);
+            }
             // An attempt that the deadline interrupted is less informative than the one before it.
             Err(cut) if cut.kind == Kind::Timeout && deadline.is_past() => last.take().unwrap_or(cut),
             Err(failed) => failed,
         };
+        count(|counts| counts.attempts += 1);
         let slow = |kind| kind == Kind::Saturated || kind == Kind::Throttled;
         if slow(failed.kind) && last.as_ref().is_none_or(|last| !slow(last.kind)) {
             retries.follow(Policy::Saturated);

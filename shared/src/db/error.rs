@@ -91,9 +91,22 @@ impl Kind {
         }
     }
 
-    /// Returns the operator's next step, in one sentence.
+    /// Returns the operator's next step, in one sentence. What an open connection suffers is not blamed on the way to it.
     pub fn advice(self, phase: Phase) -> &'static str {
+        let running = matches!(phase, Phase::Statement | Phase::Commit);
+        if phase == Phase::Acquire {
+            return if self == Self::Lost {
+                "nothing: this environment is shutting down"
+            } else {
+                "look for slow statements and for locks held by others, and let connection_limit in DATABASE_URL be no less \
+                 than AWS_LAMBDA_MAX_CONCURRENCY"
+            };
+        }
         match self {
+            Self::Refused | Self::Unresolvable | Self::Unreachable | Self::NotPostgresql | Self::Tls if running => {
+                "the connection was open and then broke: look for a change of the network, the server or a proxy in \
+                 between at this time"
+            }
             Self::Refused => "check that PostgreSQL runs and that DATABASE_URL names its host and port",
             Self::Unresolvable => "check the host in DATABASE_URL and the resolver of this network",
             Self::Unreachable => {
@@ -103,13 +116,14 @@ impl Kind {
             Self::NotPostgresql => {
                 "correct host and port in DATABASE_URL (PostgreSQL's port is 5432): another service listens there"
             }
-            Self::Timeout if phase == Phase::Acquire => {
-                "look for slow statements and for locks held by others, and let connection_limit in DATABASE_URL be no \
-                 less than AWS_LAMBDA_MAX_CONCURRENCY"
+            Self::Timeout if phase == Phase::Commit => {
+                "look for a synchronous standby that does not confirm, then at the server's load and disk"
             }
-            Self::Timeout => {
-                "check the route to the server (security group, subnet), its load, and locks held by others"
+            Self::Timeout if running => {
+                "look in pg_locks for who holds a lock that the statement waits for, then for what makes it slow; without \
+                 an SQLSTATE here, the server or the path to it stopped answering"
             }
+            Self::Timeout => "check the route to the server (security group, subnet), and its load",
             Self::Tls => "check sslmode and sslrootcert in DATABASE_URL against the server's certificate",
             Self::Auth => {
                 "check user and password in DATABASE_URL or the secret, and pg_hba.conf; with DATABASE_IAM_AUTH, \
@@ -136,6 +150,10 @@ impl Kind {
             }
             Self::Saturated => "raise max_connections, lower concurrency or put a pooler in front",
             Self::ReadOnly => "point DATABASE_URL at the writer, and end default_transaction_read_only",
+            Self::Lost if phase == Phase::Connect => {
+                "look in the server's log for why it ended the log-in; without a line there, look at the load balancer, \
+                 pooler or firewall in between"
+            }
             Self::Lost => "look in the server's log for a restart, a termination or a crash at this time",
             Self::Conflict => "look for transactions that touch the same rows",
             Self::LockTimeout => "look in pg_locks for who holds the lock",
@@ -193,10 +211,13 @@ pub struct Error {
     pub sqlstate: Option<String>,
     /// The violated constraint, if any.
     pub constraint: Option<String>,
-    /// The number of attempts, including the first; 0 if there was none (an open circuit).
+    /// The number of attempts of the request: each failed connect, and each time that its statement was sent. 0 if
+    /// nothing was tried.
     pub attempts: u32,
-    /// Time spent on all of them.
+    /// Time spent on all of them, and on waiting for a connection.
     pub elapsed: Duration,
+    /// The age of the outage because of which nothing was tried.
+    pub outage: Option<Duration>,
     /// The last real cause.
     pub cause: Option<Cause>,
     /// The subject of the failed operation, free of secrets: `host:port/database`, or the invalid variable.
@@ -223,6 +244,7 @@ impl Error {
             constraint: None,
             attempts: 1,
             elapsed: Duration::ZERO,
+            outage: None,
             cause: None,
             tried: String::new(),
         }
@@ -240,7 +262,13 @@ impl Error {
         self
     }
 
-    /// Sets the totals of the retry loop: attempts and elapsed time.
+    /// Marks it as refused without an attempt, because of an outage of this age.
+    pub fn refused(mut self, outage: Duration) -> Self {
+        self.outage = Some(outage);
+        self.after(0, Duration::ZERO)
+    }
+
+    /// Sets the totals of the request: attempts and elapsed time.
     pub fn after(mut self, attempts: u32, elapsed: Duration) -> Self {
         self.attempts = attempts;
         self.elapsed = elapsed;
@@ -254,12 +282,7 @@ impl fmt::Display for Error {
         if !self.tried.is_empty() {
             write!(f, " ({})", self.tried)?;
         }
-        write!(
-            f,
-            " after {} attempt(s) in {} ms",
-            self.attempts,
-            self.elapsed.as_millis()
-        )?;
+        self.write_effort(f)?;
         if let Some(sqlstate) = &self.sqlstate {
             write!(f, ", SQLSTATE {sqlstate}")?;
         }
@@ -279,6 +302,45 @@ impl fmt::Display for Error {
             .as_ref()
             .and_then(|cause| about_certificate(&cause.to_string()));
         write!(f, "; {}", certificate.unwrap_or_else(|| self.kind.advice(self.phase)))
+    }
+}
+
+/// Kinds with which a database that works refuses this client.
+const REFUSES_LOG_IN: [Kind; 9] = [
+    Kind::NotPostgresql,
+    Kind::Tls,
+    Kind::Auth,
+    Kind::SecretUnreachable,
+    Kind::NoCredential,
+    Kind::NoDatabase,
+    Kind::Pooler,
+    Kind::Throttled,
+    Kind::Query,
+];
+
+impl Error {
+    /// Writes what was tried, or why nothing was.
+    fn write_effort(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let took = self.elapsed.as_millis();
+        match (self.attempts, self.outage) {
+            (0, Some(outage)) => {
+                let state = if self.kind == Kind::ReadOnly {
+                    "the database has rejected writes for"
+                } else if REFUSES_LOG_IN.contains(&self.kind) {
+                    "connecting to the database has failed for"
+                } else {
+                    "the database has been down for"
+                };
+                match outage.as_secs() {
+                    0 => write!(f, ", not tried: {state} {} ms", outage.as_millis()),
+                    seconds => write!(f, ", not tried: {state} {seconds} s"),
+                }
+            }
+            (0, None) if self.phase == Phase::Acquire => write!(f, ", not tried: none was free for {took} ms"),
+            (0, None) => f.write_str(", not tried"),
+            (1, _) => write!(f, " after 1 attempt in {took} ms"),
+            (attempts, _) => write!(f, " after {attempts} attempts in {took} ms"),
+        }
     }
 }
 
@@ -333,5 +395,220 @@ impl<R> From<Known> for Abort<R> {
 impl<R> From<sqlx::Error> for Abort<R> {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PHASES: [Phase; 5] = [
+        Phase::Config,
+        Phase::Acquire,
+        Phase::Connect,
+        Phase::Statement,
+        Phase::Commit,
+    ];
+
+    const KINDS: [Kind; 23] = [
+        Kind::Refused,
+        Kind::Unresolvable,
+        Kind::Unreachable,
+        Kind::NotPostgresql,
+        Kind::Timeout,
+        Kind::Tls,
+        Kind::Auth,
+        Kind::SecretUnreachable,
+        Kind::NoCredential,
+        Kind::NoDatabase,
+        Kind::Pooler,
+        Kind::Starting,
+        Kind::Waking,
+        Kind::Throttled,
+        Kind::Saturated,
+        Kind::ReadOnly,
+        Kind::Lost,
+        Kind::Conflict,
+        Kind::LockTimeout,
+        Kind::StalePlan,
+        Kind::CommitUnknown,
+        Kind::Config,
+        Kind::Query,
+    ];
+
+    /// The words of one layer, which an error of another must not name.
+    const OF_THE_WAY: [&str; 6] = [
+        "security group",
+        "subnet",
+        "route",
+        "resolver",
+        "sslmode",
+        "host and port",
+    ];
+    const OF_STATEMENTS: [&str; 4] = ["pg_locks", "locks held", "slow", "migrations"];
+
+    /// Columns: while connecting, while a statement runs, while a commit is awaited. While waiting for a connection of
+    /// this environment there is one advice, and in the configuration each kind has that of connecting.
+    const ADVICE: [(Kind, &str, &str, &str); 23] = [
+        (Kind::Refused, "check that PostgreSQL runs", BROKE, BROKE),
+        (Kind::Unresolvable, "check the host", BROKE, BROKE),
+        (Kind::Unreachable, "give this network a route", BROKE, BROKE),
+        (Kind::NotPostgresql, "correct host and port", BROKE, BROKE),
+        (
+            Kind::Timeout,
+            "check the route to the server (security group, subnet)",
+            "look in pg_locks",
+            "look for a synchronous standby",
+        ),
+        (Kind::Tls, "check sslmode and sslrootcert", BROKE, BROKE),
+        (Kind::Auth, "check user and password", SAME, SAME),
+        (
+            Kind::SecretUnreachable,
+            "check this function's route to Secrets Manager",
+            SAME,
+            SAME,
+        ),
+        (Kind::NoCredential, "check DATABASE_SECRET_ARN", SAME, SAME),
+        (Kind::NoDatabase, "create the database", SAME, SAME),
+        (Kind::Pooler, "add pgbouncer=true", SAME, SAME),
+        (Kind::Starting, "wait for the server's recovery", SAME, SAME),
+        (Kind::Waking, "wait for the provider to wake the database", SAME, SAME),
+        (
+            Kind::Throttled,
+            "lower concurrency or put a pooler in front",
+            SAME,
+            SAME,
+        ),
+        (Kind::Saturated, "raise max_connections", SAME, SAME),
+        (Kind::ReadOnly, "point DATABASE_URL at the writer", SAME, SAME),
+        (
+            Kind::Lost,
+            "look in the server's log for why it ended the log-in",
+            "look in the server's log for a restart",
+            "look in the server's log for a restart",
+        ),
+        (
+            Kind::Conflict,
+            "look for transactions that touch the same rows",
+            SAME,
+            SAME,
+        ),
+        (Kind::LockTimeout, "look in pg_locks for who holds the lock", SAME, SAME),
+        (Kind::StalePlan, "nothing, if it follows a migration", SAME, SAME),
+        (Kind::CommitUnknown, "compare the request's Idempotency-Key", SAME, SAME),
+        (Kind::Config, "correct the variable", SAME, SAME),
+        (
+            Kind::Query,
+            "read the server's message",
+            "compare the schema with the migrations",
+            "compare the schema with the migrations",
+        ),
+    ];
+
+    const BROKE: &str = "the connection was open and then broke";
+    const SAME: &str = "";
+
+    #[test]
+    fn advice_fits_kind_and_phase() {
+        let expected = |kind: Kind, phase: Phase| {
+            let row = ADVICE.iter().find(|(of, ..)| *of == kind);
+            let (_, connecting, statement, commit) = *row.unwrap_or_else(|| panic!("no row for {kind:?}"));
+            match phase {
+                Phase::Acquire if kind == Kind::Lost => "nothing: this environment is shutting down",
+                Phase::Acquire => "look for slow statements",
+                Phase::Statement if statement != SAME => statement,
+                Phase::Commit if commit != SAME => commit,
+                // A statement whose schema does not fit is no defect of the configuration.
+                Phase::Config if kind == Kind::Query => "compare the schema",
+                Phase::Config if kind == Kind::Lost => "look in the server's log for a restart",
+                Phase::Config | Phase::Connect | Phase::Statement | Phase::Commit => connecting,
+            }
+        };
+        for kind in KINDS {
+            for phase in PHASES {
+                let advice = kind.advice(phase);
+                let expected = expected(kind, phase);
+                assert!(
+                    advice.starts_with(expected),
+                    "{kind:?} in {phase:?}: {advice}, not {expected}"
+                );
+            }
+        }
+    }
+
+    /// The kinds of `verdict` that occur in both phases, and so could blame the other.
+    #[test]
+    fn advice_blames_no_other_layer() {
+        let both = [
+            Kind::Refused,
+            Kind::Unreachable,
+            Kind::NotPostgresql,
+            Kind::Tls,
+            Kind::Timeout,
+            Kind::Lost,
+        ];
+        for kind in both {
+            for (phase, foreign) in [
+                (Phase::Connect, &OF_STATEMENTS[..]),
+                (Phase::Statement, &OF_THE_WAY),
+                (Phase::Commit, &OF_THE_WAY),
+            ] {
+                let advice = kind.advice(phase);
+                let blamed = foreign.iter().find(|word| advice.contains(**word));
+                assert_eq!(blamed, None, "{kind:?} in {phase:?}: {advice}");
+            }
+        }
+        for kind in [Kind::LockTimeout, Kind::Conflict] {
+            let advice = kind.advice(Phase::Statement);
+            assert!(!OF_THE_WAY.iter().any(|word| advice.contains(word)), "{advice}");
+        }
+    }
+
+    #[test]
+    fn message_tells_what_was_tried() {
+        let (connect, statement) = (Phase::Connect, Phase::Statement);
+        let outage = Duration::from_millis(12_400);
+        let ms = Duration::from_millis;
+        for (error, says) in [
+            (
+                Error::bare(Kind::Refused, connect).refused(outage),
+                "refused during connect, not tried: the database has been down for 12 s; ",
+            ),
+            (
+                Error::bare(Kind::Refused, connect).refused(ms(700)),
+                "not tried: the database has been down for 700 ms; ",
+            ),
+            (
+                Error::bare(Kind::ReadOnly, connect).refused(outage),
+                "not tried: the database has rejected writes for 12 s; ",
+            ),
+            (
+                Error::bare(Kind::Auth, connect).refused(outage),
+                "not tried: connecting to the database has failed for 12 s; ",
+            ),
+            // The circuit opened after the request's own attempts.
+            (
+                Error::bare(Kind::Lost, connect).refused(outage).after(2, ms(900)),
+                "lost during connect after 2 attempts in 900 ms; ",
+            ),
+            (
+                Error::bare(Kind::Timeout, Phase::Acquire)
+                    .trying("all 2 connections")
+                    .after(0, ms(8_000)),
+                "timeout during acquire (all 2 connections), not tried: none was free for 8000 ms; look for slow",
+            ),
+            (
+                Error::bare(Kind::Timeout, statement).after(1, ms(14_050)),
+                "timeout during statement after 1 attempt in 14050 ms; look in pg_locks",
+            ),
+            (
+                Error::bare(Kind::Config, Phase::Config).after(0, ms(0)),
+                "config during config, not tried; ",
+            ),
+        ] {
+            let said = error.to_string();
+            assert!(said.contains(says), "{said}");
+            assert!(!said.contains(" 0 attempts"), "{said}");
+        }
     }
 }

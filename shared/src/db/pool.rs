@@ -23,6 +23,7 @@ use super::error::{Abort, Error, Kind, Phase};
 use super::socket::Peek;
 use super::witness::{Watch, Watched, Witnesses};
 use crate::config::{DatabaseConfig, LambdaEnvironment, RetryConfig};
+use crate::telemetry::count;
 
 /// A connection that was idle for longer is replaced without a check: NAT gateways and load balancers drop an idle flow
 /// after 350 s.
@@ -108,6 +109,7 @@ impl PooledConnection {
     /// its own.
     pub async fn release(mut self) {
         self.inner.used = Moment::now();
+        self.inner.session.count_prepared();
         if self.inner.session.in_transaction {
             return;
         }
@@ -212,12 +214,15 @@ impl Pool {
                     "all {} connections of this environment",
                     self.slots.status().max_size
                 ))
-                .after(1, since.elapsed()));
+                .after(0, since.elapsed()));
         };
         let mut slot = match slot {
             Ok(slot) => slot,
             // Closed by SIGTERM: no invocation follows.
-            Err(_) => return Err(Error::bare(Kind::Lost, Phase::Acquire).trying("a pool that is shut down")),
+            Err(_) => {
+                let shut_down = Error::bare(Kind::Lost, Phase::Acquire).trying("a pool that is shut down");
+                return Err(shut_down.after(0, since.elapsed()));
+            }
         };
         let connection = match slot.take() {
             Some(connection) => self.revive(connection, purpose, deadline).await?,
@@ -301,12 +306,14 @@ impl Pool {
             }
             Admission::Probe => {
                 let deadline = self.target.within_attempt(deadline);
-                connect::attempt(&self.target, purpose, deadline, &self.unfinished).await
+                let probed = connect::attempt(&self.target, purpose, deadline, &self.unfinished).await;
+                count(|counts| counts.attempts += u32::from(probed.is_err()));
+                probed
             }
-            Admission::Refuse(kind) => {
+            Admission::Refuse { kind, outage } => {
                 return Err(Error::bare(kind, Phase::Connect)
                     .trying(&self.target.name)
-                    .after(0, Duration::ZERO));
+                    .refused(outage));
             }
         };
         match &opened {

@@ -11,7 +11,9 @@ use tokio::time::sleep;
 
 use super::clock::Moment;
 use super::deadline::Deadline;
+use super::error::Error;
 use crate::config::RetryConfig;
+use crate::telemetry::count;
 
 /// The wait between attempts, by operation.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +58,8 @@ pub(super) struct RetryLoop {
     deadline: Deadline,
     since: Moment,
     attempt: u32,
+    /// How often the work was sent, and how many connects failed before it could be.
+    tried: u32,
     most: u32,
     base: Duration,
     waits: ExponentialBackoff,
@@ -69,6 +73,7 @@ impl RetryLoop {
             deadline,
             since: Moment::now(),
             attempt: 1,
+            tried: 0,
             most: policy.most(config),
             base: config.base_delay,
             waits: waits(policy, config.base_delay),
@@ -84,6 +89,22 @@ impl RetryLoop {
     /// Returns the time since the first attempt started.
     pub(super) fn elapsed(&self) -> Duration {
         self.since.elapsed()
+    }
+
+    /// Counts that the work is sent.
+    pub(super) fn sending(&mut self) {
+        self.tried += 1;
+        count(|counts| counts.attempts += 1);
+    }
+
+    /// Counts failed connects, each of which was an attempt at the work.
+    pub(super) fn add_failed_connects(&mut self, attempts: u32) {
+        self.tried += attempts;
+    }
+
+    /// Returns the loop's last failure, with the attempts and the time of the whole loop.
+    pub(super) fn spent(&self, error: Error) -> Error {
+        error.after(self.tried, self.elapsed())
     }
 
     /// Changes the policy of the following waits, for a cause that another policy fits better.

@@ -5,18 +5,24 @@
 //! the query's own setting, and none is prepared separately: a named one would stay on an arbitrary server connection
 //! of the pooler. Unnamed statements are only safe inside an explicit transaction there (sqlx sends Sync between Parse
 //! and Bind), which `read`, `write` and `Connection::ask` provide.
+//!
+//! Each statement counts its round trips and rows for the invocation's log line.
 
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt as _, StreamExt as _};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
-use sqlx::{AssertSqlSafe, Describe, Either, Execute, Executor, PgConnection, Postgres, SqlSafeStr as _, SqlStr};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Describe, Either, Execute, Executor, PgConnection, Postgres, SqlSafeStr as _,
+    SqlStr,
+};
 use tokio::time::timeout;
 
 use super::error::late;
+use crate::telemetry::count;
 
 /// A connection during one unit of work.
 #[derive(Debug)]
@@ -30,6 +36,40 @@ pub struct Session {
     pub(super) client_timeout: Option<Duration>,
     /// Whether it is within an explicit transaction, as far as is known: then it must not go back to the pool.
     pub(super) in_transaction: bool,
+    /// The number of named statements that were counted as prepared.
+    pub(super) prepared: usize,
+}
+
+impl Session {
+    /// Wraps a query for sending, and counts its round trips.
+    fn statement<'q, E: Execute<'q, Postgres>>(&mut self, mut query: E) -> Statement<E> {
+        let arguments = query.take_arguments();
+        let persistent = !self.disable_statement_cache && query.persistent();
+        // Text without arguments is sent as it is; an unnamed statement is parsed each time.
+        let parsed = u32::from(!persistent && matches!(arguments, Ok(Some(_))));
+        count(|counts| counts.round_trips += 1 + parsed);
+        self.count_prepared();
+        Statement {
+            query,
+            arguments,
+            persistent,
+            version: self.version,
+        }
+    }
+
+    /// Counts the round trips in which named statements were prepared since the last call.
+    pub(super) fn count_prepared(&mut self) {
+        let prepared = self.connection.cached_statements_size();
+        let new = u32::try_from(prepared.saturating_sub(self.prepared)).unwrap_or_default();
+        count(|counts| counts.round_trips += new);
+        self.prepared = prepared;
+    }
+}
+
+fn count_row(row: &Result<Either<PgQueryResult, PgRow>, sqlx::Error>) {
+    if let Ok(Either::Right(_)) = row {
+        count(|counts| counts.rows += 1);
+    }
 }
 
 impl<'c> Executor<'c> for &'c mut Session {
@@ -40,13 +80,8 @@ impl<'c> Executor<'c> for &'c mut Session {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let (disable_statement_cache, version) = (self.disable_statement_cache, self.version);
-        let statement = Statement {
-            query,
-            disable_statement_cache,
-            version,
-        };
-        let rows = self.connection.fetch_many(statement);
+        let statement = self.statement(query);
+        let rows = self.connection.fetch_many(statement).inspect(count_row).boxed();
         match self.client_timeout {
             Some(client_timeout) => bounded_rows(rows, client_timeout),
             None => rows,
@@ -58,14 +93,13 @@ impl<'c> Executor<'c> for &'c mut Session {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let (disable_statement_cache, version) = (self.disable_statement_cache, self.version);
-        let statement = Statement {
-            query,
-            disable_statement_cache,
-            version,
-        };
-        let row = self.connection.fetch_optional(statement);
-        bounded(self.client_timeout, row)
+        let statement = self.statement(query);
+        let row = self.connection.fetch_optional(statement).inspect(|row| {
+            if let Ok(Some(_)) = row {
+                count(|counts| counts.rows += 1);
+            }
+        });
+        bounded(self.client_timeout, row.boxed())
     }
 
     fn prepare_with<'e>(
@@ -126,10 +160,12 @@ fn bounded_rows<'e, T: Send + 'e>(
     stream::unfold(Some(rows), next).boxed()
 }
 
-/// A query with its persistence overridden, and its text changed if statements were stale.
+/// A query whose arguments have been taken out, with its persistence overridden, and its text changed if statements were
+/// stale.
 struct Statement<E> {
     query: E,
-    disable_statement_cache: bool,
+    arguments: Result<Option<PgArguments>, BoxDynError>,
+    persistent: bool,
     version: u32,
 }
 
@@ -147,10 +183,10 @@ impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Statement<E> {
     }
 
     fn take_arguments(&mut self) -> Result<Option<PgArguments>, BoxDynError> {
-        self.query.take_arguments()
+        std::mem::replace(&mut self.arguments, Ok(None))
     }
 
     fn persistent(&self) -> bool {
-        !self.disable_statement_cache && self.query.persistent()
+        self.persistent
     }
 }

@@ -34,6 +34,7 @@ use super::deadline::Deadline;
 use super::error::{Abort, late};
 use super::socket::SocketHandle;
 use super::status::SessionIdentity;
+use crate::telemetry::count;
 
 /// A connection that was idle for longer than this may have died: its first answer counts as late sooner.
 const IDLE: Duration = Duration::from_millis(50);
@@ -252,6 +253,7 @@ impl Sight {
 async fn ask(target: &Target, identity: SessionIdentity, watch: Watch, deadline: Deadline) -> Option<Connection> {
     // A path that carries bytes while the witness connects is not dead.
     let transferred = watch.socket.and_then(SocketHandle::transferred);
+    count(|counts| counts.witnesses += 1);
     // Without a retry, and outside the circuit: it is not this request's connection yet.
     let mut witness = connect::connect_beside(target, watch.server, deadline).await.ok()?;
     let asked = timeout(deadline.left(), is_dead(&mut witness, identity, watch, transferred)).await;

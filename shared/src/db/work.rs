@@ -21,6 +21,7 @@ use super::receipt::WriteAttempt;
 use super::retry::{Policy, RetryLoop};
 use super::session::Session;
 use super::witness::Watched;
+use crate::telemetry::DatabaseTime;
 
 /// The server's statement timeout precedes the client's by this, so that the server's error arrives first.
 const STATEMENT_TIMEOUT_MARGIN: Duration = Duration::from_millis(50);
@@ -44,13 +45,15 @@ impl Pool {
         W: AsyncFn(&mut Session) -> Result<T, Abort<R>>,
         R: From<Error>,
     {
+        let _time = DatabaseTime::start();
         let mut retries = RetryLoop::new(Policy::Read, &self.retry, deadline);
         let mut at_hand = None;
         loop {
             let mut connection = match at_hand.take() {
                 Some(connection) => connection,
-                None => self.checkout(Purpose::Read, deadline).await?,
+                None => self.checkout_for(Purpose::Read, deadline, &mut retries).await?,
             };
+            retries.sending();
             let watch = self.watch(&connection, Purpose::Read);
             let attempt = self.read_once(&mut connection.inner.session, deadline, &work);
             let answer = match self.watched(watch, self.client_timeout(deadline), attempt).await {
@@ -149,6 +152,29 @@ impl Pool {
         finish(session, "ROLLBACK", outcome).await
     }
 
+    /// Borrows a connection for the next attempt of a retry loop; see [`checkout`](Self::checkout). Failed connects count
+    /// as attempts.
+    ///
+    /// # Errors
+    /// As `checkout`, with the attempts and the time of the whole loop.
+    pub(super) async fn checkout_for(
+        &self,
+        purpose: Purpose,
+        deadline: Deadline,
+        retries: &mut RetryLoop,
+    ) -> Result<PooledConnection, Error> {
+        match self.checkout(purpose, deadline).await {
+            Ok(mut connection) => {
+                retries.add_failed_connects(std::mem::take(&mut connection.inner.failed_connects));
+                Ok(connection)
+            }
+            Err(error) => {
+                retries.add_failed_connects(error.attempts);
+                Err(retries.spent(error))
+            }
+        }
+    }
+
     /// Replaces a dead connection with a witness for the next attempt; returns `None` if the witness is not suitable.
     ///
     /// # Errors
@@ -160,11 +186,12 @@ impl Pool {
         purpose: Purpose,
         retries: &mut RetryLoop,
     ) -> Result<Option<PooledConnection>, Error> {
+        connection.inner.session.count_prepared();
         self.connection_lost(connection.replace(witness));
         if !retries.next_attempt_at_once() {
             connection.release().await;
             let dead = Error::bare(Kind::Lost, Phase::Statement).trying(&self.target.name);
-            return Err(spent(dead, retries));
+            return Err(retries.spent(dead));
         }
         let usable = purpose == Purpose::Read || !connection.inner.status.read_only;
         Ok(usable.then_some(connection))
@@ -187,7 +214,7 @@ impl Pool {
             tracing::info!(error = %failed, attempt = retries.attempt(), "trying again");
             return Ok(());
         }
-        Err(spent(failed, retries))
+        Err(retries.spent(failed))
     }
 
     /// Returns whether each statement needs an explicit transaction.
@@ -244,7 +271,8 @@ pub(super) async fn finish<T, R>(
 }
 
 /// Keeps the connection of a failed attempt if the server replied and the connection is not the cause.
-pub(super) async fn dispose(pool: &Pool, connection: PooledConnection, failed: &Error) {
+pub(super) async fn dispose(pool: &Pool, mut connection: PooledConnection, failed: &Error) {
+    connection.inner.session.count_prepared();
     if failed.kind == Kind::StalePlan && pool.target.pooled {
         pool.target.stale_statements.fetch_add(1, Ordering::Relaxed);
     }
@@ -268,8 +296,4 @@ async fn bounded<T, R>(deadline: Deadline, work: impl Future<Output = Result<T, 
     timeout(deadline.left(), work)
         .await
         .unwrap_or_else(|_| Err(late().into()))
-}
-
-pub(super) fn spent(error: Error, retries: &RetryLoop) -> Error {
-    error.after(retries.attempt(), retries.elapsed())
 }

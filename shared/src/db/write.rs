@@ -30,7 +30,8 @@ use super::receipt::{self, Change, IdempotencyKey, WriteAttempt};
 use super::retry::{Policy, RetryLoop};
 use super::session::Session;
 use super::witness::Watched;
-use super::work::{CLEAN_UP_TIMEOUT, answered, begin, dispose, finish, spent};
+use super::work::{CLEAN_UP_TIMEOUT, answered, begin, dispose, finish};
+use crate::telemetry::DatabaseTime;
 
 /// Time kept back from sending a write, in which a tombstone can be put under its key: at least this, and four
 /// connects.
@@ -236,10 +237,11 @@ impl Pool {
         loop {
             let checked_out = match at_hand.take() {
                 Some(connection) => Ok(connection),
-                None => self.checkout(Purpose::Write, deadline).await,
+                None => self.checkout_for(Purpose::Write, deadline, &mut retries).await,
             };
             let failed = match checked_out {
                 Ok(mut connection) => {
+                    retries.sending();
                     let settings = self.message_settings(deadline);
                     let watch = self.watch(&connection, Purpose::Write);
                     let session = &mut connection.inner.session;
@@ -263,7 +265,7 @@ impl Pool {
                 Err(error) => error,
             };
             if !retries.next_attempt().await {
-                return Err(spent(failed, &retries));
+                return Err(retries.spent(failed));
             }
         }
     }
@@ -310,6 +312,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
         P: AsyncFn(&mut Session, &Receipt, &I) -> Result<T, Abort<R>>,
         R: From<Error>,
     {
+        let _time = DatabaseTime::start();
         let (pool, left) = (self.pool, self.deadline.left());
         let margin = SETTLE_MARGIN.max(pool.connect_time() * 4).min(left / 2);
         let sending = self.deadline.within(left.saturating_sub(margin));
@@ -322,7 +325,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
         let failure: R = loop {
             let checked_out = match at_hand.take() {
                 Some(connection) => Ok(connection),
-                None => pool.checkout(Purpose::Write, sending).await,
+                None => pool.checkout_for(Purpose::Write, sending, &mut retries).await,
             };
             let mut connection = match checked_out {
                 Ok(connection) => connection,
@@ -333,10 +336,10 @@ impl<I, W, P> Protocol<'_, I, W, P> {
             if sending.is_past() {
                 // A statement that is sent now would only need a tombstone.
                 connection.release().await;
-                break Error::bare(Kind::Timeout, Phase::Statement)
-                    .trying(&pool.target.name)
-                    .into();
+                let late = Error::bare(Kind::Timeout, Phase::Statement).trying(&pool.target.name);
+                break retries.spent(late).into();
             }
+            retries.sending();
             let again = match self.attempt(&mut connection, sending, nonce, unresolved).await {
                 Attempt::Finished(answer) => {
                     if matches!(answer, Ok(Written::Done(_))) {
@@ -354,7 +357,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
                     connection.release().await;
                     let late = Error::bare(Kind::Timeout, Phase::Statement).trying(&pool.target.name);
                     let again = retries.next_attempt().await;
-                    again.then_some(()).ok_or_else(|| spent(late, &retries))
+                    again.then_some(()).ok_or_else(|| retries.spent(late))
                 }
                 Attempt::Dead(witness) => {
                     unresolved = true;
@@ -373,7 +376,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
         if !unresolved {
             return Err(failure);
         }
-        self.settle(failure).await
+        self.settle(failure, &retries).await
     }
 
     /// Sends the work once.
@@ -483,14 +486,22 @@ impl<I, W, P> Protocol<'_, I, W, P> {
 
     /// Ends a write that is about to be refused while one of its statements may still arrive. `failure` is final once a
     /// tombstone is under the key.
-    async fn settle<T, R>(&self, failure: R) -> Result<Written<T, R>, R>
+    async fn settle<T, R>(&self, failure: R, retries: &RetryLoop) -> Result<Written<T, R>, R>
     where
         P: AsyncFn(&mut Session, &Receipt, &I) -> Result<T, Abort<R>>,
         R: From<Error>,
     {
         let unknown = |cause: Error| {
             let (kind, phase) = (Kind::CommitUnknown, Phase::Commit);
-            R::from(Error { kind, phase, ..cause })
+            let settling = cause.attempts;
+            let whole = retries.spent(cause);
+            let attempts = whole.attempts + settling;
+            R::from(Error {
+                kind,
+                phase,
+                attempts,
+                ..whole
+            })
         };
         let (known, mut connection) = self.pool.bury(self.deadline, self.key).await.map_err(unknown)?;
         let receipt = match known {

@@ -7,6 +7,7 @@
 //! | `request` | a handler's request, and its access to the database |
 //! | `response` | a handler's response |
 //! | `problem` | every error that a client can see, and the only error status codes |
+//! | `line` | the log line of an invocation |
 //! | [`body`] | deserializes JSON and query strings, names the invalid field |
 //! | [`page`] | lists by keyset cursor |
 //! | `caller` | the caller's identity, from the token's claims |
@@ -17,6 +18,7 @@
 pub mod body;
 mod caller;
 mod function;
+mod line;
 pub mod page;
 mod problem;
 mod request;
@@ -26,6 +28,8 @@ mod share;
 
 pub use caller::Caller;
 pub use function::Function;
+pub(crate) use line::Scheduled;
+pub(crate) use problem::Failure;
 pub use problem::{Error, FieldError};
 pub use request::{IfMatch, KEY_RULE, LONGEST_KEY, Request};
 pub use response::Response;

@@ -1,7 +1,7 @@
 //! Every error that a client can see, as RFC 9457 `application/problem+json`, and the only error status codes.
 //!
 //! Each error has two messages: the `detail` here helps the client and never contains database text, SQL, a URL or a
-//! secret; the operator's is the log line that [`Error::log`] writes, with all details. `type` is stable: clients can
+//! secret; the operator's is the [`Failure`] in the invocation's log line, with all details. `type` is stable: clients can
 //! match on it.
 
 use std::ops::RangeInclusive;
@@ -263,21 +263,13 @@ impl Error {
         }
     }
 
-    /// Writes the operator's log line, for server errors only: the access log has the client's errors already.
-    pub fn log(&self) {
+    /// Returns the operator's part, for server errors only: a client's error needs nothing but its type.
+    pub(crate) fn failure(&self) -> Option<Box<Failure>> {
         match self {
-            Self::Database(error) => tracing::error!(
-                kind = error.kind.name(),
-                phase = error.phase.name(),
-                sqlstate = error.sqlstate,
-                constraint = error.constraint,
-                attempts = error.attempts,
-                elapsed_ms = u64::try_from(error.elapsed.as_millis()).unwrap_or(u64::MAX),
-                "database: {error}"
-            ),
-            Self::Replayed(error) => error.log(),
-            Self::Misconfigured(error) => tracing::error!("configuration: {error}"),
-            Self::Internal(cause) => tracing::error!("internal: {cause}"),
+            Self::Database(error) => Some(Box::new(Failure::from(&**error))),
+            Self::Replayed(error) => error.failure(),
+            Self::Misconfigured(error) => Some(Box::new(Failure::of(format!("configuration: {error}")))),
+            Self::Internal(cause) => Some(Box::new(Failure::of(format!("internal: {cause}")))),
             Self::Malformed(_)
             | Self::Unauthorized(_)
             | Self::UnknownCaller
@@ -292,7 +284,42 @@ impl Error {
             | Self::Invalid(_)
             | Self::KeyReused
             | Self::TooManyRequests(_)
-            | Self::NotConfigured(_) => {}
+            | Self::NotConfigured(_) => None,
+        }
+    }
+}
+
+/// Why the service failed, for the operator: never for a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) kind: Option<&'static str>,
+    pub(crate) phase: Option<&'static str>,
+    pub(crate) sqlstate: Option<String>,
+    pub(crate) constraint: Option<String>,
+    /// Everything in one line, with what to do.
+    pub(crate) error: String,
+}
+
+impl Failure {
+    fn of(error: String) -> Self {
+        Self {
+            kind: None,
+            phase: None,
+            sqlstate: None,
+            constraint: None,
+            error,
+        }
+    }
+}
+
+impl From<&db::Error> for Failure {
+    fn from(error: &db::Error) -> Self {
+        Self {
+            kind: Some(error.kind.name()),
+            phase: Some(error.phase.name()),
+            sqlstate: error.sqlstate.clone(),
+            constraint: error.constraint.clone(),
+            ..Self::of(error.to_string())
         }
     }
 }

@@ -8,7 +8,7 @@ use problem_details::ProblemDetails;
 use serde::{Serialize, Serializer};
 
 use super::page;
-use super::problem::{Error, FieldError};
+use super::problem::{Error, Failure, FieldError};
 use crate::service::Service;
 
 /// A response.
@@ -17,6 +17,10 @@ pub struct Response {
     status: u16,
     headers: Vec<(String, String)>,
     body: Option<String>,
+    /// The last part of a problem's `type`.
+    pub(super) problem: Option<&'static str>,
+    /// Why the service failed, for the log line.
+    pub(super) failure: Option<Box<Failure>>,
 }
 
 impl Response {
@@ -41,12 +45,16 @@ impl Response {
             status: StatusCode::NO_CONTENT.as_u16(),
             headers: Vec::new(),
             body: None,
+            problem: None,
+            failure: None,
         }
     }
 
-    /// Returns 503 with a JSON body: health's response if the database is down.
-    pub fn unavailable<T: Serialize>(body: &T) -> Self {
-        Self::json(StatusCode::SERVICE_UNAVAILABLE, "application/json", body)
+    /// Returns 503 with a JSON body: health's response if the database is down, because of `failure`.
+    pub(crate) fn unavailable<T: Serialize>(body: &T, failure: Option<Failure>) -> Self {
+        let response = Self::json(StatusCode::SERVICE_UNAVAILABLE, "application/json", body);
+        let failure = failure.map(Box::new);
+        Self { failure, ..response }
     }
 
     /// Returns a problem (RFC 9457).
@@ -67,6 +75,8 @@ impl Response {
             status: status.as_u16(),
             headers: vec![("content-type".to_owned(), content_type.to_owned())],
             body: Some(body),
+            problem: None,
+            failure: None,
         }
     }
 
@@ -99,9 +109,8 @@ impl Response {
         if self.fits() {
             return self;
         }
-        let error = Error::Internal("an answer is larger than the 6 MB that Lambda takes".to_owned());
-        error.log();
-        error.into_response(service, request_id)
+        Error::Internal("an answer is larger than the 6 MB that Lambda takes".to_owned())
+            .into_response(service, request_id)
     }
 
     /// Returns status, headers and JSON body, for the description of the API.
@@ -157,6 +166,8 @@ impl Error {
                 errors: parts.errors,
             });
         let mut response = Response::problem(parts.status, &problem);
+        response.problem = Some(parts.kind);
+        response.failure = self.failure();
         if let Some((name, value)) = parts.header {
             response = response.with_header(name, value);
         }

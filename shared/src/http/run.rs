@@ -21,9 +21,10 @@ use lambda_runtime::{LambdaInvocation, Runtime};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
-use tracing::{Instrument as _, Level};
+use tracing::Level;
 
 use super::function::{Function, UnderWay, close_on_sigterm};
+use super::line::{self, Scheduled, Sender};
 use super::problem::Error;
 use super::request::Request;
 use super::response::{Event, Response};
@@ -31,7 +32,7 @@ use crate::config::Config;
 use crate::db::Deadline;
 use crate::db::Opened;
 use crate::service::Service;
-use crate::telemetry;
+use crate::telemetry::{self, Invocation};
 
 impl Service {
     /// Runs a function that serves one route, for example `"GET /orders/{id}"`, until Lambda ends the environment. INIT
@@ -53,7 +54,7 @@ impl Service {
         H: Fn(Request) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Response, Error>> + Send + 'static,
         S: Fn(&'static Function, Deadline) -> G + Clone + Send + Sync + 'static,
-        G: Future<Output = Result<Value, Error>> + Send + 'static,
+        G: Future<Output = Result<Scheduled, Error>> + Send + 'static,
     {
         start(self, route, None, handle, scheduled)
     }
@@ -70,10 +71,11 @@ where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response, Error>> + Send + 'static,
     S: Fn(&'static Function, Deadline) -> G + Clone + Send + Sync + 'static,
-    G: Future<Output = Result<Value, Error>> + Send + 'static,
+    G: Future<Output = Result<Scheduled, Error>> + Send + 'static,
 {
     let config = Config::from_env();
-    telemetry::init(*config.log_level.as_ref().unwrap_or(&Level::INFO));
+    let level = *config.log_level.as_ref().unwrap_or(&Level::INFO);
+    telemetry::init(level, service.name, &config.lambda.function_name);
     if let Err(error) = &config.log_level {
         tracing::warn!("configuration: {error}");
     }
@@ -103,7 +105,7 @@ where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response, Error>> + Send + 'static,
     S: Fn(&'static Function, Deadline) -> G + Clone + Send + Sync + 'static,
-    G: Future<Output = Result<Value, Error>> + Send + 'static,
+    G: Future<Output = Result<Scheduled, Error>> + Send + 'static,
 {
     tokio::join!(connect(function, route, &handle), close_on_sigterm(function));
     let connections = Arc::new(Connections {
@@ -216,16 +218,16 @@ where
     H: Fn(Request) -> F,
     F: Future<Output = Result<Response, Error>>,
     S: Fn(&'static Function, Deadline) -> G,
-    G: Future<Output = Result<Value, Error>>,
+    G: Future<Output = Result<Scheduled, Error>>,
 {
     let since = Instant::now();
     let LambdaEvent { payload, context } = event;
     let deadline = Deadline::of_invocation(context.deadline);
     let cold_start = function.cold.swap(false, Ordering::Relaxed);
     let request_id = context.request_id;
-    let span = tracing::info_span!("invocation", request_id, cold_start);
-    let elapsed_ms = || u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-    async {
+    let invocation = Invocation::new(request_id.clone(), context.xray_trace_id.as_deref(), cold_start);
+    let work = async {
+        let mut sender = Sender::default();
         let http = if let LambdaRequest::ApiGatewayV2(event) = payload {
             Ok(event)
         } else if let LambdaRequest::PassThrough(text) = payload {
@@ -234,43 +236,35 @@ where
             Err(String::new())
         };
         let response = match http {
-            Ok(event) => within(deadline, respond(function, route, event, &request_id, deadline, handle)).await,
+            Ok(event) => {
+                sender = Sender::of(&event);
+                within(deadline, respond(function, route, event, &request_id, deadline, handle)).await
+            }
             // It looks like a request but cannot be parsed; a client is waiting for an HTTP response.
             Err(text) if text.contains("\"requestContext\"") => {
                 tracing::warn!("an event is shaped like a request, and is none of payload format 2.0");
                 Err(Error::Malformed("The request could not be read.".to_owned()))
             }
             Err(_) => {
-                let report = within(deadline, scheduled(function, deadline)).await;
-                let report = report.unwrap_or_else(|error| {
-                    error.log();
-                    Value::Null
-                });
-                tracing::info!(duration_ms = elapsed_ms(), "scheduled");
-                return Answer::Report(report);
+                let outcome = within(deadline, scheduled(function, deadline)).await;
+                let outcome = outcome.unwrap_or_else(|error| Scheduled::failed(error.failure()));
+                line::scheduled(since, &outcome);
+                return Answer::Report(outcome.report);
             }
         };
-        let response = response.unwrap_or_else(|error| {
-            error.log();
-            error.into_response(function.service, &request_id)
-        });
-        tracing::info!(
-            route,
-            status = response.status(),
-            duration_ms = elapsed_ms(),
-            "answered"
-        );
+        let response = response
+            .unwrap_or_else(|error| error.into_response(function.service, &request_id))
+            .limited(function.service, &request_id);
+        line::answered(route, since, &sender, &response);
         let event = response
-            .limited(function.service, &request_id)
             .with_header("x-request-id", request_id.as_str())
             // What one person may see is in no cache, and JSON is never taken for a page.
             .with_header("cache-control", "no-store")
             .with_header("x-content-type-options", "nosniff")
             .into_event();
         Answer::Http(event)
-    }
-    .instrument(span)
-    .await
+    };
+    invocation.run(work).await
 }
 
 /// Converts a request whose claims or headers are not all text. API Gateway writes every claim as text; other senders

@@ -241,6 +241,9 @@ impl Client {
         let (seen, answer) = match judge(&invocation.outcome, call.good) {
             // By then the gateway has answered instead.
             _ if took > INTEGRATION_LIMIT => (Seen::Broken(format!("503 of the gateway: {took:.1?}")), None),
+            (Seen::Refused | Seen::Unknown | Seen::Served(503), _) if !explained(invocation) => {
+                (Seen::Broken("503 whose log line does not say why".to_owned()), None)
+            }
             judged => judged,
         };
         let seen = match seen {
@@ -275,6 +278,27 @@ impl Client {
         let event = event(&matched, &request, call.claims.as_ref(), Ipv4Addr::LOCALHOST.into());
         Ok((matched.route.function.clone(), event))
     }
+}
+
+/// Returns whether the log has one line about the invocation, and the cause in it: an operator needs no other.
+fn explained(invocation: &Invocation) -> bool {
+    let Some(environment) = &invocation.environment else {
+        return false;
+    };
+    let log = environment.log();
+    let lines: Vec<Value> = log
+        .iter()
+        .filter(|line| line.contains(&invocation.request_id) && line.contains("\"answered\""))
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let [line] = &*lines else { return false };
+    let names = |field: &str| line[field].as_str().is_some_and(|text| !text.is_empty());
+    line["level"] == "ERROR"
+        && line["status"] == 503
+        && ["kind", "phase", "error"].into_iter().all(names)
+        && ["attempts", "duration_ms", "database_ms"]
+            .into_iter()
+            .all(|field| line[field].is_number())
 }
 
 /// Adds the last lines of the environment's log to an invalid answer, because they may show the cause.
