@@ -3,6 +3,9 @@
 //! Opens its own connection, runs one statement, and closes it, so that the result is correct when every pool is
 //! exhausted, and nothing is left behind. The public answer only tells whether the service works; the report for
 //! operators tells why. Both are available within a bounded time in any state of the database.
+//!
+//! Anyone may ask for the public answer, so it does not cost a connection each time: an environment keeps it for a
+//! moment, and tells its age.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -12,8 +15,10 @@ use metrics::{Unit, describe_histogram, histogram};
 use metrics_cloudwatch_embedded::{Builder, Collector};
 use serde::Serialize;
 use sqlx::FromRow;
+use tokio::sync::Mutex;
 use tracing::Level;
 
+use crate::db::clock::Moment;
 use crate::db::{self, Deadline, Kind, Pool};
 use crate::db::{sweep_all, sweep_sql};
 use crate::http::{Error, Failure, Function, Request, Response, Scheduled};
@@ -25,6 +30,13 @@ const BUDGET: Duration = Duration::from_millis(2_500);
 
 /// The percentage of used slots from which new environments may find none.
 const NEARLY_FULL: i64 = 90;
+
+/// How long after its check a public answer is given again: seconds, because the state of a database that works does not
+/// change often.
+const KEPT: Duration = Duration::from_secs(5);
+
+/// The same if the database is down, so that its return is noticed soon.
+const KEPT_DOWN: Duration = Duration::from_secs(1);
 
 /// Whether the service works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -221,16 +233,30 @@ async fn examine(pool: Result<&Pool, Error>, deadline: Deadline, schedule_of: Op
 }
 
 impl Service {
-    /// Runs the health function until Lambda ends the environment: `route` answers every caller with [`Public`],
-    /// uncached; an event that is not an HTTP request comes from a schedule, and gets the full [`Report`].
+    /// Runs the health function until Lambda ends the environment: `route` answers every caller with [`Public`], which is
+    /// at most seconds old; an event that is not an HTTP request comes from a schedule, and gets the full [`Report`].
     pub fn run_health(&'static self, route: &'static str) -> ExitCode {
         self.run_with_schedule(route, answer, scheduled)
     }
 }
 
+/// The last public check of this environment, and when it was begun. One request at a time checks.
+static LAST: Mutex<Option<(Moment, Report)>> = Mutex::const_new(None);
+
 async fn answer(request: Request) -> Result<Response, Error> {
+    let mut last = LAST.lock().await;
+    if let Some((begun, report)) = &*last {
+        let age = begun.elapsed();
+        let kept = if report.status == Status::Down { KEPT_DOWN } else { KEPT };
+        if age < kept {
+            return Ok(response(report).with_header("age", age.as_secs().to_string()));
+        }
+    }
+    let begun = Moment::now();
     let report = look(request.pool(), request.deadline()).await;
-    Ok(response(&report))
+    let response = response(&report);
+    *last = Some((begun, report));
+    Ok(response)
 }
 
 fn response(report: &Report) -> Response {

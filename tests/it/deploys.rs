@@ -194,7 +194,9 @@ fn schedule_stops_if_database_may_sleep() {
     let (stacks, observability) = (stacks(), observability());
     for (sleeps, state, missing) in [("false", "ENABLED", "breaching"), ("true", "DISABLED", "notBreaching")] {
         let values = deployment(&stacks, &[("LetDatabaseSleep", sleeps)]).functions;
-        let schedule = values.of(stacks.functions.at("/Resources/Health/Properties/Events/EveryMinute"));
+        let schedule = values.of(stacks
+            .functions
+            .at("/Resources/HealthSchedule/Properties/Events/EveryMinute"));
         assert_eq!(schedule["Type"], "ScheduleV2");
         assert_eq!(schedule["Properties"]["ScheduleExpression"], "rate(1 minute)");
         assert_eq!(schedule["Properties"]["State"], state);

@@ -1,6 +1,7 @@
 //! Health: the truth about the database for everyone, and all of it for the schedule.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use local::lambda::{Lambda, Options, Outcome};
 use local::postgres::{Cluster, Settings, Shutdown};
@@ -88,6 +89,50 @@ async fn public_health_shows_only_status() {
     assert_eq!(health["database"], "connected");
     assert!(health["latencyMs"].is_u64());
     chrono::DateTime::parse_from_rfc3339(health["timestamp"].as_str().unwrap()).unwrap();
+}
+
+/// Anyone may ask, which must not use up log-ins: an environment opens one session in five seconds, and the template
+/// lets two environments answer.
+#[tokio::test]
+async fn flood_opens_few_sessions() {
+    let (backend, proxy) = Backend::behind_proxy().await;
+    let ask = async || {
+        let mut answers = Vec::new();
+        for _ in 0..60 {
+            answers.push(backend.get("/api/health").send().await.is(200));
+        }
+        answers
+    };
+    let since = Instant::now();
+    let (one, other) = tokio::join!(ask(), ask());
+    let environments = backend.environments("health").len() as u64;
+    assert!(environments <= 2, "{environments}");
+    let most = environments * (since.elapsed().as_secs() / 5 + 1);
+    let sessions = proxy.counts().logins;
+    assert!(
+        (1..=most).contains(&sessions),
+        "{sessions} sessions for 120 requests, {most} at most"
+    );
+    let kept: Vec<_> = one
+        .iter()
+        .chain(&other)
+        .filter_map(|answer| answer.header("age"))
+        .collect();
+    assert_eq!(kept.len() as u64, 120 - sessions);
+    assert!(kept.iter().all(|age| age.parse::<u64>().unwrap() < 5), "{kept:?}");
+}
+
+/// The state of an outage is kept for a second, that of a database that works for five.
+#[tokio::test]
+async fn public_health_notices_the_return() {
+    let backend = Backend::start().await;
+    let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+    cluster.stop(Shutdown::Immediate).await.unwrap();
+    let lambda = only_health(&format!("{}?pool_timeout=1", cluster.url()));
+    public(&lambda, &backend).await.is(503);
+    cluster.start().await.unwrap();
+    until(async || public(&lambda, &backend).await.status == 200).await;
+    assert_eq!(lambda.environments("health").len(), 1, "it was another environment's");
 }
 
 #[tokio::test]

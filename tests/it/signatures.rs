@@ -108,6 +108,22 @@ async fn unsigned_delivery_is_refused() {
     assert_eq!(backend.stored().await, before);
 }
 
+/// Anyone can send one, so it must cost nothing: no connection, no statement, and its body is not parsed.
+#[tokio::test]
+async fn forged_delivery_reaches_no_database() {
+    let backend = Backend::start().await;
+    let mut forged = Delivery::of(&complete("bot-1"));
+    forged.signature = "v1,AAAA".to_owned();
+    let unsigned = || backend.post(WEBHOOK).body("text/plain", "{");
+    let key = unsigned().header("x-meeting-baas-api-key", "0123456789abcdef0123456789abcdef");
+    for call in [forged.call(&backend), unsigned(), key] {
+        let line = call.send().await.problem(401, "unauthorized").line();
+        for count in ["connects", "attempts", "round_trips", "rows", "database_ms"] {
+            assert_eq!(line[count].as_f64(), Some(0.0), "{count}: {line}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn one_valid_signature_is_enough() {
     let (backend, ..) = recorded(json!({})).await;

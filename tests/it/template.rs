@@ -16,6 +16,9 @@ use super::schedules;
 /// The functions that verify their sender themselves, with a secret.
 const WEBHOOKS: [&str; 3] = ["clerk-webhook", "meetings-webhook", "meetings-webhook-alias"];
 
+/// The function that runs `health` for the schedule alone: the only one without a binary of its name.
+const SCHEDULED: &str = "HealthSchedule";
+
 /// Everything that the template must agree with.
 struct Project {
     binaries: BTreeSet<String>,
@@ -71,6 +74,7 @@ impl Project {
         if template.at("/Resources/Api/Properties/Auth/DefaultAuthorizer") != "Jwt" {
             found.push("Api: without a default authorizer every route is open".to_owned());
         }
+        found.extend(self.throttles(template, &values));
         let log = values.of(template.at("/Resources/Log/Properties"));
         // Text, because parameters are.
         if log["RetentionInDays"] != "30" {
@@ -78,6 +82,45 @@ impl Project {
         }
         schedules_in(&template.document, &mut found);
         schedules_in(&stacks.database.document, &mut found);
+        found
+    }
+
+    /// A route that anyone may call has a throttle of its own, below that of the others.
+    fn throttles(&self, template: &Template, values: &Values) -> Vec<String> {
+        let api = values.of(template.at("/Resources/Api/Properties"));
+        let limits = |settings: &Value| {
+            ["ThrottlingRateLimit", "ThrottlingBurstLimit"].map(|name| {
+                let limit = &settings[name];
+                limit.as_u64().or_else(|| limit.as_str()?.parse().ok())
+            })
+        };
+        let others = limits(&api["DefaultRouteSettings"]);
+        let mut own = api["RouteSettings"].as_object().cloned().unwrap_or_default();
+        let mut found = Vec::new();
+        for name in &self.public {
+            let settings = own.remove(&self.routes[name]).unwrap_or_default();
+            let limits = limits(&settings);
+            if limits
+                .iter()
+                .zip(&others)
+                .any(|(limit, other)| limit.is_none() || limit >= other)
+            {
+                found.push(format!(
+                    "Api: {name}, which anyone may call, has no throttle of its own"
+                ));
+            }
+        }
+        found.extend(
+            own.into_iter()
+                .map(|(route, _)| format!("Api: {route} has a throttle, and takes a token or is none")),
+        );
+        let reserved = &values.of(template.at("/Resources/Health/Properties"))["ReservedConcurrentExecutions"];
+        let [_, burst] = limits(&api["RouteSettings"]["GET /api/health"]);
+        if reserved.as_u64() < burst {
+            found.push(format!(
+                "Health: reserves {reserved}, less than its throttle lets through at once"
+            ));
+        }
         found
     }
 
@@ -89,13 +132,14 @@ impl Project {
             }
         };
         let properties = values.of(&function.properties);
-        let name = format!("${{AWS::StackName}}-{binary}");
         let id = &function.id;
-        expect("its name among the resources", &json!(id), json!(camel(binary)));
+        let own_name = if id == SCHEDULED { "health-schedule" } else { binary };
+        let name = format!("${{AWS::StackName}}-{own_name}");
+        expect("its name among the resources", &json!(id), json!(camel(own_name)));
         expect("FunctionName", &properties["FunctionName"], json!(name));
         expect("Handler", &properties["Handler"], json!("bootstrap"));
         // Its own, if there is one.
-        let own = format!("{id}Role");
+        let own = format!("{}Role", camel(binary));
         let role = if template.at("/Resources").get(&own).is_some() {
             &own
         } else if WEBHOOKS.contains(&binary) {
@@ -121,7 +165,13 @@ impl Project {
             .map(|(_, event)| event)
             .collect();
         let http: Vec<_> = http.into_iter().filter(|event| event["Type"] == "HttpApi").collect();
-        if let Some(route) = self.routes.get(binary) {
+        let scheduled = properties["Events"].pointer("/EveryMinute/Type") == Some(&json!("ScheduleV2"));
+        expect(
+            "whether the schedule invokes it",
+            &json!(scheduled),
+            json!(id == SCHEDULED),
+        );
+        if let Some(route) = self.routes.get(binary).filter(|_| id != SCHEDULED) {
             expect("how many routes it serves", &json!(http.len()), json!(1));
             let event = http.first().map_or(&Value::Null, |event| &event["Properties"]);
             let served = [&event["Method"], &event["Path"]]
@@ -140,7 +190,8 @@ impl Project {
             );
         } else {
             expect("how many routes it serves", &json!(http.len()), json!(0));
-            assert!(NO_ROUTES.contains(&binary), "{binary} is neither a route nor excepted");
+            let excepted = NO_ROUTES.contains(&binary) || id == SCHEDULED;
+            assert!(excepted, "{binary} is neither a route nor excepted");
         }
         // Both ways of logging in, with any parameters: a misspelt variable counts as missing.
         let variables = function
@@ -195,7 +246,7 @@ impl Project {
                 if !self.health.contains(&format!("\"{metric}\", Unit::")) {
                     found.push(format!("{id}: health writes no metric {metric}"));
                 }
-                if properties["Dimensions"] != json!([{"Name": "FunctionName", "Value": {"Ref": "Health"}}]) {
+                if properties["Dimensions"] != json!([{"Name": "FunctionName", "Value": {"Ref": "HealthSchedule"}}]) {
                     found.push(format!("{id}: health writes its metrics with another dimension"));
                 }
             }
@@ -385,7 +436,31 @@ type Mutation = (&'static str, fn(&mut Value), &'static str);
 
 #[test]
 fn template_difference_is_located() {
-    let mutations: [Mutation; 16] = [
+    let mutations: [Mutation; 19] = [
+        (
+            "schedule on the function that anyone may call",
+            |t| {
+                let events = t["Resources"]["HealthSchedule"]["Properties"]["Events"].clone();
+                t["Resources"]["Health"]["Properties"]["Events"]["EveryMinute"] = events["EveryMinute"].clone();
+            },
+            "Health: whether the schedule invokes it is true",
+        ),
+        (
+            "webhook without a throttle",
+            |t| {
+                let settings = &mut t["Resources"]["Api"]["Properties"]["RouteSettings"];
+                settings.as_object_mut().unwrap().remove("POST /api/meetings/webhook");
+            },
+            "Api: meetings-webhook, which anyone may call, has no throttle of its own",
+        ),
+        (
+            "burst over the reserve",
+            |t| {
+                let settings = &mut t["Resources"]["Api"]["Properties"]["RouteSettings"];
+                settings["GET /api/health"]["ThrottlingBurstLimit"] = json!(3);
+            },
+            "Health: reserves 2",
+        ),
         (
             "renamed binary",
             |t| t["Resources"]["MeetingsGet"]["Properties"]["CodeUri"] = json!("target/lambda/meeting-get/"),

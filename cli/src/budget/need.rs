@@ -28,7 +28,7 @@ pub(super) struct Need {
 /// One function.
 #[derive(Clone)]
 pub(super) struct Row {
-    /// Its binary's name.
+    /// Its name, without the stack's.
     pub(super) function: String,
     /// The maximum number of execution environments.
     pub(super) environments: u64,
@@ -38,6 +38,8 @@ pub(super) struct Row {
     pub(super) reserved: u64,
     /// Whether the function connects through the proxy.
     pooled: bool,
+    /// Whether its environments keep a connection between invocations.
+    keeps: bool,
 }
 
 impl Row {
@@ -47,11 +49,7 @@ impl Row {
     }
 
     fn overlap(&self) -> u64 {
-        if OPENS_ANEW.contains(&self.function.as_str()) {
-            0
-        } else {
-            self.connections()
-        }
+        if self.keeps { self.connections() } else { 0 }
     }
 }
 
@@ -79,6 +77,7 @@ impl Need {
                 pool: shared.iter().map(|row| row.pool).max().unwrap_or_default(),
                 reserved: 0,
                 pooled: shared.iter().any(|row| row.pooled),
+                keeps: true,
             });
         }
         let targets = stacks.database.at("/Resources/DatabaseProxyTargets/Properties");
@@ -155,13 +154,16 @@ fn row(values: &Values, function: &Function) -> Result<(Row, Option<u64>)> {
         )
     };
     let url = &properties["Environment"]["Variables"]["DATABASE_URL"];
-    let function = function.binary().unwrap_or(id).to_owned();
-    let pooling = !OPENS_ANEW.contains(&function.as_str());
+    let binary = function.binary().unwrap_or(id);
+    let keeps = !OPENS_ANEW.contains(&binary);
+    // Two functions may be of one binary.
+    let name = properties["FunctionName"].as_str();
+    let name = name.and_then(|name| name.strip_prefix("${AWS::StackName}-"));
     let row = Row {
-        function,
+        function: name.unwrap_or(binary).to_owned(),
         environments: 0,
         pool: match url_parameter(url, "connection_limit") {
-            _ if !pooling => 1,
+            _ if !keeps => 1,
             Some(limit) => limit
                 .parse::<NonZeroU64>()
                 .with_context(|| format!("{id}: connection_limit must be a whole number, 1 at least"))?
@@ -170,6 +172,7 @@ fn row(values: &Values, function: &Function) -> Result<(Row, Option<u64>)> {
         },
         reserved: reserved.unwrap_or_default(),
         pooled: url_parameter(url, "pgbouncer") == Some("true"),
+        keeps,
     };
     Ok((row, environments))
 }

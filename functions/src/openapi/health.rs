@@ -11,7 +11,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let example = |status: &str, database: &str| -> Value {
         json!({"status": status, "database": database, "timestamp": "2026-03-02T09:30:00.123456789Z", "latencyMs": 9})
     };
-    let headers = [("Cache-Control", "NoStore")];
+    let headers = [("Cache-Control", "NoStore"), ("Age", "Age")];
     vec![
         operation!("health")
             .public()

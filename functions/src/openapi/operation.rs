@@ -80,7 +80,12 @@ pub(super) fn components(schemas: &mut Schemas) -> Value {
             ),
             "RetryAfter": header("Seconds to wait before a retry.", json!({"type": "integer", "minimum": 1}), false),
             "Authenticate": header("How to authenticate.", json!({"type": "string"}), true),
-            "NoStore": header("Every answer is a new check.", json!({"type": "string", "enum": ["no-store"]}), true),
+            "NoStore": header("For this caller, and now.", json!({"type": "string", "enum": ["no-store"]}), true),
+            "Age": header(
+                "Seconds since the check, if it was made for an earlier request.",
+                json!({"type": "integer", "minimum": 0}),
+                false,
+            ),
         },
         "parameters": {
             "IdempotencyKey": {

@@ -83,8 +83,8 @@ pub async fn play(scenario: &Scenario, artifacts: &Artifacts, seed: u64, progres
             played.verdict = oracle::compare(&testbed, &mut clients).await?;
             played.verdict.wrong.extend(left);
             played.verdict.wrong.extend(oracle::left_behind(&testbed).await?);
-            // A pooler detects its server's return up to a second late.
-            let late = Duration::from_secs(if testbed.has_pooler() { 2 } else { 0 });
+            // An answer of health is kept for a second. A pooler detects its server's return up to a second late.
+            let late = Duration::from_secs(if testbed.has_pooler() { 3 } else { 1 });
             played.hold_health_against_the_faults(late);
             for expectation in &scenario.expectations {
                 played.hold_against(*expectation, cuts);
