@@ -3,7 +3,7 @@
 //! Depends on: `functions::openapi` for the whole content. Invariants: writes nothing but `openapi.json`.
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::checkout::Checkout;
 
@@ -16,6 +16,18 @@ pub(crate) struct Arguments {
     /// Compare it with openapi.json at the root of the checkout
     #[arg(long)]
     check: bool,
+    /// The version of OpenAPI to print it in; the file has 3.1
+    #[arg(long, value_enum, default_value = "3.1", conflicts_with_all = ["write", "check"])]
+    version: Version,
+}
+
+/// A version of OpenAPI.
+#[derive(Clone, Copy, ValueEnum)]
+enum Version {
+    #[value(name = "3.1")]
+    Current,
+    #[value(name = "3.0")]
+    Older,
 }
 
 /// Prints, writes or compares the document.
@@ -23,7 +35,11 @@ pub(crate) struct Arguments {
 /// # Errors
 /// Fails with one line if there is no checkout, the file cannot be written, or with --check differs from the code.
 pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
-    let document = serde_json::to_string_pretty(&functions::openapi::document())? + "\n";
+    let document = match arguments.version {
+        Version::Current => functions::openapi::document(),
+        Version::Older => functions::openapi::downgraded(functions::openapi::document()),
+    };
+    let document = serde_json::to_string_pretty(&document)? + "\n";
     if !arguments.write && !arguments.check {
         print!("{document}");
         return Ok(());

@@ -6,6 +6,7 @@ Loaded by schemathesis. Only what is meant to be good is changed: what is wrong 
 import base64
 import hashlib
 import hmac
+import json
 import os
 import time
 import uuid
@@ -72,3 +73,23 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
         for field in ("teamMemberId", "assignedTo"):
             if case.body.get(field) is not None:
                 case.body[field] = MEMBER
+
+
+@schemathesis.check
+def problem_is_described(context: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case) -> None:
+    """A problem is whole, of its status, and of a type that the operation has an example of; `Failure` allows more."""
+    if response.status_code < 400:
+        return
+    answer = json.loads(response.content)
+    if response.headers["content-type"][0] != "application/problem+json":
+        assert list(answer) == ["message"], "not a gateway's answer: %s" % answer
+        return
+    described = case.operation.definition.raw["responses"][str(response.status_code)]
+    if "$ref" in described:
+        described = case.operation.schema.raw_schema["components"]["responses"][described["$ref"].rpartition("/")[2]]
+    examples = described["content"]["application/problem+json"]["examples"].values()
+    missing = {"type", "title", "status", "detail", "error", "requestId"} - answer.keys()
+    assert not missing, "a problem without %s" % sorted(missing)
+    assert answer["status"] == response.status_code, "status %s in a %s" % (answer["status"], response.status_code)
+    types = {example["value"]["type"] for example in examples}
+    assert answer["type"] in types, "%s is none of %s" % (answer["type"], sorted(types))

@@ -27,14 +27,14 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let record = schemas.list::<MeetingChange>();
     let draft = schemas.request::<Draft>("A new meeting.");
     schemas.describe("MeetingDraft", "Meeting");
-    schemas.defaults_to("MeetingDraft", "status", json!(Status::default()));
-    schemas.defaults_to("MeetingDraft", "meetingType", json!(MeetingType::default()));
-    schemas.defaults_to("MeetingDraft", "platform", json!(Platform::default()));
-    for list in ["speakers", "wins", "areasForSupport", "keyInsights"] {
-        schemas.defaults_to("MeetingDraft", list, json!([]));
-    }
     let said = "The fields of a meeting that a client changes: at least one. Null clears an optional field.";
     let changes = schemas.changes("MeetingChanges", "MeetingDraft", said);
+    schemas.defaults_to("MeetingDraft", "status", &json!(Status::default()));
+    schemas.defaults_to("MeetingDraft", "meetingType", &json!(MeetingType::default()));
+    schemas.defaults_to("MeetingDraft", "platform", &json!(Platform::default()));
+    for list in ["speakers", "wins", "areasForSupport", "keyInsights"] {
+        schemas.defaults_to("MeetingDraft", list, &json!([]));
+    }
     let stranger = || Error::field("teamMemberId", "must be somebody of the meeting's team");
     let known_bot = || Error::conflict("Another meeting has this meetingBaasId.");
     let mut all = vec![
@@ -144,40 +144,45 @@ fn filtered(list: Operation) -> Operation {
 fn webhooks(schemas: &mut Schemas) -> [Operation; 2] {
     let receipt = schemas.answer::<Receipt>();
     let known = ["complete", "bot.completed", "failed", "bot.failed", "bot.status_change"];
+    // Each object is a component, because generators name it.
+    let recording = schemas.component(
+        "Recording",
+        json!({
+            "type": "object",
+            "properties": {
+                "bot_id": {"type": "string", "pattern": r"\S", "maxLength": 200},
+                "extra": {"description": "Its `meetingId` names the meeting, if none has the bot yet."},
+                "status": {"description": "`code` and `created_at` of a status change."},
+                "transcript": {"description": "Turns, `{speaker, words: [{start, end, word}]}`; or text."},
+                "transcription": {"description": "The same, or its address."},
+                "speakers": {"description": "Names, or objects with a `name`."},
+                "mp4": {"description": "The address of the recording."},
+            },
+            "required": ["bot_id"],
+        }),
+    );
+    let event = schemas.component(
+        "RecordingEvent",
+        json!({
+            "type": "object",
+            "properties": {"event": {"type": "string", "enum": known}, "data": recording},
+            "required": ["event", "data"],
+        }),
+    );
+    let other = schemas.component(
+        "OtherRecordingEvent",
+        json!({
+            "type": "object",
+            "properties": {"event": {"type": "string", "not": {"enum": known}}},
+            "required": ["event"],
+        }),
+    );
     let body = schemas.component(
         "WebhookEvent",
         json!({
             "description": "An event of the recording service's API, version 1 or 2. Of a known event only the bot is \
                 required: members that cannot be read are skipped. Other events are acknowledged and ignored.",
-            "oneOf": [
-                {
-                    "type": "object",
-                    "properties": {
-                        "event": {"enum": known},
-                        "data": {
-                            "type": "object",
-                            "properties": {
-                                "bot_id": {"type": "string", "pattern": r"\S", "maxLength": 200},
-                                "extra": {"description": "Its `meetingId` names the meeting, if none has the bot yet."},
-                                "status": {"description": "`code` and `created_at` of a status change."},
-                                "transcript": {
-                                    "description": "Turns, `{speaker, words: [{start, end, word}]}`; or text.",
-                                },
-                                "transcription": {"description": "The same, or its address."},
-                                "speakers": {"description": "Names, or objects with a `name`."},
-                                "mp4": {"description": "The address of the recording."},
-                            },
-                            "required": ["bot_id"],
-                        },
-                    },
-                    "required": ["event", "data"],
-                },
-                {
-                    "type": "object",
-                    "properties": {"event": {"type": "string", "not": {"enum": known}}},
-                    "required": ["event"],
-                },
-            ],
+            "oneOf": [event, other],
         }),
     );
     let described = |operation: Operation| {

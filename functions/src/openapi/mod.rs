@@ -5,6 +5,7 @@
 //! | [`operation`] | describes an operation, and the parts that all have in common |
 //! | [`route`] | the documentation of a route file, which gives an operation its route and its texts |
 //! | [`schemas`] | the components, from the types of bodies and answers |
+//! | [`older`] | the same document in OpenAPI 3.0 |
 //! | `health`, `users`, `team`, `invitations`, `key_areas`, `analyses`, `meetings`, `tasks`, `integrations` | the operations |
 //!
 //! Rules come from the types, and problems from [`Error`](shared::http::Error) itself. Compiled only with the feature
@@ -17,6 +18,7 @@ mod integrations;
 mod invitations;
 mod key_areas;
 mod meetings;
+mod older;
 mod operation;
 mod route;
 mod schemas;
@@ -30,12 +32,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+pub use older::downgraded;
 use operation::Operation;
 pub use route::Route;
 use schemas::Schemas;
 
 /// The tags: the resources, with which the names of their functions begin.
-const TAGS: [(&str, &str); 10] = [
+const TAGS: [(&str, &str); 11] = [
     ("health", "Whether the service works"),
     ("users", "Who a token's subject is"),
     ("team", "The people of the caller's team"),
@@ -52,6 +55,7 @@ const TAGS: [(&str, &str); 10] = [
     ("tasks", "What comes out of meetings"),
     ("ai-settings", "The caller's AI provider"),
     ("google", "The caller's Google calendar"),
+    ("clerk", "What the identity provider reports"),
 ];
 
 /// Returns the document.
@@ -69,7 +73,7 @@ pub fn document() -> Value {
     let mut components = operation::components(&mut schemas);
     let mut paths = paths(operations);
     components["responses"] = shared_responses(&mut paths);
-    components["schemas"] = schemas.finish();
+    components["schemas"] = schemas.finish(&json!([paths, components]));
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -81,16 +85,14 @@ pub fn document() -> Value {
                 (RFC 9457) with a stable `type`. Every write may be sent again under an `Idempotency-Key`: it \
                 is applied once, and a replay shows the resource as it is now.",
             "version": env!("CARGO_PKG_VERSION"),
+            "contact": {"name": "Seer"},
             "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
         },
-        "servers": [
-            {
-                "url": "https://{host}",
-                "description": "A deployment",
-                "variables": {"host": {"default": "api.example.com", "description": "The host of its HTTP API"}},
-            },
-            {"url": "http://localhost:3001", "description": "`cargo local`"},
-        ],
+        "servers": [{
+            "url": "https://{host}",
+            "description": "A deployment",
+            "variables": {"host": {"default": "api.example.com", "description": "The host of its HTTP API"}},
+        }],
         "tags": TAGS.map(|(name, description)| json!({"name": name, "description": description})),
         "security": [{"token": []}],
         "paths": paths,

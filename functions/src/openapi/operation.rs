@@ -23,32 +23,28 @@ const REQUEST: &str = "8f3b2a10-4c5d-4e6f-9a7b-0c1d2e3f4a5b";
 /// Returns the parts that operations refer to: the token, headers, parameters, problems.
 pub(super) fn components(schemas: &mut Schemas) -> Value {
     let field = schemas.answer::<FieldError>();
-    schemas.component(
-        "Problem",
-        json!({
-            "type": "object",
-            "description": "Why a request failed (RFC 9457).",
-            "properties": {
-                "type": {"type": "string", "description": "The type of the problem: stable, for matching."},
-                "title": {"type": "string", "description": "The type in words."},
-                "status": {"type": "integer", "description": "The status code."},
-                "detail": {"type": "string", "description": "The problem of this request."},
-                "error": {"type": "string", "description": "The same as `detail`."},
-                "requestId": {"type": "string", "description": "The id to report to the operators."},
-                "errors": {"type": "array", "items": field, "description": "The violated rules."},
-            },
-            "required": ["type", "title", "status", "detail", "error", "requestId"],
-        }),
-    );
-    schemas.component(
-        "GatewayMessage",
-        json!({
-            "type": "object",
-            "description": "An answer of API Gateway itself, before or instead of a function's.",
-            "properties": {"message": {"type": "string"}},
-            "required": ["message"],
-        }),
-    );
+    let mut problem = json!({
+        "type": "object",
+        "description": "Why a request failed (RFC 9457).",
+        "properties": {
+            "type": {"type": "string", "description": "The type of the problem: stable, for matching."},
+            "title": {"type": "string", "description": "The type in words."},
+            "status": {"type": "integer", "description": "The status code."},
+            "detail": {"type": "string", "description": "The problem of this request."},
+            "error": {"type": "string", "description": "The same as `detail`."},
+            "requestId": {"type": "string", "description": "The id to report to the operators."},
+            "errors": {"type": "array", "items": field, "description": "The violated rules."},
+        },
+        "required": ["type", "title", "status", "detail", "error", "requestId"],
+    });
+    schemas.component("Problem", problem.clone());
+    // One schema for both: generators take a union of the two for the first, or give up.
+    problem["description"] = "A problem, if a function answers. API Gateway itself, before or instead of a function, \
+        answers with `message` alone."
+        .into();
+    problem["properties"]["message"] = json!({"type": "string", "description": "The gateway's words."});
+    problem.as_object_mut().map(|members| members.remove("required"));
+    schemas.component("Failure", problem);
     let header = |description: &str, schema: Value, required: bool| json!({"description": description, "schema": schema, "required": required});
     json!({
         "securitySchemes": {
@@ -342,7 +338,7 @@ impl Operation {
         }
         // The gateway's answer if the limits of the route or the account are exceeded.
         self.responses.entry(429).or_insert_with(|| {
-            let schema = json!({"$ref": "#/components/schemas/GatewayMessage"});
+            let schema = json!({"$ref": "#/components/schemas/Failure"});
             let content = json!({"schema": schema, "example": {"message": "Too Many Requests"}});
             json!({"description": "Too many requests", "content": {"application/json": content}})
         });
@@ -394,19 +390,9 @@ fn refuse(responses: &mut BTreeMap<u16, Value>, error: Error, token: bool) {
     let content = &mut response["content"]["application/problem+json"];
     if content.is_null() {
         *content = json!({
-            "schema": {
-                "allOf": [
-                    {"$ref": "#/components/schemas/Problem"},
-                    {"properties": {"status": {"const": status}, "type": {"enum": []}}},
-                ],
-            },
+            "schema": {"$ref": "#/components/schemas/Problem"},
             "examples": {},
         });
-    }
-    if let Some(types) = content["schema"]["allOf"][1]["properties"]["type"]["enum"].as_array_mut()
-        && !types.contains(&problem["type"])
-    {
-        types.push(problem["type"].clone());
     }
     let kind = problem["type"]
         .as_str()
@@ -430,7 +416,8 @@ fn refuse(responses: &mut BTreeMap<u16, Value>, error: Error, token: bool) {
         503 => "Service Unavailable",
         _ => return,
     };
-    let schema = json!({"$ref": "#/components/schemas/GatewayMessage"});
+    let schema = json!({"$ref": "#/components/schemas/Failure"});
+    response["content"]["application/problem+json"]["schema"] = schema.clone();
     response["content"]["application/json"] = json!({"schema": schema, "example": {"message": message}});
     // The gateway's answer has no function's id.
     if let Some(headers) = response["headers"].as_object_mut() {

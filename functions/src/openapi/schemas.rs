@@ -56,10 +56,11 @@ impl Schemas {
         }
     }
 
-    /// Sets a member's default.
-    pub(super) fn defaults_to(&mut self, name: &str, member: &str, default: Value) {
+    /// Says what a member is if it is absent. Not as `default`: generators require such a member, or send it themselves.
+    pub(super) fn defaults_to(&mut self, name: &str, member: &str, default: &Value) {
         if let Some(member) = self.member(name, member) {
-            member["default"] = default;
+            let described = member["description"].as_str().unwrap_or_default();
+            member["description"] = format!("{described}\n\n`{default}` if it is absent.").into();
         }
     }
 
@@ -70,9 +71,6 @@ impl Schemas {
         schema["minProperties"] = 1.into();
         if let Some(members) = schema.as_object_mut() {
             members.remove("required");
-        }
-        for member in members(&mut schema) {
-            member.as_object_mut().map(|member| member.remove("default"));
         }
         self.component(name, schema)
     }
@@ -101,8 +99,9 @@ impl Schemas {
         }
     }
 
-    /// Returns the components. A rule about one value, such as a text's length, is inlined, because it needs no name.
-    pub(super) fn finish(self) -> Value {
+    /// Returns the components that `rest` of the document refers to. A rule about one value, such as a text's length, is
+    /// inlined, because it needs no name.
+    pub(super) fn finish(self, rest: &Value) -> Value {
         let named = |schema: &Value| {
             ["enum", "oneOf"].iter().any(|key| schema.get(key).is_some()) || schema["type"] == "object"
         };
@@ -111,7 +110,33 @@ impl Schemas {
         for schema in components.values_mut() {
             settle(schema, &rules);
         }
-        json!(components)
+        json!(used(components, rest))
+    }
+}
+
+/// Returns the components that `rest` of the document refers to, directly or through others.
+pub(super) fn used(mut components: BTreeMap<String, Value>, rest: &Value) -> BTreeMap<String, Value> {
+    let mut used = BTreeMap::new();
+    let mut left = references(rest);
+    while let Some(name) = left.pop() {
+        if let Some(schema) = components.remove(&name) {
+            left.extend(references(&schema));
+            used.insert(name, schema);
+        }
+    }
+    used
+}
+
+/// Returns the names of the components that are referred to.
+fn references(node: &Value) -> Vec<String> {
+    match node {
+        Value::Object(members) => {
+            let here = members.get("$ref").and_then(Value::as_str);
+            let here = here.and_then(|name| name.strip_prefix(PREFIX)).map(str::to_owned);
+            here.into_iter().chain(members.values().flat_map(references)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(references).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
 }
 

@@ -22,9 +22,9 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let suggestions = schemas.answer::<Suggestions>();
     let draft = schemas.request::<Draft>("A new task.");
     schemas.describe("TaskDraft", "Task");
-    schemas.defaults_to("TaskDraft", "status", json!(Status::default()));
     let said = "The fields of a task that a client changes: at least one. Null clears an optional field.";
     let changes = schemas.changes("TaskChanges", "TaskDraft", said);
+    schemas.defaults_to("TaskDraft", "status", &json!(Status::default()));
     let stranger = || Error::field("assignedTo", "must be somebody of the meeting's team, or null");
     let example = || example(RECORDED);
     vec![

@@ -66,44 +66,60 @@ fn clerk(schemas: &mut Schemas) -> Operation {
     let receipt = schemas.answer::<Receipt>();
     let id = json!({"type": "string"});
     let text = json!({"type": ["string", "null"]});
-    let time = json!({"type": "integer", "minimum": 0, "maximum": 253_402_300_799_999_i64});
-    let address = json!({
-        "type": "object",
-        "properties": {
+    let time = json!({"type": "integer", "format": "int64", "minimum": 0, "maximum": 253_402_300_799_999_i64});
+    let mut object = |name: &str, properties: Value, required: &[&str]| {
+        let mut schema = json!({"type": "object", "properties": properties});
+        if !required.is_empty() {
+            schema["required"] = json!(required);
+        }
+        schemas.component(name, schema)
+    };
+    // Each object is a component, because generators name it.
+    let verification = object("ClerkVerification", json!({"status": text}), &[]);
+    let address = object(
+        "ClerkAddress",
+        json!({
             "id": text,
             "email_address": {"type": "string"},
-            "verification": {"type": ["object", "null"], "properties": {"status": text}},
-        },
-        "required": ["email_address"],
-    });
-    let event = |kind: Value, data: Value| json!({"type": "object", "properties": {"type": kind, "data": data}, "required": ["type", "data"]});
-    let known = ["user.updated", "user.deleted"];
-    let updated = json!({
-        "type": "object",
-        "properties": {
+            "verification": {"oneOf": [{"type": "null"}, verification]},
+        }),
+        &["email_address"],
+    );
+    let user = object(
+        "ClerkUser",
+        json!({
             "id": id,
             "first_name": text,
             "last_name": text,
             "primary_email_address_id": text,
             "email_addresses": {"type": "array", "items": address},
             "updated_at": time,
-        },
-        "required": ["id", "updated_at"],
-    });
-    let deleted = json!({"type": "object", "properties": {"id": id}, "required": ["id"]});
+        }),
+        &["id", "updated_at"],
+    );
+    let gone = object("ClerkDeletedUser", json!({"id": id}), &["id"]);
+    let known = ["user.updated", "user.deleted"];
+    let only = |kind: &str| json!({"type": "string", "enum": [kind]});
+    let updated = object(
+        "ClerkUserUpdated",
+        json!({"type": only(known[0]), "data": user}),
+        &["type", "data"],
+    );
+    let deleted = object(
+        "ClerkUserDeleted",
+        json!({"type": only(known[1]), "data": gone}),
+        &["type", "data"],
+    );
+    let other = object(
+        "ClerkOtherEvent",
+        json!({"type": {"type": "string", "not": {"enum": known}}}),
+        &["type"],
+    );
     let body = schemas.component(
         "ClerkEvent",
         json!({
             "description": "An event of the identity provider. Other types are acknowledged and ignored.",
-            "oneOf": [
-                event(json!({"const": known[0]}), updated),
-                event(json!({"const": known[1]}), deleted),
-                {
-                    "type": "object",
-                    "properties": {"type": {"type": "string", "not": {"enum": known}}},
-                    "required": ["type"],
-                },
-            ],
+            "oneOf": [updated, deleted, other],
         }),
     );
     operation!("clerk-webhook")
