@@ -5,6 +5,7 @@
 
 mod build;
 mod database;
+mod docs;
 mod front;
 mod log;
 mod step;
@@ -124,7 +125,8 @@ async fn start(arguments: &Arguments) -> Result<(Front, Database)> {
     let token = DevelopmentKey::load_or_create(&key)?.sign(sub, email, name, token::LIFETIME)?;
     let token = issuer.is_none().then_some(token);
     let callers = Callers { key, issuer, origins };
-    let front = Front::open(addresses, &routes, &binaries, &variables, &callers).await?;
+    let pages = docs::pages(token.as_deref())?;
+    let front = Front::open(addresses, &routes, &binaries, &variables, &callers, &pages).await?;
     welcome(arguments.port, &routes, token.as_deref(), database.seeded, &unset);
     Ok((front, database))
 }
@@ -140,7 +142,9 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn welcome(port: u16, routes: &Routes, token: Option<&str>, seeded: bool, unset: &[&str]) {
-    let mut text = format!("\nSeer is at http://localhost:{port}; Ctrl-C stops it.\n\n");
+    let mut text = format!(
+        "\nSeer is at http://localhost:{port}; Ctrl-C stops it.\nTry it out at http://localhost:{port}/docs.\n\n"
+    );
     for route in routes.iter() {
         let method = route.method.as_deref().unwrap_or("ANY");
         text.push_str(&format!("  {method:<7} {:<42} {}\n", route.path, route.function));

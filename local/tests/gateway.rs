@@ -67,6 +67,7 @@ async fn serve_pages<const N: usize>(origins: [&str; N]) -> Served {
         authorizer: Authorizer::Development(key),
         origins: Origins::new(&origins.map(str::to_owned)).unwrap(),
         lambda: Arc::clone(&lambda),
+        pages: Default::default(),
         refused: Some(refused),
     };
     let gateway = Gateway::start(ANYWHERE, settings).await.unwrap();
@@ -270,6 +271,7 @@ async fn gateway_stops_and_names_taken_port() {
         ),
         origins: Origins::default(),
         lambda: Arc::clone(&served.lambda),
+        pages: Default::default(),
         refused: None,
     };
     let error = Gateway::start(address, again).await.err().unwrap().to_string();

@@ -294,6 +294,7 @@ impl Served {
             authorizer: Authorizer::Development(DevelopmentKey::load_or_create(&path).unwrap()),
             origins: Origins::new(&[ORIGIN.to_owned()]).unwrap(),
             lambda: Arc::new(Lambda::start(functions(backend.url()), Options::default()).unwrap()),
+            pages: Default::default(),
             refused: None,
         };
         Self {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use axum::Router;
 use local::gateway::{Authorizer, DevelopmentKey, Gateway, Issuer, Origins, Routes, Settings};
 use local::lambda::{Function, Lambda, Options};
 use shared::diagnostics::FUNCTION_TIMEOUT;
@@ -64,7 +65,7 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Serves `routes` at `addresses`, each function with `variables` as its environment.
+    /// Serves `routes` and `pages` at `addresses`, each function with `variables` as its environment.
     ///
     /// # Errors
     /// Fails if the port has been taken meanwhile, or the key file cannot be read.
@@ -74,6 +75,7 @@ impl Front {
         binaries: &Binaries,
         variables: &[(String, String)],
         callers: &Callers,
+        pages: &Router,
     ) -> Result<Self> {
         let mut functions = Vec::new();
         for name in routes.functions() {
@@ -104,6 +106,7 @@ impl Front {
                 },
                 origins: callers.origins.clone(),
                 lambda: Arc::clone(&front.lambda),
+                pages: pages.clone(),
                 refused: Some(log::refused),
             };
             front.gateways.push(Gateway::start(address, settings).await?);

@@ -50,6 +50,8 @@ pub struct Settings {
     pub origins: Origins,
     /// The functions.
     pub lambda: Arc<Lambda>,
+    /// Pages that are no route of the API, such as its documentation.
+    pub pages: Router,
     /// Called with each request that is rejected before it reaches a function: method, path and status.
     pub refused: Option<fn(&str, &str, u16)>,
 }
@@ -83,7 +85,9 @@ impl Gateway {
             }
         })?;
         let address = listener.local_addr().context("the listener has no address")?;
-        let router = Router::new().fallback(serve).with_state(Arc::new(settings));
+        let pages = settings.pages.clone();
+        let api = Router::new().fallback(serve).with_state(Arc::new(settings));
+        let router = pages.fallback_service(api);
         let (stop, stopped) = oneshot::channel::<()>();
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
