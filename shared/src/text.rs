@@ -82,12 +82,31 @@ impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
 impl<'de> Deserialize<'de> for HttpUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Text::<8192>::deserialize(deserializer)?.0;
-        let url = url::Url::parse(&text).map_err(|_| rule("must be an absolute URL"))?;
-        if !matches!(url.scheme(), "http" | "https") || text.contains(char::is_control) {
-            return Err(rule("must be an http or https URL"));
+        url::Url::parse(&text).map_err(|_| rule("must be an absolute URL"))?;
+        let scheme = text
+            .split_once(':')
+            .map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
+        let rest = match scheme {
+            Some((scheme, rest)) if matches!(&*scheme, "http" | "https") => rest,
+            _ => return Err(rule("must be an http or https URL")),
+        };
+        // A browser takes a backslash for a slash.
+        let mut parts = rest.trim_start_matches(['/', '\\']).split(['/', '\\', '?', '#']);
+        if parts.next().is_some_and(|authority| authority.contains('@')) {
+            return Err(rule("must not contain a user name or password"));
+        }
+        if text.contains(|c: char| c.is_control() || changes_direction(c)) {
+            return Err(rule(
+                "must not contain control characters or ones that change the direction of text",
+            ));
         }
         Ok(Self(text))
     }
+}
+
+/// Whether it is one of Unicode's bidirectional formatting characters, with which an address is shown as another one.
+fn changes_direction(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl<'de> Deserialize<'de> for Id {
@@ -202,9 +221,28 @@ mod tests {
 
     #[test]
     fn only_web_addresses_are_urls() {
-        for bad in ["javascript:alert(1)", "ftp://x/y", "/relative", "nope"] {
-            assert!(serde_json::from_value::<HttpUrl>(bad.into()).is_err(), "{bad}");
+        let read = |text: &str| serde_json::from_value::<HttpUrl>(text.into()).map_err(|error| error.to_string());
+        for (bad, says) in [
+            ("javascript:alert(1)", "http or https"),
+            ("ftp://x/y", "http or https"),
+            (" https://x/y", "http or https"),
+            ("/relative", "absolute"),
+            ("nope", "absolute"),
+            ("https://meet.example.com@evil.example/a", "user name"),
+            ("https://me:secret@meet.example.com", "user name"),
+            ("https:\\\\@meet.example.com/a", "user name"),
+            ("https://meet.example.com/a\n", "control"),
+            ("https://meet.example.com/\u{202e}gpj.exe", "direction"),
+            ("https://meet.example.com/\u{2066}a", "direction"),
+        ] {
+            assert!(read(bad).unwrap_err().contains(says), "{bad}");
         }
-        assert!(serde_json::from_value::<HttpUrl>("https://meet.example.com/a?b".into()).is_ok());
+        for good in [
+            "https://meet.example.com/a?b@c",
+            "HTTP://example.com/@me",
+            "https://example.com#a@b",
+        ] {
+            assert!(read(good).is_ok(), "{good}");
+        }
     }
 }

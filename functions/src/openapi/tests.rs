@@ -71,6 +71,7 @@ fn values(schema: &Value) -> (Vec<Value>, Vec<Value>) {
     } else if schema["format"] == "uri" {
         good.extend([json!("https://example.com/?a=b"), json!("HTTP://example.com")]);
         bad.extend([json!("ftp://example.com"), json!("example.com"), json!("")]);
+        bad.extend([json!("https://me@example.com"), json!("https://example.com/\u{202e}")]);
     } else if let (Some(1), Some(most)) = (number("minLength"), number("maxLength")) {
         let most = usize::try_from(most).unwrap();
         good.extend([json!("x"), json!("\u{1f389}".repeat(most))]);
