@@ -301,8 +301,8 @@ async fn changed_path_is_reported() {
 async fn customised_function_is_left_alone() {
     let copied = Copied::new();
     let before = copied.read("template.yaml");
-    let location = "      CodeUri: target/lambda/tasks-all/\n";
-    let changed = before.replace(location, &format!("{location}      MemorySize: 1024\n"));
+    let location = "CodeUri: target/lambda/tasks-all/,";
+    let changed = before.replace(location, &format!("{location} MemorySize: 1024,"));
     assert_ne!(changed, before);
     copied.write("template.yaml", &changed);
     printed(&copied.routes("--check").await);

@@ -103,6 +103,15 @@ async fn pending_is_applied_and_granted() {
     let passwords = "SELECT count(*) FROM pg_authid WHERE rolname LIKE 'seer\\_%' AND rolpassword IS NOT NULL";
     let row = sqlx::raw_sql(passwords).fetch_one(&mut session).await.unwrap();
     assert_eq!(row.get::<i64, _>(0), 0, "a role can be logged in as with a password");
+    for role in ["seer_app", "seer_monitor"] {
+        let settings = format!("SELECT array_to_string(rolconfig, ',') FROM pg_roles WHERE rolname = '{role}'");
+        let row = sqlx::raw_sql(AssertSqlSafe(settings))
+            .fetch_one(&mut session)
+            .await
+            .unwrap();
+        let settings = row.get::<String, _>(0);
+        assert!(settings.contains("jit=off,tcp_user_timeout=30s"), "{role}: {settings}");
+    }
 
     let second = migrated(&lambda).await;
     assert_eq!(second["applied"], json!([]));

@@ -16,7 +16,7 @@ use super::source::{Route, Sources};
 const BEGIN: &str = "  # routes: begin\n";
 const END: &str = "  # routes: end\n";
 /// The reserve of a rare route: enough for a page that sends two requests at once, and never more than the others.
-const RARE: &str = "      ReservedConcurrentExecutions: !If [Reserves, !If [ReservesOne, 1, 2], !Ref AWS::NoValue]\n";
+const RARE: &str = "      ReservedConcurrentExecutions: !If [Reserves, !If [ReservesOne, 1, 2], !Ref AWS::NoValue],\n";
 
 /// The template with a function for each route.
 pub(super) fn functions(text: &str, sources: &Sources) -> Result<Part> {
@@ -88,13 +88,9 @@ fn block(route: &Route) -> String {
     format!(
         "  {id}:
     Type: AWS::Serverless::Function
-    Properties:
-      FunctionName: !Sub ${{AWS::StackName}}-{name}
-      CodeUri: target/lambda/{name}/
-      AutoPublishCodeSha256: !Ref Release
-      Role: !GetAtt RouteRole.Arn
-{reserve}      Events:
-        Route: {{Type: HttpApi, Properties: {{ApiId: !Ref Api, Method: {method}, Path: \"{path}\"}}}}",
+    Properties: {{FunctionName: !Sub \"${{AWS::StackName}}-{name}\", CodeUri: target/lambda/{name}/,
+      Role: !GetAtt RouteRole.Arn, AutoPublishCodeSha256: !Ref Release,
+{reserve}      Events: {{Route: {{Type: HttpApi, Properties: {{ApiId: !Ref Api, Method: {method}, Path: \"{path}\"}}}}}}}}",
         id = id(name)
     )
 }

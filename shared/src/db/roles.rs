@@ -23,6 +23,10 @@ const MONITORING: [&str; 2] = ["pg_monitor", "pg_use_reserved_connections"];
 /// The application's default `statement_timeout`: the API's longest request.
 const STATEMENT_TIMEOUT: &str = "30s";
 
+/// Recommended settings (docs/postgres/settings.md) that no parameter group of Aurora has. A session may set them, so the
+/// roles bring them.
+const OF_THE_ROLES: [(&str, &str); 2] = [("jit", "off"), ("tcp_user_timeout", "30s")];
+
 /// The current state of a role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -119,6 +123,10 @@ async fn role(connection: &mut PgConnection, name: &str, groups: &[&'static str]
     let there = exists(connection, name).await?;
     if !there {
         run(connection, format!("CREATE ROLE {} LOGIN", quoted(name))).await?;
+    }
+    for (setting, value) in OF_THE_ROLES {
+        let set = format!("ALTER ROLE {} SET {setting} = '{value}'", quoted(name));
+        run(connection, set).await?;
     }
     let mut member_of = Vec::new();
     for group in groups {

@@ -24,6 +24,10 @@ pub(super) fn change(server: &Server, row: &Row, value: &str) -> Option<String> 
             "-- {name} is set on the server's command line: change it to -c {name}={value} there"
         )),
         Provider::SelfManaged => Some(format!("ALTER SYSTEM SET {name} = {sql};")),
+        // No parameter group of Aurora has these; a role can set them for its sessions.
+        Provider::Aurora if ["jit", "tcp_user_timeout"].contains(&name.as_str()) => {
+            Some(format!("ALTER ROLE {role} SET {name} = {sql};"))
+        }
         Provider::Aurora | Provider::Rds => Some(format!("{name}: \"{}\"", switch(&given))),
         Provider::CloudSql => Some(format!("{name}={given}")),
         Provider::Azure => Some(format!(
