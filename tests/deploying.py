@@ -8,10 +8,13 @@ needs; that its query can be read. Of every `sam` command: its options. Paramete
 them names are looked up in the template of its stack, and every output of the database's stack must be a parameter of
 the functions'. Whether a command does what the page says, only an account can show.
 
+The questions of `cargo seer preflight`, and the answers that its tests replay, are compared with the services too.
+
 Going back is run whole, with an `aws` that answers as Lambda would: half of the functions must never be turned back.
 """
 
 import functools
+import json
 import os
 import re
 import shlex
@@ -23,6 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/DEPLOYING.md"
+RECORDED = ROOT / "tests/preflight"
 # How `sam` is run: the stack and the template of each environment.
 CONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
 
@@ -147,6 +151,38 @@ def of_stack(words: list[str], templates: dict[str, dict]) -> list[str]:
     return faults
 
 
+def unlike(value, shape, at: str) -> list[str]:
+    """Where an answer has a member or a type that the service's answer does not have."""
+    kinds = {"structure": dict, "map": dict, "list": list, "boolean": bool, "integer": int, "long": int, "string": str}
+    if not isinstance(value, kinds.get(shape.type_name, object)):
+        return ["%s is no %s" % (at, shape.type_name)]
+    if shape.type_name == "structure":
+        strange = ["%s has no %s" % (at, name) for name in value if name not in shape.members]
+        known = [unlike(one, shape.members[name], name) for name, one in value.items() if name in shape.members]
+        return sum(known, strange)
+    if shape.type_name == "list":
+        return sum((unlike(one, shape.member, at) for one in value), [])
+    return []
+
+
+def recorded(loader) -> list[str]:
+    """What is wrong with the questions of preflight and with the recorded answers."""
+    from botocore import xform_name
+    from botocore.model import ServiceModel
+
+    faults = []
+    for question in (RECORDED / "questions.txt").read_text().splitlines():
+        faults += ["%s: %s" % (question, fault) for fault in of_aws(["aws", *question.split()], loader)]
+    answers = sorted(RECORDED.glob("*/*.json"))
+    for path in answers:
+        service, operation = path.name.split(".")[:2]
+        model = ServiceModel(loader.load_service_model(service, "service-2"), service)
+        names = {xform_name(name, "-"): name for name in model.operation_names}
+        shape = model.operation_model(names[operation]).output_shape
+        faults += ["%s: %s" % (path.name, fault) for fault in unlike(json.loads(path.read_text()), shape, "the answer")]
+    return faults if answers else ["no answers are recorded"]
+
+
 def going_back(page: str) -> list[str]:
     """What is wrong with turning the aliases back, with a version of every function and without one of the last."""
     block = re.search(r"^## Going back\n.*?^```sh\n(.*?)^```", page, re.S | re.M)[1]
@@ -201,7 +237,7 @@ def main() -> int:
     handed = set(database["Outputs"]) - set(functions["Parameters"])
     faults += ["the functions' stack has no parameter for the database's output %s" % name for name in sorted(handed)]
     wrong = len(faults)
-    faults += going_back(page)
+    faults += going_back(page) + recorded(loader)
     for fault in faults:
         print("docs/DEPLOYING.md: %s" % fault, file=sys.stderr)
     print("docs/DEPLOYING.md: %d commands of aws and sam are as these have them" % (checked - wrong))

@@ -23,7 +23,7 @@ use need::Need;
 /// Concurrent executions that an account has in a region by default; a new account can have fewer.
 const QUOTA: u64 = 1_000;
 /// Concurrent executions that Lambda keeps unreserved in every account.
-const UNRESERVED: u64 = 100;
+pub(crate) const UNRESERVED: u64 = 100;
 
 /// Adds up the connections that the functions of template.yaml may open, and whether the database has them
 #[derive(clap::Args)]
@@ -39,7 +39,8 @@ pub(crate) struct Arguments {
     account: u64,
 }
 
-fn parameter(text: &str) -> Result<(String, String), String> {
+/// Splits `NAME=VALUE`.
+pub(crate) fn parameter(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("it takes NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -59,6 +60,30 @@ pub(crate) async fn of_the_fleet(max: u64) -> Result<u64> {
         source: String::new(),
     };
     Ok(Need::of(&stacks, &BTreeMap::new(), QUOTA)?.sessions(&limit))
+}
+
+/// The needs of the functions, and the cluster's limit.
+pub(crate) struct Sum {
+    /// Connections, including those of a deploy.
+    pub(crate) needed: u64,
+    /// The connections that the cluster has for them.
+    pub(crate) usable: u64,
+    /// Concurrent executions that the functions reserve.
+    pub(crate) reserved: u64,
+}
+
+/// Adds up the connections and concurrent executions of a deploy with these parameters.
+///
+/// # Errors
+/// Fails if a parameter is missing or not allowed.
+pub(crate) fn sum(stacks: &Stacks, given: &BTreeMap<String, String>, account: u64) -> Result<Sum> {
+    let need = Need::of(stacks, given, account)?;
+    let limit = Limit::deployed(stacks, given)?;
+    Ok(Sum {
+        needed: need.sessions(&limit),
+        usable: limit.usable(),
+        reserved: need.reserved(),
+    })
 }
 
 /// Prints the sum.

@@ -13,6 +13,7 @@ mod local;
 mod migrate;
 mod openapi;
 mod person;
+mod preflight;
 mod product;
 mod routes;
 mod stop;
@@ -42,6 +43,7 @@ enum Command {
     Migrate,
     Openapi(openapi::Arguments),
     Person(person::Arguments),
+    Preflight(preflight::Arguments),
     Routes(routes::Arguments),
     Token(token::Arguments),
     UseSharedPool(use_shared_pool::Arguments),
@@ -90,6 +92,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Migrate => migrate::run().await?,
         Command::Openapi(arguments) => openapi::run(&arguments).await?,
         Command::Person(arguments) => person::run(arguments).await?,
+        Command::Preflight(arguments) => preflight::run(arguments).await?,
         Command::Routes(arguments) => routes::run(&arguments).await?,
         Command::Token(arguments) => token::run(&arguments).await?,
         // Its exit code tells more than success or failure.

@@ -34,6 +34,7 @@ const MAX_AGE: Duration = Duration::from_secs(3600);
 /// An identity provider.
 pub struct Issuer {
     url: String,
+    named: String,
     audiences: Vec<String>,
     client: Client<HttpsConnector<HttpConnector>, Body>,
     keys: Mutex<Keys>,
@@ -47,6 +48,7 @@ struct Keys {
 
 #[derive(Deserialize)]
 struct Discovery {
+    issuer: String,
     jwks_uri: String,
 }
 
@@ -70,13 +72,19 @@ impl Issuer {
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
             .build(connector);
-        let keys = fetch(&client, url).await?;
+        let (named, keys) = fetch(&client, url).await?;
         Ok(Self {
             url: url.to_owned(),
+            named,
             audiences: audiences.to_vec(),
             client,
             keys: Mutex::new(keys),
         })
+    }
+
+    /// Returns the issuer that the discovery document is of. Its tokens have it as their `iss`.
+    pub fn named(&self) -> &str {
+        &self.named
     }
 
     /// Returns the claims of a token, if this issuer signed it and it is valid now.
@@ -130,7 +138,7 @@ impl Issuer {
         // Held while fetching, so that tokens that arrive together wait for one answer.
         let mut keys = self.keys.lock().await;
         if keys.fetched.elapsed() > MAX_AGE || !keys.by_id.contains_key(id) {
-            *keys = fetch(&self.client, &self.url)
+            (_, *keys) = fetch(&self.client, &self.url)
                 .await
                 .map_err(|error| format!("the issuer's keys are not available: {error:#}"))?;
         }
@@ -141,13 +149,13 @@ impl Issuer {
 
 type Https = Client<HttpsConnector<HttpConnector>, Body>;
 
-async fn fetch(client: &Https, issuer: &str) -> anyhow::Result<Keys> {
+async fn fetch(client: &Https, issuer: &str) -> anyhow::Result<(String, Keys)> {
     let discovery = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
     let fetched = async {
-        let Discovery { jwks_uri } = get(client, &discovery).await?;
-        get::<KeySet>(client, &jwks_uri).await
+        let Discovery { issuer, jwks_uri } = get(client, &discovery).await?;
+        anyhow::Ok((issuer, get::<KeySet>(client, &jwks_uri).await?))
     };
-    let KeySet { keys } = tokio::time::timeout(FETCH_TIMEOUT, fetched)
+    let (named, KeySet { keys }) = tokio::time::timeout(FETCH_TIMEOUT, fetched)
         .await
         .with_context(|| format!("{issuer} did not answer within {} s", FETCH_TIMEOUT.as_secs()))??;
     // Keys of other kinds, for example for encryption, are none of ours.
@@ -158,10 +166,8 @@ async fn fetch(client: &Https, issuer: &str) -> anyhow::Result<Keys> {
     });
     let by_id: BTreeMap<_, _> = by_id.collect();
     ensure!(!by_id.is_empty(), "{issuer} publishes no key");
-    Ok(Keys {
-        by_id,
-        fetched: Instant::now(),
-    })
+    let fetched = Instant::now();
+    Ok((named, Keys { by_id, fetched }))
 }
 
 async fn get<T: for<'de> Deserialize<'de>>(client: &Https, url: &str) -> anyhow::Result<T> {
