@@ -1,22 +1,33 @@
 #!/usr/bin/env python3
-"""Lints the templates as they stand, and template.yaml as SAM expands it too, with nothing asked of AWS.
+"""Lints the templates as they stand, and as SAM and CloudFormation make them, with nothing asked of AWS.
 
-Usage: template.py TOOLS, the folder that aws-sam-cli and cfn-lint were installed into.
+Usage: template.py TOOLS, the folder with the folders that SAM with cfn-lint, checkov and parliament were installed into.
 
-On the template as it stands a linter does not see what SAM's own resources become: it misses a timeout that Lambda does
-not allow, an unknown runtime and a reference that leads nowhere. So SAM's translator expands it, as CloudFormation would,
-and that is linted too; and each of those three mistakes is made in a copy, to see that it is found. What the rules of
-the templates refuse is checked here, because the linter does not evaluate them.
+On a template as it stands a linter does not see what SAM's own resources become, nor what a parameter is when it is not
+the default. So SAM's translator expands template.yaml, and all three templates are linted for parameters that are
+resolved: every value that is allowed, every bound, and every way to log in, in many combinations. parliament looks at
+the policies of each, checkov at one with everything in it, with the exceptions that the templates have as comments.
+Mistakes are made in copies, to see that they are found. What the rules refuse is checked here, because no linter
+evaluates them.
 """
 
 import copy
+import itertools
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+
+# Nothing is left beside what is imported.
+sys.dont_write_bytecode = True
+
+import matrix
+from resolved import Resolver
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template.yaml"
@@ -34,15 +45,19 @@ PARAMETERS = {
     "MigrationsSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:owner-AbCdEf",
 }
 
+NO_GROUP = {"SubnetIds": ["subnet-0a1b2c3d"], "SecurityGroupIds": [{"Ref": "AlarmEmail"}]}
+
 # Each with the rule that must find it in the expanded template.
 MISTAKES = [
     ("a timeout that Lambda does not allow", "E3717", lambda health: health.update(Timeout=901)),
     ("an unknown runtime", "E3030", lambda health: health.update(Runtime="provided.al2042")),
     ("a reference that leads nowhere", "E1010", lambda health: health.update(Role={"Fn::GetAtt": ["Nobody", "Arn"]})),
+    # Only a template whose parameters are resolved shows it.
+    ("an address where a security group belongs", "E1150", lambda health: health.update(VpcConfig=NO_GROUP)),
 ]
 
 # Parameters, and the rules of each template that refuse them.
-SUBNETS, GROUPS = {"SubnetIds": "subnet-0a,subnet-0b"}, {"SecurityGroupIds": "sg-0a"}
+SUBNETS, GROUPS = {"SubnetIds": "subnet-0a1b2c3d,subnet-1a2b3c4d"}, {"SecurityGroupIds": "sg-0a1b2c3d"}
 SECRET = {"DatabaseSecretArn": PARAMETERS["WebhookSecretArn"]}
 IAM = {"DatabaseUsersArn": "arn:aws:rds-db:us-east-1:123456789012:dbuser:cluster-C0FFEE"}
 GIVEN = {
@@ -56,20 +71,37 @@ GIVEN = {
     ],
     DATABASE: [
         ({}, []),
-        ({"VpcId": "vpc-0a", **SUBNETS}, []),
-        ({"VpcId": "vpc-0a"}, ["VpcId needs SubnetIds"]),
+        ({"VpcId": "vpc-0a1b2c3d", **SUBNETS}, []),
+        ({"VpcId": "vpc-0a1b2c3d"}, ["VpcId needs SubnetIds"]),
         (SUBNETS, ["SubnetIds needs VpcId"]),
         ({"LetDatabaseSleep": "true"}, []),
         ({"LetDatabaseSleep": "true", "UseRdsProxy": "true"}, ["LetDatabaseSleep=true needs UseRdsProxy=false"]),
+        ({"AWS::Region": "il-central-1"}, ["The functions do not have the authority that signs this region's databases"]),
     ],
 }
 
+
+# Everything that a condition makes is there.
+WHOLE = {
+    **PARAMETERS, **IAM, **SUBNETS, **GROUPS, "ClerkWebhookSecretArn": PARAMETERS["WebhookSecretArn"],
+    "AllowedOrigins": "https://app.example.com", "AlarmEmail": "you@example.com",
+    "SecretsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/0a",
+}
+# Findings of parliament that are meant.
+ACCEPTED = [
+    # Lambda adds this key to the requests of a function's code; parliament's list does not have it.
+    "Unknown condition lambda:SourceFunctionArn",
+    # Lambda asks for the network's actions on every resource.
+    "RESOURCE_STAR - ['ec2:AssignPrivateIpAddresses', ",
+]
+CAPACITY = "AuroraMinCapacity must not be above AuroraMaxCapacity"
+ROOTS = ROOT / "shared/src/config/database_url/rds-roots.pem"
 
 # The condition of a rule that has none.
 ALWAYS = {"Fn::Equals": ["", ""]}
 
 
-def expanded(template: dict) -> dict:
+def expanded(template: dict, parameters: dict[str, str] = PARAMETERS) -> dict:
     """The template without SAM's resources, as CloudFormation would have it. What reads files is replaced."""
     import boto3
     from samtranslator.parser.parser import Parser
@@ -84,7 +116,7 @@ def expanded(template: dict) -> dict:
             resource["Properties"]["TemplateURL"] = "https://s3.amazonaws.com/bucket/key"
     # A session without credentials, which tells the region: nothing is sent.
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
-    plain = translator.translate(template, PARAMETERS)
+    plain = translator.translate(template, parameters)
     # SAM puts in the value of what it looks at itself; whether each is used is seen in the template as it stands.
     plain["Metadata"]["cfn-lint"]["config"]["ignore_checks"].append("W2001")
     return plain
@@ -113,70 +145,149 @@ def mistaken(plain: dict) -> list[str]:
 
 
 def refused(template: dict, given: dict[str, str]) -> list[str]:
-    """What the rules say to these parameters. What CloudFormation does not let a rule call is not known here either."""
-    parameters = {name: str(parameter.get("Default", "given")) for name, parameter in template["Parameters"].items()}
-    parameters.update(given)
-
-    def holds(condition: dict) -> bool:
-        ((function, argument),) = condition.items()
-        if function == "Fn::Equals":
-            one, other = (parameters[side["Ref"]] if isinstance(side, dict) else side for side in argument)
-            return one == other
-        of_each = [holds(one) for one in argument]
-        return {"Fn::Not": not of_each[0], "Fn::And": all(of_each), "Fn::Or": any(of_each)}[function]
-
-    rules = [rule for rule in template["Rules"].values() if holds(rule.get("RuleCondition", ALWAYS))]
+    """What the rules say to these parameters."""
+    needed = {name: "given" for name, parameter in template["Parameters"].items() if "Default" not in parameter}
+    resolver = Resolver(template, {**needed, **given})
+    rules = [rule for rule in template["Rules"].values() if resolver.holds(rule.get("RuleCondition", ALWAYS))]
     assertions = [assertion for rule in rules for assertion in rule["Assertions"]]
-    return [assertion["AssertDescription"] for assertion in assertions if not holds(assertion["Assert"])]
+    return [assertion["AssertDescription"] for assertion in assertions if not resolver.holds(assertion["Assert"])]
+
+
+def rules() -> list[str]:
+    """Where the rules of a template say something else than expected."""
+    from samtranslator.yaml_helper import yaml_parse
+
+    faults = []
+    for source, cases in GIVEN.items():
+        template = yaml_parse(source.read_text())
+        for given, expected in cases:
+            found = refused(template, given)
+            if found != expected:
+                faults.append("%s says %s to %s" % (source.name, found, given))
+    database = yaml_parse(DATABASE.read_text())
+    least_and_most = [matrix.values(database["Parameters"]["Aurora%sCapacity" % end]) for end in ("Min", "Max")]
+    for least, most in itertools.product(*least_and_most):
+        expected = [CAPACITY] if float(least) > float(most) else []
+        if refused(database, {"AuroraMinCapacity": least, "AuroraMaxCapacity": most}) != expected:
+            faults.append("database.yaml takes from %s to %s capacity units otherwise than expected" % (least, most))
+    for region in re.findall(r"^Amazon RDS (\S+) ", ROOTS.read_text(), re.M):
+        if refused(database, {"AWS::Region": region}):
+            faults.append("database.yaml refuses %s, whose authority the functions have" % region)
+    return faults
+
+
+def without_most_routes(template: dict) -> dict:
+    """The template with one of the routes that are alike, and one of the rare ones."""
+    text = TEMPLATE.read_text()
+    generated = re.findall(r"^  (\w+):$", text[text.index("# routes: begin") : text.index("# routes: end")], re.M)
+    rare = [name for name in generated if "ReservedConcurrentExecutions" in template["Resources"][name]["Properties"]]
+    usual = [name for name in generated if name not in rare]
+    assert rare and usual
+    kept = {name: one for name, one in template["Resources"].items() if name not in (*rare[1:], *usual[1:])}
+    return {**template, "Resources": kept}
 
 
 def lint(tools: Path, *files: Path) -> tuple[bool, str]:
     """Whether nothing was found, and what was."""
-    command = [sys.executable, str(tools / "bin/cfn-lint"), "--format", "parseable", "--regions", REGION, "--", *map(str, files)]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tools)}, capture_output=True, text=True)
+    command = [sys.executable, str(tools / "sam/bin/cfn-lint"), "--format", "parseable", "--regions", REGION, "--", *map(str, files)]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tools / "sam")}, capture_output=True, text=True)
+    return done.returncode == 0, done.stdout + done.stderr
+
+
+def examined(job: tuple[str, str, dict[str, str]]) -> list[str]:
+    """What the linters find in a template whose parameters have these values. Runs in a process of its own."""
+    tools, source, given = job
+    sys.path.insert(0, str(Path(tools) / "sam"))
+    logging.disable(logging.WARNING)
+    from cfnlint.api import lint as lint_text
+    from cfnlint.config import ManualArgs
+    from samtranslator.yaml_helper import yaml_parse
+
+    template = yaml_parse(Path(source).read_text())
+    found = refused(template, given) if "Rules" in template else []
+    ours = set(template["Resources"])
+    if Path(source) == TEMPLATE:
+        template = expanded(without_most_routes(template), given)
+    plain = Resolver(template, given).whole()
+    config = ManualArgs(regions=[REGION], ignore_checks=["W3010"])
+    found += [str(match) for match in lint_text(json.dumps(plain), config=config)]
+    found += policies(Path(tools), plain, ours)
+    return ["%s: %s; with %s" % (Path(source).name, one, given) for one in found]
+
+
+def policies(tools: Path, plain: dict, names: set[str]) -> list[str]:
+    """What parliament finds in the policies of these resources; the others are SAM's own."""
+    sys.path.insert(0, str(tools / "parliament"))
+    import parliament
+
+    found = []
+    for name, resource in plain["Resources"].items():
+        if name not in names:
+            continue
+        properties = resource.get("Properties", {})
+        documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+        if resource["Type"] == "AWS::IAM::ManagedPolicy":
+            documents.append(properties["PolicyDocument"])
+        for document in documents:
+            analyzed = parliament.analyze_policy_string(json.dumps(matrix.with_arns(document, plain)))
+            findings = [str(finding) for finding in analyzed.findings]
+            found += ["%s: %s" % (name, one) for one in findings if not any(known in one for known in ACCEPTED)]
+    return found
+
+
+def checked(tools: Path, folder: Path, template: dict) -> tuple[bool, str]:
+    """What checkov finds in template.yaml as it is deployed. The comments with its exceptions become metadata."""
+    text = TEMPLATE.read_text()
+    plain = Resolver(expanded(template, WHOLE), WHOLE).whole()
+    for name, body in re.findall(r"^  (\w+):\n((?:    .*\n|\n)+)", text[text.index("\nResources:") :], re.M):
+        skips = re.findall(r"checkov:skip=(\w+):(.+)", body)
+        if skips and name in plain["Resources"]:
+            plain["Resources"][name].setdefault("Metadata", {})["checkov"] = {
+                "skip": [{"id": check, "comment": comment} for check, comment in skips]
+            }
+    path = folder / "whole.json"
+    path.write_text(json.dumps(plain, indent=1))
+    command = [sys.executable, str(tools / "checkov/bin/checkov"), "--config-file", str(ROOT / "template/checkov.yaml")]
+    environment = {**os.environ, "PYTHONPATH": str(tools / "checkov")}
+    done = subprocess.run([*command, "--file", str(path)], env=environment, capture_output=True, text=True)
     return done.returncode == 0, done.stdout + done.stderr
 
 
 def main() -> int:
     tools = Path(sys.argv[1]).resolve()
-    sys.path.insert(0, str(tools))
+    sys.path.insert(0, str(tools / "sam"))
     # The translator warns of metrics about itself that it has not sent.
     logging.disable(logging.WARNING)
     from samtranslator.yaml_helper import yaml_parse
 
-    for source, cases in GIVEN.items():
-        for given, expected in cases:
-            found = refused(yaml_parse(source.read_text()), given)
-            if found != expected:
-                print("%s says %s to %s" % (source.name, found, given), file=sys.stderr)
-                return 1
+    faults = rules()
     template = yaml_parse(TEMPLATE.read_text())
     made = expanded(template)
-    faults = mistaken(made)
-    if faults:
-        print("template.yaml: %s" % "; ".join(faults), file=sys.stderr)
-        return 1
-    with tempfile.TemporaryDirectory() as name:
+    faults += ["template.yaml: %s" % fault for fault in mistaken(made)]
+    jobs = [(str(tools), str(source), given) for source, given in matrix.combinations(ROOT, PARAMETERS)]
+    with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(max_workers=os.cpu_count()) as workers:
         folder = Path(name)
+        found = workers.map(examined, jobs)
         plain = folder / "expanded.json"
         plain.write_text(json.dumps(made, indent=1))
-        clean, found = lint(tools, TEMPLATE, DATABASE, OBSERVABILITY, plain)
-        print(found, end="")
-        if not clean:
-            return 1
-        print("the templates are clean as they stand, and template.yaml is clean expanded")
-        broken = []
-        for number, (_, _, make) in enumerate(MISTAKES):
-            wrong = copy.deepcopy(template)
+        clean, said = lint(tools, DATABASE, OBSERVABILITY, plain)
+        faults += [] if clean else [said]
+        clean, said = checked(tools, folder, template)
+        faults += [] if clean else [said]
+        for what, rule, make in MISTAKES:
+            wrong = without_most_routes(copy.deepcopy(template))
             make(wrong["Resources"]["Health"]["Properties"])
-            broken.append(folder / ("mistake-%d.json" % number))
-            broken[-1].write_text(json.dumps(expanded(wrong), indent=1))
-        _, found = lint(tools, *broken)
-        for path, (what, rule, _) in zip(broken, MISTAKES):
-            if not any(path.name in line and ":%s:" % rule in line for line in found.splitlines()):
-                print("%s is not found: %s" % (what, found or "nothing is"), file=sys.stderr)
-                return 1
-            print("%s is found (%s)" % (what, rule))
+            path = folder / "mistake.json"
+            path.write_text(json.dumps(Resolver(expanded(wrong), WHOLE).whole(), indent=1))
+            _, said = lint(tools, path)
+            if ":%s:" % rule not in said:
+                faults.append("%s is not found: %s" % (what, said or "nothing is"))
+        faults += [fault for one in found for fault in one]
+    if faults:
+        print("\n".join(faults), file=sys.stderr)
+        return 1
+    print("the templates are clean as they stand, and in %d combinations of parameters; " % len(jobs), end="")
+    print("%d mistakes are found" % len(MISTAKES))
     return 0
 
 
