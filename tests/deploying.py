@@ -81,7 +81,7 @@ def options(words: list[str]) -> dict[str, str]:
 
 
 def of_aws(words: list[str], loader) -> list[str]:
-    """What is wrong with an aws command."""
+    """The faults of an aws command."""
     import jmespath
     from botocore import xform_name
     from botocore.model import ServiceModel
@@ -123,7 +123,7 @@ def help_of_sam(tools: Path, command: str) -> str:
 
 
 def of_sam(words: list[str], tools: Path, templates: dict[str, dict]) -> list[str]:
-    """What is wrong with a sam command."""
+    """The faults of a sam command."""
     known = help_of_sam(tools, words[1])
     if not known:
         return ["sam has no %s" % words[1]]
@@ -138,7 +138,7 @@ def of_sam(words: list[str], tools: Path, templates: dict[str, dict]) -> list[st
 
 
 def of_stack(words: list[str], templates: dict[str, dict]) -> list[str]:
-    """What a command asks of a stack that its template does not have."""
+    """Names in a command that the template of its stack does not have."""
     given = options(words)
     template = templates.get(given.get("stack-name", ""))
     if template is None:
@@ -166,7 +166,7 @@ def unlike(value, shape, at: str) -> list[str]:
 
 
 def recorded(loader) -> list[str]:
-    """What is wrong with the questions of preflight and with the recorded answers."""
+    """The faults of the questions of preflight and of the recorded answers."""
     from botocore import xform_name
     from botocore.model import ServiceModel
 
@@ -184,7 +184,7 @@ def recorded(loader) -> list[str]:
 
 
 def going_back(page: str) -> list[str]:
-    """What is wrong with turning the aliases back, with a version of every function and without one of the last."""
+    """The faults of turning the aliases back, with a version of every function and without one of the last."""
     block = re.search(r"^## Going back\n.*?^```sh\n(.*?)^```", page, re.S | re.M)[1]
     names = {"seer-" + path.stem for path in (ROOT / "functions/src/bin").glob("*.rs")}
     faults = []

@@ -19,7 +19,7 @@ USERS = {"DatabaseUsersArn": "arn:aws:rds-db:%s:dbuser:cluster-C0FFEE" % ACCOUNT
 CLERK = "arn:aws:secretsmanager:%s:secret:clerk-AbCdEf" % ACCOUNT
 SUBNETS = "subnet-0a1b2c3d,subnet-1a2b3c4d"
 
-# What is given together, by template; the first of each is nothing.
+# Parameters that are given together, by template.
 TOGETHER = {
     "template.yaml": [
         # How the functions log in.
@@ -60,7 +60,7 @@ NESTED = {
 
 
 def values(parameter: dict) -> list[str]:
-    """What a parameter may be: each allowed value, or its bounds and its default."""
+    """The values of a parameter: each allowed one, or its bounds and its default."""
     ends = [parameter[name] for name in ("MinValue", "MaxValue", "Default") if name in parameter]
     return [str(value) for value in parameter.get("AllowedValues", ends if "MinValue" in parameter else [])]
 
@@ -96,7 +96,7 @@ def combinations(root: Path, needed: dict[str, str]) -> list[tuple[Path, dict[st
 
 
 def with_arns(value, plain: dict):
-    """A policy with an ARN in place of what only a deployed stack knows."""
+    """A policy with ARNs in place of attributes."""
     arns = {"AWS::KMS::Key": "arn:aws:kms:%s:key/0a", "AWS::Logs::LogGroup": "arn:aws:logs:%s:log-group:/seer/log:*"}
     if isinstance(value, list):
         return [with_arns(one, plain) for one in value]

@@ -1,11 +1,11 @@
-"""A template without parameters, conditions and what depends on them, as CloudFormation makes it for given parameters.
+"""A template without parameters and conditions, as CloudFormation makes it for given parameters.
 
-What only a deployed stack knows (an attribute of a resource, the id of one) stays as it is.
+Values of a deployed stack (an attribute of a resource, its id) stay as they are.
 """
 
 import re
 
-# In place of what CloudFormation knows about a deploy.
+# In place of the values of a deploy.
 PSEUDO = {
     "AWS::AccountId": "123456789012",
     "AWS::Partition": "aws",
@@ -88,7 +88,7 @@ class Resolver:
         return items[int(argument[0])] if isinstance(items, list) else {"Fn::Select": [argument[0], items]}
 
     def whole(self) -> dict:
-        """The template without what it no longer needs, and without resources and outputs whose condition fails."""
+        """The template without parameters and rules, and without resources and outputs whose condition fails."""
         kept = {key: self.template[key] for key in ("AWSTemplateFormatVersion", "Transform", "Description", "Globals")
                 if key in self.template}
         for part in ("Resources", "Outputs"):

@@ -23,7 +23,7 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-# Nothing is left beside what is imported.
+# No cache files beside the imported ones.
 sys.dont_write_bytecode = True
 
 import matrix
@@ -35,7 +35,7 @@ DATABASE = ROOT / "template/database.yaml"
 OBSERVABILITY = ROOT / "template/observability.yaml"
 REGION = "us-east-1"
 
-# What has no default. SAM looks at some parameters itself.
+# Parameters without a default. SAM looks at some itself.
 PARAMETERS = {
     "Release": "1790000000",
     "JwtIssuer": "https://issuer.example.com",
@@ -123,7 +123,7 @@ def expanded(template: dict, parameters: dict[str, str] = PARAMETERS) -> dict:
 
 
 def mistaken(plain: dict) -> list[str]:
-    """What SAM makes of the template that no linter looks at, where it is not what was meant."""
+    """Faults of the expanded template that no linter looks for."""
     found = []
     for name, resource in plain["Resources"].items():
         # Lambda publishes no version of a function in which nothing has changed, and the deploy fails. Going back looks
@@ -145,7 +145,7 @@ def mistaken(plain: dict) -> list[str]:
 
 
 def refused(template: dict, given: dict[str, str]) -> list[str]:
-    """What the rules say to these parameters."""
+    """The descriptions of the rules that refuse these parameters."""
     needed = {name: "given" for name, parameter in template["Parameters"].items() if "Default" not in parameter}
     resolver = Resolver(template, {**needed, **given})
     rules = [rule for rule in template["Rules"].values() if resolver.holds(rule.get("RuleCondition", ALWAYS))]
@@ -188,14 +188,14 @@ def without_most_routes(template: dict) -> dict:
 
 
 def lint(tools: Path, *files: Path) -> tuple[bool, str]:
-    """Whether nothing was found, and what was."""
+    """Whether there is no finding, and the findings."""
     command = [sys.executable, str(tools / "sam/bin/cfn-lint"), "--format", "parseable", "--regions", REGION, "--", *map(str, files)]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tools / "sam")}, capture_output=True, text=True)
     return done.returncode == 0, done.stdout + done.stderr
 
 
 def examined(job: tuple[str, str, dict[str, str]]) -> list[str]:
-    """What the linters find in a template whose parameters have these values. Runs in a process of its own."""
+    """The findings of the linters in a template with these parameters. Runs in a process of its own."""
     tools, source, given = job
     sys.path.insert(0, str(Path(tools) / "sam"))
     logging.disable(logging.WARNING)
@@ -216,7 +216,7 @@ def examined(job: tuple[str, str, dict[str, str]]) -> list[str]:
 
 
 def policies(tools: Path, plain: dict, names: set[str]) -> list[str]:
-    """What parliament finds in the policies of these resources; the others are SAM's own."""
+    """The findings of parliament in the policies of these resources; the others are of SAM."""
     sys.path.insert(0, str(tools / "parliament"))
     import parliament
 
@@ -236,7 +236,7 @@ def policies(tools: Path, plain: dict, names: set[str]) -> list[str]:
 
 
 def checked(tools: Path, folder: Path, template: dict) -> tuple[bool, str]:
-    """What checkov finds in template.yaml as it is deployed. The comments with its exceptions become metadata."""
+    """The findings of checkov in template.yaml as it is deployed. The comments with exceptions become metadata."""
     text = TEMPLATE.read_text()
     plain = Resolver(expanded(template, WHOLE), WHOLE).whole()
     for name, body in re.findall(r"^  (\w+):\n((?:    .*\n|\n)+)", text[text.index("\nResources:") :], re.M):

@@ -24,7 +24,7 @@ use account::Account;
 use line::{Line, Outcome};
 use names::StackNames;
 
-/// Looks for what would make a deploy to AWS fail, with the `aws` command; changes nothing
+/// Looks for causes of a failed deploy to AWS, with the `aws` command; changes nothing
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// A parameter of either template, as in sam deploy's --parameter-overrides; may be repeated

@@ -1,4 +1,4 @@
-//! The stacks' names, which are part of the names of what they make.
+//! Names of resources that contain a stack name.
 
 use std::path::Path;
 
