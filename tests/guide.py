@@ -270,7 +270,7 @@ def why_not() -> str | None:
 def build() -> None:
     """Builds the binaries of the guide's cargo commands, with the network and the caches of this machine."""
     # The same selection as that of `cargo local`; otherwise its dependencies would be built again.
-    command = ["cargo", "build", "--quiet", "--package", "cli", "--bin", "seer", "--package", "functions"]
+    command = ["cargo", "build", "--locked", "--quiet", "--package", "cli", "--bin", "seer", "--package", "functions"]
     with open(ROOT / "Cargo.toml", "rb") as manifest:
         router = tomllib.load(manifest)["workspace"]["metadata"]["lambda"]["watch"]["router"]
     for name in sorted({entry["function"] for route in router.values() for entry in route}):

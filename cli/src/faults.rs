@@ -286,7 +286,7 @@ fn write_page(path: &Path, html: &str) -> Result<()> {
 pub(crate) async fn build(checkout: &Checkout, what: &[&str], stop: &mut Stop) -> Result<bool> {
     let mut command = cargo();
     command
-        .args(["build", "--release"])
+        .args(["build", "--locked", "--release"])
         .args(what)
         .current_dir(&checkout.root);
     let (mut building, group) = Group::spawn(&mut command).context("cannot run cargo")?;

@@ -105,7 +105,7 @@ async fn describe(checkout: &Checkout, cluster: &Cluster) -> Result<Data> {
     // The macros run only when the crate is compiled; its dependencies are kept.
     for arguments in [
         &["clean", "--quiet", "--package", "functions"][..],
-        &["check", "--quiet", "--package", "functions", "--lib"],
+        &["check", "--locked", "--quiet", "--package", "functions", "--lib"],
     ] {
         let mut command = cargo();
         command

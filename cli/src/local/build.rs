@@ -28,6 +28,7 @@ pub(crate) async fn build(functions: &BTreeSet<&str>) -> Result<Binaries> {
         // again with other features.
         .args([
             "build",
+            "--locked",
             "--quiet",
             "--package",
             "cli",
