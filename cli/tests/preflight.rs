@@ -1,5 +1,9 @@
 //! Tests `cargo seer preflight` as operators run it, with an `aws` that replays recorded answers.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails; PATH is the shell's, no configuration"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Output;

@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use faults::{AnyFunction, Artifacts, Size, play};
 use local::lambda::{Function, Lambda, Options, Outcome};
@@ -21,9 +23,13 @@ fn package() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/adopter")
 }
 
-/// Builds the package into a folder of its own: its dependencies have other features than the workspace's.
+/// A folder of its own for what is built: the package's dependencies have other features than the workspace's.
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("adopter")
+}
+
 fn build() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adopter");
+    let target = target();
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .args(["build", "--quiet", "--locked", "--target-dir"])
@@ -110,6 +116,82 @@ async fn outside_package_writes_once() {
     let mut health = event(GET);
     health["routeKey"] = json!("GET /health");
     assert_eq!(answered(&lambda, "health", health).await.0, 200);
+}
+
+/// `cargo lambda watch` in the package; ended with everything that it started.
+struct Watch {
+    child: Child,
+    port: u16,
+}
+
+impl Watch {
+    fn start(url: &str) -> Self {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let child = Command::new(env!("CARGO"))
+            .args(["lambda", "watch", "--ignore-changes", "--invoke-address", "127.0.0.1"])
+            .arg("--invoke-port")
+            .arg(port.to_string())
+            .env("CARGO_TARGET_DIR", target())
+            .env("DATABASE_URL", url)
+            .current_dir(package())
+            .stdout(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self { child, port }
+    }
+
+    fn invoke(&self, function: &str, event: &Value) -> Value {
+        let invoked = Command::new(env!("CARGO"))
+            .args(["lambda", "invoke", function, "--invoke-address", "127.0.0.1"])
+            .arg("--invoke-port")
+            .arg(self.port.to_string())
+            .arg("--data-ascii")
+            .arg(event.to_string())
+            .current_dir(package())
+            .output()
+            .unwrap();
+        assert!(invoked.status.success(), "{invoked:?}");
+        serde_json::from_slice(&invoked.stdout).unwrap()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = self.child.wait();
+    }
+}
+
+/// As a new user runs it: each function is started by its first invocation.
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_package_answers_cargo_lambda() {
+    let installed = Command::new(env!("CARGO"))
+        .args(["lambda", "--version"])
+        .output()
+        .unwrap();
+    if !installed.status.success() {
+        println!("skipped: cargo-lambda is not installed");
+        return;
+    }
+    let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+    let url = cluster.url();
+    let invoked = tokio::task::spawn_blocking(move || {
+        build();
+        let watch = Watch::start(&url);
+        let create = event(CREATE);
+        ["migrate", CREATE, "health"].map(|function| watch.invoke(function, &create))
+    });
+    let [migrated, created, health] = invoked.await.unwrap();
+    assert_eq!(migrated["applied"], json!(["0000 receipts", "0001 notes"]));
+    assert_eq!(created["statusCode"], 201, "{created}");
+    assert_eq!(health["statusCode"], 200, "{health}");
 }
 
 /// Writes a file for the oracle.

@@ -68,12 +68,14 @@ pub(super) async fn ask(words: &[&str]) -> Result<Value, Failure> {
     let Ok(asked) = timeout(ANSWER_TIMEOUT, asked).await else {
         return Err(failed(format!("`aws {question}` has not answered")));
     };
-    let output = asked.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Failure {
-            said: "there is no command aws".to_owned(),
-            todo: Some(INSTALL),
-        },
-        _ => failed(format!("cannot run aws: {error}")),
+    let output = asked.map_err(|error| {
+        if error.kind() == ErrorKind::NotFound {
+            return Failure {
+                said: "there is no command aws".to_owned(),
+                todo: Some(INSTALL),
+            };
+        }
+        failed(format!("cannot run aws: {error}"))
     })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);

@@ -499,9 +499,10 @@ pub(super) async fn connect_beside(target: &Target, number: usize, deadline: Dea
         let server = servers.get(number).or(servers.first()).unwrap_or(&url);
         open(target, server).await
     };
-    let opened = timeout(deadline.left(), opened).await;
-    let mut connection =
-        opened.unwrap_or_else(|_| Err(Error::bare(Kind::Timeout, Phase::Connect).trying(&target.name)))?;
+    let Ok(opened) = timeout(deadline.left(), opened).await else {
+        return Err(Error::bare(Kind::Timeout, Phase::Connect).trying(&target.name));
+    };
+    let mut connection = opened?;
     (connection.server, connection.connected_in) = (number, since.elapsed());
     Ok(connection)
 }
