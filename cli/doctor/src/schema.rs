@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::Service;
 use shared::db::migrate;
+use shared::db::roles::application_privileges;
 
 use super::cause::quoted;
 use super::report::{Fact, Level, Report};
@@ -87,10 +88,7 @@ pub(super) async fn examine(
                 server.role, table.schema
             ),
             "Every statement of the functions fails: to this role the tables do not exist.",
-            vec![
-                format!("GRANT USAGE ON SCHEMA {schema} TO {role};"),
-                format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};"),
-            ],
+            application_privileges(&schema, &role).to_vec(),
         );
     }
     let applied = migrations(session, server, &table, service, report).await;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use shared::db::roles::application_privileges;
 
 use super::cause::quoted;
 use super::report::{Fact, Level, Report};
@@ -64,10 +65,7 @@ pub(super) async fn examine(
             (
                 "privileges",
                 "The functions' role lacks a privilege; default privileges also cover the tables of later migrations.",
-                vec![
-                    format!("GRANT USAGE ON SCHEMA {schema} TO {role};"),
-                    format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};"),
-                ],
+                application_privileges(&schema, &role).to_vec(),
             )
         } else {
             (

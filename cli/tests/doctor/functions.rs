@@ -95,6 +95,8 @@ async fn failing_statement_is_found() {
         execute(&cluster.url(), &line).await;
     }
     assert_eq!(json(&url, &[]).await["exitCode"], WARNINGS);
+    let reads = "DO $$ BEGIN ASSERT NOT has_table_privilege('app', 'audit', 'SELECT'); END $$";
+    execute(&cluster.url(), reads).await;
 }
 
 #[tokio::test]

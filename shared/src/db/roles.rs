@@ -55,13 +55,13 @@ pub async fn grant(url: &DatabaseUrl, service: &Service, roles: &Roles) -> Resul
         let role = role(&mut transaction, name, &[IAM]).await?;
         let schema = url.search_path().unwrap_or_else(|| "public".to_owned());
         let name = quoted(name);
+        for privileges in application_privileges(&schema, &name) {
+            run(&mut transaction, privileges).await?;
+        }
         run(
             &mut transaction,
             format!(
-                "GRANT USAGE ON SCHEMA {schema} TO {name}; \
-                 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {name}; \
-                 REVOKE ALL ON {schema}._sqlx_migrations, {schema}.audit FROM {name}; \
-                 GRANT INSERT (request_id, actor, action, kind, row_id, version, status) ON {schema}.audit TO {name}; \
+                "REVOKE ALL ON {schema}._sqlx_migrations FROM {name}; \
                  ALTER ROLE {name} SET statement_timeout = '{STATEMENT_TIMEOUT}'"
             ),
         )
@@ -85,6 +85,17 @@ pub async fn grant(url: &DatabaseUrl, service: &Service, roles: &Roles) -> Resul
     commit(transaction).await?;
     let _ = connection.close().await;
     Ok(granted)
+}
+
+/// Returns the statements that grant the application its privileges on a schema and its tables. Both names are as SQL
+/// writes them. To `audit` it may add rows, and nothing else.
+pub fn application_privileges(schema: &str, role: &str) -> [String; 4] {
+    [
+        format!("GRANT USAGE ON SCHEMA {schema} TO {role};"),
+        format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};"),
+        format!("REVOKE ALL ON {schema}.audit FROM {role};"),
+        format!("GRANT INSERT (request_id, actor, action, kind, row_id, version, status) ON {schema}.audit TO {role};"),
+    ]
 }
 
 /// Lets only these roles, the owner and superusers connect, and none of them create temporary tables: PostgreSQL allows
