@@ -255,7 +255,7 @@ impl Backend {
 
     /// Replaces all rows by the copies.
     pub async fn restore(&self) {
-        let copies = TABLES.map(|table| format!("INSERT INTO {table} TABLE kept_{table};"));
+        let copies = TABLES.map(|table| format!("INSERT INTO {table} OVERRIDING SYSTEM VALUE TABLE kept_{table};"));
         let (tables, copies) = (TABLES.join(", "), copies.concat());
         // Without triggers: the rows are as they were.
         let sql = format!("BEGIN; SET LOCAL session_replication_role = replica; TRUNCATE {tables}; {copies} COMMIT");
