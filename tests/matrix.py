@@ -54,7 +54,8 @@ TOGETHER = {
 }
 # The nested stack's, which have no default.
 NESTED = {
-    "Name": "seer", "Api": "a1b2c3", "Health": "seer-health", "ClusterName": "", "BackupVaultName": "", "AlarmEmail": "",
+    "Name": "seer", "Api": "a1b2c3", "Health": "seer-health", "HealthSchedule": "seer-health-schedule",
+    "ClusterName": "", "BackupVaultName": "", "AlarmEmail": "",
     "LetDatabaseSleep": "false", "KeyArn": "arn:aws:kms:%s:key/0a" % ACCOUNT,
 }
 
