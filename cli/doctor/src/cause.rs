@@ -3,7 +3,7 @@
 //! Rejected log-ins are in `login` and `pooler`. The server's own messages are printed for the operator. Invariants:
 //! never contains a password or a parameter's value.
 
-use shared::config::DatabaseUrl;
+use shared::config::{ConfigError, DatabaseUrl};
 use shared::db::Error;
 
 use super::report::{Finding, Level};
@@ -110,21 +110,46 @@ pub(super) fn cause<const N: usize>(
     }
 }
 
-/// The variable, or `--url` if `given`, is not usable; `problem` contains no value.
-pub(super) fn url(problem: &str, given: bool) -> Cause {
+/// A variable is not usable, or `--url` if `given`. No value is shown.
+pub(super) fn variable(error: &ConfigError, given: bool) -> Cause {
     let example = "'postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full'";
-    let (problem, next) = if given {
-        let next = format!("cargo seer doctor --url {example}");
-        (problem.replace("DATABASE_URL", "--url"), next)
-    } else {
-        (problem.to_owned(), format!("export DATABASE_URL={example}"))
-    };
-    cause(
-        "url",
-        problem,
-        "A mistake in it; nothing was tried. docs/postgres/connection-string.md#each-parameter has the rules.",
-        [next],
-    )
+    let problem = error.to_string();
+    match error.variable() {
+        "DATABASE_URL" if given => cause(
+            "url",
+            problem.replace("DATABASE_URL", "--url"),
+            "A mistake in it; nothing was tried. docs/postgres/connection-string.md#each-parameter has the rules.",
+            [format!("cargo seer doctor --url {example}")],
+        ),
+        "DATABASE_URL" => cause(
+            "url",
+            problem,
+            "A mistake in it; nothing was tried. docs/postgres/connection-string.md#each-parameter has the rules.",
+            [format!("export DATABASE_URL={example}")],
+        ),
+        name @ ("DATABASE_SECRET_ARN" | "DATABASE_IAM_AUTH") => cause(
+            "variable",
+            problem,
+            "A mistake in it, or in how it fits the others; nothing was tried. docs/reliability/credentials.md has the rules.",
+            [format!(
+                "unset {name}   # or correct it; without it DATABASE_URL alone says how to log in"
+            )],
+        ),
+        "AWS_REGION" => cause(
+            "variable",
+            problem,
+            "A token is valid in one region alone; nothing was tried.",
+            ["export AWS_REGION=REGION   # that of the database".to_owned()],
+        ),
+        name => cause(
+            "variable",
+            problem,
+            "A function with this variable cannot use its database either; nothing was tried.",
+            [format!(
+                "unset {name}   # or correct it; the README's section Configuration has its default"
+            )],
+        ),
+    }
 }
 
 /// There is no credential to log in with.

@@ -9,6 +9,7 @@
 mod activity;
 mod advice;
 mod cause;
+mod columns;
 mod database;
 mod login;
 mod page;
@@ -36,7 +37,7 @@ use anyhow::Result;
 use clap::Args;
 use console::Term;
 use shared::Service;
-use shared::config::{Config, ConfigError, DatabaseUrl};
+use shared::config::{Config, DatabaseUrl};
 use shared::db::Deadline;
 use tokio::time::timeout;
 
@@ -67,7 +68,7 @@ pub struct Arguments {
     /// Print one JSON object instead of a page; with --watch, one per line
     #[arg(long)]
     json: bool,
-    /// Look again every three seconds, until Ctrl-C
+    /// Look again every three seconds, until Ctrl-C; on a terminal only what fits it
     #[arg(long)]
     watch: bool,
     /// Connections that the whole fleet may hold at once [default: the sum of `cargo seer budget`, else 80]
@@ -83,6 +84,14 @@ pub struct Product<F> {
     pub queries: Vec<&'static str>,
     /// Returns the connections that the whole fleet may open at a server with this many `max_connections`.
     pub fleet: F,
+}
+
+impl Arguments {
+    /// Examines this database instead of that of the variables.
+    #[must_use]
+    pub fn at(self, url: String) -> Self {
+        Self { url: Some(url), ..self }
+    }
 }
 
 /// Prints the report and ends the process with its exit code.
@@ -115,42 +124,51 @@ pub async fn run<F: AsyncFn(u64) -> Result<u64>>(arguments: Arguments, product: 
     std::process::exit(code.into())
 }
 
+/// Returns the verdict, its cause and what to do, if functions cannot use this database; `None` if they can.
+pub async fn cannot_connect(url: &DatabaseUrl) -> Option<String> {
+    let mut report = Report::default();
+    match reach::reach(url, Deadline::after(WHOLE), &mut report).await {
+        Some(reached) => {
+            reached.session.close().await;
+            None
+        }
+        None => Some(page::render_verdict(&report, page::width())),
+    }
+}
+
 /// Prints the report; returns whether standard output is still open.
 fn show(report: &Report, arguments: &Arguments) -> bool {
-    let text = if arguments.json {
-        let json = report.json();
-        if arguments.watch {
-            format!("{json}\n")
-        } else {
-            format!("{json:#}\n")
-        }
-    } else {
-        page::render(report, page::width())
-    };
     let terminal = Term::stdout();
-    if arguments.watch && terminal.is_term() {
+    // Without a terminal the size is unknown, and nothing has to fit.
+    let screen = terminal.size_checked().filter(|_| arguments.watch);
+    let text = match (arguments.json, arguments.watch, screen) {
+        (true, true, _) => format!("{}\n", report.json()),
+        (true, false, _) => format!("{:#}\n", report.json()),
+        (false, _, None) => page::render(report, page::width()),
+        (false, _, Some((height, columns))) => page::render_on_screen(report, height, columns),
+    };
+    if screen.is_some() {
         let _ = terminal.clear_screen();
     }
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
-/// Returns the requested database, by the rules of the environment; the command line takes precedence over the
+/// Returns a function's configuration, by the rules of the environment; the command line takes precedence over the
 /// variables.
-fn asked(arguments: &Arguments) -> Result<DatabaseUrl, ConfigError> {
+fn asked(arguments: &Arguments) -> Config {
     let alone = arguments.url.is_some() || arguments.secret_arn.is_some();
     #[expect(
         clippy::disallowed_methods,
         reason = "read as shared::config reads it, with the arguments in its place"
     )]
     let environment = |name: &str| std::env::var(name).ok();
-    let config = Config::from_lookup(|name| match name {
+    Config::from_lookup(|name| match name {
         "DATABASE_URL" if alone => arguments.url.clone(),
         "DATABASE_SECRET_ARN" if alone => arguments.secret_arn.clone(),
         "DATABASE_IAM_AUTH" if alone => None,
         _ => environment(name),
-    });
-    config.database.map(|database| database.url)
+    })
 }
 
 async fn examine<F: AsyncFn(u64) -> Result<u64>>(
@@ -160,10 +178,20 @@ async fn examine<F: AsyncFn(u64) -> Result<u64>>(
 ) -> Report {
     let deadline = Deadline::after(WHOLE);
     let mut report = Report::default();
-    let url = match asked(arguments) {
-        Ok(url) => url,
+    let config = asked(arguments);
+    if let Err(error) = &config.log_level {
+        report.find(
+            Level::Warn,
+            "variable",
+            error.to_string(),
+            "A function with this variable logs at its default level instead.",
+            vec![format!("unset {}   # or correct it", error.variable())],
+        );
+    }
+    let url = match config.database {
+        Ok(database) => database.url,
         Err(error) => {
-            report.unreachable = Some(cause::url(&error.to_string(), arguments.url.is_some()).into());
+            report.unreachable = Some(cause::variable(&error, arguments.url.is_some()).into());
             return report;
         }
     };

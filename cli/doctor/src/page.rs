@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use console::{Style, Term};
+use console::{Style, Term, measure_text_width};
 
 use super::report::{Compared, Fact, Finding, Level, Outcome, Report, Setting, Step, Verdict};
 
@@ -20,17 +20,14 @@ pub(super) fn width() -> u16 {
     terminal.unwrap_or(WIDTH).clamp(NARROW, WIDTH)
 }
 
+/// Renders the verdict, and why there is no connection if there is none.
+pub(super) fn render_verdict(report: &Report, width: u16) -> String {
+    Page::begin(report, width).lines.join("\n")
+}
+
 /// Renders the whole report.
 pub(super) fn render(report: &Report, width: u16) -> String {
-    let mut page = Page {
-        lines: Vec::new(),
-        width,
-    };
-    page.verdict(report);
-    if let Some(unreachable) = &report.unreachable {
-        page.says("Usually", &unreachable.why);
-        page.commands("Next", &unreachable.run);
-    }
+    let mut page = Page::begin(report, width);
     page.what_to_do(report);
     page.reaching(&report.steps);
     page.facts("State", &report.state);
@@ -38,6 +35,30 @@ pub(super) fn render(report: &Report, width: u16) -> String {
     page.facts("Schema", &report.schema);
     page.url(report);
     page.lines.push(String::new());
+    page.lines.join("\n")
+}
+
+/// Renders the verdict, what to do and the state, as far as they fit a terminal of this size.
+pub(super) fn render_on_screen(report: &Report, height: u16, columns: u16) -> String {
+    let mut page = Page::begin(report, columns.clamp(NARROW, WIDTH));
+    page.what_to_do(report);
+    page.facts("State", &report.state);
+    let columns = usize::from(columns.max(1));
+    let rows = |line: &String| measure_text_width(line).div_ceil(columns).max(1);
+    // The cursor's line below the page, and the line about what is missing.
+    let room = usize::from(height).saturating_sub(2);
+    let mut used = 0;
+    let fitting = page.lines.iter().take_while(|line| {
+        used += rows(line);
+        used <= room
+    });
+    let fitting = fitting.count();
+    let missing = page.lines.len() - fitting;
+    page.lines.truncate(fitting);
+    page.lines.push(match missing {
+        0 => String::new(),
+        _ => format!("… and {missing} lines more; without --watch there is everything"),
+    });
     page.lines.join("\n")
 }
 
@@ -63,6 +84,19 @@ fn mark(level: Level) -> &'static str {
 }
 
 impl Page {
+    fn begin(report: &Report, width: u16) -> Self {
+        let mut page = Self {
+            lines: Vec::new(),
+            width,
+        };
+        page.verdict(report);
+        if let Some(unreachable) = &report.unreachable {
+            page.says("Usually", &unreachable.why);
+            page.commands("Next", &unreachable.run);
+        }
+        page
+    }
+
     fn verdict(&mut self, report: &Report) {
         let style = match report.verdict() {
             Verdict::Healthy => Style::new().green().bold(),

@@ -230,6 +230,7 @@ impl Report {
             Verdict::Warnings => Level::Warn,
             Verdict::Healthy | Verdict::Unreachable => {
                 let about = self.state.first().map(|fact| fact.text.clone()).unwrap_or_default();
+                let about = format!("functions can work with it: {about}");
                 return match count(Level::Advice, "piece of advice", "pieces of advice") {
                     None => about,
                     Some(advice) => format!("{about}; {advice}"),
@@ -239,8 +240,12 @@ impl Report {
         let finding = self.findings.iter().find(|finding| finding.level == worst);
         let first = finding.map(|finding| finding.what.clone()).or_else(|| {
             let setting = self.differing().find(|setting| setting.level == worst)?;
-            let value = setting.value.as_deref().unwrap_or_default();
-            Some(format!("{} is {value}: {}", setting.name, setting.why))
+            let value = setting.value.as_deref().filter(|value| !value.is_empty());
+            let value = value.unwrap_or("empty");
+            let Setting {
+                name, recommended, why, ..
+            } = setting;
+            Some(format!("{name} is {value}, and {recommended} is recommended: {why}"))
         });
         let first = first.unwrap_or_default();
         if self.count(Level::Fail) + self.count(Level::Warn) == 1 {
@@ -271,6 +276,7 @@ impl Report {
         let mut findings: Vec<&Finding> = self.findings.iter().chain(&self.unreachable).collect();
         findings.sort_by_key(|finding| finding.level);
         json!({
+            "firstLine": self.first_line(),
             "verdict": self.verdict(),
             "exitCode": self.verdict().exit_code(),
             "target": self.target,
@@ -279,8 +285,10 @@ impl Report {
             "findings": findings,
             "state": facts(&self.state),
             "settings": self.settings,
+            "settingsNote": self.settings_note,
             "schema": facts(&self.schema),
             "url": self.url,
+            "urlNotes": self.url_notes,
         })
     }
 }

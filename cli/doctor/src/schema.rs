@@ -1,4 +1,4 @@
-//! Examines the schema: which migrations are applied, and which indexes exist.
+//! Examines the schema: which migrations are applied, which columns and indexes exist.
 //!
 //! Invariants: derives the expected schema from the migrations themselves; never migrates.
 
@@ -11,6 +11,7 @@ use shared::db::migrate;
 use shared::db::roles::application_privileges;
 
 use super::cause::quoted;
+use super::columns;
 use super::report::{Fact, Level, Report};
 use super::server::{Server, bytes, span};
 use super::session::{Session, Unavailable};
@@ -92,6 +93,7 @@ pub(super) async fn examine(
         );
     }
     let applied = migrations(session, server, &table, service, report).await;
+    columns::examine(session, service, &table.schema, applied.as_ref(), report).await;
     indexes(session, &table, service, applied.as_ref(), report).await;
     foreign_keys(session, &table, report).await;
 }
@@ -198,7 +200,10 @@ async fn migrations(
         report.find(
             Level::Warn,
             "changed-migrations",
-            format!("changed after they were applied: {}", changed.join(", ")),
+            format!(
+                "migrations were changed after they were applied: {}",
+                changed.join(", ")
+            ),
             "What the database has is not what the file says, and cargo seer migrate refuses to go on.",
             vec![
                 "git log functions/migrations shared/migrations   # undo the change, and write a new migration"

@@ -17,7 +17,12 @@ async fn page_and_json_agree() {
     let (code, page) = run(&cluster.url(), &[]).await;
     assert_eq!(report["exitCode"], code);
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(page.lines().next(), report["firstLine"].as_str());
     let page = words(&page);
+    for note in report["urlNotes"].as_array().unwrap() {
+        assert!(page.contains(&words(note.as_str().unwrap())), "{note}: {page}");
+    }
+    assert!(page.contains(report["settingsNote"].as_str().unwrap()), "{page}");
     assert!(page.contains(&words(report["cause"].as_str().unwrap())), "{page}");
     for finding in report["findings"].as_array().unwrap() {
         assert!(
@@ -63,6 +68,49 @@ async fn first_line_names_worst_and_counts() {
     let (_, page) = run(&cluster.url(), &["--budget", "500"]).await;
     assert!(page.contains(&counted), "{counted}: {page}");
     assert!(page.contains(&format!("({warnings} warnings in all)")), "{page}");
+}
+
+/// A malformed variable is named, and the next step is about it; its value is not shown.
+#[tokio::test]
+async fn malformed_variable_gets_its_own_step() {
+    for (name, value) in [
+        ("MAX_RETRY_ATTEMPTS", "secret-9"),
+        ("RETRY_DELAY_MS", "-5secret"),
+        ("DATABASE_IAM_AUTH", "secret-yes"),
+        ("DATABASE_SECRET_ARN", "arn:secret"),
+        ("PGOPTIONS", "-c secret=1"),
+        ("DATABASE_URL", "postgres://secret"),
+    ] {
+        let mut doctor = command("postgres://seer:something-long@127.0.0.1:9/seer", &["--json"]);
+        let output = doctor.env(name, value).output().await.unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(UNREACHABLE), "{said}");
+        let report: Value = serde_json::from_str(&said).unwrap();
+        assert!(report["cause"].as_str().unwrap().contains(name), "{said}");
+        let steps = report["findings"][0]["run"].as_array().unwrap();
+        assert_eq!(steps.len(), 1, "{said}");
+        let step = steps[0].as_str().unwrap();
+        assert!(
+            step.starts_with(&format!("unset {name} ")) || step.starts_with(&format!("export {name}=")),
+            "{said}"
+        );
+        assert!(!said.contains("secret-") && !said.contains("-5"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn malformed_log_level_is_a_warning() {
+    let cluster = migrated(sound()).await;
+    let mut doctor = command(&cluster.url(), &["--json"]);
+    let output = doctor.env("LOG_LEVEL", "loud").output().await.unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let finding = findings.iter().find(|finding| finding["id"] == "variable").unwrap();
+    assert!(
+        finding["what"].as_str().unwrap().starts_with("LOG_LEVEL: "),
+        "{finding}"
+    );
+    assert_eq!(output.status.code(), Some(WARNINGS));
 }
 
 #[tokio::test]

@@ -40,6 +40,41 @@ async fn missing_index_gets_its_statement() {
     }
 }
 
+/// Also one that no statement of a function reads.
+#[tokio::test]
+async fn missing_column_gets_its_statement() {
+    let cluster = migrated(sound()).await;
+    let url = cluster.url();
+    let report = json(&url, &[]).await;
+    let mut session = connect(&url).await;
+    let columns: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name) \
+         WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND table_name <> '_sqlx_migrations'",
+    )
+    .fetch_one(&mut session)
+    .await
+    .unwrap();
+    let compared = &report["schema"]["columns"];
+    assert_eq!(
+        (&compared["expected"], &compared["missing"]),
+        (&columns.into(), &serde_json::json!([]))
+    );
+    execute(
+        &url,
+        "ALTER TABLE users DROP COLUMN clerk_updated_at; ALTER TABLE tasks RENAME COLUMN text TO body; \
+         ALTER TABLE meetings DROP COLUMN agenda_phases CASCADE",
+    )
+    .await;
+    let report = json(&url, &[]).await;
+    let missing = serde_json::json!(["meetings.agenda_phases", "tasks.text", "users.clerk_updated_at"]);
+    assert_eq!(report["schema"]["columns"]["missing"], missing);
+    for statement in commands(&report, "missing-column") {
+        execute(&url, &statement).await;
+    }
+    let report = json(&url, &[]).await;
+    assert!(!ids(&report).contains(&"missing-column"), "{report:#}");
+}
+
 #[tokio::test]
 async fn pending_or_unknown_migration_is_named() {
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
