@@ -6,7 +6,6 @@
 //! re-executes itself as a release build, as `faults` does.
 
 mod chart;
-mod machine;
 mod measure;
 mod report;
 mod storm;
@@ -22,8 +21,8 @@ use clap::Args;
 
 use crate::checkout::Checkout;
 use crate::faults::{INTERRUPTED, build, rerun_released};
+use crate::machine::Machine;
 use crate::stop::Stop;
-use machine::Machine;
 use measure::Rounds;
 use report::Report;
 
@@ -57,7 +56,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let checkout = Checkout::here().await?;
     let mut stop = Stop::listen()?;
     if cfg!(debug_assertions) {
-        eprintln!("building this program, optimised: some 10 to 20 minutes the first time");
+        errln!("building this program, optimised: some 10 to 20 minutes the first time");
         if !build(&checkout, &["--package", "cli", "--bin", "seer"], &mut stop).await? {
             return Ok(ExitCode::from(INTERRUPTED));
         }
@@ -74,7 +73,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             "--bin",
             subject::WRITE,
         ];
-        eprintln!("building the functions, optimised");
+        errln!("building the functions, optimised");
         if !build(&checkout, &functions, &mut stop).await? {
             return Ok(ExitCode::from(INTERRUPTED));
         }
@@ -94,7 +93,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 async fn compare(checkout: &Checkout, quick: bool, out: &Path) -> Result<()> {
     let (subjects, mut left_out) = subject::all(checkout).await?;
     let testbed = testbed::Testbed::start(checkout, &subjects).await?;
-    let machine = Machine::here(checkout, &testbed.cluster).await?;
+    let machine = Machine::here(Some(checkout)).await?;
     let samples = measure::all(&testbed, &subjects, Rounds::of(quick), &mut left_out).await?;
     let report = Report::new(machine, quick, &subjects, &samples, left_out);
     let chart = chart::svg(&report);

@@ -104,7 +104,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         None => Limit::deployed(&stacks, &given)?,
     };
     if limit.asked {
-        println!("DATABASE_URL is set: the server it names decides, not the one of template/database.yaml.");
+        outln!("DATABASE_URL is set: the server it names decides, not the one of template/database.yaml.");
     }
     print(&need, &limit, arguments.account);
     if need.sessions(&limit) <= limit.usable() {
@@ -134,28 +134,28 @@ fn print(need: &Need, limit: &Limit, account: u64) {
     }
     let overlap = "a deploy's overlap".to_owned();
     table.add_row([overlap, String::new(), String::new(), need.overlap().to_string()]);
-    println!("{table}");
-    println!("During a deploy the previous version's environments stay alive, idle, and keep their connections.");
+    outln!("{table}");
+    outln!("During a deploy the previous version's environments stay alive, idle, and keep their connections.");
     let (all, sessions, usable) = (need.connections(), need.sessions(limit), limit.usable());
     if let Some(percent) = need.proxy {
-        println!("{all} connections of clients, which RDS Proxy serves with {percent}% of max_connections at most");
+        outln!("{all} connections of clients, which RDS Proxy serves with {percent}% of max_connections at most");
     }
-    println!("needed  {sessions}");
-    println!("usable  {usable}, {}", limit.source);
+    outln!("needed  {sessions}");
+    outln!("usable  {usable}, {}", limit.source);
     if let Some(spare) = usable.checked_sub(sessions) {
-        println!("It fits, with {spare} to spare.");
+        outln!("It fits, with {spare} to spare.");
     }
     let reserved = need.reserved();
     if reserved == 0 {
         return;
     }
-    println!(
+    outln!(
         "Lambda reserves {reserved} concurrent executions for it, and keeps {UNRESERVED} of the account's for all other \
          functions."
     );
     let quota = reserved.saturating_add(UNRESERVED);
     if quota > account {
-        println!(
+        outln!(
             "The account has {account} (--account): have Service Quotas raise \"Concurrent executions\" to {quota} at \
              least."
         );

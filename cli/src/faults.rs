@@ -4,7 +4,7 @@
 //! Everything except the report is deleted afterwards; Ctrl-C or SIGTERM ends the run in order, with a report of the
 //! scenarios played so far. Depends on: the same programs as `cargo local`. A debug build of this program re-executes
 //! itself as a release build, because the measuring program shares the processors with the measured ones; it does not
-//! for another function, whose verdict matters more than its figures.
+//! for `--quick` or another function, where the verdict matters more than the figures.
 
 pub(crate) mod peers;
 
@@ -17,20 +17,33 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use faults::{AnyFunction, Artifacts, Line, Played, Scenario, Size, catalogue, for_peers, missing, page, play, table};
 use indicatif::{ProgressBar, ProgressStyle};
+use local::gateway::Routes;
 
+use crate::build;
 use crate::checkout::{Checkout, cargo};
 use crate::group::Group;
+use crate::machine::Machine;
 use crate::product;
 use crate::stop::Stop;
 
 /// The exit code that a shell expects of a command that Ctrl-C has ended.
 pub(crate) const INTERRUPTED: u8 = 130;
 
+/// The scenarios of `--quick`: one of a frozen environment, one of the server, one of a lost reply.
+const QUICK: [&str; 3] = ["hung-while-frozen", "restarted", "write-cut"];
+
 /// Plays the fault catalogue and reports what clients saw and what the database holds.
 ///
-/// It builds itself and all functions with optimisation first: some 10 to 20 minutes the first time.
+/// It builds itself and all functions with optimisation first: some 10 to 20 minutes the first time. With --quick it
+/// takes the binaries of `cargo local`, and plays three scenarios within half a minute.
 #[derive(Args)]
 pub(crate) struct Arguments {
+    /// List the scenarios, and play none
+    #[arg(long)]
+    list: bool,
+    /// Play three scenarios, or those of --only, with debug binaries and a small load: the verdict counts, the times do not
+    #[arg(long, conflicts_with_all = ["peers", "function"])]
+    quick: bool,
     /// Play only the scenarios whose name contains this; can be given several times
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -90,21 +103,31 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     if let Some(program) = &arguments.function {
         return another(program, &arguments).await;
     }
-    let all = match arguments.peers {
-        true => for_peers(),
-        false => catalogue(Size::Full),
+    let all = match (arguments.peers, arguments.quick) {
+        (true, _) => for_peers(),
+        (false, true) => catalogue(Size::Small),
+        (false, false) => catalogue(Size::Full),
     };
-    let scenarios = chosen(all, &arguments.only)?;
+    let mut scenarios = chosen(all, &arguments.only)?;
+    if arguments.quick && arguments.only.is_empty() {
+        scenarios.retain(|scenario| QUICK.contains(&scenario.name));
+    }
+    if arguments.list {
+        return Ok(list(&scenarios));
+    }
     let checkout = product::checkout().await?;
     let mut stop = Stop::listen()?;
+    if arguments.quick {
+        return quick(&scenarios, &checkout, arguments.seed, stop).await;
+    }
     if cfg!(debug_assertions) {
-        eprintln!("building this program and the functions, optimised: some 10 to 20 minutes the first time");
+        errln!("building this program and the functions, optimised: some 10 to 20 minutes the first time");
         if !build(&checkout, &["--package", "cli", "--bin", "seer"], &mut stop).await? {
             return Ok(interrupted("nothing was played"));
         }
         return Err(rerun_released(&checkout));
     }
-    eprintln!("building the functions, optimised");
+    errln!("building the functions, optimised");
     if !build(&checkout, &["--package", "functions", "--bins"], &mut stop).await? {
         return Ok(interrupted("nothing was played"));
     }
@@ -112,6 +135,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         binaries: checkout.target.join("release"),
         root: checkout.root.clone(),
     };
+    let about = format!(
+        "Release binaries, seed {}; {}.",
+        arguments.seed,
+        Machine::here(Some(&checkout)).await?.line()
+    );
     let mut reported = Reported::default();
     let played = async {
         play_all(&scenarios, &ours, arguments.seed, &mut reported).await;
@@ -121,8 +149,44 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         }
     };
     let asked = until_stopped(played, &mut stop).await?;
-    let about = format!("Release binaries, seed {}.", arguments.seed);
     finish(report(&page_of(&checkout), &about, &reported), asked)
+}
+
+/// Prints each scenario's name and description.
+fn list(scenarios: &[Scenario]) -> ExitCode {
+    let width = scenarios.iter().map(|scenario| scenario.name.len()).max();
+    let width = width.unwrap_or_default();
+    for Scenario { name, about, .. } in scenarios {
+        outln!("{name:<width$}  {about}");
+    }
+    ExitCode::SUCCESS
+}
+
+/// Plays the requested scenarios with the binaries that `cargo local` uses.
+async fn quick(scenarios: &[Scenario], checkout: &Checkout, seed: u64, mut stop: Stop) -> Result<ExitCode> {
+    errln!("building the functions, as for `cargo local`: some minutes the first time");
+    let routes = Routes::from_manifest(&checkout.root.join("Cargo.toml"))?;
+    let functions = routes.functions();
+    let built = tokio::select! {
+        built = build::build(&checkout.root, &functions) => built?,
+        () = stop.asked() => return Ok(interrupted("nothing was played")),
+    };
+    let folder = built.values().find_map(|binary| binary.parent());
+    let artifacts = Artifacts::Product {
+        binaries: folder.context("there are no functions")?.to_owned(),
+        root: checkout.root.clone(),
+    };
+    let about = format!(
+        "A quick run: DEBUG binaries and a small load, so that its times say little. Seed {seed}; {}.",
+        Machine::here(Some(checkout)).await?.line()
+    );
+    let mut reported = Reported::default();
+    let played = async {
+        play_all(scenarios, &artifacts, seed, &mut reported).await;
+        Ok(())
+    };
+    let asked = until_stopped(played, &mut stop).await?;
+    finish(report(&page_of(checkout), &about, &reported), asked)
 }
 
 /// Plays the requested scenarios against another function.
@@ -134,11 +198,15 @@ async fn another(program: &Path, arguments: &Arguments) -> Result<ExitCode> {
         arguments.contract.as_deref(),
     )?;
     let scenarios = chosen(function.scenarios(Size::Full), &arguments.only)?;
-    let path = match Checkout::here().await {
-        Ok(checkout) => page_of(&checkout),
-        Err(_) => PathBuf::from("faults-report.html"),
-    };
+    if arguments.list {
+        return Ok(list(&scenarios));
+    }
+    let checkout = Checkout::here().await.ok();
+    let path = checkout.as_ref().map_or_else(|| "faults-report.html".into(), page_of);
     let mut stop = Stop::listen()?;
+    // Without the commit, which is that of this project and not of the function.
+    let machine = Machine::here(None).await?.line();
+    let about = format!("{}, seed {}; {machine}.", program.display(), arguments.seed);
     let mut reported = Reported::default();
     let artifacts = Artifacts::Function(function);
     let played = async {
@@ -146,7 +214,6 @@ async fn another(program: &Path, arguments: &Arguments) -> Result<ExitCode> {
         Ok(())
     };
     let asked = until_stopped(played, &mut stop).await?;
-    let about = format!("{}, seed {}.", program.display(), arguments.seed);
     finish(report(&path, &about, &reported), asked)
 }
 
@@ -181,7 +248,7 @@ pub(crate) fn rerun_released(checkout: &Checkout) -> anyhow::Error {
 
 /// Returns the exit code after Ctrl-C or SIGTERM.
 fn interrupted(what: &str) -> ExitCode {
-    eprintln!("interrupted: {what}");
+    errln!("interrupted: {what}");
     ExitCode::from(INTERRUPTED)
 }
 
@@ -266,7 +333,7 @@ fn report(path: &Path, about: &str, reported: &Reported) -> Result<()> {
         .map(|(name, line)| (name.as_str(), line.as_ref().map_err(String::as_str)))
         .collect();
     write_page(path, &page(about, &lines))?;
-    let _ = writeln!(stdout(), "{}\nreport: {}", table(&lines), path.display());
+    let _ = writeln!(stdout(), "{}\nreport: {}", table(about, &lines), path.display());
     match (reported.wrong, reported.failed) {
         (0, 0) => Ok(()),
         (0, failed) => bail!("scenarios that could not be played: {failed}"),

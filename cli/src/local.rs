@@ -3,11 +3,11 @@
 //! Invariants: writes nothing outside the target folder and PostgreSQL's cache folder, and leaves no process behind:
 //! after Ctrl-C or SIGTERM it shuts down in order, and if it is killed, the guards of the library `local` clean up.
 
-mod build;
 mod database;
 mod docs;
 mod front;
 mod log;
+mod rebuild;
 mod step;
 
 use std::io::{Write as _, stdout};
@@ -20,17 +20,14 @@ use local::gateway::{DevelopmentKey, Issuer, Origins, Routes};
 
 use crate::checkout::Checkout;
 use crate::stop::Stop;
-use crate::token;
-use build::build;
+use crate::token::{self, SeedUser};
 use database::Database;
 use front::{Callers, Front};
+use rebuild::Sources;
 use step::Step;
 
 /// Variables that a developer can set for the functions too; `shared::config` defines their meaning.
 const HANDED_ON: [&str; 3] = ["LOG_LEVEL", "MAX_RETRY_ATTEMPTS", "RETRY_DELAY_MS"];
-
-/// The admin of the seed data.
-const ADMIN: (&str, &str, &str) = ("dev-admin", "admin@example.com", "Avery Adams");
 
 /// Runs the whole backend at http://localhost:3001.
 ///
@@ -72,8 +69,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         started = start(&arguments) => Some(started?),
         () = stop.asked() => None,
     };
-    if let Some((front, database)) = started {
-        stop.asked().await;
+    if let Some(Running {
+        front,
+        database,
+        sources,
+    }) = started
+    {
+        tokio::select! {
+            () = stop.asked() => {}
+            () = sources.follow(&front) => {}
+            () = database.watch(&front.unavailable) => {}
+        }
         // Below the ^C of the terminal.
         let _ = writeln!(stdout());
         front.close().await;
@@ -83,7 +89,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-async fn start(arguments: &Arguments) -> Result<(Front, Database)> {
+/// The backend after its start.
+struct Running {
+    front: Front,
+    database: Database,
+    sources: Sources,
+}
+
+async fn start(arguments: &Arguments) -> Result<Running> {
     let addresses = front::addresses(arguments.port)?;
     let origins = Origins::new(&arguments.origins)?;
     let issuer = match &arguments.issuer {
@@ -99,10 +112,13 @@ async fn start(arguments: &Arguments) -> Result<(Front, Database)> {
     )
     .await?;
 
-    let step = Step::begin("functions");
     let functions = routes.functions();
-    let binaries = build(&functions).await?;
-    step.done(&format!("{} built", functions.len()));
+    let step = Step::announce(&format!(
+        "functions: building {}, some minutes the first time",
+        functions.len()
+    ));
+    let sources = Sources::build(&checkout.root, &functions).await?;
+    step.done(&format!("functions: {} built", functions.len()));
 
     let mut variables = vec![
         ("DATABASE_URL".to_owned(), database.url.clone()),
@@ -121,14 +137,18 @@ async fn start(arguments: &Arguments) -> Result<(Front, Database)> {
         .filter_map(|name| Some((name.to_owned(), variable(name)?)));
     variables.extend(handed_on);
     let key = token::key(&checkout);
-    let (sub, email, name) = ADMIN;
+    let (sub, email, name) = SeedUser::DevAdmin.claims();
     let token = DevelopmentKey::load_or_create(&key)?.sign(sub, email, name, token::LIFETIME)?;
     let token = issuer.is_none().then_some(token);
     let callers = Callers { key, issuer, origins };
     let pages = docs::pages(token.as_deref())?;
-    let front = Front::open(addresses, &routes, &binaries, &variables, &callers, &pages).await?;
-    welcome(arguments.port, &routes, token.as_deref(), database.seeded, &unset);
-    Ok((front, database))
+    let front = Front::open(addresses, &routes, &sources.binaries, &variables, &callers, &pages).await?;
+    welcome(arguments.port, &routes, token.as_deref(), &database, &unset);
+    Ok(Running {
+        front,
+        database,
+        sources,
+    })
 }
 
 /// Returns a variable for the functions if the developer has set it; an empty one counts as not set.
@@ -141,7 +161,7 @@ fn variable(name: &str) -> Option<String> {
     value.filter(|value| !value.trim().is_empty())
 }
 
-fn welcome(port: u16, routes: &Routes, token: Option<&str>, seeded: bool, unset: &[&str]) {
+fn welcome(port: u16, routes: &Routes, token: Option<&str>, database: &Database, unset: &[&str]) {
     let mut text = format!(
         "\nSeer is at http://localhost:{port}; Ctrl-C stops it.\nTry it out at http://localhost:{port}/docs.\n\n"
     );
@@ -153,19 +173,37 @@ fn welcome(port: u16, routes: &Routes, token: Option<&str>, seeded: bool, unset:
         text.push_str(&format!("\n{name}, as none is set: {DEVELOPMENT_SECRET}\n"));
     }
     if let Some(token) = token {
-        let (sub, ..) = ADMIN;
+        let (sub, ..) = SeedUser::DevAdmin.claims();
         text.push_str(&format!(
             "\nA token for {sub}, good for 12 hours:\n\n{token}\n\nTry it:\n\n"
         ));
         // A user without a row has to register before anything else.
-        let request = if seeded {
+        let request = if database.seeded {
             "/api/meetings"
         } else {
             "/api/users/register -X POST"
         };
         text.push_str(&format!(
-            "curl http://localhost:{port}{request} -H 'Authorization: Bearer {token}'\n\n"
+            "curl http://localhost:{port}{request} -H 'Authorization: Bearer {token}'\n"
         ));
     }
+    text.push_str(&format!("\nThe database: {}\n", database.shown()));
+    let mut further = Vec::new();
+    if token.is_some() && database.seeded {
+        further.push(("token dev-member", "a token of a member of the admin's team"));
+    }
+    if database.is_own() {
+        further.push(("psql", "this database in psql"));
+        further.push(("doctor --local", "examines this database"));
+    } else {
+        further.push(("doctor", "examines this database"));
+    }
+    text.push_str("\nIn another terminal:\n\n");
+    for (command, purpose) in further {
+        text.push_str(&format!("  cargo seer {command:<18} {purpose}\n"));
+    }
+    text.push_str(
+        "\nA change of the code is built and served at once; a new route or migration needs a new start.\n\n",
+    );
     let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
 }

@@ -4,29 +4,52 @@
 //! time. An error is one line, `error: …`, and exit code 1; wrong arguments are clap's, and exit code 2. `doctor` and
 //! `use-shared-pool` have their own exit codes; `faults` ends with 130 if it is interrupted.
 
+#![warn(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they panic if the reader has gone: use outln and errln"
+)]
+
+#[macro_use]
+mod out;
+
 mod bench;
 mod budget;
+mod build;
 mod checkout;
 mod faults;
 mod group;
 mod local;
+mod machine;
 mod migrate;
 mod openapi;
 mod person;
 mod preflight;
 mod product;
+mod psql;
 mod routes;
 mod stop;
 mod token;
 
+use std::io::{Write as _, stderr};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::builder::Styles;
+use clap::builder::styling::AnsiColor;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// The colours of the help, which are cargo's.
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::BrightGreen.on_default().bold())
+    .usage(AnsiColor::BrightGreen.on_default().bold())
+    .literal(AnsiColor::BrightCyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
 
 /// Seer's backend on this machine, and the care of its database.
 #[derive(Parser)]
-#[command(bin_name = "cargo seer")]
+#[command(name = "seer", bin_name = "cargo seer", version, styles = STYLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -36,7 +59,12 @@ struct Arguments {
 enum Command {
     Bench(bench::Arguments),
     Budget(budget::Arguments),
-    Doctor(doctor::Arguments),
+    /// Prints the completions of `seer` for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    Doctor(DoctorArguments),
     Faults(faults::Arguments),
     Local(local::Arguments),
     /// Brings the schema of the database that DATABASE_URL names up to date
@@ -44,6 +72,7 @@ enum Command {
     Openapi(openapi::Arguments),
     Person(person::Arguments),
     Preflight(preflight::Arguments),
+    Psql(psql::Arguments),
     Routes(routes::Arguments),
     Token(token::Arguments),
     UseSharedPool(use_shared_pool::Arguments),
@@ -55,7 +84,7 @@ async fn main() -> ExitCode {
     match run(arguments.command).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            errln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -76,8 +105,33 @@ fn refuse(error: &clap::Error) -> ! {
     if !hidden {
         error.exit();
     }
-    eprint!("{said}");
+    let _ = write!(stderr(), "{said}");
     std::process::exit(error.exit_code())
+}
+
+/// Doctor's arguments, and one that needs a checkout.
+#[derive(Args)]
+struct DoctorArguments {
+    #[command(flatten)]
+    arguments: doctor::Arguments,
+    /// The database of `cargo local`, while that runs
+    #[arg(long, conflicts_with_all = ["url", "secret_arn"])]
+    local: bool,
+}
+
+async fn examine(DoctorArguments { arguments, local }: DoctorArguments) -> Result<()> {
+    let arguments = match local {
+        true => arguments.at(psql::Own::running(&product::checkout().await?.target)?.url()),
+        false => arguments,
+    };
+    doctor::run(arguments, product::to_doctor(budget::of_the_fleet)).await
+}
+
+/// Prints the completions of `seer`, the name that this program has when it is installed.
+fn complete(shell: Shell) {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command().bin_name("seer"), "seer", &mut script);
+    outln!("{}", String::from_utf8_lossy(&script).trim_end());
 }
 
 async fn run(command: Command) -> Result<ExitCode> {
@@ -85,7 +139,8 @@ async fn run(command: Command) -> Result<ExitCode> {
         // Its exit code also tells whether it was interrupted.
         Command::Bench(arguments) => return bench::run(arguments).await,
         Command::Budget(arguments) => budget::run(arguments).await?,
-        Command::Doctor(arguments) => doctor::run(arguments, product::to_doctor(budget::of_the_fleet)).await?,
+        Command::Completions { shell } => complete(shell),
+        Command::Doctor(arguments) => examine(arguments).await?,
         // Its exit code also tells whether it was interrupted.
         Command::Faults(arguments) => return faults::run(arguments).await,
         Command::Local(arguments) => local::run(arguments).await?,
@@ -93,6 +148,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Openapi(arguments) => openapi::run(&arguments).await?,
         Command::Person(arguments) => person::run(arguments).await?,
         Command::Preflight(arguments) => preflight::run(arguments).await?,
+        Command::Psql(arguments) => return Err(psql::run(&arguments).await),
         Command::Routes(arguments) => routes::run(&arguments).await?,
         Command::Token(arguments) => token::run(&arguments).await?,
         // Its exit code tells more than success or failure.

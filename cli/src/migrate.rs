@@ -13,10 +13,10 @@ pub(crate) async fn run() -> Result<()> {
     let url = Config::from_env().database?.url;
     let applied = migrate(&url, &functions::SERVICE).await.context("cannot migrate")?;
     for migration in &applied {
-        println!("applied {migration}");
+        outln!("applied {migration}");
     }
     if applied.is_empty() {
-        println!(
+        outln!(
             "nothing to do: {}/{} has every migration",
             url.endpoint(),
             url.database()

@@ -41,7 +41,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     };
     let document = serde_json::to_string_pretty(&document)? + "\n";
     if !arguments.write && !arguments.check {
-        print!("{document}");
+        outln!("{}", document.trim_end());
         return Ok(());
     }
     let file = Checkout::here().await?.root.join("openapi.json");
@@ -49,10 +49,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     if arguments.write {
         // A missing or unreadable file is written again.
         if std::fs::read_to_string(&file).is_ok_and(|text| text == document) {
-            println!("nothing to do: openapi.json is what the code says");
+            outln!("nothing to do: openapi.json is what the code says");
         } else {
             std::fs::write(&file, document).with_context(|| format!("cannot write {shown}"))?;
-            println!("written: {shown}");
+            outln!("written: {shown}");
         }
     } else if std::fs::read_to_string(&file).with_context(|| format!("cannot read {shown}"))? != document {
         bail!("openapi.json is not what the code says: run cargo seer openapi --write");

@@ -100,20 +100,20 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let mut transaction = pool.begin().await?;
     let person = Person::find(&mut transaction, named).await?;
     match apply {
-        None => println!("{}", export::rows(&mut transaction, &person).await?),
+        None => outln!("{}", export::rows(&mut transaction, &person).await?),
         Some(_) => {
             for line in erase::erase(&mut transaction, &person).await? {
-                println!("{line}");
+                outln!("{line}");
             }
         }
     }
     if apply == Some(true) {
         transaction.commit().await.context("nothing was erased")?;
-        println!("erased; backups and logs keep what they have until they expire");
+        outln!("erased; backups and logs keep what they have until they expire");
     } else {
         transaction.rollback().await?;
         if apply.is_some() {
-            println!("nothing was changed: repeat it with --apply");
+            outln!("nothing was changed: repeat it with --apply");
         }
     }
     pool.close_idle().await;

@@ -5,6 +5,15 @@
 //! data is stale or missing. It compiles `functions` against a throwaway PostgreSQL with the migrations applied, in a
 //! separate target folder, where the macros write the server's descriptions.
 
+#![warn(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they panic if the reader has gone: use outln and errln"
+)]
+
+#[macro_use]
+mod out;
+
 mod checkout;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +42,7 @@ async fn main() -> ExitCode {
     match run(&Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            errln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -44,7 +53,7 @@ type Data = BTreeMap<String, String>;
 
 async fn run(arguments: &Arguments) -> Result<()> {
     let checkout = Checkout::here().await?;
-    eprintln!("compiling functions against a throwaway PostgreSQL: some minutes the first time");
+    errln!("compiling functions against a throwaway PostgreSQL: some minutes the first time");
     let cluster = Cluster::throwaway(Settings::default()).await?;
     migrate(&cluster.url(), &checkout.root).await?;
 
@@ -56,7 +65,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         .filter(|name| parsed(committed.get(*name)) != parsed(current.get(*name)))
         .collect();
     if different.is_empty() {
-        println!("functions/.sqlx is up to date: {} queries", current.len());
+        outln!("functions/.sqlx is up to date: {} queries", current.len());
         return Ok(());
     }
     for name in &different {
@@ -65,7 +74,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
             (None, text) => ("missing", text),
             (Some(_), text) => ("changed", text),
         };
-        println!("{state}: functions/.sqlx/{name}: {}", opening(text));
+        outln!("{state}: functions/.sqlx/{name}: {}", opening(text));
         if !arguments.check {
             write(&folder.join(name), current.get(*name))?;
         }
@@ -76,7 +85,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
             different.len()
         );
     }
-    println!(
+    outln!(
         "functions/.sqlx brought up to date: {} queries, {} files changed",
         current.len(),
         different.len()

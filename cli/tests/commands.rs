@@ -129,6 +129,72 @@ async fn token_is_accepted_by_local_key() {
 }
 
 #[tokio::test]
+async fn token_of_seed_user_needs_only_the_name() {
+    let output = seer(&["token", "dev-member"]).output().await.unwrap();
+    let key = Path::new(SEER).ancestors().nth(2).unwrap().join("local/key");
+    let key = DevelopmentKey::load_or_create(&key).unwrap();
+    let claims = key.verify(printed(&output).trim_end()).unwrap();
+    let seed = include_str!("../src/seed.sql");
+    for name in ["sub", "email", "name"] {
+        let claim = claims[name].as_str().unwrap();
+        assert!(seed.contains(&format!("'{claim}'")), "{name}: {claim}");
+    }
+    for wrong in [&["token"][..], &["token", "nobody"], &["token", "--sub", "alone"]] {
+        assert_eq!(seer(wrong).output().await.unwrap().status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+/// Runs a command whose output nobody reads, as before `| head` has read enough.
+#[tokio::test]
+async fn closed_pipe_is_no_panic() {
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    for (line, code) in [
+        ("--help", 0),
+        ("--version", 0),
+        ("budget", 0),
+        ("completions bash", 0),
+        ("doctor --url postgres://nobody:nothing@127.0.0.1:9/nothing", 3),
+        ("doctor --json --url postgres://nobody:nothing@127.0.0.1:9/nothing", 3),
+        ("faults --list", 0),
+        ("openapi", 0),
+        ("openapi --check", 0),
+        ("routes --check", 0),
+        ("token dev-admin", 0),
+        ("use-shared-pool src", 0),
+        ("migrate", 1),
+        ("token", 2),
+    ] {
+        for errors_too in [false, true] {
+            let arguments: Vec<&str> = line.split(' ').collect();
+            let mut command = seer(&arguments);
+            command.stdout(closed());
+            if errors_too {
+                command.stderr(closed());
+            }
+            let output = command.output().await.unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(code), "{line}: {said}");
+            assert!(!said.contains("panicked"), "{line}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn version_and_completions_name_the_program() {
+    let version = printed(&seer(&["--version"]).output().await.unwrap());
+    assert_eq!(version.trim_end(), concat!("seer ", env!("CARGO_PKG_VERSION")));
+    let script = printed(&seer(&["completions", "bash"]).output().await.unwrap());
+    assert!(
+        script.contains("complete -F _seer") && script.contains("use-shared-pool"),
+        "{script}"
+    );
+}
+
+#[tokio::test]
 async fn openapi_document_matches_code() {
     printed(&seer(&["openapi", "--check"]).output().await.unwrap());
 }
@@ -343,6 +409,63 @@ async fn unknown_scenario_lists_known_ones() {
     assert!(
         said.contains("blackholed-while-frozen") && !said.contains("cold-1000"),
         "{said}"
+    );
+}
+
+#[tokio::test]
+async fn faults_are_listed_without_a_build() {
+    let list = async |arguments: &[&str]| {
+        let all = [&["faults", "--list"], arguments].concat();
+        // Without cargo nothing can be built.
+        let output = seer(&all).env("CARGO", "/nowhere/cargo").output().await.unwrap();
+        let printed = printed(&output);
+        let names: Vec<String> = printed
+            .lines()
+            .map(|line| line.split("  ").next().unwrap().to_owned())
+            .collect();
+        names
+    };
+    let all = list(&[]).await;
+    assert!(
+        all.contains(&"write-cut".to_owned()) && all.contains(&"cold-1000".to_owned()),
+        "{all:?}"
+    );
+    assert_eq!(list(&["--only", "write-cut"]).await, ["write-cut"]);
+    assert_eq!(
+        list(&["--quick"]).await,
+        ["hung-while-frozen", "restarted", "write-cut"]
+    );
+    assert_eq!(list(&["--quick", "--only", "read-only"]).await, ["read-only"]);
+}
+
+/// A quick run takes the binaries that `cargo local` builds. Cargo is a script here that prints how it was called.
+#[tokio::test]
+async fn quick_faults_build_no_release() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cargo, called) = (folder.path().join("cargo"), folder.path().join("called"));
+    let script = format!(
+        "#!/bin/sh\nif [ \"$1\" = metadata ]; then exec '{}' \"$@\"; fi\necho \"$@\" >>'{}'\nexit 1\n",
+        env!("CARGO"),
+        called.display()
+    );
+    std::fs::write(&cargo, script).unwrap();
+    std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let output = seer(&["faults", "--quick"])
+        .env("CARGO", &cargo)
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("building the functions") && said.contains("do not build"),
+        "{said}"
+    );
+    let called = std::fs::read_to_string(called).unwrap();
+    assert_eq!(called.lines().count(), 1, "{called}");
+    assert!(
+        called.contains("--bin meetings-get") && !called.contains("--release"),
+        "{called}"
     );
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use local::gateway::{Authorizer, DevelopmentKey, Gateway, Origins, Route, Routes, Settings};
+use local::gateway::{Answered, Authorizer, DevelopmentKey, Gateway, Origins, Route, Routes, Settings};
 use local::lambda::{Function, Lambda, Options};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -68,7 +68,7 @@ async fn serve_pages<const N: usize>(origins: [&str; N]) -> Served {
         origins: Origins::new(&origins.map(str::to_owned)).unwrap(),
         lambda: Arc::clone(&lambda),
         pages: Default::default(),
-        refused: Some(refused),
+        answered: Some(Arc::new(answered)),
     };
     let gateway = Gateway::start(ANYWHERE, settings).await.unwrap();
     Served {
@@ -144,29 +144,48 @@ async fn request_carries_verified_claims() {
     assert_eq!(event["requestContext"]["http"]["sourceIp"], "127.0.0.1");
 }
 
-/// The requests that the gateways of this process rejected.
-static REFUSED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// The answers of this process's gateways.
+static ANSWERED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-fn refused(method: &str, path: &str, status: u16) {
-    REFUSED.lock().unwrap().push(format!("{status} {method} {path}"));
+fn answered(answer: &Answered<'_>) {
+    let Answered {
+        method,
+        path,
+        status,
+        reason,
+        ..
+    } = answer;
+    let reason = reason.unwrap_or("no reason");
+    ANSWERED
+        .lock()
+        .unwrap()
+        .push(format!("{method} {status} {path} {reason}"));
 }
 
 #[tokio::test]
-async fn refused_request_is_reported() {
+async fn every_answer_is_reported_with_its_reason() {
     let served = serve().await;
     let address = served.gateway.address();
     send(address, "GET /told-of-nowhere?secret=1", "", b"").await;
     send(address, "POST /private/told-of", "", b"{}").await;
+    let expired = format!("Authorization: Bearer {}\r\n", served.expired);
+    send(address, "POST /private/told-late", &expired, b"{}").await;
     assert_eq!(served.post(&json!({})).await.status, 200);
-    let told = REFUSED.lock().unwrap().clone();
-    assert!(told.contains(&"404 GET /told-of-nowhere".to_owned()), "{told:?}");
-    assert!(told.contains(&"401 POST /private/told-of".to_owned()), "{told:?}");
-    assert!(
-        !told
-            .iter()
-            .any(|one| one.contains("/private/a%20b") && one.starts_with("200")),
-        "{told:?}"
-    );
+    let problem = json!({"detail": "teamMemberId: is required", "message": "no"}).to_string();
+    let refusal = json!({"respond": {"statusCode": 422, "body": problem}});
+    let answer = served.post(&refusal).await;
+    assert_eq!((answer.status, answer.body), (422, problem));
+    let told = ANSWERED.lock().unwrap().clone();
+    for expected in [
+        "GET 404 /told-of-nowhere Not Found",
+        "POST 401 /private/told-of no token",
+        "POST 200 /private/a%20b no reason",
+        "POST 422 /private/a%20b teamMemberId: is required",
+    ] {
+        assert!(told.contains(&expected.to_owned()), "{expected}: {told:?}");
+    }
+    let late = told.iter().find(|one| one.contains("/private/told-late")).unwrap();
+    assert!(late.ends_with(" token: ExpiredSignature"), "{late}");
 }
 
 #[tokio::test]
@@ -272,7 +291,7 @@ async fn gateway_stops_and_names_taken_port() {
         origins: Origins::default(),
         lambda: Arc::clone(&served.lambda),
         pages: Default::default(),
-        refused: None,
+        answered: None,
     };
     let error = Gateway::start(address, again).await.err().unwrap().to_string();
     assert_eq!(error, format!("port {} on 127.0.0.1 is already in use", address.port()));

@@ -325,6 +325,22 @@ async fn frozen_environment_is_destroyed() {
 }
 
 #[tokio::test]
+async fn replaced_environment_answers_what_is_in_flight() {
+    let lambda = start(configured(&[("GRACEFUL", "1")]));
+    let warm = invoke(&lambda, json!({})).await;
+    let old = environment(&warm);
+    let replace = async {
+        until(|| old.in_flight() == 1).await;
+        lambda.replace("echo").await;
+    };
+    let (last, ()) = tokio::join!(invoke(&lambda, json!({"sleep_ms": 300})), replace);
+    assert_eq!(answer(&last)["pid"], old.pid());
+    assert_eq!(kernel_state(old.pid()), None);
+    assert!(old.log().iter().any(|line| line == "goodbye"));
+    assert!(invoke(&lambda, json!({})).await.cold_start);
+}
+
+#[tokio::test]
 async fn excess_concurrency_is_throttled() {
     let lambda = start(Function {
         reserved_concurrency: Some(2),

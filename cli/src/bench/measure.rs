@@ -142,13 +142,13 @@ pub(super) async fn all(
     };
     use Measure as M;
     use Operation::{Read, Write};
-    eprintln!("warm");
+    errln!("warm");
     run.warm(M::ReadFresh, Read, Setup::Near, rounds.fresh).await?;
     run.memory()?;
     run.warm(M::WriteFresh, Write, Setup::Near, rounds.fresh).await?;
     run.warm(M::ReadFreshFar, Read, Setup::Far, rounds.far).await?;
     run.warm(M::WriteFreshFar, Write, Setup::Far, rounds.far).await?;
-    eprintln!("idle");
+    errln!("idle");
     for round in 0..rounds.idle {
         sleep(IDLE).await;
         run.round(M::ReadIdle, Read, Setup::Near, round).await?;
@@ -156,7 +156,7 @@ pub(super) async fn all(
         run.round(M::ReadIdleFar, Read, Setup::Far, round).await?;
         run.round(M::WriteIdleFar, Write, Setup::Far, round).await?;
     }
-    eprintln!("throughput");
+    errln!("throughput");
     run.throughput(rounds).await?;
     for subject in subjects {
         for (operation, setup) in [
@@ -168,7 +168,7 @@ pub(super) async fn all(
             testbed.lambda.destroy_all(&name(subject, operation, setup)).await;
         }
     }
-    eprintln!("first use and cold start");
+    errln!("first use and cold start");
     for round in 0..rounds.first {
         run.round(M::ReadFirst, Read, Setup::Once, round).await?;
         run.round(M::WriteFirst, Write, Setup::Once, round).await?;

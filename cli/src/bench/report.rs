@@ -4,9 +4,9 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
 
-use super::machine::Machine;
 use super::measure::{Measure, Samples};
 use super::subject::{Role, Subject};
+use crate::machine::Machine;
 
 /// The result of a whole run.
 #[derive(Debug, Serialize)]

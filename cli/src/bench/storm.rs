@@ -26,11 +26,11 @@ use tokio::process::{Child, Command};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
-use super::machine::Machine;
 use super::report::{percentile, table};
 use super::testbed::{ROLE, connect, prepare};
 use super::write;
 use crate::checkout::Checkout;
+use crate::machine::Machine;
 
 /// Numbers of environments that arrive.
 const ENVIRONMENTS: [u32; 3] = [100, 1_000, 10_000];
@@ -124,14 +124,14 @@ pub(super) async fn run(checkout: &Checkout, quick: bool, out: &Path) -> Result<
         "postgres://{ROLE}:{password}@127.0.0.1:{}/seer?sslmode=disable",
         cluster.port()
     );
-    let machine = Machine::here(checkout, &cluster).await?;
+    let machine = Machine::here(Some(checkout)).await?;
     let limit = limit(&url).await?;
     let mut bursts = Vec::new();
     for environments in ENVIRONMENTS
         .into_iter()
         .take(if quick { 2 } else { ENVIRONMENTS.len() })
     {
-        eprintln!("{environments} environments");
+        errln!("{environments} environments");
         bursts.push(burst(&cluster, &url, environments).await?);
     }
     let report = Report { machine, limit, bursts };
@@ -325,7 +325,7 @@ fn configuration(url: &str) -> Result<(DatabaseConfig, LambdaEnvironment)> {
 
 /// Measures with plain connections what the server can do.
 async fn limit(url: &str) -> Result<Limit> {
-    eprintln!("the server's limit");
+    errln!("the server's limit");
     let mut held = Vec::new();
     for _ in 0..40 {
         let since = Instant::now();

@@ -45,7 +45,7 @@ pub(super) async fn all(checkout: &Checkout) -> Result<(Vec<Subject>, Vec<String
     #[expect(clippy::disallowed_methods, reason = "where programs are, not Seer's configuration")]
     let path = std::env::var("PATH").unwrap_or_default();
     require_same_statement(&checkout.root)?;
-    eprintln!("building the floor and the peers");
+    errln!("building the floor and the peers");
     let floor = peers::floor(checkout)?.build(checkout, &path).await?;
     let functions = checkout.target.join("release");
     let mut subjects = vec![

@@ -66,7 +66,7 @@ pub(super) struct Testbed {
     // Dropped first: nothing may use the server when it stops.
     pub(super) lambda: Arc<Lambda>,
     _proxy: Proxy,
-    pub(super) cluster: Cluster,
+    _cluster: Cluster,
     pub(super) read: Value,
     pub(super) write: Value,
 }
@@ -123,7 +123,7 @@ impl Testbed {
         Ok(Self {
             lambda: Arc::new(Lambda::start(functions, Options::default())?),
             _proxy: proxy,
-            cluster,
+            _cluster: cluster,
             read: event(&checkout.root, "meetings-get")?,
             write: event(&checkout.root, "meetings-create")?,
         })

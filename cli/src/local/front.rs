@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use axum::Router;
-use local::gateway::{Authorizer, DevelopmentKey, Gateway, Issuer, Origins, Routes, Settings};
+use local::gateway::{Authorizer, DevelopmentKey, Gateway, Issuer, Observer, Origins, Routes, Settings};
 use local::lambda::{Function, Lambda, Options};
 use shared::diagnostics::FUNCTION_TIMEOUT;
+use tokio::sync::Notify;
 
-use super::build::Binaries;
 use super::log;
+use crate::build::Binaries;
 
 /// Returns the functions for which API Gateway requires no token, as `openapi.json` has them.
 fn public() -> BTreeSet<String> {
@@ -61,7 +62,9 @@ pub(crate) fn addresses(port: u16) -> Result<Vec<SocketAddr>> {
 /// The running backend. Dropping it stops it at once.
 pub(crate) struct Front {
     gateways: Vec<Gateway>,
-    lambda: Arc<Lambda>,
+    pub(crate) lambda: Arc<Lambda>,
+    /// Notified with each 503, which may mean that the database is out of reach.
+    pub(crate) unavailable: Arc<Notify>,
 }
 
 impl Front {
@@ -95,7 +98,15 @@ impl Front {
         let mut front = Self {
             gateways: Vec::new(),
             lambda: Arc::new(Lambda::start(functions, options)?),
+            unavailable: Arc::default(),
         };
+        let unavailable = Arc::clone(&front.unavailable);
+        let observer: Observer = Arc::new(move |answer| {
+            log::answered(answer);
+            if answer.status == 503 {
+                unavailable.notify_one();
+            }
+        });
         for address in addresses {
             let settings = Settings {
                 routes: routes.clone(),
@@ -107,7 +118,7 @@ impl Front {
                 origins: callers.origins.clone(),
                 lambda: Arc::clone(&front.lambda),
                 pages: pages.clone(),
-                refused: Some(log::refused),
+                answered: Some(Arc::clone(&observer)),
             };
             front.gateways.push(Gateway::start(address, settings).await?);
         }

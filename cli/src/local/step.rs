@@ -21,6 +21,15 @@ impl Step {
         }
     }
 
+    /// Prints what begins on a line of its own, because what follows writes to the terminal too.
+    pub(crate) fn announce(what: &str) -> Self {
+        let _ = writeln!(stdout(), "{what}");
+        Self {
+            since: Instant::now(),
+            open: false,
+        }
+    }
+
     /// Prints the outcome.
     pub(crate) fn done(mut self, outcome: &str) {
         self.open = false;

@@ -94,7 +94,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
 
 fn conclude(lines: &[Line]) -> Result<()> {
     for line in lines {
-        println!("{line}");
+        outln!("{line}");
     }
     let to_do: Vec<_> = lines
         .iter()
@@ -109,8 +109,8 @@ fn conclude(lines: &[Line]) -> Result<()> {
             .filter(|line| matches!(line.outcome, Outcome::Unknown(_)))
             .count();
         match unknown {
-            0 => println!("Ready."),
-            _ => println!("Nothing has to be changed; {unknown} not checked."),
+            0 => outln!("Ready."),
+            _ => outln!("Nothing has to be changed; {unknown} not checked."),
         }
         return Ok(());
     }

@@ -84,18 +84,18 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     if arguments.write {
         for (file, text) in &files {
             fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
-            println!("written: {}", file.display());
+            outln!("written: {}", file.display());
         }
         if files.is_empty() {
-            println!("nothing to do: everything is what the route files say");
+            outln!("nothing to do: everything is what the route files say");
         }
-        by_hand.iter().for_each(|left| println!("by hand: {left}"));
+        by_hand.iter().for_each(|left| outln!("by hand: {left}"));
         return Ok(());
     }
     stale
         .iter()
         .chain(&by_hand)
-        .for_each(|difference| println!("{difference}"));
+        .for_each(|difference| outln!("{difference}"));
     if !stale.is_empty() {
         bail!("not everything is what the route files say: run cargo seer routes --write");
     }

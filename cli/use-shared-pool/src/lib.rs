@@ -97,7 +97,7 @@ pub async fn run(arguments: &Arguments, checkout: impl AsyncFn() -> Result<PathB
     match moved(paths, checkout).await {
         Ok(report) => finish(report, arguments.write),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            let _ = print(std::io::stderr().lock(), &format!("error: {error:#}\n"));
             ExitCode::from(2)
         }
     }

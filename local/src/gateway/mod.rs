@@ -19,5 +19,5 @@ pub use cors::Origins;
 pub use event::event;
 pub use issuer::Issuer;
 pub use routes::{Matched, Route, Routes};
-pub use server::{Authorizer, Gateway, INTEGRATION_LIMIT, Settings};
+pub use server::{Answered, Authorizer, Gateway, INTEGRATION_LIMIT, Observer, Settings};
 pub use token::{AUDIENCE, Claims, DevelopmentKey, ISSUER};

@@ -1,14 +1,13 @@
 //! The HTTP server: authorizer, integration and their failures, in API Gateway's order.
 //!
-//! Invariants: never retries, caches or logs; reports requests that reach no function to a callback, the others are in
-//! the log of their function. Depends on: [`super::event`] and [`super::answer`] for the two conversions, and
+//! Invariants: never retries, caches or logs; reports every answer to a callback. Depends on: [`super::event`] and [`super::answer`] for the two conversions, and
 //! [`crate::lambda`] for the invocation.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::Router;
@@ -18,7 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::serve::ListenerExt;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -52,8 +51,26 @@ pub struct Settings {
     pub lambda: Arc<Lambda>,
     /// Pages that are no route of the API, such as its documentation.
     pub pages: Router,
-    /// Called with each request that is rejected before it reaches a function: method, path and status.
-    pub refused: Option<fn(&str, &str, u16)>,
+    /// Called with each answer, the gateway's own too.
+    pub answered: Option<Observer>,
+}
+
+/// Receives each answer of a gateway.
+pub type Observer = Arc<dyn Fn(&Answered<'_>) + Send + Sync>;
+
+/// A request and its answer, for a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<'a> {
+    /// The request's method.
+    pub method: &'a str,
+    /// The request's path, without the query.
+    pub path: &'a str,
+    /// The answer's status.
+    pub status: u16,
+    /// How long the answer took.
+    pub took: Duration,
+    /// Why the request failed, as the answer tells the client.
+    pub reason: Option<&'a str>,
 }
 
 /// Whose tokens are accepted.
@@ -133,18 +150,51 @@ async fn serve(
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let origin = settings.origins.allowed(request.headers());
     let preflight = settings.origins.preflight(&request);
+    let since = Instant::now();
     let mut response = if preflight {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        admit(&settings, peer, request).await.unwrap_or_else(|refusal| {
-            if let Some(tell) = settings.refused {
-                tell(method.as_str(), &path, refusal.status().as_u16());
-            }
-            refusal
-        })
+        admit(&settings, peer, request).await.unwrap_or_else(|refusal| refusal)
     };
+    if let Some(tell) = &settings.answered {
+        let (same, reason) = reason(response).await;
+        response = same;
+        tell(&Answered {
+            method: method.as_str(),
+            path: &path,
+            status: response.status().as_u16(),
+            took: since.elapsed(),
+            reason: reason.as_deref(),
+        });
+    }
     settings.origins.mark(&mut response, origin, preflight);
     response
+}
+
+/// Returns the answer, and its reason if it is an error: the authorizer's description, a problem's detail, or the
+/// gateway's message.
+async fn reason(response: Response) -> (Response, Option<String>) {
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return (response, None);
+    }
+    let (parts, body) = response.into_parts();
+    // It is in memory already.
+    let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
+    let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let challenge = parts.headers.get(header::WWW_AUTHENTICATE);
+    let challenge = challenge
+        .and_then(|challenge| challenge.to_str().ok())
+        .map(|challenge| {
+            let described = challenge.split_once("error_description=\"");
+            described.map_or_else(
+                || "no token".to_owned(),
+                |(_, why)| format!("token: {}", why.trim_end_matches('"')),
+            )
+        });
+    let reason = value["detail"].as_str().or(value["message"].as_str());
+    let reason = challenge.or(reason.map(str::to_owned));
+    (Response::from_parts(parts, Body::from(body)), reason)
 }
 
 /// Returns the function's answer, or the rejection of a request that reaches no function.

@@ -155,6 +155,16 @@ impl Environment {
         self.destroy().await
     }
 
+    /// Gets no further invocation; shuts down after those in flight, or after the function's timeout.
+    pub(super) async fn retire(&self) {
+        lock(&self.state).retired = true;
+        let deadline = Instant::now() + self.function.timeout;
+        while self.is_alive() && self.in_flight() > 0 && Instant::now() < deadline {
+            sleep(Duration::from_millis(5)).await;
+        }
+        self.shutdown().await;
+    }
+
     /// Ends the environment without a shutdown: SIGKILL to all its processes, frozen or not. Returns its exit status,
     /// or `None` if the kernel had not ended it after 5 s. The kernel closes its sockets.
     pub async fn destroy(&self) -> Option<ExitStatus> {

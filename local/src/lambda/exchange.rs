@@ -70,7 +70,7 @@ impl Environment {
             Phase::Snapshot => 1,
             Phase::Initializing | Phase::Restoring | Phase::Failed | Phase::Ended(_) => 0,
         };
-        (state.claims < slots).then(|| {
+        (!state.retired && state.claims < slots).then(|| {
             state.claims += 1;
             Claim(Arc::clone(self))
         })

@@ -158,6 +158,16 @@ impl Lambda {
         ended
     }
 
+    /// Replaces the function's environments, as a deployment of new code does: those that run answer what is in flight
+    /// and are shut down, and later invocations start new ones. Returns when the old ones have ended.
+    pub async fn replace(&self, name: &str) {
+        let mut retirements = tokio::task::JoinSet::new();
+        for environment in self.environments(name) {
+            retirements.spawn(async move { environment.retire().await });
+        }
+        while retirements.join_next().await.is_some() {}
+    }
+
     /// Shuts every environment down as [`Environment::shutdown`] does, all at the same time.
     pub async fn shutdown(&self) {
         let mut shutdowns = tokio::task::JoinSet::new();

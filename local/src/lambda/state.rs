@@ -27,6 +27,8 @@ pub(super) struct State {
     pub(super) frozen: bool,
     /// Invocations assigned to this environment, from before they arrive until the runtime returns.
     pub(super) claims: u32,
+    /// Whether no further invocation may be assigned to it.
+    pub(super) retired: bool,
     pub(super) last_used: Instant,
     /// `/next` requests that wait for an event.
     pub(super) polls: VecDeque<oneshot::Sender<Assignment>>,
@@ -53,6 +55,7 @@ impl State {
         Self {
             frozen: false,
             claims: 1,
+            retired: false,
             last_used: Instant::now(),
             polls: VecDeque::new(),
             waiting: VecDeque::new(),

@@ -12,11 +12,11 @@ use super::table::{HEADER, Line, cells, time};
 
 /// The chart's size and margins, in its own units.
 const WIDTH: f64 = 960.0;
-const HEIGHT: f64 = 200.0;
-const LEFT: f64 = 52.0;
+const HEIGHT: f64 = 220.0;
+const LEFT: f64 = 68.0;
 const RIGHT: f64 = 8.0;
 const TOP: f64 = 20.0;
-const BOTTOM: f64 = 22.0;
+const BOTTOM: f64 = 40.0;
 
 /// Maximum width of a letter of a name.
 const LETTER: f64 = 6.5;
@@ -233,10 +233,18 @@ fn picture(html: &mut String, played: &Played) {
         let _ = write!(
             html,
             "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{text} s</text>",
-            HEIGHT - 6.0
+            HEIGHT - BOTTOM + 15.0
         );
         tick += step;
     }
+    let _ = write!(
+        html,
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">time at which an answer came</text>\
+         <text transform=\"translate(11 {:.1}) rotate(-90)\" text-anchor=\"middle\">duration of the request</text>",
+        (LEFT + WIDTH - RIGHT) / 2.0,
+        HEIGHT - 6.0,
+        (TOP + HEIGHT - BOTTOM) / 2.0
+    );
     spans(html, played, &axis);
     // Successes first, so that the important dots are on top.
     let dots = |class: &str, of: fn(&Seen) -> bool, html: &mut String| {
@@ -302,6 +310,8 @@ mod tests {
             "It &lt;breaks&gt;.",
             "a &amp; b",
             "not played: not here",
+            "time at which an answer came",
+            "duration of the request",
             "3 requests under 1 fault: 0 writes lost, 0 duplicated, 1 answer outside",
         ] {
             assert!(html.contains(part), "{part}");

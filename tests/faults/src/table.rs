@@ -24,8 +24,8 @@ pub(super) const HEADER: [&str; 10] = [
     "connections",
 ];
 
-/// Returns the table. `connections` is the maximum number of connections.
-pub fn table(lines: &[Line<'_>]) -> String {
+/// Returns the table; `about` is a line about how the run was made. `connections` is the maximum number of connections.
+pub fn table(about: &str, lines: &[Line<'_>]) -> String {
     let mut table = Table::new();
     table
         .load_preset(UTF8_BORDERS_ONLY)
@@ -49,8 +49,7 @@ pub fn table(lines: &[Line<'_>]) -> String {
             Err(_) => table.add_row([folded(name), "–".to_owned()]),
         };
     }
-    let mut text = table.to_string();
-    text.push('\n');
+    let mut text = format!("{about}\n{table}\n");
     for (name, line) in lines {
         let played = match line {
             Ok(played) => played,
@@ -136,13 +135,16 @@ mod tests {
             opened: 1_000,
             wasted: 0,
         };
-        let text = table(&[
-            (played.name, Ok(&played)),
-            (
-                "serverless-postgres: blackholed-while-frozen",
-                Err("npm is not installed"),
-            ),
-        ]);
+        let text = table(
+            "Debug: a run",
+            &[
+                (played.name, Ok(&played)),
+                (
+                    "serverless-postgres: blackholed-while-frozen",
+                    Err("npm is not installed"),
+                ),
+            ],
+        );
         let (rows, rest): (Vec<_>, Vec<_>) = text.lines().partition(|line| !line.contains(": "));
         assert!(rows.iter().all(|row| row.chars().count() <= 80), "{text}");
         for part in ["│terminated-while- ", "│frozen-briefly ", "123.40 s", "1000"] {

@@ -1,11 +1,10 @@
 //! Builds the functions, as `cargo build` would, and finds their binaries.
 //!
-//! Cargo's messages are shown only if the build fails. Depends on: cargo's JSON messages for the paths of the binaries,
-//! so that every way to configure the target folder counts.
+//! Depends on: cargo's JSON messages for the paths of the binaries, so that every way to configure the target folder
+//! counts; cargo's own display of its progress on standard error.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{IsTerminal as _, Write as _, stderr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
@@ -17,40 +16,24 @@ use crate::group::Group;
 /// The path of each function's binary, by the function's name.
 pub(crate) type Binaries = BTreeMap<String, PathBuf>;
 
-/// Builds these functions. Dropping the future stops cargo and its compilers.
+/// Builds these functions of the checkout at `root`. Dropping the future stops cargo and its compilers.
 ///
 /// # Errors
-/// Fails if the build fails, after showing its messages.
-pub(crate) async fn build(functions: &BTreeSet<&str>) -> Result<Binaries> {
+/// Fails if the build fails; cargo has shown why.
+pub(crate) async fn build(root: &Path, functions: &BTreeSet<&str>) -> Result<Binaries> {
     let mut command = cargo();
     command
-        // Together with this program, which is built already: alone, the functions would have every dependency compiled
-        // again with other features.
-        .args([
-            "build",
-            "--locked",
-            "--quiet",
-            "--package",
-            "cli",
-            "--bin",
-            "seer",
-            "--package",
-            "functions",
-        ])
+        // With this program's package, of which nothing is built: alone, the functions would have every dependency
+        // compiled again with other features.
+        .args(["build", "--locked", "--package", "cli", "--package", "functions"])
         .args(functions.iter().flat_map(|name| ["--bin", name]))
         .arg("--message-format=json-render-diagnostics")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    if stderr().is_terminal() {
-        command.args(["--color", "always"]);
-    }
+        .current_dir(root)
+        .stdout(Stdio::piped());
     let (building, group) = Group::spawn(&mut command).context("cannot run cargo")?;
     let built = building.wait_with_output().await.context("cannot run cargo")?;
     group.ended();
     if !built.status.success() {
-        let _ = stderr()
-            .write_all(b"\n")
-            .and_then(|()| stderr().write_all(&built.stderr));
         bail!("the functions do not build: see above");
     }
     Ok(String::from_utf8_lossy(&built.stdout)
