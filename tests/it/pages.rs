@@ -295,7 +295,7 @@ impl Served {
             origins: Origins::new(&[ORIGIN.to_owned()]).unwrap(),
             lambda: Arc::new(Lambda::start(functions(backend.url()), Options::default()).unwrap()),
             pages: Default::default(),
-            refused: None,
+            answered: None,
         };
         Self {
             gateway: Gateway::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), settings)
