@@ -186,7 +186,7 @@ def recorded(loader) -> list[str]:
 def going_back(page: str) -> list[str]:
     """The faults of turning the aliases back, with a version of every function and without one of the last."""
     block = re.search(r"^## Going back\n.*?^```sh\n(.*?)^```", page, re.S | re.M)[1]
-    names = {"seer-" + path.stem for path in (ROOT / "functions/src/bin").glob("*.rs")}
+    names = {"seer-" + path.stem for path in (ROOT / "functions/src/bin").glob("*.rs")} | {"seer-health-schedule"}
     faults = []
     for without, turned in (("none", names), (max(names), set())):
         with tempfile.TemporaryDirectory() as folder:

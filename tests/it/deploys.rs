@@ -74,8 +74,12 @@ fn existing_vpc_gets_no_endpoints() {
 fn dashboard_matches_function_prefix() {
     let template = observability();
     let body = template.at("/Resources/Dashboard/Properties/DashboardBody/Fn::Sub/0");
-    // Text that is JSON only when the cluster's alarm, or nothing, is put in.
-    let body = body.as_str().unwrap().replace("${OfTheCluster}", "");
+    // Text that is JSON only when other alarms, or nothing, are put in.
+    let body = body
+        .as_str()
+        .unwrap()
+        .replace("${OfTheCluster}", "")
+        .replace("${OfTheVault}", "");
     let body: Value = serde_json::from_str(&body).unwrap();
     let mut searches = Vec::new();
     for widget in body["widgets"].as_array().unwrap() {
