@@ -276,11 +276,13 @@ fn sql(query: &str) -> String {
                 &text[..at]
             );
         }
-        while let Some(at) = text.find("bin(") {
-            let (width, rest) = text[at + 4..].split_once(')').unwrap();
-            text = format!("{}date_bin('{width}', \"timestamp\", 'epoch'){rest}", &text[..at]);
+        let mut binned = String::new();
+        while let Some((before, after)) = text.split_once("bin(") {
+            let (width, rest) = after.split_once(')').unwrap();
+            binned.push_str(&format!("{before}date_bin('{width}', \"timestamp\", 'epoch')"));
+            text = rest.to_owned();
         }
-        text
+        binned + &text
     };
     let (mut select, mut filter, mut group, mut sort, mut limit) = ("*".to_owned(), Vec::new(), None, None, None);
     for step in query.split('|').map(str::trim) {
