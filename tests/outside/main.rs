@@ -75,7 +75,7 @@ async fn outside_package_writes_once() {
     };
     let lambda = Lambda::start(["migrate", CREATE, GET, "health"].map(function), Options::default()).unwrap();
     let done = invoked(&lambda, "migrate", json!({})).await;
-    assert_eq!(done["applied"], json!(["0000 receipts", "0001 notes"]));
+    assert_eq!(done["applied"], json!(["0000 receipts", "0001 notes", "0040 audit"]));
 
     let (status, id) = answered(&lambda, CREATE, event(CREATE)).await;
     assert_eq!(status, 201);
@@ -189,7 +189,7 @@ async fn outside_package_answers_cargo_lambda() {
         ["migrate", CREATE, "health"].map(|function| watch.invoke(function, &create))
     });
     let [migrated, created, health] = invoked.await.unwrap();
-    assert_eq!(migrated["applied"], json!(["0000 receipts", "0001 notes"]));
+    assert_eq!(migrated["applied"], json!(["0000 receipts", "0001 notes", "0040 audit"]));
     assert_eq!(created["statusCode"], 201, "{created}");
     assert_eq!(health["statusCode"], 200, "{health}");
 }
@@ -208,6 +208,7 @@ async fn outside_package_passes_the_oracle() {
     let note = event(GET)["pathParameters"]["id"].as_str().unwrap().to_owned();
     let schema = [
         package().join("../../shared/migrations/0000_receipts.sql"),
+        package().join("../../shared/migrations/0040_audit.sql"),
         package().join("migrations/0001_notes.sql"),
         file(
             "note.sql",
