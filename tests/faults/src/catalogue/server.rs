@@ -195,7 +195,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
         expecting(
             scenario(
                 "locked",
-                "Somebody holds every table locked for a while.",
+                "Another session holds every table locked for a while.",
                 everyone(size),
                 vec![inject(after, Locked, size.of(ms(300), s(3)))],
             ),
@@ -237,7 +237,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
         all.push(expecting(
             scenario(
                 "locked-20s",
-                "Somebody holds every table locked for longer than a statement may take.",
+                "Another session holds every table locked for longer than a statement may take.",
                 everyone(size),
                 vec![inject(after, Locked, s(20))],
             ),
