@@ -189,7 +189,10 @@ async fn outside_package_answers_cargo_lambda() {
         ["migrate", CREATE, "health"].map(|function| watch.invoke(function, &create))
     });
     let [migrated, created, health] = invoked.await.unwrap();
-    assert_eq!(migrated["applied"], json!(["0000 receipts", "0001 notes", "0040 audit"]));
+    assert_eq!(
+        migrated["applied"],
+        json!(["0000 receipts", "0001 notes", "0040 audit"])
+    );
     assert_eq!(created["statusCode"], 201, "{created}");
     assert_eq!(health["statusCode"], 200, "{health}");
 }
