@@ -126,9 +126,9 @@ struct Watch {
 
 impl Watch {
     fn start(url: &str) -> Self {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        // Below the range for outgoing connections, where a connect to a port without a listener can meet itself.
+        let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+        let port = (9_100..9_900).find(free).unwrap();
         let child = Command::new(env!("CARGO"))
             .args(["lambda", "watch", "--ignore-changes", "--invoke-address", "127.0.0.1"])
             .arg("--invoke-port")
@@ -185,8 +185,10 @@ async fn outside_package_answers_cargo_lambda() {
     let invoked = tokio::task::spawn_blocking(move || {
         build();
         let watch = Watch::start(&url);
-        let create = event(CREATE);
-        ["migrate", CREATE, "health"].map(|function| watch.invoke(function, &create))
+        let (create, mut health) = (event(CREATE), event(GET));
+        health["routeKey"] = json!("GET /health");
+        [("migrate", &create), (CREATE, &create), ("health", &health)]
+            .map(|(function, event)| watch.invoke(function, event))
     });
     let [migrated, created, health] = invoked.await.unwrap();
     assert_eq!(
