@@ -19,8 +19,7 @@ use tokio::sync::Mutex;
 use tracing::Level;
 
 use crate::db::clock::Moment;
-use crate::db::{self, Deadline, Kind, Pool};
-use crate::db::{sweep_all, sweep_sql};
+use crate::db::{self, Deadline, Kind, Pool, sweep_sql};
 use crate::http::{Error, Failure, Function, Request, Response, Scheduled};
 use crate::service::Service;
 use crate::telemetry::DatabaseTime;
@@ -214,9 +213,7 @@ async fn examine(pool: Result<&Pool, Error>, deadline: Deadline, schedule_of: Op
             }
         }
         if !failed && !server.read_only {
-            let sql = sweep_sql(service.sweeps);
-            let swept = connection.ask(deadline, async move |db| sweep_all(db, sql.clone()).await);
-            match swept.await {
+            match connection.number(deadline, &sweep_sql(service.sweeps)).await {
                 Ok(swept) => tracing::debug!(swept, "expired receipts were deleted"),
                 Err(error) => tracing::warn!("expired receipts were not deleted: {error}"),
             }

@@ -242,6 +242,23 @@ async fn schedule_tells_the_oldest_waiting_delivery() {
     assert_eq!(oldest().await, 0);
 }
 
+/// Behind a pooler the check itself is rolled back, the sweep is not.
+#[tokio::test]
+async fn schedule_deletes_expired_receipts() {
+    for parameters in ["", "?pgbouncer=true"] {
+        let backend = Backend::with(|function| {
+            let url = function.env.iter_mut().find(|(name, _)| name == "DATABASE_URL");
+            url.unwrap().1.push_str(parameters);
+        })
+        .await;
+        let expired = "INSERT INTO receipts (key, request, kind, id, status, expires_at) \
+                       SELECT id, id, 'task', id, 201, now() - interval '1 day' FROM gen_random_uuid() id";
+        backend.execute(expired).await;
+        scheduled(backend.lambda()).await;
+        assert_eq!(backend.number("SELECT count(*) FROM receipts").await, 0, "{parameters}");
+    }
+}
+
 /// Otherwise an alarm would react to an outdated state.
 #[tokio::test]
 async fn down_report_repeats_no_old_values() {

@@ -254,24 +254,21 @@ impl Connection {
             session.execute(sqlx::raw_sql("ROLLBACK")).await?;
             Ok(answer)
         };
-        match timeout(deadline.left(), asked).await {
-            Ok(answered) => answered.map_err(|cause| Error::new(kind_of(&cause), Phase::Statement, cause)),
-            Err(_) => Err(Error::bare(Kind::Timeout, Phase::Statement)),
-        }
+        answered_by(deadline, asked).await
     }
 
-    /// Returns the one number of a statement's result.
+    /// Runs one statement without parameters and returns the number that is its result. In a transaction of its own, also
+    /// behind a pooler: its changes stay.
     ///
     /// # Errors
     /// As [`ask`](Self::ask).
-    pub async fn number(&mut self, deadline: Deadline, statement: &'static str) -> Result<i64, Error> {
-        let asked = self.session.fetch_one(sqlx::raw_sql(statement));
-        match timeout(deadline.left(), asked).await {
-            Ok(answered) => answered
-                .and_then(|row| row.try_get(0))
-                .map_err(|cause| Error::new(kind_of(&cause), Phase::Statement, cause)),
-            Err(_) => Err(Error::bare(Kind::Timeout, Phase::Statement)),
-        }
+    pub(crate) async fn number(&mut self, deadline: Deadline, statement: &str) -> Result<i64, Error> {
+        let session = &mut self.session;
+        let asked = async {
+            let sql = AssertSqlSafe(statement.to_owned());
+            session.fetch_one(sqlx::raw_sql(sql)).await?.try_get(0)
+        };
+        answered_by(deadline, asked).await
     }
 
     /// Sends Terminate, so that the server frees the slot at once. Takes at most 100 ms; the connection is closed in
@@ -304,6 +301,14 @@ pub async fn complete(url: &DatabaseUrl, deadline: Deadline) -> Result<Arc<Datab
 }
 
 /// A log-in to the database: needs no timeout of its own once TCP is connected, and continues when it is polled again.
+/// Limits a statement to `deadline`, and classifies its failure.
+async fn answered_by<T>(deadline: Deadline, asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Error> {
+    match timeout(deadline.left(), asked).await {
+        Ok(answered) => answered.map_err(|cause| Error::new(kind_of(&cause), Phase::Statement, cause)),
+        Err(_) => Err(Error::bare(Kind::Timeout, Phase::Statement)),
+    }
+}
+
 type LogIn = BoxFuture<'static, Result<Connection, Error>>;
 
 /// A log-in that did not finish in time. A busy server processes log-ins in turn, and a dropped one loses its place, so

@@ -54,7 +54,7 @@ pub use error::{Abort, Error, Kind, Phase};
 pub use known::{Known, Receipt};
 pub(crate) use pool::Opened;
 pub use pool::Pool;
+pub(crate) use receipt::sweep_sql;
 pub use receipt::{Change, IdempotencyKey, Origin, WriteAttempt};
-pub(crate) use receipt::{sweep_all, sweep_sql};
 pub use session::Session;
 pub use write::Written;

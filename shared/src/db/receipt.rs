@@ -273,23 +273,14 @@ pub(super) async fn sweep(session: &mut Session, settings: &str) -> Result<(), s
     session.execute(sqlx::raw_sql(sql)).await.map(drop)
 }
 
-/// Returns the statement that deletes expired receipts, rows of `audit` older than a year, and what the product's
-/// functions `sweeps` delete, at most 20,000 of each.
+/// Returns the statement of a scheduled sweep, whose result is the number of deleted rows: expired receipts, rows of
+/// `audit` older than a year, and those that the product's functions `sweeps` delete, at most 20,000 of each.
 pub(crate) fn sweep_sql(sweeps: &[&str]) -> String {
     let mut sql = SWEEP_ALL.to_owned();
     for sweep in sweeps {
         let _ = write!(sql, " + {sweep}({SWEEP_BATCH})");
     }
     sql
-}
-
-/// Runs the statement of [`sweep_sql`]: for a schedule. Returns how many rows it deleted.
-///
-/// # Errors
-/// Fails with the server's error, for example on a standby, or if the connection is lost.
-pub(crate) async fn sweep_all(session: &mut Session, sql: String) -> Result<i64, sqlx::Error> {
-    let row = session.fetch_one(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
-    row.try_get(0)
 }
 
 /// Returns text as an SQL expression for the simple protocol that has the same meaning under every setting.
