@@ -91,6 +91,36 @@ impl Kind {
         }
     }
 
+    /// Returns the state of a database whose outage began with this kind, up to its duration.
+    fn of_an_outage(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "the database has rejected writes for",
+            // A database that works refuses this client.
+            Self::NotPostgresql
+            | Self::Tls
+            | Self::Auth
+            | Self::SecretUnreachable
+            | Self::NoCredential
+            | Self::NoDatabase
+            | Self::Pooler
+            | Self::Throttled
+            | Self::Query => "connecting to the database has failed for",
+            Self::Refused
+            | Self::Unresolvable
+            | Self::Unreachable
+            | Self::Timeout
+            | Self::Starting
+            | Self::Waking
+            | Self::Saturated
+            | Self::Lost
+            | Self::Conflict
+            | Self::LockTimeout
+            | Self::StalePlan
+            | Self::CommitUnknown
+            | Self::Config => "the database has been down for",
+        }
+    }
+
     /// Returns the operator's next step, in one sentence. What an open connection suffers is not blamed on the way to it.
     pub fn advice(self, phase: Phase) -> &'static str {
         let running = matches!(phase, Phase::Statement | Phase::Commit);
@@ -305,32 +335,13 @@ impl fmt::Display for Error {
     }
 }
 
-/// Kinds with which a database that works refuses this client.
-const REFUSES_LOG_IN: [Kind; 9] = [
-    Kind::NotPostgresql,
-    Kind::Tls,
-    Kind::Auth,
-    Kind::SecretUnreachable,
-    Kind::NoCredential,
-    Kind::NoDatabase,
-    Kind::Pooler,
-    Kind::Throttled,
-    Kind::Query,
-];
-
 impl Error {
     /// Writes what was tried, or why nothing was.
     fn write_effort(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let took = self.elapsed.as_millis();
         match (self.attempts, self.outage) {
             (0, Some(outage)) => {
-                let state = if self.kind == Kind::ReadOnly {
-                    "the database has rejected writes for"
-                } else if REFUSES_LOG_IN.contains(&self.kind) {
-                    "connecting to the database has failed for"
-                } else {
-                    "the database has been down for"
-                };
+                let state = self.kind.of_an_outage();
                 match outage.as_secs() {
                     0 => write!(f, ", not tried: {state} {} ms", outage.as_millis()),
                     seconds => write!(f, ", not tried: {state} {seconds} s"),
@@ -408,32 +419,6 @@ mod tests {
         Phase::Connect,
         Phase::Statement,
         Phase::Commit,
-    ];
-
-    const KINDS: [Kind; 23] = [
-        Kind::Refused,
-        Kind::Unresolvable,
-        Kind::Unreachable,
-        Kind::NotPostgresql,
-        Kind::Timeout,
-        Kind::Tls,
-        Kind::Auth,
-        Kind::SecretUnreachable,
-        Kind::NoCredential,
-        Kind::NoDatabase,
-        Kind::Pooler,
-        Kind::Starting,
-        Kind::Waking,
-        Kind::Throttled,
-        Kind::Saturated,
-        Kind::ReadOnly,
-        Kind::Lost,
-        Kind::Conflict,
-        Kind::LockTimeout,
-        Kind::StalePlan,
-        Kind::CommitUnknown,
-        Kind::Config,
-        Kind::Query,
     ];
 
     /// The words of one layer, which an error of another must not name.
@@ -524,7 +509,7 @@ mod tests {
                 Phase::Config | Phase::Connect | Phase::Statement | Phase::Commit => connecting,
             }
         };
-        for kind in KINDS {
+        for (kind, ..) in ADVICE {
             for phase in PHASES {
                 let advice = kind.advice(phase);
                 let expected = expected(kind, phase);
