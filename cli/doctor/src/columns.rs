@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::json;
 use shared::Service;
-use shared::db::migrate;
 
 use super::cause::{literal, quoted};
+use super::migrations::{Statement, statements};
 use super::report::{Fact, Level, Report};
 use super::session::Session;
 
@@ -78,19 +78,13 @@ pub(super) async fn examine(
 /// Returns every column that the migrations create and do not drop later.
 fn expected(service: &Service) -> Expected {
     let mut expected = Expected::new();
-    for migration in migrate::migrations(service).iter() {
-        let lines = migration.sql.as_str().lines();
-        let code: Vec<&str> = lines.map(|line| line.split("--").next().unwrap_or_default()).collect();
-        for statement in code.join(" ").split(';') {
-            apply(statement, migration.version, &mut expected);
-        }
+    for Statement { version, text } in statements(service) {
+        apply(&text, version, &mut expected);
     }
     expected
 }
 
-fn apply(statement: &str, version: i64, expected: &mut Expected) {
-    let words: Vec<&str> = statement.split_whitespace().collect();
-    let line = words.join(" ");
+fn apply(line: &str, version: i64, expected: &mut Expected) {
     if let Some(rest) = line.strip_prefix("CREATE TABLE ") {
         let rest = without(rest, &["IF NOT EXISTS "]);
         let Some((table, body)) = rest.split_once('(') else {

@@ -12,6 +12,7 @@ mod cause;
 mod columns;
 mod database;
 mod login;
+mod migrations;
 mod page;
 pub mod pgbouncer;
 mod pooler;

@@ -12,6 +12,7 @@ use shared::db::roles::application_privileges;
 
 use super::cause::quoted;
 use super::columns;
+use super::migrations::{Statement, statements};
 use super::report::{Fact, Level, Report};
 use super::server::{Server, bytes, span};
 use super::session::{Session, Unavailable};
@@ -387,30 +388,26 @@ struct Expected {
 /// Returns every index that the migrations create by name, and neither drop later nor make a constraint of.
 fn expected(service: &Service) -> Vec<Expected> {
     let mut expected: Vec<Expected> = Vec::new();
-    for migration in migrate::migrations(service).iter() {
-        let lines = migration.sql.as_str().lines();
-        let code: Vec<&str> = lines.map(|line| line.split("--").next().unwrap_or_default()).collect();
-        for statement in code.join(" ").split(';') {
-            let words: Vec<&str> = statement.split_whitespace().collect();
-            let Some(index) = words.iter().position(|word| *word == "INDEX") else {
-                continue;
-            };
-            let name = words
-                .iter()
-                .skip(index + 1)
-                .find(|word| !["CONCURRENTLY", "IF", "NOT", "EXISTS"].contains(word));
-            let Some(name) = name.map(|name| (*name).to_owned()) else {
-                continue;
-            };
-            match words.first() {
-                Some(&"CREATE") => expected.push(Expected {
-                    version: migration.version,
-                    name,
-                    statement: words.join(" "),
-                }),
-                Some(&"DROP" | &"ALTER") => expected.retain(|index| index.name != name),
-                _ => {}
-            }
+    for Statement { version, text } in statements(service) {
+        let words: Vec<&str> = text.split(' ').collect();
+        let Some(index) = words.iter().position(|word| *word == "INDEX") else {
+            continue;
+        };
+        let name = words
+            .iter()
+            .skip(index + 1)
+            .find(|word| !["CONCURRENTLY", "IF", "NOT", "EXISTS"].contains(word));
+        let Some(name) = name.map(|name| (*name).to_owned()) else {
+            continue;
+        };
+        match words.first() {
+            Some(&"CREATE") => expected.push(Expected {
+                version,
+                name,
+                statement: text,
+            }),
+            Some(&"DROP" | &"ALTER") => expected.retain(|index| index.name != name),
+            _ => {}
         }
     }
     expected

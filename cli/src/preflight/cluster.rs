@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use local::template::Values;
 use serde_json::Value;
-use shared::config::database_url::RDS_ROOTS;
+use shared::diagnostics::RDS_ROOTS;
 
 use super::Plan;
 use super::account::Account;
