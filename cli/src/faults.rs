@@ -180,13 +180,24 @@ async fn quick(scenarios: &[Scenario], checkout: &Checkout, seed: u64, mut stop:
         "A quick run: DEBUG binaries and a small load, so that its times say little. Seed {seed}; {}.",
         Machine::here(Some(checkout)).await?.line()
     );
+    play_and_report(scenarios, &artifacts, seed, (&page_of(checkout), &about), &mut stop).await
+}
+
+/// Plays the scenarios, and writes the page and the table, headed by `about`, also if it is asked to stop.
+async fn play_and_report(
+    scenarios: &[Scenario],
+    artifacts: &Artifacts,
+    seed: u64,
+    (path, about): (&Path, &str),
+    stop: &mut Stop,
+) -> Result<ExitCode> {
     let mut reported = Reported::default();
     let played = async {
-        play_all(scenarios, &artifacts, seed, &mut reported).await;
+        play_all(scenarios, artifacts, seed, &mut reported).await;
         Ok(())
     };
-    let asked = until_stopped(played, &mut stop).await?;
-    finish(report(&page_of(checkout), &about, &reported), asked)
+    let asked = until_stopped(played, stop).await?;
+    finish(report(path, about, &reported), asked)
 }
 
 /// Plays the requested scenarios against another function.
@@ -207,14 +218,8 @@ async fn another(program: &Path, arguments: &Arguments) -> Result<ExitCode> {
     // Without the commit, which is that of this project and not of the function.
     let machine = Machine::here(None).await?.line();
     let about = format!("{}, seed {}; {machine}.", program.display(), arguments.seed);
-    let mut reported = Reported::default();
     let artifacts = Artifacts::Function(function);
-    let played = async {
-        play_all(&scenarios, &artifacts, arguments.seed, &mut reported).await;
-        Ok(())
-    };
-    let asked = until_stopped(played, &mut stop).await?;
-    finish(report(&path, &about, &reported), asked)
+    play_and_report(&scenarios, &artifacts, arguments.seed, (&path, &about), &mut stop).await
 }
 
 /// Returns the path of the page.

@@ -17,7 +17,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let key = request.scoped_key("clerk", &id).kept_for(DELIVERY_LIFETIME);
     request
         .write_under(
-            &key,
+            key,
             event,
             async |db, attempt, event| clerk::apply(db, attempt, event).await,
             async |_, _, _| Ok(()),

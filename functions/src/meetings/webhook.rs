@@ -75,7 +75,7 @@ pub async fn receive(request: &Request) -> Result<Response, Error> {
     };
     let answer = request
         .write_under(
-            &key,
+            key,
             report,
             async |db, attempt, report| deliver(db, attempt, report).await,
             async |_, _, _| Ok(()),

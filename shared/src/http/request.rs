@@ -249,7 +249,7 @@ impl Request {
         P: AsyncFn(&mut Session, &Receipt, &I) -> Result<T, Abort>,
     {
         let key = self.key_of_header()?;
-        self.write_under(&key, input, work, replay, answer).await
+        self.write_under(key, input, work, replay, answer).await
     }
 
     /// Runs a write of several statements exactly once; see [`Pool::transact`], and [`write`](Self::write) for
@@ -283,7 +283,7 @@ impl Request {
     /// As [`write`](Self::write).
     pub async fn write_under<I, T, W, P>(
         &self,
-        key: &IdempotencyKey,
+        key: IdempotencyKey,
         input: I,
         work: W,
         replay: P,
@@ -298,7 +298,7 @@ impl Request {
             pool.rehearse_write(self.deadline, &input, work).await;
             return Err(Error::unknown_caller());
         }
-        let key = key.clone().from_request(self.origin());
+        let key = key.from_request(self.origin());
         answered(pool.write(self.deadline, &key, &input, work, replay).await?, answer)
     }
 
