@@ -1,8 +1,8 @@
 //! `cargo seer`: the commands with which operators and developers use Seer from a shell.
 //!
-//! Each command is a module, or a crate if others can use it; its output is for people. Invariants: contains nothing that a function needs at run
-//! time. An error is one line, `error: …`, and exit code 1; wrong arguments are clap's, and exit code 2. `doctor` and
-//! `use-shared-pool` have their own exit codes; `faults` ends with 130 if it is interrupted.
+//! Each command is a module, or a crate if others can use it; its output is for people. Invariants: contains nothing
+//! that a function needs at run time. An error is one line, `error: …`, and exit code 1; wrong arguments are clap's, and
+//! exit code 2. `doctor` and `use-shared-pool` have their own exit codes; `faults` ends with 130 if it is interrupted.
 
 #![warn(
     clippy::print_stdout,

@@ -1,7 +1,7 @@
 //! The HTTP server: authorizer, integration and their failures, in API Gateway's order.
 //!
-//! Invariants: never retries, caches or logs; reports every answer to a callback. Depends on: [`super::event`] and [`super::answer`] for the two conversions, and
-//! [`crate::lambda`] for the invocation.
+//! Invariants: never retries, caches or logs; reports every answer to a callback. Depends on: [`super::event`] and
+//! [`super::answer`] for the two conversions, and [`crate::lambda`] for the invocation.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;

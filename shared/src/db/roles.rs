@@ -40,7 +40,8 @@ pub struct Granted {
 }
 
 /// Creates missing roles, and grants privileges: the application may read and write every table of the URL's schema
-/// (else of `public`) except the migrations' own, and may only add rows to `audit`; monitoring sees all sessions and no table. In one transaction.
+/// (else of `public`) except the migrations' own, and may only add rows to `audit`; monitoring sees all sessions and no
+/// table. In one transaction.
 ///
 /// # Errors
 /// See [`Failure`]; except with [`Failure::Unknown`], nothing is changed.
