@@ -8,9 +8,9 @@ replaced by tests/frontend/identity.js.
 
 Each page is opened as the seed's admin and as its member (tests/frontend/pages.py). Then a new team signs up, meets and
 parts (walk.py), recorded by recorder.py. No request may fail, none may be repeated in a loop, and the console may show
-no error. The pages call the literal address http://localhost:3001, so this port must be free, and 5173, where they are
-served from. Needs npm and Chromium; Playwright comes from PyPI into target/tools. Linux only, as readme.py, which
-starts `cargo local`.
+no error. The data in target/local is deleted first. The pages call the literal address http://localhost:3001, so this
+port must be free, and 5173, where they are served from. Needs npm and Chromium; Playwright comes from PyPI into
+target/tools. Linux only, as readme.py, which starts `cargo local`.
 """
 
 import os
@@ -100,7 +100,7 @@ def main() -> None:
     os.environ["WEBHOOK_SECRET"] = SECRETS
     started = []
     try:
-        started.append(Started(["cargo", "local", "--origin", PAGES], API + "/api/health"))
+        started.append(Started(["cargo", "local", "--reset", "--origin", PAGES], API + "/api/health"))
         started[-1].wait()
         preview = ["npx", "vite", "preview", "--config", "frontend.config.mjs", "--port", "5173", "--strictPort"]
         started.append(Started(["sh", "-c", 'cd "$0" && exec "$@"', str(BUILD), *preview], PAGES))
