@@ -595,8 +595,11 @@ pub(crate) async fn connect_with_retry(
         };
         count(|counts| counts.attempts += 1);
         let slow = |kind| kind == Kind::Saturated || kind == Kind::Throttled;
-        if slow(failed.kind) && last.as_ref().is_none_or(|last| !slow(last.kind)) {
+        let before = last.map(|last| last.kind);
+        if slow(failed.kind) && !before.is_some_and(slow) {
             retries.follow(Policy::Saturated);
+        } else if failed.kind == Kind::ReadOnly && before != Some(Kind::ReadOnly) {
+            retries.follow(Policy::ReadOnly);
         }
         let again = match verdict(Phase::Connect, failed.kind, true) {
             Verdict::Permanent | Verdict::Ambiguous => false,

@@ -23,6 +23,9 @@ pub(super) enum Policy {
     /// Opening a connection while every slot is in use: the wait is long from the start and hardly grows. Each attempt
     /// costs the server a process, and slots become free all the time.
     Saturated,
+    /// Opening a connection to a writer while the servers reject writes: a failover takes seconds, and is found soon;
+    /// a server that stays read-only is asked less and less often.
+    ReadOnly,
     /// A read, run again.
     Read,
     /// A transaction, run again.
@@ -34,7 +37,7 @@ impl Policy {
     /// regardless of the number of attempts.
     fn most(self, config: &RetryConfig) -> u32 {
         match self {
-            Self::Connect | Self::Saturated => u32::MAX,
+            Self::Connect | Self::Saturated | Self::ReadOnly => u32::MAX,
             Self::Read | Self::Write => config.max_attempts,
         }
     }
@@ -44,6 +47,7 @@ impl Policy {
         match self {
             Self::Connect => (base, Duration::from_millis(500)),
             Self::Saturated => (Duration::from_secs(1), Duration::from_secs(2)),
+            Self::ReadOnly => (base, Duration::from_secs(2)),
             Self::Read | Self::Write => (base, Duration::from_secs(1)),
         }
     }
@@ -187,7 +191,13 @@ mod tests {
 
     #[test]
     fn backoff_stays_within_bound() {
-        for policy in [Policy::Connect, Policy::Saturated, Policy::Read, Policy::Write] {
+        for policy in [
+            Policy::Connect,
+            Policy::Saturated,
+            Policy::ReadOnly,
+            Policy::Read,
+            Policy::Write,
+        ] {
             let base = Duration::from_millis(50);
             let (first, longest) = policy.bounds(base);
             let mut waits = waits(policy, base);

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::classify::{Verdict, kind_of_statement, verdict};
 use super::connect::{Connection, Purpose};
 use super::deadline::Deadline;
-use super::error::{Abort, Error, Kind, Phase, late};
+use super::error::{Abort, Error, Kind, Phase};
 use super::pool::{Pool, PooledConnection};
 use super::receipt::WriteAttempt;
 use super::retry::{Policy, RetryLoop};
@@ -85,58 +85,50 @@ impl Pool {
     /// Without named statements this has no benefit, and nothing is run.
     pub async fn rehearse<T, R, W>(&self, deadline: Deadline, work: W)
     where
-        W: AsyncFn(&mut Session) -> Result<T, Abort<R>>,
+        W: AsyncFnOnce(&mut Session) -> Result<T, Abort<R>>,
     {
-        let Some(mut connection) = self.rehearsing(deadline).await else {
+        if self.needs_transaction() {
+            return;
+        }
+        let Ok(mut connection) = self.checkout(Purpose::Read, deadline).await else {
             return;
         };
-        let outcome = bounded(self.client_timeout(deadline), work(&mut connection.inner.session)).await;
-        self.rehearsed(connection, outcome.err()).await;
-    }
-
-    async fn rehearsing(&self, deadline: Deadline) -> Option<PooledConnection> {
-        if self.needs_transaction() {
-            return None;
-        }
-        self.checkout(Purpose::Read, deadline).await.ok()
-    }
-
-    async fn rehearsed<R>(&self, connection: PooledConnection, abort: Option<Abort<R>>) {
-        match abort {
-            None | Some(Abort::Rejected(_) | Abort::Known(_)) => connection.release().await,
-            Some(Abort::Database(cause)) => dispose(self, connection, &self.failed(Phase::Statement, cause)).await,
+        // A session that hangs in the middle of the statement would keep its locks: the server is not told of the end
+        // of a connection whose path is silent.
+        let watch = self.watch(&connection, Purpose::Read);
+        let statement = work(&mut connection.inner.session);
+        match self.watched(watch, self.client_timeout(deadline), statement).await {
+            Watched::Answered(Ok(_) | Err(Abort::Rejected(_) | Abort::Known(_))) => connection.release().await,
+            Watched::Answered(Err(Abort::Database(cause))) => {
+                dispose(self, connection, &self.failed(Phase::Statement, cause)).await;
+            }
+            Watched::Dead(witness) => {
+                self.connection_lost(connection.replace(*witness));
+                connection.release().await;
+            }
         }
     }
 
     /// Runs a write's `work` as [`rehearse`](Self::rehearse) does: its statement is not let in, and changes nothing.
     pub async fn rehearse_write<I, T, R, W>(&self, deadline: Deadline, input: &I, work: W)
     where
-        W: AsyncFn(&mut Session, &WriteAttempt, &I) -> Result<T, Abort<R>>,
+        W: AsyncFnOnce(&mut Session, &WriteAttempt, &I) -> Result<T, Abort<R>>,
     {
         let attempt = WriteAttempt::rehearsal();
-        let Some(mut connection) = self.rehearsing(deadline).await else {
-            return;
-        };
-        let outcome = bounded(
-            self.client_timeout(deadline),
-            work(&mut connection.inner.session, &attempt, input),
-        )
+        self.rehearse(deadline, async |session: &mut Session| {
+            work(session, &attempt, input).await
+        })
         .await;
-        self.rehearsed(connection, outcome.err()).await;
     }
 
     /// Runs the `work` of [`transact`](Self::transact) as [`rehearse`](Self::rehearse) does, without a transaction: its
     /// statements have to change nothing.
     pub async fn rehearse_transaction<I, T, R, W>(&self, deadline: Deadline, input: &I, work: W)
     where
-        W: AsyncFn(&mut Session, &I) -> Result<T, Abort<R>>,
+        W: AsyncFnOnce(&mut Session, &I) -> Result<T, Abort<R>>,
     {
-        let Some(mut connection) = self.rehearsing(deadline).await else {
-            return;
-        };
-        let session = &mut connection.inner.session;
-        let outcome = bounded(self.client_timeout(deadline), work(session, input)).await;
-        self.rehearsed(connection, outcome.err()).await;
+        self.rehearse(deadline, async |session: &mut Session| work(session, input).await)
+            .await;
     }
 
     /// Performs one attempt at a read.
@@ -289,11 +281,4 @@ pub(super) async fn dispose(pool: &Pool, mut connection: PooledConnection, faile
 /// A terminated session may have been terminated while its commit waited for a standby.
 pub(super) fn answered(failed: &Error) -> bool {
     failed.sqlstate.is_some() && failed.kind != Kind::Lost
-}
-
-/// Limits a wait by the deadline. A wait that ends there is a timed-out socket, and its connection must be dropped.
-async fn bounded<T, R>(deadline: Deadline, work: impl Future<Output = Result<T, Abort<R>>>) -> Result<T, Abort<R>> {
-    timeout(deadline.left(), work)
-        .await
-        .unwrap_or_else(|_| Err(late().into()))
 }

@@ -91,6 +91,21 @@ async fn hung_path_refusal_is_final() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn hung_path_rehearsal_leaves_no_session() {
+    for place in PLACES {
+        let bench = bench().await;
+        bench
+            .proxy
+            .order(Statements::Containing("known AS ("), [Effect::Hang(place)]);
+        let id = Uuid::now_v7();
+        bench.pool.rehearse_write(Deadline::after(PLENTY), &id, note).await;
+        assert_eq!(bench.proxy.counts().cut, 1, "{place:?}");
+        until("the dead session is ended", async || bench.sessions().await == 1).await;
+        assert_eq!(bench.notes(id).await, 0, "{place:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn working_session_is_left_alone() {
     let bench = bench().await;
     bench.read().await.unwrap();

@@ -211,8 +211,9 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 everyone(size),
                 vec![inject(after, ReadOnly, s(60))],
             ),
-            // Not one per write: writes share the state of the outage.
-            &[SomethingRefused, ReadsServed, ConnectionsAtMost(400)],
+            // One or two per refused write, not thirty: an environment's writes share the state of the outage, and the
+            // searches for a writer become rarer.
+            &[SomethingRefused, ReadsServed, ConnectionsAtMost(800)],
             vec![RecoversWithin(s(1))],
         ));
         for (name, about, hold) in [
