@@ -104,6 +104,32 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
             &[NothingRefused, WastedLogins(size.of(3, 20))],
             Vec::new(),
         ),
+        expecting(
+            staged(
+                scenario(
+                    "log-ins-throttled",
+                    "Environments start at once on a server that rejects further log-ins in the same second (53400).",
+                    Load::Burst {
+                        environments: size.of(12, 200),
+                        requests: 1,
+                    },
+                    Vec::new(),
+                ),
+                Setup {
+                    slots: size.of(33, 253),
+                    door: Door::Throttled(
+                        size.of(4, 30),
+                        Refusal {
+                            sqlstate: "53400",
+                            message: "Unable to accept connection, rate exceeded.",
+                        },
+                    ),
+                    ..Setup::default()
+                },
+            ),
+            &[NothingRefused],
+            Vec::new(),
+        ),
     ]);
     if size == Size::Full {
         all.push(expecting(
