@@ -174,6 +174,9 @@ impl Report {
 
 /// Checks the database of `pool`, over a separate connection. If the pool could not be created, the database is not
 /// usable.
+///
+/// # Cancel safety
+/// Dropping the future closes the connection. The check changes nothing.
 pub async fn look(pool: Result<&Pool, Error>, deadline: Deadline) -> Report {
     examine(pool, deadline, None).await
 }

@@ -38,6 +38,10 @@ pub(crate) fn of(config: &Config) -> &'static Result<Pool, ConfigError> {
 /// runs, and is not retried. Text without even an empty list of arguments can change the session arbitrarily, so its
 /// connection is closed. With `connection_limit=1`, the usual value, a statement that is sent while a [`Transaction`]
 /// or [`Held`] is open waits for it, and fails after `pool_timeout`.
+///
+/// # Cancel safety
+/// Dropping the future or stream of an unanswered query closes its connection. If its statement was sent, the server
+/// may still apply it.
 #[derive(Clone, Debug, Default)]
 pub struct SharedPool;
 
@@ -52,6 +56,9 @@ impl SharedPool {
     ///
     /// # Errors
     /// As [`Pool::begin`]; `Configuration` if `DATABASE_URL` is not usable.
+    ///
+    /// # Cancel safety
+    /// As [`Pool::begin`].
     pub async fn begin(&self) -> Result<Transaction<'static>, sqlx::Error> {
         Self::pool()?.begin().await
     }
@@ -60,6 +67,9 @@ impl SharedPool {
     ///
     /// # Errors
     /// As [`Pool::hold`]; `Configuration` if `DATABASE_URL` is not usable.
+    ///
+    /// # Cancel safety
+    /// As [`Pool::hold`].
     pub async fn acquire(&self) -> Result<Held, sqlx::Error> {
         Self::pool()?.hold().await
     }

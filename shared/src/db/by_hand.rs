@@ -114,6 +114,9 @@ impl Pool {
     /// # Errors
     /// Fails if no connection is available within `pool_timeout`. Fails with `Configuration` behind a transaction
     /// pooler, which has no sessions to keep.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the connection.
     pub async fn hold(&self) -> Result<Held, sqlx::Error> {
         if self.target.pooled {
             let why = "a connection cannot be held behind a transaction pooler (pgbouncer=true)";
@@ -125,6 +128,10 @@ impl Pool {
 
 /// Each statement uses a connection of its own for as long as it runs. All rows are read before the first is returned,
 /// so that a caller that processes rows one by one can send other statements meanwhile.
+///
+/// # Cancel safety
+/// Dropping the future or stream of an unanswered query closes its connection. If its statement was sent, the server
+/// may still apply it.
 impl<'p> Executor<'p> for &'p Pool {
     type Database = Postgres;
 
@@ -246,6 +253,10 @@ impl Transaction<'_> {
     /// Fails with the server's error, and then nothing is applied: this includes an earlier statement that failed.
     /// Fails with an I/O error that states it if the reply was lost and no connection could be opened to find out the
     /// outcome.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection. If COMMIT was sent by then, it is unknown whether the transaction is
+    /// applied.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
         let (pool, deadline) = (self.pool, Deadline::after(FUNCTION_TIMEOUT));
         let session = &mut self.connection.inner.session;
@@ -284,6 +295,9 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// Fails if the connection is lost, in which case the server rolls back too.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection, and the server rolls back.
     pub async fn rollback(mut self) -> Result<(), sqlx::Error> {
         let session = &mut self.connection.inner.session;
         session.execute(sqlx::raw_sql("ROLLBACK")).await?;
@@ -319,6 +333,9 @@ impl Held {
     ///
     /// # Errors
     /// Never fails: it returns a result like sqlx's `close`, which it replaces.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection without Terminate.
     pub async fn close(self) -> Result<(), sqlx::Error> {
         self.0.close().await;
         Ok(())

@@ -240,6 +240,9 @@ impl Connection {
     ///
     /// # Errors
     /// Fails with `Statement` and the cause, or with a timeout at `deadline`. The connection must then be closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the session in the middle of a statement: the connection must then be closed.
     pub async fn ask<T, W>(&mut self, deadline: Deadline, work: W) -> Result<T, Error>
     where
         W: AsyncFn(&mut Session) -> Result<T, sqlx::Error>,
@@ -273,6 +276,9 @@ impl Connection {
 
     /// Sends Terminate, so that the server frees the slot at once. Takes at most 100 ms; the connection is closed in
     /// any case.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection without Terminate.
     pub async fn close(self) {
         let _ = timeout(Duration::from_millis(100), self.session.connection.close()).await;
     }
@@ -295,12 +301,14 @@ pub enum Purpose {
 ///
 /// # Errors
 /// Fails with [`Kind::SecretUnreachable`] or [`Kind::NoCredential`], within half of the time left until `deadline`.
+///
+/// # Cancel safety
+/// Dropping the future abandons the request for a secret, if there is one; nothing is kept of it.
 pub async fn complete(url: &DatabaseUrl, deadline: Deadline) -> Result<Arc<DatabaseUrl>, Error> {
     let found = Credentials::new(url).get(deadline).await;
     found.map_err(|failed| failed.trying(url.target()))
 }
 
-/// A log-in to the database: needs no timeout of its own once TCP is connected, and continues when it is polled again.
 /// Limits a statement to `deadline`, and classifies its failure.
 async fn answered_by<T>(deadline: Deadline, asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Error> {
     match timeout(deadline.left(), asked).await {
@@ -309,6 +317,7 @@ async fn answered_by<T>(deadline: Deadline, asked: impl Future<Output = Result<T
     }
 }
 
+/// A log-in to the database: needs no timeout of its own once TCP is connected, and continues when it is polled again.
 type LogIn = BoxFuture<'static, Result<Connection, Error>>;
 
 /// A log-in that did not finish in time. A busy server processes log-ins in turn, and a dropped one loses its place, so
@@ -352,6 +361,9 @@ impl fmt::Debug for Unfinished {
 ///
 /// # Errors
 /// Fails with the cause; [`Kind::ReadOnly`] if it is for writes and no server accepts them.
+///
+/// # Cancel safety
+/// Dropping the future closes the socket.
 pub async fn connect_once(target: &Target, purpose: Purpose, deadline: Deadline) -> Result<Connection, Error> {
     attempt(target, purpose, target.within_attempt(deadline), &Unfinished::default()).await
 }

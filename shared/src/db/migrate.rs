@@ -117,6 +117,9 @@ pub async fn migrate(url: &DatabaseUrl, service: &Service) -> Result<Vec<String>
 ///
 /// # Errors
 /// See [`Failure`]; except with [`Failure::Unknown`], nothing is applied.
+///
+/// # Cancel safety
+/// As [`migrate`].
 pub async fn seed(url: &DatabaseUrl, service: &Service, script: &'static str) -> Result<(), Failure> {
     let mut connection = open(url, service).await?;
     let mut transaction = connection.begin().await?;

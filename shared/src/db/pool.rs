@@ -107,6 +107,9 @@ impl PooledConnection {
     /// Returns a clean connection to the pool: in sync, and outside any transaction. Near the server's capacity it is
     /// closed instead, so that more environments than slots take turns; not behind a pooler, because the slots are not
     /// its own.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection, unless it is in the pool already.
     pub async fn release(mut self) {
         self.inner.used = Moment::now();
         self.inner.session.count_prepared();
@@ -171,6 +174,9 @@ impl Pool {
     ///
     /// # Errors
     /// Fails with the cause. The pool is as usable as before.
+    ///
+    /// # Cancel safety
+    /// As [`checkout`](Self::checkout); the pool is as usable as before.
     pub async fn connect_during_init(&self, deadline: Deadline) -> Result<Opened, Error> {
         let mut connection = match self.checkout(Purpose::Read, deadline).await {
             Ok(connection) => connection,
@@ -354,12 +360,18 @@ impl Pool {
     ///
     /// # Errors
     /// Fails with the last connect error, by `deadline`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the socket.
     pub async fn probe(&self, deadline: Deadline) -> Result<Connection, Error> {
         let unfinished = Unfinished::default();
         connect::connect_with_retry(&self.target, Purpose::Read, &self.retry, deadline, &unfinished).await
     }
 
     /// Closes every idle connection with Terminate: before a snapshot, and on SIGTERM.
+    ///
+    /// # Cancel safety
+    /// Dropping the future after its first poll closes the remaining connections without Terminate.
     pub async fn close_idle(&self) {
         self.unfinished.discard();
         let idle = self.slots.retain(|_, _| false).removed;

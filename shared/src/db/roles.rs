@@ -45,6 +45,9 @@ pub struct Granted {
 ///
 /// # Errors
 /// See [`Failure`]; except with [`Failure::Unknown`], nothing is changed.
+///
+/// # Cancel safety
+/// Dropping the future rolls back, unless COMMIT has been sent.
 pub async fn grant(url: &DatabaseUrl, service: &Service, roles: &Roles) -> Result<Vec<Granted>, Failure> {
     let mut granted = Vec::new();
     if roles.application.is_none() && roles.monitoring.is_none() {

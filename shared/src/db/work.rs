@@ -40,6 +40,9 @@ impl Pool {
     ///
     /// # Errors
     /// The rejection of `work`, or the last database error once attempts or time are spent.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes its connection and frees the slot. The server may still run the statement to its end.
     pub async fn read<T, R, W>(&self, deadline: Deadline, work: W) -> Result<T, R>
     where
         W: AsyncFn(&mut Session) -> Result<T, Abort<R>>,
@@ -83,6 +86,9 @@ impl Pool {
 
     /// Runs `work` once on an available connection and ignores its result: the server prepares and plans its statement.
     /// Without named statements this has no benefit, and nothing is run.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes its connection.
     pub async fn rehearse<T, R, W>(&self, deadline: Deadline, work: W)
     where
         W: AsyncFnOnce(&mut Session) -> Result<T, Abort<R>>,
@@ -110,6 +116,9 @@ impl Pool {
     }
 
     /// Runs a write's `work` as [`rehearse`](Self::rehearse) does: its statement is not let in, and changes nothing.
+    ///
+    /// # Cancel safety
+    /// As [`rehearse`](Self::rehearse).
     pub async fn rehearse_write<I, T, R, W>(&self, deadline: Deadline, input: &I, work: W)
     where
         W: AsyncFnOnce(&mut Session, &WriteAttempt, &I) -> Result<T, Abort<R>>,
@@ -123,6 +132,9 @@ impl Pool {
 
     /// Runs the `work` of [`transact`](Self::transact) as [`rehearse`](Self::rehearse) does, without a transaction: its
     /// statements have to change nothing.
+    ///
+    /// # Cancel safety
+    /// As [`rehearse`](Self::rehearse).
     pub async fn rehearse_transaction<I, T, R, W>(&self, deadline: Deadline, input: &I, work: W)
     where
         W: AsyncFnOnce(&mut Session, &I) -> Result<T, Abort<R>>,

@@ -161,7 +161,8 @@ impl Pool {
     /// [`Kind::CommitUnknown`] means that no connection could be opened to make sure of it.
     ///
     /// # Cancel safety
-    /// Dropped, the future leaves the write applied or not; the same key tells.
+    /// Dropping the future closes its connection and leaves the write applied or not. A write under the same key then
+    /// applies or replays it.
     pub async fn write<I, T, R, W, P>(
         &self,
         deadline: Deadline,

@@ -219,6 +219,9 @@ impl Request {
     ///
     /// # Errors
     /// Fails with the rejection of `work`, or with the database error.
+    ///
+    /// # Cancel safety
+    /// As [`Pool::read`].
     pub async fn read<T, W>(&self, work: W) -> Result<T, Error>
     where
         W: AsyncFn(&mut Session) -> Result<T, Abort>,
@@ -237,6 +240,10 @@ impl Request {
     /// # Errors
     /// Fails with the rejection of `work` or `replay`, with 422 for a key of another request, or with the database
     /// error.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the write applied or not. A request with the same Idempotency-Key then applies or
+    /// replays it; without that header it is unknown which.
     pub async fn write<I, T, W, P>(
         &self,
         input: I,
@@ -256,6 +263,9 @@ impl Request {
     /// `replay` and `answer`. `work` sends all its statements regardless of their results, so that INIT prepares each.
     ///
     /// # Errors
+    /// As [`write`](Self::write).
+    ///
+    /// # Cancel safety
     /// As [`write`](Self::write).
     pub async fn transact<I, T, W, P>(
         &self,
@@ -281,6 +291,9 @@ impl Request {
     ///
     /// # Errors
     /// As [`write`](Self::write).
+    ///
+    /// # Cancel safety
+    /// As [`write`](Self::write), with `key` for the header's.
     pub async fn write_under<I, T, W, P>(
         &self,
         key: IdempotencyKey,
