@@ -104,12 +104,12 @@ impl IdempotencyKey {
         self
     }
 
-    /// Returns the parameters of the write's statement when it is sent with `nonce`.
-    pub(super) fn attempt(&self, nonce: Option<Uuid>) -> WriteAttempt {
+    /// Returns the parameters of the write's statement when it is first sent.
+    pub(super) fn attempt(&self) -> WriteAttempt {
         WriteAttempt {
             key: self.key,
             request: self.request,
-            nonce,
+            nonce: None,
             record: Json(Record {
                 lifetime: self.lifetime.as_secs_f64(),
                 origin: self.origin.clone(),
@@ -240,7 +240,10 @@ pub struct Record {
 impl WriteAttempt {
     /// Returns parameters that no tombstone lets in: the statement can be run, and changes nothing.
     pub fn rehearsal() -> Self {
-        IdempotencyKey::generated().attempt(Some(Uuid::now_v7()))
+        Self {
+            nonce: Some(Uuid::now_v7()),
+            ..IdempotencyKey::generated().attempt()
+        }
     }
 
     /// Checks the row of [`write_query_unchecked!`](crate::write_query_unchecked); see [`check`](Self::check).

@@ -319,7 +319,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
         let sending = self.deadline.within(left.saturating_sub(margin));
         let mut retries = RetryLoop::new(Policy::Write, &pool.retry, sending);
         let mut reconnects = RetryLoop::new(Policy::Connect, &pool.retry, sending);
-        let mut nonce = None;
+        let mut attempt = self.key.attempt();
         // Whether a statement was sent whose reply is missing.
         let mut unresolved = false;
         let mut at_hand = None;
@@ -341,7 +341,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
                 break retries.spent(late).into();
             }
             retries.sending();
-            let again = match self.attempt(&mut connection, sending, nonce, unresolved).await {
+            let again = match self.once(&mut connection, sending, &attempt, unresolved).await {
                 Attempt::Finished(answer) => {
                     if matches!(answer, Ok(Written::Done(_))) {
                         pool.sweep_sometimes(&mut connection, self.deadline).await;
@@ -354,7 +354,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
                     break rejection;
                 }
                 Attempt::Nonce(other) => {
-                    nonce = other;
+                    attempt.nonce = other;
                     connection.release().await;
                     let late = Error::bare(Kind::Timeout, Phase::Statement).trying(&pool.target.name);
                     let again = retries.next_attempt().await;
@@ -381,11 +381,11 @@ impl<I, W, P> Protocol<'_, I, W, P> {
     }
 
     /// Sends the work once.
-    async fn attempt<T, R>(
+    async fn once<T, R>(
         &self,
         connection: &mut PooledConnection,
         deadline: Deadline,
-        nonce: Option<Uuid>,
+        attempt: &WriteAttempt,
         unresolved: bool,
     ) -> Attempt<T, R>
     where
@@ -393,11 +393,10 @@ impl<I, W, P> Protocol<'_, I, W, P> {
         P: AsyncFn(&mut Session, &Receipt, &I) -> Result<T, Abort<R>>,
     {
         let (pool, key) = (self.pool, self.key);
-        let attempt = key.attempt(nonce);
         let client_timeout = pool.client_timeout(deadline);
         let watch = pool.watch(connection, Purpose::Write);
         let session = &mut connection.inner.session;
-        let once = self.work.once(pool, session, deadline, key, &attempt, self.input);
+        let once = self.work.once(pool, session, deadline, key, attempt, self.input);
         let answer = match pool.watched(watch, client_timeout, once).await {
             Watched::Answered(answer) => answer,
             Watched::Dead(witness) => return Attempt::Dead(witness),
@@ -429,7 +428,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
         let receipt = match known {
             Ok(Known::Receipt(Some(receipt))) => receipt,
             Ok(Known::Tombstone(nonce)) => return unless_receipt.unwrap_or(Attempt::Nonce(nonce)),
-            Ok(Known::Receipt(None)) | Err(Abort::Known(_)) => return Attempt::Nonce(nonce),
+            Ok(Known::Receipt(None)) | Err(Abort::Known(_)) => return Attempt::Nonce(attempt.nonce),
             Err(Abort::Rejected(rejection)) => return Attempt::Rejected(rejection),
             Err(Abort::Database(cause)) => return Attempt::Failed(pool.failed(Phase::Statement, cause)),
         };

@@ -33,16 +33,18 @@ impl Caller {
         }
     }
 
+    /// Returns the error of a request without a caller.
+    pub(super) fn missing() -> Error {
+        Error::unauthorized("This needs a bearer token with a sub claim in the Authorization header.")
+    }
+
     /// Returns the address, if the issuer states that it is verified.
     pub fn verified_email(&self) -> Option<&str> {
         self.email.as_deref().filter(|_| self.email_verified)
     }
 
-    /// Reads the caller from `requestContext.authorizer.jwt.claims`.
-    ///
-    /// # Errors
-    /// Fails with 401 without a usable `sub`.
-    pub fn from_claims(claims: &HashMap<String, String>) -> Result<Self, Error> {
+    /// Reads the caller from `requestContext.authorizer.jwt.claims`; returns `None` without a usable `sub`.
+    pub(super) fn from_claims(claims: &HashMap<String, String>) -> Option<Self> {
         let claim = |name: &str| {
             let text = claims.get(name)?.trim_matches(' ');
             let usable =
@@ -51,11 +53,8 @@ impl Caller {
         };
         // With spaces around it, it is a different subject.
         let exact = |sub: &String| claims.get("sub") == Some(sub);
-        let sub = claim("sub").filter(exact).ok_or_else(|| {
-            Error::unauthorized("This needs a bearer token with a sub claim in the Authorization header.")
-        })?;
-        Ok(Self {
-            sub,
+        Some(Self {
+            sub: claim("sub").filter(exact)?,
             email: claim("email").map(|email| email.to_ascii_lowercase()),
             name: claim("name"),
             email_verified: claims.get("email_verified").is_some_and(|verified| verified == "true"),
@@ -67,7 +66,7 @@ impl Caller {
 mod tests {
     use super::*;
 
-    fn caller(claims: &[(&str, &str)]) -> Result<Caller, Error> {
+    fn caller(claims: &[(&str, &str)]) -> Option<Caller> {
         let owned = claims
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -85,7 +84,7 @@ mod tests {
             vec![("sub", "a\0b")],
             vec![("sub", &*long)],
         ] {
-            assert!(matches!(caller(&claims), Err(Error::Unauthorized(_))), "{claims:?}");
+            assert_eq!(caller(&claims), None, "{claims:?}");
         }
     }
 

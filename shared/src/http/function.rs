@@ -27,7 +27,8 @@ pub struct Function {
     /// The event that INIT handles once it has a connection; `None` if INIT opens no connection.
     pub(super) example: Option<&'static str>,
     pub(super) cold: AtomicBool,
-    pub(super) shares: Shares,
+    /// `None` without a limit.
+    pub(super) shares: Option<Shares>,
     /// The number of invocations from their event until Lambda has their answer.
     pub(super) under_way: watch::Sender<usize>,
 }

@@ -31,6 +31,7 @@ pub const KEY_RULE: &str = "must be 1 to 255 visible ASCII characters";
 #[derive(Debug)]
 pub struct Request {
     event: ApiGatewayV2httpRequest,
+    caller: Option<Caller>,
     body: Vec<u8>,
     deadline: Deadline,
     function: &'static Function,
@@ -73,7 +74,10 @@ impl Request {
         if body.len() > limit {
             return Err(Error::TooLarge(limit));
         }
+        let authorizer = event.request_context.authorizer.as_ref();
+        let jwt = authorizer.and_then(|authorizer| authorizer.jwt.as_ref());
         Ok(Self {
+            caller: jwt.and_then(|jwt| Caller::from_claims(&jwt.claims)),
             event,
             body,
             deadline,
@@ -94,8 +98,11 @@ impl Request {
     ) -> Option<Self> {
         let event = serde_json::from_str(example).ok()?;
         let request = Self::new(event, "", deadline, function, route).ok()?;
-        let rehearsal = true;
-        Some(Self { rehearsal, ..request })
+        Some(Self {
+            caller: Some(Caller::nonexistent()),
+            rehearsal: true,
+            ..request
+        })
     }
 
     /// Returns whether this is the example event that INIT handles, which has no signature.
@@ -123,14 +130,12 @@ impl Request {
     /// # Errors
     /// Fails with 401 if the gateway sent none.
     pub fn caller(&self) -> Result<Caller, Error> {
-        if self.rehearsal {
-            return Ok(Caller::nonexistent());
-        }
-        let authorizer = self.event.request_context.authorizer.as_ref();
-        let claims = authorizer
-            .and_then(|authorizer| authorizer.jwt.as_ref())
-            .map(|jwt| &jwt.claims);
-        claims.map_or_else(|| Caller::from_claims(&Default::default()), Caller::from_claims)
+        self.caller.clone().ok_or_else(Caller::missing)
+    }
+
+    /// Returns the caller's subject; `None` if the gateway sent no caller.
+    pub(super) fn subject(&self) -> Option<&str> {
+        self.caller.as_ref().map(|caller| caller.sub.as_str())
     }
 
     /// Returns an id from the path: a UUID, or a type that a product made for the ids of one kind.
@@ -319,7 +324,7 @@ impl Request {
     fn origin(&self) -> Origin {
         Origin {
             request_id: self.id.clone(),
-            actor: self.caller().ok().map(|caller| caller.sub),
+            actor: self.subject().map(str::to_owned),
             action: self.route,
         }
     }
@@ -327,7 +332,7 @@ impl Request {
     /// Returns the key of the header, for this caller; a new one without the header.
     fn key_of_header(&self) -> Result<IdempotencyKey, Error> {
         Ok(match self.idempotency_key()? {
-            Some(key) => self.key(&self.caller()?.sub, key),
+            Some(key) => self.key(self.subject().ok_or_else(Caller::missing)?, key),
             None => IdempotencyKey::generated(),
         })
     }

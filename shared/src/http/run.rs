@@ -302,14 +302,14 @@ where
     }
     // On the heap, because the wrappers of this future move it: a handler's is tens of kilobytes.
     let request = Request::new(event, request_id, deadline, function, route)?;
-    let Ok(caller) = request.caller() else {
+    let (Some(shares), Some(subject)) = (&function.shares, request.subject().map(str::to_owned)) else {
         return Box::pin(handle(request)).await;
     };
     let since = Instant::now();
-    let admitted = function.shares.admit(&caller.sub, request.body().len());
+    let admitted = shares.admit(&subject, request.body().len());
     admitted.map_err(Error::TooManyRequests)?;
     let answered = Box::pin(handle(request)).await;
-    function.shares.charge(&caller.sub, since.elapsed());
+    shares.charge(&subject, since.elapsed());
     answered
 }
 

@@ -30,7 +30,7 @@ const MOST_ACCOUNTS: usize = 1_000;
 #[derive(Debug)]
 pub(super) struct Shares {
     begun: Moment,
-    /// The part of the environment's time that each caller may use; 1 is no limit.
+    /// The part of the environment's time that each caller may use.
     share: f64,
     accounts: Mutex<HashMap<String, Account>>,
 }
@@ -43,17 +43,13 @@ struct Account {
 }
 
 impl Shares {
-    /// Creates the accounts of an environment that answers `requests` at once.
-    pub(super) fn new(percent: u32, requests: usize) -> Self {
-        Self {
+    /// Creates the accounts of an environment that answers `requests` at once; `None` if a caller may use all of it.
+    pub(super) fn new(percent: u32, requests: usize) -> Option<Self> {
+        (percent < 100).then(|| Self {
             begun: Moment::now(),
-            share: if percent >= 100 {
-                f64::INFINITY
-            } else {
-                f64::from(percent) / 100.0 * requests as f64
-            },
+            share: f64::from(percent) / 100.0 * requests as f64,
             accounts: Mutex::default(),
-        }
+        })
     }
 
     /// Admits a request with a body of so many bytes.
@@ -80,23 +76,11 @@ impl Shares {
     }
 
     fn charge_at(&self, caller: &str, took: Duration, now: Duration) {
-        self.change(caller, now, |account, _| {
-            account.used += took.min(LONGEST);
-            Ok(())
-        })
-        .unwrap_or_default();
+        self.change(caller, now, |account, _| account.used += took.min(LONGEST));
     }
 
     /// Brings a caller's account up to date, and changes it.
-    fn change(
-        &self,
-        caller: &str,
-        now: Duration,
-        change: impl FnOnce(&mut Account, f64) -> Result<(), Duration>,
-    ) -> Result<(), Duration> {
-        if self.share.is_infinite() {
-            return Ok(());
-        }
+    fn change<T>(&self, caller: &str, now: Duration, change: impl FnOnce(&mut Account, f64) -> T) -> T {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         if accounts.len() >= MOST_ACCOUNTS && !accounts.contains_key(caller) {
             accounts.retain(|_, account| !account.as_of(now, self.share).used.is_zero());
@@ -129,7 +113,7 @@ mod tests {
     /// A fleet on a simulated clock: Lambda gives a request to the first environment that is free, and rejects it if none
     /// is.
     struct Fleet {
-        environments: Vec<(Shares, Duration)>,
+        environments: Vec<(Option<Shares>, Duration)>,
         now: Duration,
     }
 
@@ -149,8 +133,10 @@ mod tests {
             let Some((shares, busy)) = free else {
                 return false;
             };
-            let admitted = shares.admit_at(caller, 0, now).is_ok();
-            if admitted {
+            let admitted = shares
+                .as_ref()
+                .is_none_or(|shares| shares.admit_at(caller, 0, now).is_ok());
+            if let Some(shares) = shares.as_ref().filter(|_| admitted) {
                 shares.charge_at(caller, takes, now + takes);
             }
             *busy = now + if admitted { takes } else { MS };
@@ -188,7 +174,7 @@ mod tests {
 
     #[test]
     fn bytes_count_as_time() {
-        let shares = Shares::new(50, 1);
+        let shares = Shares::new(50, 1).unwrap();
         let mut admitted = 0;
         while shares.admit_at("a", 1_000_000, Duration::ZERO).is_ok() {
             admitted += 1;
@@ -202,7 +188,7 @@ mod tests {
     /// A database that answers each request at its deadline must not lead to 429 afterwards.
     #[test]
     fn slow_database_is_not_charged() {
-        let shares = Shares::new(50, 1);
+        let shares = Shares::new(50, 1).unwrap();
         for request in 1..100 {
             let end = Duration::from_secs(26) * request;
             shares.admit_at("a", 1_000, end - Duration::from_secs(26)).unwrap();
@@ -212,7 +198,7 @@ mod tests {
 
     #[test]
     fn accounts_are_bounded() {
-        let shares = Shares::new(50, 1);
+        let shares = Shares::new(50, 1).unwrap();
         for number in 0..3 * MOST_ACCOUNTS {
             shares.charge_at(&number.to_string(), MS, Duration::ZERO);
         }
