@@ -22,7 +22,7 @@ use crate::checkout::Checkout;
 use crate::stop::Stop;
 use crate::token::{self, SeedUser};
 use database::Database;
-use front::{Callers, Front};
+use front::{Callers, Front, Tokens};
 use rebuild::Sources;
 use step::Step;
 
@@ -61,7 +61,8 @@ pub(crate) struct Arguments {
 /// Runs until it is asked to stop.
 ///
 /// # Errors
-/// Fails with one line: a port in use, no PostgreSQL available, a build that fails.
+/// Fails with one line: a port in use, no PostgreSQL available, a build that fails. An issuer that cannot be reached is
+/// no failure, but costs the routes that need a token.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let mut stop = Stop::listen()?;
     // Dropping the start stops everything that it has begun.
@@ -99,9 +100,16 @@ struct Running {
 async fn start(arguments: &Arguments) -> Result<Running> {
     let addresses = front::addresses(arguments.port)?;
     let origins = Origins::new(&arguments.origins)?;
-    let issuer = match &arguments.issuer {
-        Some(url) => Some(Arc::new(Issuer::connect(url, &arguments.audiences).await?)),
-        None => None,
+    let mut unreachable = None;
+    let tokens = match &arguments.issuer {
+        Some(url) => match Issuer::connect(url, &arguments.audiences).await {
+            Ok(issuer) => Tokens::Issuer(Arc::new(issuer)),
+            Err(error) => {
+                unreachable = Some(error);
+                Tokens::Dropped
+            }
+        },
+        None => Tokens::Development,
     };
     let checkout = Checkout::here().await?;
     let routes = Routes::from_manifest(&checkout.root.join("Cargo.toml"))?;
@@ -139,11 +147,18 @@ async fn start(arguments: &Arguments) -> Result<Running> {
     let key = token::key(&checkout);
     let (sub, email, name) = SeedUser::DevAdmin.claims();
     let token = DevelopmentKey::load_or_create(&key)?.sign(sub, email, name, token::LIFETIME)?;
-    let token = issuer.is_none().then_some(token);
-    let callers = Callers { key, issuer, origins };
+    let token = matches!(tokens, Tokens::Development).then_some(token);
+    let callers = Callers { key, tokens, origins };
     let pages = docs::pages(token.as_deref())?;
     let front = Front::open(addresses, &routes, &sources.binaries, &variables, &callers, &pages).await?;
     welcome(arguments.port, &routes, token.as_deref(), &database, &unset);
+    if let Some(error) = unreachable {
+        let _ = writeln!(
+            stdout(),
+            "{error:#}: every route that needs a token is answered 404, because API Gateway drops them then. Start again \
+             when the issuer can be reached.\n"
+        );
+    }
     Ok(Running {
         front,
         database,

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
 use local::gateway::{Answered, Authorizer, DevelopmentKey, Gateway, Origins, Route, Routes, Settings};
 use local::lambda::{Function, Lambda, Options};
 use serde_json::{Value, json};
@@ -26,11 +28,18 @@ struct Served {
 /// Serves `private`, which requires a token and returns the requested answer, and `public`, which requires none and is
 /// always busy.
 async fn serve() -> Served {
-    serve_pages([]).await
+    serve_with([], |key| Some(Authorizer::Development(key))).await
 }
 
 /// As [`serve`], for pages of these origins.
 async fn serve_pages<const N: usize>(origins: [&str; N]) -> Served {
+    serve_with(origins, |key| Some(Authorizer::Development(key))).await
+}
+
+async fn serve_with<const N: usize>(
+    origins: [&str; N],
+    authorizer: impl FnOnce(DevelopmentKey) -> Option<Authorizer>,
+) -> Served {
     let tests = std::env::current_exe().unwrap();
     let binary: PathBuf = tests.parent().unwrap().parent().unwrap().join("examples/echo");
     assert!(
@@ -64,10 +73,10 @@ async fn serve_pages<const N: usize>(origins: [&str; N]) -> Served {
             route("GET", "/public", "public"),
         ]),
         public: BTreeSet::from(["public".to_owned()]),
-        authorizer: Authorizer::Development(key),
+        authorizer: authorizer(key),
         origins: Origins::new(&origins.map(str::to_owned)).unwrap(),
         lambda: Arc::clone(&lambda),
-        pages: Default::default(),
+        pages: Router::new().route("/page", get("a page")),
         answered: Some(Arc::new(answered)),
     };
     let gateway = Gateway::start(ANYWHERE, settings).await.unwrap();
@@ -87,10 +96,15 @@ struct Answer {
 }
 
 async fn send(address: SocketAddr, request_line: &str, headers: &str, body: &[u8]) -> Answer {
+    send_to(&address.to_string(), address, request_line, headers, body).await
+}
+
+/// As [`send`], for another host.
+async fn send_to(host: &str, address: SocketAddr, request_line: &str, headers: &str, body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let length = body.len();
     let head = format!(
-        "{request_line} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+        "{request_line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     // A gateway that rejects a body closes the connection before it has read it all.
@@ -278,6 +292,49 @@ async fn answer_is_mapped_and_failure_hidden() {
     assert_eq!(served.post(&json!({"respond": {"statusCode": 204}})).await.status, 204);
 }
 
+/// As API Gateway does with an issuer that it cannot reach.
+#[tokio::test]
+async fn dropped_authorizer_costs_its_routes() {
+    let served = serve_with([], |_| None).await;
+    let address = served.gateway.address();
+    let authorization = format!("Authorization: {}\r\n", served.token);
+    let answer = send(address, "POST /private/1", &authorization, b"{}").await;
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (404, r#"{"message":"Not Found"}"#)
+    );
+    assert!(served.lambda.environments("private").is_empty());
+    // Its function is busy, which shows that the route is there.
+    assert_eq!(send(address, "GET /public", "", b"").await.status, 503);
+}
+
+#[tokio::test]
+async fn only_names_of_this_machine_are_served() {
+    let served = serve().await;
+    let address = served.gateway.address();
+    for (host, status) in [
+        ("localhost:3001", 200),
+        ("LOCALHOST", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:3001", 200),
+        ("attacker.example", 403),
+        ("localhost.attacker.example:3001", 403),
+        ("10.0.0.1", 403),
+        ("a b", 400),
+    ] {
+        let page = send_to(host, address, "GET /page", "", b"").await;
+        assert_eq!(page.status, status, "{host}: {}", page.body);
+        // The function is busy.
+        let route = send_to(host, address, "GET /public", "", b"").await;
+        assert_eq!(
+            route.status,
+            if status == 200 { 503 } else { status },
+            "{host}: {}",
+            route.body
+        );
+    }
+}
+
 #[tokio::test]
 async fn gateway_stops_and_names_taken_port() {
     let served = serve().await;
@@ -285,9 +342,7 @@ async fn gateway_stops_and_names_taken_port() {
     let again = Settings {
         routes: Routes::new([]),
         public: BTreeSet::new(),
-        authorizer: Authorizer::Development(
-            DevelopmentKey::load_or_create(&served._folder.path().join("key")).unwrap(),
-        ),
+        authorizer: None,
         origins: Origins::default(),
         lambda: Arc::clone(&served.lambda),
         pages: Default::default(),

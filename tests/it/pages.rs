@@ -291,7 +291,7 @@ impl Served {
         let settings = Settings {
             routes: ROUTES.clone(),
             public: BTreeSet::from(PUBLIC.map(str::to_owned)),
-            authorizer: Authorizer::Development(DevelopmentKey::load_or_create(&path).unwrap()),
+            authorizer: Some(Authorizer::Development(DevelopmentKey::load_or_create(&path).unwrap())),
             origins: Origins::new(&[ORIGIN.to_owned()]).unwrap(),
             lambda: Arc::new(Lambda::start(functions(backend.url()), Options::default()).unwrap()),
             pages: Default::default(),

@@ -34,8 +34,16 @@ fn public() -> BTreeSet<String> {
 pub(crate) struct Callers {
     /// The file of this machine's key, for tokens without an issuer.
     pub(crate) key: PathBuf,
-    pub(crate) issuer: Option<Arc<Issuer>>,
+    pub(crate) tokens: Tokens,
     pub(crate) origins: Origins,
+}
+
+/// Whose tokens are accepted.
+pub(crate) enum Tokens {
+    Development,
+    Issuer(Arc<Issuer>),
+    /// The issuer cannot be reached.
+    Dropped,
 }
 
 /// Returns the addresses of localhost that this machine has.
@@ -111,9 +119,10 @@ impl Front {
             let settings = Settings {
                 routes: routes.clone(),
                 public: public(),
-                authorizer: match &callers.issuer {
-                    Some(issuer) => Authorizer::Issuer(Arc::clone(issuer)),
-                    None => Authorizer::Development(DevelopmentKey::load_or_create(&callers.key)?),
+                authorizer: match &callers.tokens {
+                    Tokens::Issuer(issuer) => Some(Authorizer::Issuer(Arc::clone(issuer))),
+                    Tokens::Development => Some(Authorizer::Development(DevelopmentKey::load_or_create(&callers.key)?)),
+                    Tokens::Dropped => None,
                 },
                 origins: callers.origins.clone(),
                 lambda: Arc::clone(&front.lambda),

@@ -5,7 +5,8 @@
 //! Depends on: [`crate::lambda`] to run the functions, and the workspace manifest for the routes.
 //!
 //! Intended differences from the real service: without an issuer, tokens are signed with a development key of this
-//! machine (HS256), an audience is not required, and there is no request throttling.
+//! machine (HS256), an audience is not required, there is no request throttling, and a request must name this machine as
+//! its host.
 
 mod answer;
 pub mod cors;

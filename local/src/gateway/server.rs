@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use anyhow::Context;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use axum::serve::ListenerExt;
 use http::uri::Authority;
@@ -43,8 +44,9 @@ pub struct Settings {
     pub routes: Routes,
     /// The functions whose routes require no token.
     pub public: BTreeSet<String>,
-    /// Verifies tokens.
-    pub authorizer: Authorizer,
+    /// Verifies tokens. `None` stands for an issuer that API Gateway could not reach: it then drops the authorizer, and
+    /// with it every route that requires a token, unless `FailOnWarnings` makes the deploy fail.
+    pub authorizer: Option<Authorizer>,
     /// The origins whose pages may call.
     pub origins: Origins,
     /// The functions.
@@ -104,7 +106,7 @@ impl Gateway {
         let address = listener.local_addr().context("the listener has no address")?;
         let pages = settings.pages.clone();
         let api = Router::new().fallback(serve).with_state(Arc::new(settings));
-        let router = pages.fallback_service(api);
+        let router = pages.fallback_service(api).layer(from_fn(check_host));
         let (stop, stopped) = oneshot::channel::<()>();
         let listener = listener.tap_io(|stream| {
             let _ = stream.set_nodelay(true);
@@ -197,22 +199,40 @@ async fn reason(response: Response) -> (Response, Option<String>) {
     (Response::from_parts(parts, Body::from(body)), reason)
 }
 
+/// Refuses a request for another host. If an attacker's name resolves to this machine (DNS rebinding), a browser takes
+/// the gateway for a part of the attacker's site, and lets its pages read every answer. The port is not compared, so that
+/// a forwarded one works.
+async fn check_host(request: Request<Body>, next: Next) -> Response {
+    let host = request.headers().get(header::HOST);
+    match host.map(|host| Authority::try_from(host.as_bytes())) {
+        Some(Err(_)) => message(StatusCode::BAD_REQUEST, "Bad Request"),
+        Some(Ok(host)) if !is_this_machine(host.host()) => message(
+            StatusCode::FORBIDDEN,
+            "Forbidden: use localhost, 127.0.0.1 or [::1] in the address, because other names could be an attacker's",
+        ),
+        // Every browser sends one.
+        Some(Ok(_)) | None => next.run(request).await,
+    }
+}
+
+/// Returns whether a host can only be this machine.
+fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
 /// Returns the function's answer, or the rejection of a request that reaches no function.
 async fn admit(settings: &Settings, peer: SocketAddr, request: Request<Body>) -> Result<Response, Response> {
     let Some(matched) = settings.routes.find(request.method().as_str(), request.uri().path()) else {
         return Err(message(StatusCode::NOT_FOUND, "Not Found"));
     };
-    let host = request.headers().get(header::HOST);
-    if host.is_some_and(|host| Authority::try_from(host.as_bytes()).is_err()) {
-        return Err(message(StatusCode::BAD_REQUEST, "Bad Request"));
-    }
     let claims = if settings.public.contains(&matched.route.function) {
         None
+    } else if let Some(authorizer) = &settings.authorizer {
+        let claims = authorize(authorizer, request.headers()).await;
+        Some(claims.map_err(unauthorized)?)
     } else {
-        match authorize(&settings.authorizer, request.headers()).await {
-            Ok(claims) => Some(claims),
-            Err(challenge) => return Err(unauthorized(challenge)),
-        }
+        return Err(message(StatusCode::NOT_FOUND, "Not Found"));
     };
     let (parts, body) = request.into_parts();
     let body = match Limited::new(body, BODY_LIMIT).collect().await {
