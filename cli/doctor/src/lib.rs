@@ -62,6 +62,9 @@ pub struct Arguments {
     /// Another database than DATABASE_URL's; other users of this machine can see it in the process list
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// The URL is not from the command line.
+    #[arg(skip)]
+    hidden: bool,
     /// A Secrets Manager secret with the user, the password and, unless --url is given, the address; read with the
     /// AWS_… credentials of the environment
     #[arg(long, value_name = "ARN")]
@@ -91,7 +94,11 @@ impl Arguments {
     /// Examines this database instead of that of the variables.
     #[must_use]
     pub fn at(self, url: String) -> Self {
-        Self { url: Some(url), ..self }
+        Self {
+            url: Some(url),
+            hidden: true,
+            ..self
+        }
     }
 }
 
@@ -100,6 +107,12 @@ impl Arguments {
 /// # Errors
 /// Never fails today: every problem is in the report.
 pub async fn run<F: AsyncFn(u64) -> Result<u64>>(arguments: Arguments, product: Product<F>) -> Result<()> {
+    if !arguments.hidden && arguments.url.as_deref().is_some_and(has_password) {
+        eprintln!(
+            "Other users of this machine can see the password of --url in the process list. Give the URL in DATABASE_URL \
+             instead: read -rs DATABASE_URL && export DATABASE_URL"
+        );
+    }
     let mut budget = arguments.budget.map(i64::from);
     let report = examine(&arguments, &product, &mut budget).await;
     let mut code = report.verdict().exit_code();
@@ -135,6 +148,14 @@ pub async fn cannot_connect(url: &DatabaseUrl) -> Option<String> {
         }
         None => Some(page::render_verdict(&report, page::width())),
     }
+}
+
+/// Returns whether a connection string has a password, also one that is malformed otherwise.
+fn has_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let credentials = authority.rsplit_once('@').map_or("", |(credentials, _)| credentials);
+    credentials.contains(':')
 }
 
 /// Prints the report; returns whether standard output is still open.

@@ -82,8 +82,16 @@ async fn malformed_url_hides_its_value() {
     assert!(!page.contains("hidden-value"), "{page}");
     // The error names the place where the value was given.
     let right = "postgres://seer:a-long-password@127.0.0.1/seer";
-    let (code, page) = run(right, &["--url", url]).await;
-    assert_eq!(code, UNREACHABLE, "{page}");
+    let output = command(right, &["--url", url]).output().await.unwrap();
+    let page = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(UNREACHABLE), "{page}");
+    // The password itself is on the command line, for everybody to see.
+    let warning = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        warning.contains("process list") && warning.contains("export DATABASE_URL"),
+        "{warning}"
+    );
+    assert!(!warning.contains("a-long-password"), "{warning}");
     assert!(page.starts_with("CANNOT CONNECT: --url: parameter schemer"), "{page}");
     assert!(
         !page.contains("DATABASE_URL") && !page.contains("hidden-value"),
