@@ -20,6 +20,7 @@ from pathlib import Path
 # No cache files beside the imported ones.
 sys.dont_write_bytecode = True
 
+import packages
 from openapi import token
 from readme import ROOT, Started, Wrong
 
@@ -65,13 +66,7 @@ def generate(language: str, document: str, folder: str, *options: str) -> None:
 
 def install() -> None:
     """Installs what is locked in tests/clients, unless those very versions are there."""
-    wanted = (HERE / "requirements.txt").read_text()
-    mark = TOOL / "installed"
-    if not mark.is_file() or mark.read_text() != wanted:
-        shutil.rmtree(TOOL, ignore_errors=True)
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-warn-conflicts"]
-        subprocess.run([*pip, "--no-deps", "--target", TOOL, "-r", HERE / "requirements.txt"], check=True)
-        mark.write_text(wanted)
+    packages.install(HERE / "requirements.txt", TOOL)
     BUILD.mkdir(parents=True, exist_ok=True)
     wanted = (HERE / "package-lock.json").read_text()
     mark = BUILD / "node_modules/installed"

@@ -18,12 +18,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+# No cache files beside the imported one.
+sys.dont_write_bytecode = True
+
+import packages
+
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "target/tools/credentials"
 TOKENS = ROOT / "shared/src/db/credentials/tokens.json"
-
-# moto.server needs the two of Flask's; moto[server] would bring twenty more.
-PACKAGES = ["moto==5.2.5", "botocore==1.44.5", "boto3==1.44.5", "flask==3.1.3", "flask-cors==6.0.5"]
 
 NOON = "2031-03-04T12:00:00Z"
 KEY = {"id": "AKIDEXAMPLE", "secret": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "session": None}
@@ -33,18 +35,6 @@ CASES = [
     {"host": "seer.c0.cn-north-1.rds.amazonaws.com.cn", "port": 5432, "user": "jürgen", "region": "cn-north-1"},
 ]
 SESSION = "IQoJb3JpZ2luX2VjE//8aCWV1LXdlc3Q+tMSJHMEUCIQ=="
-
-
-def install() -> None:
-    """The packages, once."""
-    mark = TOOLS / "installed"
-    wanted = "\n".join(PACKAGES)
-    if not mark.exists() or mark.read_text() != wanted:
-        subprocess.run(["rm", "-rf", str(TOOLS)], check=True)
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-warn-conflicts"]
-        subprocess.run([*pip, "--target", str(TOOLS), *PACKAGES], check=True)
-        mark.write_text(wanted)
-    sys.path.insert(0, str(TOOLS))
 
 
 def tokens() -> str:
@@ -98,7 +88,8 @@ def rotate() -> int:
 
 
 def main() -> int:
-    install()
+    packages.install(ROOT / "tests/credentials/requirements.txt", TOOLS)
+    sys.path.insert(0, str(TOOLS))
     compare("--write" in sys.argv[1:])
     return rotate()
 

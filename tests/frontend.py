@@ -22,6 +22,7 @@ from pathlib import Path
 # No cache files beside the imported ones.
 sys.dont_write_bytecode = True
 
+import packages
 from readme import ROOT, Started, Wrong
 
 HERE = ROOT / "tests/frontend"
@@ -34,18 +35,6 @@ from walk import Walk
 
 BUILD = ROOT / "target/frontend"
 TOOL = ROOT / "target/tools/playwright"
-
-
-def install() -> None:
-    """Puts Playwright where nothing else is, unless that very version is there."""
-    wanted = (HERE / "requirements.txt").read_text()
-    mark = TOOL / "installed"
-    if mark.is_file() and mark.read_text() == wanted:
-        return
-    shutil.rmtree(TOOL, ignore_errors=True)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--target", TOOL, "-r", HERE / "requirements.txt"], check=True)
-    mark.write_text(wanted)
 
 
 def build(source: Path) -> None:
@@ -93,7 +82,7 @@ def main() -> None:
     pictures = Path(sys.argv[2]) if len(sys.argv) > 2 else None
     if pictures is not None:
         pictures.mkdir(parents=True, exist_ok=True)
-    install()
+    packages.install(HERE / "requirements.txt", TOOL)
     sys.path.append(str(TOOL))
     build(Path(sys.argv[1]))
     os.environ["LOG_LEVEL"] = "warn"

@@ -21,6 +21,7 @@ from typing import Any
 # Nothing is left beside what is imported.
 sys.dont_write_bytecode = True
 
+import packages
 from readme import ROOT, Started, Wrong
 
 PORT = 3002
@@ -40,18 +41,6 @@ PEOPLE = {
 
 # Seconds for one of them; half a minute is usual.
 ENDS_WITHIN = 10 * 60
-
-
-def install() -> None:
-    """Puts schemathesis where nothing else is, unless that very version is there."""
-    wanted = (HERE / "requirements.txt").read_text()
-    mark = TOOL / "installed"
-    if mark.is_file() and mark.read_text() == wanted:
-        return
-    subprocess.run(["rm", "-rf", TOOL], check=True)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--target", TOOL, "-r", HERE / "requirements.txt"], check=True)
-    mark.write_text(wanted)
 
 
 def token(sub: str) -> str:
@@ -117,7 +106,7 @@ def drive(sub: str, by: str, phases: str) -> None:
 
 
 def main() -> None:
-    install()
+    packages.install(HERE / "requirements.txt", TOOL)
     sys.path.append(str(TOOL))
     document = json.loads((ROOT / "openapi.json").read_text())
     print("%d examples fit their schemas" % check_examples(document))
