@@ -75,6 +75,7 @@ class Walk:
         self.admin.press("Sign up")
         page.wait_for_url(PAGES + "/")
         self.admin.shows("Robin Reed")
+        self.admin.shows("Admin Overview")
         self.admin.picture("walk-01-signed-up")
 
     def invite(self) -> None:
@@ -304,6 +305,7 @@ class Walk:
     def as_member(self) -> None:
         page = self.member.page
         self.member.open("/")
+        self.member.shows("Welcome to Seer!")
         self.member.picture("walk-17-overview-member")
         self.member.open("/meetings")
         self.member.shows("Renamed %s" % self.run)
