@@ -14,6 +14,7 @@ use crate::permission::permit;
 use shared::db::Session;
 use shared::http::page::{Cursor, Page, PageQuery};
 use shared::http::{Abort, Caller, Error};
+use shared::stored::Timestamp;
 
 /// A stored analysis.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +35,7 @@ pub struct Analysis {
     #[serde(deserialize_with = "shared::stored::lines")]
     pub tasks: Vec<String>,
     /// The time of the analysis.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub analyzed_at: DateTime<Utc>,
 }
 
@@ -71,7 +72,7 @@ pub struct Summary {
     /// Whether it is the newest analysis.
     pub cached: bool,
     /// The time of the analysis, or of this answer if there is none that is up to date.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub last_analyzed_at: DateTime<Utc>,
     /// Where it is from.
     pub source: Source,
@@ -112,7 +113,7 @@ pub async fn list(db: &mut Session, caller: &Caller, user: UserId, query: &PageQ
         "#,
         caller.sub,
         user.0,
-        before.at,
+        Timestamp(before.at) as _,
         before.id,
         query.limit.rows_and_one(),
     )

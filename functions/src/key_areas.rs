@@ -15,6 +15,7 @@ use crate::users::Contact;
 use shared::db::{Session, WriteAttempt};
 use shared::http::page::{Cursor, Page, PageQuery};
 use shared::http::{Abort, Caller, Error};
+use shared::stored::Timestamp;
 use shared::text::Text;
 use shared::write_query;
 
@@ -36,10 +37,10 @@ pub struct KeyArea {
     /// The admin who created it.
     pub created_by: Contact,
     /// The time of creation.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub created_at: DateTime<Utc>,
     /// The time of the last change.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -83,7 +84,7 @@ pub async fn list(db: &mut Session, caller: &Caller, user: UserId, query: &PageQ
         "#,
         caller.sub,
         user.0,
-        before.at,
+        Timestamp(before.at) as _,
         before.id,
         query.limit.rows_and_one(),
     )

@@ -45,10 +45,10 @@ pub struct User {
     /// The admin whose team the user is on.
     pub admin_id: Option<Uuid>,
     /// The time of registration.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub created_at: DateTime<Utc>,
     /// The time of the row's last change.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -69,13 +69,13 @@ pub struct Colleague {
     /// The admin whose team they are on; null for the admin.
     pub admin_id: Option<Uuid>,
     /// The time of registration.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub created_at: DateTime<Utc>,
     /// The time of the row's last change.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub updated_at: DateTime<Utc>,
     /// The time of the newest analysis of their meetings.
-    #[serde(deserialize_with = "shared::stored::optional_time")]
+    #[serde(with = "shared::stored::optional_time")]
     pub last_analyzed_at: Option<DateTime<Utc>>,
 }
 

@@ -25,10 +25,10 @@ pub struct Received {
     /// The address of the admin who sent it.
     pub invited_by_email: String,
     /// When the address was first invited.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub created_at: DateTime<Utc>,
     /// When it expires.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub expires: DateTime<Utc>,
 }
 

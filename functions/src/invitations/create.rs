@@ -55,10 +55,13 @@ pub struct Invited {
     /// The status.
     status: Status,
     /// When the address was first invited.
+    #[serde(serialize_with = "shared::stored::time::serialize")]
     created_at: DateTime<Utc>,
     /// The time of the last change.
+    #[serde(serialize_with = "shared::stored::time::serialize")]
     updated_at: DateTime<Utc>,
     /// When it expires.
+    #[serde(serialize_with = "shared::stored::time::serialize")]
     expires: DateTime<Utc>,
     /// Always true.
     success: bool,

@@ -53,13 +53,13 @@ pub struct Invitation {
     /// The status.
     pub status: Status,
     /// When the address was first invited.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub created_at: DateTime<Utc>,
     /// The time of the last change.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub updated_at: DateTime<Utc>,
     /// When it expires: seven days after the last time that the address was invited.
-    #[serde(rename(serialize = "expires"), deserialize_with = "shared::stored::time")]
+    #[serde(rename(serialize = "expires"), with = "shared::stored::time")]
     #[cfg_attr(feature = "openapi", schema(rename = "expires"))]
     pub expires_at: DateTime<Utc>,
 }

@@ -12,6 +12,7 @@ use sqlx::types::Json;
 use crate::ids::MeetingId;
 use shared::db::Session;
 use shared::http::{Abort, Caller, Error};
+use shared::stored;
 
 /// The maximum number of items that each phase of a proposal takes from the meeting before.
 const PROPOSED: usize = 10;
@@ -40,8 +41,11 @@ pub struct Phase {
 /// What the newest completed meeting with the same team member left.
 #[derive(Debug, Deserialize)]
 struct Earlier {
+    #[serde(deserialize_with = "stored::time::deserialize")]
     date: DateTime<Utc>,
+    #[serde(deserialize_with = "stored::lines")]
     wins: Vec<String>,
+    #[serde(deserialize_with = "stored::lines")]
     areas_for_support: Vec<String>,
     /// The texts of its tasks that are to be done.
     tasks: Vec<String>,
@@ -113,7 +117,7 @@ impl Agenda {
             return None;
         }
         phases.extend(Phase::of("Until next time", ["Who does what, and by when"]));
-        let day = earlier.date.format("%Y-%m-%d");
+        let day = stored::clamped(earlier.date).format("%Y-%m-%d");
         Some(Self {
             phases,
             note: Some(format!(

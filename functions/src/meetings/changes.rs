@@ -16,6 +16,7 @@ use crate::tasks::Task;
 use shared::db::{Session, WriteAttempt};
 use shared::http::page::{ANSWER_LIMIT, Cursor, Page, PageQuery};
 use shared::http::{Abort, Caller, Error, IfMatch};
+use shared::stored::Timestamp;
 use shared::text::{HttpUrl, Id};
 use shared::write_query;
 
@@ -112,19 +113,19 @@ pub struct MeetingChange {
     /// The previous title; null, as the new one, if the update did not change it.
     pub previous_title: Option<String>,
     /// The previous date; null, as the new one, if the update did not change it.
-    #[serde(deserialize_with = "shared::stored::optional_time")]
+    #[serde(with = "shared::stored::optional_time")]
     pub previous_date: Option<DateTime<Utc>>,
     /// The previous duration, in minutes; null, as the new one, if the update did not change it.
     pub previous_duration: Option<i32>,
     /// The new title.
     pub new_title: Option<String>,
     /// The new date.
-    #[serde(deserialize_with = "shared::stored::optional_time")]
+    #[serde(with = "shared::stored::optional_time")]
     pub new_date: Option<DateTime<Utc>>,
     /// The new duration, in minutes.
     pub new_duration: Option<i32>,
     /// The time of the change.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub created_at: DateTime<Utc>,
 }
 
@@ -275,7 +276,7 @@ pub async fn list(
         "#,
         caller.sub,
         id.0,
-        before.at,
+        Timestamp(before.at) as _,
         before.id,
         query.limit.rows_and_one(),
     )

@@ -4,7 +4,7 @@
 //! filter and of other users' meetings. Each index starts with its owner, then the status, then the sort key: a list of
 //! every status scans the index once per status and merges. `tests/lists` verifies this for every filter.
 
-use chrono::{DateTime, TimeDelta};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -15,6 +15,7 @@ use crate::users::Contact;
 use shared::db::Session;
 use shared::http::page::{Cursor, Limit, Page, PageQuery};
 use shared::http::{Abort, Caller, Error};
+use shared::stored::Timestamp;
 use shared::text::Id;
 
 /// Upper bound in bytes on the text fetched for one page; more would exceed Lambda's response limit. [`Page::of_fetched`]
@@ -97,7 +98,7 @@ async fn rows(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<(Pag
     // Sizes are summed before a row's columns are read, and `CASE` reads only the rows that fit: text beyond the page is
     // read once, for its size. The transcript is never read.
     let before = filter.before();
-    let from = filter.from.map_or(DateTime::UNIX_EPOCH, Time::at);
+    let from = filter.from.map_or(DateTime::<Utc>::MIN_UTC, Time::at);
     let statuses: Vec<&str> = match filter.status {
         Some(status) => vec![status.name()],
         None => Status::ALL.map(Status::name).to_vec(),
@@ -169,9 +170,9 @@ async fn rows(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<(Pag
         "#,
         caller.sub,
         filter.limit.rows_and_one(),
-        before.at,
+        Timestamp(before.at) as _,
         before.id,
-        from,
+        Timestamp(from) as _,
         &statuses as &[&str],
         filter.team_member_id,
         PAGE_TEXT,

@@ -49,7 +49,7 @@ pub struct MeetingSummary {
     /// The participant, on the creator's team.
     pub team_member_id: Uuid,
     /// The start time.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub date: DateTime<Utc>,
     /// The planned duration, in minutes.
     pub duration: i32,
@@ -92,10 +92,10 @@ pub struct MeetingSummary {
     /// The user who created it.
     pub created_by: Uuid,
     /// The time of creation.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub created_at: DateTime<Utc>,
     /// The time of the last change.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub updated_at: DateTime<Utc>,
     /// Increases with every change; clients see it as the ETag.
     #[serde(skip_serializing)]

@@ -43,7 +43,7 @@ pub const DELIVERY_LIFETIME: Duration = Duration::from_secs(72 * 60 * 60);
 
 /// The age of the oldest delivery that waits for its meeting, in seconds.
 pub const OLDEST_WAITING: &str = "SELECT coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0)::int8 \
-    FROM webhook_inbox WHERE applied_at IS NULL";
+    FROM webhook_inbox WHERE applied_at IS NULL AND isfinite(received_at)";
 
 /// The answer to a delivery.
 #[derive(Debug, Serialize)]

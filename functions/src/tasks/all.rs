@@ -11,6 +11,7 @@ use super::{Status, Task};
 use shared::db::Session;
 use shared::http::page::{Cursor, Limit, Page};
 use shared::http::{Abort, Caller, Error};
+use shared::stored::Timestamp;
 
 /// The filter of a list of tasks.
 #[derive(Debug, Default, Deserialize)]
@@ -50,7 +51,7 @@ pub async fn list(db: &mut Session, caller: &Caller, filter: &Filter) -> Result<
         ORDER BY t.created_at DESC, t.id DESC
         "#,
         caller.sub,
-        before.at,
+        Timestamp(before.at) as _,
         before.id,
         &statuses as &[&str],
         filter.limit.rows_and_one(),

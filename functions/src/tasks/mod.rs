@@ -26,6 +26,7 @@ use crate::permission::permit;
 use shared::db::{Session, WriteAttempt};
 use shared::http::page::{Cursor, Page, PageQuery};
 use shared::http::{Abort, Caller, Error};
+use shared::stored::Timestamp;
 use shared::write_query;
 
 /// A task.
@@ -50,10 +51,10 @@ pub struct Task {
     /// The meeting that it results from.
     pub meeting_id: Uuid,
     /// The time of creation.
-    #[serde(deserialize_with = "shared::stored::time")]
+    #[serde(with = "shared::stored::time")]
     pub created_at: DateTime<Utc>,
     /// The time of completion; set and cleared with the status.
-    #[serde(deserialize_with = "shared::stored::optional_time")]
+    #[serde(with = "shared::stored::optional_time")]
     pub completed_at: Option<DateTime<Utc>>,
 }
 
@@ -80,7 +81,7 @@ pub async fn list(
         "#,
         caller.sub,
         meeting.0,
-        after.at,
+        Timestamp(after.at) as _,
         after.id,
         query.limit.rows_and_one(),
     )

@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
@@ -74,22 +74,23 @@ pub struct PageQuery {
 /// The end of a page: the sort key of its last item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The list's timestamp, for example an order's date; in microseconds, like PostgreSQL.
+    /// The list's timestamp, for example an order's date; in microseconds, like PostgreSQL. Bound as a
+    /// [`Timestamp`](crate::stored::Timestamp), because a row's may be infinite.
     pub at: DateTime<Utc>,
     /// The tie breaker.
     pub id: Uuid,
 }
 
 impl Cursor {
-    /// Sorts before every item of a list that begins with the newest; PostgreSQL's timestamptz has a larger range.
+    /// Sorts before every item of a list that begins with the newest.
     pub const NEWEST: Self = Self {
         at: DateTime::<Utc>::MAX_UTC,
-        id: Uuid::nil(),
+        id: Uuid::max(),
     };
 
     /// Sorts before every item of a list that begins with the oldest.
     pub const OLDEST: Self = Self {
-        at: DateTime::UNIX_EPOCH,
+        at: DateTime::<Utc>::MIN_UTC,
         id: Uuid::nil(),
     };
 
@@ -104,11 +105,12 @@ impl Cursor {
     fn decode(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (at, id) = bytes.split_first_chunk::<8>()?;
-        let at = DateTime::from_timestamp_micros(i64::from_be_bytes(*at))?;
-        // chrono represents years that PostgreSQL's timestamptz cannot.
-        if !(0..=9999).contains(&chrono::Datelike::year(&at)) {
-            return None;
-        }
+        let at = i64::from_be_bytes(*at);
+        let at = [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC]
+            .into_iter()
+            .find(|infinite| infinite.timestamp_micros() == at)
+            // chrono represents years that PostgreSQL's timestamptz cannot: it begins in 4714 BC.
+            .or_else(|| DateTime::from_timestamp_micros(at).filter(|at| at.year() > -4713))?;
         Some(Self {
             at,
             id: Uuid::from_slice(id).ok()?,
@@ -214,15 +216,22 @@ mod tests {
         #[test]
         fn decoding_any_text_never_panics(text in "\\PC*") {
             if let Some(cursor) = Cursor::decode(&text) {
-                prop_assert!(chrono::Datelike::year(&cursor.at) <= 9999);
+                prop_assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
             }
         }
 
         #[test]
         fn decoded_time_fits_postgresql(bytes in proptest::collection::vec(any::<u8>(), 24)) {
-            if let Some(cursor) = Cursor::decode(&URL_SAFE_NO_PAD.encode(bytes)) {
-                prop_assert!((0..=9999).contains(&chrono::Datelike::year(&cursor.at)));
+            if let Some(Cursor { at, .. }) = Cursor::decode(&URL_SAFE_NO_PAD.encode(bytes)) {
+                prop_assert!(at == DateTime::<Utc>::MIN_UTC || at.year() > -4713);
             }
+        }
+    }
+
+    #[test]
+    fn infinite_cursors_round_trip() {
+        for cursor in [Cursor::NEWEST, Cursor::OLDEST] {
+            assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
         }
     }
 
