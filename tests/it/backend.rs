@@ -222,6 +222,22 @@ impl Backend {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *session).await.unwrap();
     }
 
+    /// Runs SQL that the server may refuse; returns whether it did not.
+    pub async fn try_execute(&self, sql: &str) -> bool {
+        let mut session = self.database.session.lock().await;
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *session).await.is_ok()
+    }
+
+    /// Returns the rows of a query with two columns of text.
+    pub async fn pairs(&self, sql: &str) -> Vec<(String, String)> {
+        let mut session = self.database.session.lock().await;
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql))
+            .fetch_all(&mut *session)
+            .await
+            .unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+
     /// Returns the one number of a query's result.
     pub async fn number(&self, sql: &str) -> i64 {
         let mut session = self.database.session.lock().await;

@@ -1,9 +1,11 @@
 //! Settings of a role or a database that change what SQL or a value means: the functions answer as without them.
+//!
+//! `EVERY_SETTING=1` tries every value of every setting, each alone, in some minutes; without it a sample.
 
 use serde_json::{Value, json};
 
 use super::backend::Backend;
-use super::people::{id, meeting};
+use super::people::{Team, id, meeting};
 
 /// Settings that any role may set, each at the value that is farthest from the default.
 const SETTINGS: [(&str, &str); 36] = [
@@ -200,4 +202,86 @@ async fn settings_do_not_change_pooled_answers() {
     let answers = day(&odd).await;
     odd.reset_settings().await;
     assert_eq!(answers, expected);
+}
+
+/// Settings that a role may set, each with values other than its default: both of a switch, each of an enumeration, the
+/// least, the greatest and another number, and text that may be nonsense. In an order that does not depend on the run.
+/// Not `search_path`, which is where the operator says that the tables are.
+const CANDIDATES: &str = "SELECT name, value FROM pg_settings, LATERAL ( \
+        SELECT unnest(CASE vartype \
+            WHEN 'bool' THEN ARRAY['on', 'off'] \
+            WHEN 'enum' THEN enumvals \
+            WHEN 'string' THEN ARRAY['', 'C', 'UTC', 'nonsense', 'SQL_ASCII', 'all'] \
+            ELSE ARRAY[min_val, max_val, trunc(least(max_val::numeric, 2147483647) / 7)::text] \
+        END) \
+    ) AS candidate (value) \
+    WHERE context IN ('user', 'superuser') AND value <> reset_val AND name <> 'search_path' \
+    ORDER BY md5(name || value)";
+
+/// How many of them a run without `EVERY_SETTING` tries.
+const SAMPLE: usize = 30;
+
+/// Reads, writes and writes again with a role that has this setting; fails unless the answers are those without it, or a
+/// refusal whose log line names it.
+async fn try_setting(backend: &Backend, team: &Team, name: &str, value: &str) -> Result<(), String> {
+    let by_role = "EXECUTE format('ALTER ROLE %I IN DATABASE %I";
+    let set = format!("DO $$ BEGIN {by_role} SET {name} = %L', current_user, current_database(), '{value}'); END $$");
+    // The server refuses what is no value of it.
+    if !backend.try_execute(&set).await {
+        return Ok(());
+    }
+    let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    backend.execute(end).await;
+    let body = meeting(team.member.id, json!({"title": TEXT, "speakers": [TEXT, "NULL"]}));
+    let create = || {
+        let key = format!("{name} {}", value.len());
+        backend
+            .post("/api/meetings")
+            .by(&team.admin)
+            .key(&key)
+            .json(&body)
+            .send()
+    };
+    let mut wrong = Vec::new();
+    let (first, again) = (create().await, create().await);
+    let listed = backend.get("/api/users").by(&team.admin).send().await;
+    for (answer, status) in [(&first, 201), (&again, 201), (&listed, 200)] {
+        if answer.status != status && !answer.line()["error"].to_string().contains(name) {
+            wrong.push(format!("{} {}", answer.status, answer.line()));
+        }
+    }
+    if first.status == 201 && (first.body != again.body || again.header("idempotency-replayed") != Some("true")) {
+        wrong.push(format!("{} is no replay of {}", again.body, first.body));
+    }
+    if first.status == 201
+        && (&first.json()["title"], &first.json()["speakers"]) != (&json!(TEXT), &json!([TEXT, "NULL"]))
+    {
+        wrong.push(first.body.clone());
+    }
+    if listed.status == 200 && listed.items().len() != 2 {
+        wrong.push(listed.body.clone());
+    }
+    let reset = format!("DO $$ BEGIN {by_role} RESET ALL', current_user, current_database()); END $$");
+    backend.execute(&reset).await;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{name} = '{value}': {wrong:#?}"))
+}
+
+#[tokio::test]
+async fn each_setting_of_a_role_is_harmless() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    let tried = if std::env::var_os("EVERY_SETTING").is_some() {
+        usize::MAX
+    } else {
+        SAMPLE
+    };
+    let mut wrong = Vec::new();
+    for (name, value) in backend.pairs(CANDIDATES).await.into_iter().take(tried) {
+        wrong.extend(try_setting(&backend, &team, &name, &value).await.err());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
