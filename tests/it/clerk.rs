@@ -10,7 +10,7 @@ use super::backend::{Backend, CLERK_SECRET, WEBHOOK_SECRET};
 use super::call::Call;
 use super::people::{Person, id};
 
-const WEBHOOK: &str = "/api/webhooks/clerk";
+pub const WEBHOOK: &str = "/api/webhooks/clerk";
 
 fn delivery<'a>(backend: &'a Backend, event: &Value, id: &str, secret: &str) -> Call<'a> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();

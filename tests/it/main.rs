@@ -35,6 +35,7 @@ mod credentials;
 mod crowd;
 mod deploys;
 mod fairness;
+mod fuzz;
 mod health;
 mod idempotency;
 mod init;
