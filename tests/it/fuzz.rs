@@ -32,7 +32,7 @@ fn survived(answer: &Answer, case: u64, input: &str) {
     );
 }
 
-/// The events are good, and what a client writes into them is not.
+/// The events are good; their queries and bodies, the client's part, are mutated.
 #[tokio::test]
 async fn mutated_requests_are_answered() {
     let backend = Backend::start().await;
@@ -61,7 +61,7 @@ async fn mutated_requests_are_answered() {
         event["rawQueryString"] = json!(mutation::mutated(case, &queries));
         if event["body"].is_string() {
             event["body"] = json!(mutation::mutated(case, &bodies));
-            // A query that a write does not have would hide what is in the body.
+            // An unknown query parameter is refused before the body is read.
             event["rawQueryString"] = json!("");
         }
         let input = event.to_string();
@@ -69,7 +69,7 @@ async fn mutated_requests_are_answered() {
     }
 }
 
-/// Verified deliveries whose body is not what the sender documents.
+/// Verified deliveries with mutated bodies.
 #[tokio::test]
 async fn mutated_deliveries_are_answered() {
     let backend = Backend::start().await;
