@@ -108,6 +108,7 @@ scenarios! {
     environments_lost
     initialised_unasked
     slow_log_ins
+    log_ins_throttled
     waking_aurora
     waking_neon
     waking_dsql
