@@ -133,12 +133,15 @@ fn allowed(template: &Template, values: &Values, function: &Function, action: &s
         for statement in document["Statement"].as_array().unwrap() {
             let actions = &statement["Action"];
             let names = actions.as_array().map_or(std::slice::from_ref(actions), Vec::as_slice);
+            if statement["Effect"] != "Allow" {
+                continue;
+            }
             assert!(
                 !names.iter().any(|name| name.as_str().unwrap().contains('*')),
                 "{}: {statement} allows more than it says",
                 function.id
             );
-            if statement["Effect"] == "Allow" && names.iter().any(|name| name == action) {
+            if names.iter().any(|name| name == action) {
                 found.push(statement["Resource"].clone());
             }
         }
