@@ -72,6 +72,12 @@ const WRITES: Statements = Statements::Containing("INSERT INTO receipts");
 /// A read's statement: it looks up the caller. Writes match too.
 const READS: Statements = Statements::Containing("clerk_id");
 
+/// The message of Aurora DSQL while it wakes, or over its limit of connects a second.
+const RATE_EXCEEDED: Refusal = Refusal {
+    sqlstate: "53400",
+    message: "Unable to accept connection, rate exceeded.",
+};
+
 /// Returns every scenario, in playing order.
 pub fn catalogue(size: Size) -> Vec<Scenario> {
     [

@@ -117,13 +117,7 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
                 ),
                 Setup {
                     slots: size.of(33, 253),
-                    door: Door::Throttled(
-                        size.of(4, 30),
-                        Refusal {
-                            sqlstate: "53400",
-                            message: "Unable to accept connection, rate exceeded.",
-                        },
-                    ),
+                    door: Door::Throttled(size.of(4, 30), RATE_EXCEEDED),
                     ..Setup::default()
                 },
             ),

@@ -28,10 +28,7 @@ pub(super) fn waking(size: Size) -> Vec<Scenario> {
             "waking-dsql",
             "waking-dsql-20s",
             "abcdefghij.dsql.eu-central-1.on.aws",
-            Refusal {
-                sqlstate: "53400",
-                message: "Unable to accept connection, rate exceeded.",
-            },
+            RATE_EXCEEDED,
         ),
     ];
     let mut all = Vec::new();
