@@ -8,7 +8,6 @@ use super::clerk;
 use super::names::files;
 use super::webhook::{self, Delivery};
 
-#[path = "../fuzz/mutation.rs"]
 mod mutation;
 
 /// Functions with every kind of input: query, cursor, path, body, delivery.
