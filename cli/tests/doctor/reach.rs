@@ -232,15 +232,13 @@ async fn slow_server_is_reported_incomplete() {
 #[tokio::test]
 async fn foreign_listener_is_named() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let no_process = &b"Ecould not fork new process for connection: Cannot allocate memory\n\0"[..];
     for (reply, at_once, id) in [
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], false, "not-postgresql"),
         (b"SSH-2.0-OpenSSH_9.2p1\r\n", true, "not-postgresql"),
         (b"220 mail.example.com ESMTP\r\n", true, "not-postgresql"),
-        (
-            b"Ecould not fork new process for connection: Cannot allocate memory\n\0",
-            true,
-            "saturated",
-        ),
+        (no_process, true, "saturated"),
+        (no_process, false, "saturated"),
     ] {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

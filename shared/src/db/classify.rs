@@ -355,7 +355,7 @@ mod tests {
             Kind::NotPostgresql
         );
         assert_eq!(
-            cut("expected to read 1668248940 bytes, got 65 bytes at EOF"),
+            cut("expected to read 1668248941 bytes, got 65 bytes at EOF"),
             Kind::Saturated
         );
         assert_eq!(cut("expected to read 5 bytes, got 0 bytes at EOF"), Kind::Lost);

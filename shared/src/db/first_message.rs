@@ -10,8 +10,9 @@ use std::fmt;
 /// The longest first message that is accepted: an error with all its fields. libpq has the same limit.
 pub(crate) const LONGEST: u32 = 30_000;
 
-/// The length that a driver reads in the text of a server that cannot start a process, "Ecould not fork".
-pub(crate) const NO_PROCESS: u32 = u32::from_be_bytes(*b"coul");
+/// The bytes that a driver expects from a server that cannot start a process, which says "Ecould not fork": the letter,
+/// and the length that it reads in the four after it.
+pub(crate) const NO_PROCESS: u32 = 1 + u32::from_be_bytes(*b"coul");
 
 /// How many bytes are enough to judge, and to show the text of a reply that is none of PostgreSQL's.
 pub(crate) const ENOUGH: usize = 200;

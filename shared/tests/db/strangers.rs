@@ -64,11 +64,13 @@ async fn server_without_a_process_is_saturated() {
         &b"Ecould not fork new process for connection: Cannot allocate memory\n\0"[..],
         b"Ecould not fork new process for connection: Resource temporarily unavailable\n\0",
     ] {
-        for mode in ["disable", "prefer", "require"] {
-            let (address, serving) = service(reply, true).await;
-            let failed = failed(address, &format!("sslmode={mode}&pool_timeout=3")).await;
-            assert_eq!(failed.kind, Kind::Saturated, "{failed}");
-            serving.abort();
+        for at_once in [true, false] {
+            for mode in ["disable", "prefer", "require"] {
+                let (address, serving) = service(reply, at_once).await;
+                let failed = failed(address, &format!("sslmode={mode}&pool_timeout=1")).await;
+                assert_eq!(failed.kind, Kind::Saturated, "{failed}");
+                serving.abort();
+            }
         }
     }
 }
