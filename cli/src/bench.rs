@@ -8,6 +8,7 @@
 mod chart;
 mod measure;
 mod report;
+mod share;
 mod storm;
 mod subject;
 mod testbed;
@@ -51,7 +52,7 @@ pub(crate) struct Arguments {
 /// Fails if a build fails, the floor or one of the project's functions does not answer, or a file cannot be written.
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     if arguments.storm_share {
-        return storm::run_share().await.map(|()| ExitCode::SUCCESS);
+        return share::run().await.map(|()| ExitCode::SUCCESS);
     }
     let checkout = Checkout::here().await?;
     let mut stop = Stop::listen()?;

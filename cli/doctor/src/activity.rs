@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::cause::{Target, literal, quoted};
+use super::cause::{TargetNames, literal, quoted};
 use super::report::{Fact, Level, Report};
 use super::server::{Server, span};
 use super::session::Session;
@@ -25,7 +25,7 @@ const A_FUNCTION: &str = r"~ ':([0-9]+|\$LATEST)$'";
 const OLD_TRANSACTION_SECONDS: f64 = 60.0;
 const LONG_WAIT_SECONDS: f64 = 5.0;
 /// Examines sessions, transactions and locks.
-pub(super) async fn examine(session: &mut Session, target: &Target, server: &Server, report: &mut Report) {
+pub(super) async fn examine(session: &mut Session, target: &TargetNames, server: &Server, report: &mut Report) {
     connections(session, target, server, report).await;
     transactions(session, server, report).await;
     locks(session, server, report).await;
@@ -33,7 +33,7 @@ pub(super) async fn examine(session: &mut Session, target: &Target, server: &Ser
 
 /// Returns the SQL condition for sessions that functions have abandoned. A server can be shared, so sessions of other
 /// databases and applications are neither judged nor terminated.
-fn is_left_behind(target: &Target) -> String {
+fn is_left_behind(target: &TargetNames) -> String {
     let name = match &target.application {
         Some(name) => format!("= {}", literal(name)),
         None => A_FUNCTION.to_owned(),
@@ -46,7 +46,7 @@ fn is_left_behind(target: &Target) -> String {
 }
 
 /// Returns the statement that terminates them.
-pub(super) fn terminate(target: &Target) -> String {
+pub(super) fn terminate(target: &TargetNames) -> String {
     format!(
         "SELECT count(pg_terminate_backend(pid)) AS ended FROM pg_stat_activity WHERE {} AND pid <> pg_backend_pid();",
         is_left_behind(target)
@@ -61,7 +61,7 @@ struct Group {
     left_behind: i64,
 }
 
-async fn connections(session: &mut Session, target: &Target, server: &Server, report: &mut Report) {
+async fn connections(session: &mut Session, target: &TargetNames, server: &Server, report: &mut Report) {
     let (used, usable) = (server.used, server.usable());
     let share = used * 100 / usable;
     let reserved = server.superuser_reserved + server.reserved;
@@ -136,7 +136,7 @@ const MOST: &str = "SELECT usename AS role, count(*) AS sessions, \
     AND coalesce(backend_type, 'client backend') = 'client backend' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 1";
 
 /// Reports free slots, and which sessions use them if few are left. `left`: sessions that functions abandoned.
-async fn slots(session: &mut Session, target: &Target, server: &Server, left: i64, report: &mut Report) {
+async fn slots(session: &mut Session, target: &TargetNames, server: &Server, left: i64, report: &mut Report) {
     let (used, usable) = (server.used, server.usable());
     if used * 5 <= usable * 4 {
         return;
@@ -211,7 +211,7 @@ fn sessions(groups: &[Group], hidden: Option<&str>, report: &mut Report) {
     });
 }
 
-fn left_behind(left: i64, target: &Target, usable: i64, hidden: Option<&str>, report: &mut Report) {
+fn left_behind(left: i64, target: &TargetNames, usable: i64, hidden: Option<&str>, report: &mut Report) {
     let minutes = MAX_IDLE_SECONDS / 60;
     let of_whom = if hidden.is_some() { " of this role" } else { "" };
     let text = format!("{left} sessions of functions{of_whom} idle for over {minutes} min: none uses them again");

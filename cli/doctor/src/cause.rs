@@ -30,9 +30,9 @@ impl From<Cause> for Finding {
     }
 }
 
-/// The target of the connection, in words and as command-line arguments.
+/// The names of the connection's target, in words and as command-line arguments.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(super) struct TargetNames {
     pub(super) endpoint: String,
     pub(super) host: String,
     pub(super) port: u16,
@@ -42,7 +42,7 @@ pub(super) struct Target {
     pub(super) application: Option<String>,
 }
 
-impl Target {
+impl TargetNames {
     pub(super) fn of(url: &DatabaseUrl) -> Self {
         let options = url.connect_options("");
         Self {
@@ -167,7 +167,7 @@ pub(super) fn credential(error: &Error) -> Cause {
 }
 
 /// The name has no address.
-pub(super) fn unresolvable(target: &Target, said: &str) -> Cause {
+pub(super) fn unresolvable(target: &TargetNames, said: &str) -> Cause {
     cause(
         "unresolvable",
         format!("the name {} does not resolve ({said})", target.host),
@@ -177,7 +177,7 @@ pub(super) fn unresolvable(target: &Target, said: &str) -> Cause {
 }
 
 /// The resolver does not answer.
-pub(super) fn resolver(target: &Target, seconds: f64) -> Cause {
+pub(super) fn resolver(target: &TargetNames, seconds: f64) -> Cause {
     cause(
         "resolver",
         format!("no answer from the resolver for {} within {seconds:.1} s", target.host),
@@ -190,8 +190,8 @@ pub(super) fn resolver(target: &Target, seconds: f64) -> Cause {
 }
 
 /// The TCP connection failed: refused or unreachable.
-pub(super) fn tcp(target: &Target, error: &std::io::Error) -> Cause {
-    let Target {
+pub(super) fn tcp(target: &TargetNames, error: &std::io::Error) -> Cause {
+    let TargetNames {
         endpoint, host, port, ..
     } = target;
     // The reset can arrive before the check of the socket.
@@ -219,8 +219,8 @@ pub(super) fn tcp(target: &Target, error: &std::io::Error) -> Cause {
 }
 
 /// Packets to the server are dropped.
-pub(super) fn blackholed(target: &Target, seconds: f64) -> Cause {
-    let Target {
+pub(super) fn blackholed(target: &TargetNames, seconds: f64) -> Cause {
+    let TargetNames {
         endpoint, host, port, ..
     } = target;
     cause(
@@ -236,7 +236,7 @@ pub(super) fn blackholed(target: &Target, seconds: f64) -> Cause {
 }
 
 /// TCP is accepted, and then nothing arrives.
-pub(super) fn silent(target: &Target, waited_for: &str, seconds: f64) -> Cause {
+pub(super) fn silent(target: &TargetNames, waited_for: &str, seconds: f64) -> Cause {
     cause(
         "silent",
         format!(
@@ -252,7 +252,7 @@ pub(super) fn silent(target: &Target, waited_for: &str, seconds: f64) -> Cause {
 }
 
 /// The server responds, but does not finish the log-in.
-pub(super) fn slow(target: &Target, seconds: f64) -> Cause {
+pub(super) fn slow(target: &TargetNames, seconds: f64) -> Cause {
     cause(
         "slow",
         format!(
@@ -268,7 +268,7 @@ pub(super) fn slow(target: &Target, seconds: f64) -> Cause {
 }
 
 /// TCP is accepted and closed.
-pub(super) fn closed(target: &Target, during: &str, error: &std::io::Error) -> Cause {
+pub(super) fn closed(target: &TargetNames, during: &str, error: &std::io::Error) -> Cause {
     cause(
         "closed",
         format!(
@@ -284,7 +284,7 @@ pub(super) fn closed(target: &Target, during: &str, error: &std::io::Error) -> C
 }
 
 /// The listening program uses another protocol.
-pub(super) fn stranger(target: &Target) -> Cause {
+pub(super) fn stranger(target: &TargetNames) -> Cause {
     cause(
         "not-postgresql",
         format!("what listens at {} is not PostgreSQL", target.endpoint),
@@ -297,7 +297,7 @@ pub(super) fn stranger(target: &Target) -> Cause {
 }
 
 /// TLS is required but not offered.
-pub(super) fn no_tls(target: &Target) -> Cause {
+pub(super) fn no_tls(target: &TargetNames) -> Cause {
     cause(
         "tls-not-offered",
         format!("{} offers no TLS, and sslmode insists on it", target.endpoint),
@@ -307,7 +307,7 @@ pub(super) fn no_tls(target: &Target) -> Cause {
 }
 
 /// The handshake failed, or the certificate does not satisfy sslmode.
-pub(super) fn tls(target: &Target, problem: &str) -> Cause {
+pub(super) fn tls(target: &TargetNames, problem: &str) -> Cause {
     cause(
         "tls",
         format!("TLS with {}: {problem}", target.endpoint),
@@ -320,7 +320,7 @@ pub(super) fn tls(target: &Target, problem: &str) -> Cause {
 }
 
 /// The TLS library cannot use the server's certificate.
-pub(super) fn certificate(target: &Target, problem: &str) -> Cause {
+pub(super) fn certificate(target: &TargetNames, problem: &str) -> Cause {
     cause(
         "tls",
         format!("TLS with {}: {problem}", target.endpoint),

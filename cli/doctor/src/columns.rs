@@ -10,7 +10,7 @@ use shared::Service;
 
 use super::cause::{literal, quoted};
 use super::migrations::{Statement, statements};
-use super::report::{Fact, Level, Report};
+use super::report::{Level, Report};
 use super::session::Session;
 
 #[derive(Deserialize)]
@@ -67,12 +67,11 @@ pub(super) async fn examine(
         .iter()
         .map(|((table, name), _)| format!("{table}.{name}"))
         .collect();
-    report.schema.push(Fact {
-        id: "columns",
-        text: format!("{} there, {} missing", expected.len() - names.len(), names.len()),
-        more: Vec::new(),
-        data: json!({ "expected": expected.len(), "missing": names }),
-    });
+    report.note_schema(
+        "columns",
+        format!("{} there, {} missing", expected.len() - names.len(), names.len()),
+        json!({ "expected": expected.len(), "missing": names }),
+    );
 }
 
 /// Returns every column that the migrations create and do not drop later.

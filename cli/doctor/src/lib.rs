@@ -11,6 +11,7 @@ mod advice;
 mod cause;
 mod columns;
 mod database;
+mod indexes;
 mod login;
 mod migrations;
 mod page;
@@ -221,7 +222,7 @@ async fn examine<F: AsyncFn(u64) -> Result<u64>>(
         return report;
     };
     if let Some(server) = server::examine(&mut session, &mut report).await {
-        activity::examine(&mut session, &cause::Target::of(&url), &server, &mut report).await;
+        activity::examine(&mut session, &cause::TargetNames::of(&url), &server, &mut report).await;
         database::examine(&mut session, &server, &mut report).await;
         upkeep::examine(&mut session, &server, &mut report).await;
         statements::examine(&mut session, &server, &mut report).await;

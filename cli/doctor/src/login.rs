@@ -7,11 +7,11 @@ use shared::diagnostics::{kind_of, kind_of_log_in};
 use sqlx::postgres::PgDatabaseError;
 
 use super::activity::{WHO, terminate};
-use super::cause::{Cause, Target, cause, closed, literal, quoted, stranger, words};
+use super::cause::{Cause, TargetNames, cause, closed, literal, quoted, stranger, words};
 use super::pooler;
 
 /// The server requires an authentication method that the driver does not support.
-pub(super) fn method(target: &Target) -> Cause {
+pub(super) fn method(target: &TargetNames) -> Cause {
     cause(
         "auth-method",
         format!(
@@ -31,8 +31,8 @@ pub(super) fn method(target: &Target) -> Cause {
 }
 
 /// The log-in failed with an error from the driver.
-pub(super) fn refused(target: &Target, error: &sqlx::Error) -> Cause {
-    let Target {
+pub(super) fn refused(target: &TargetNames, error: &sqlx::Error) -> Cause {
+    let TargetNames {
         endpoint,
         user,
         database,
@@ -139,7 +139,7 @@ pub(super) fn refused(target: &Target, error: &sqlx::Error) -> Cause {
 }
 
 /// The pooler rejects the log-in, for a reason that its message identifies.
-fn refused_by_pooler(target: &Target, words: &str) -> Option<Cause> {
+fn refused_by_pooler(target: &TargetNames, words: &str) -> Option<Cause> {
     let says = |some: &[&str]| some.iter().any(|part| words.contains(part));
     if says(&[
         "SASL authentication failed",
@@ -169,8 +169,8 @@ fn refused_by_pooler(target: &Target, words: &str) -> Option<Cause> {
 }
 
 /// The password is not the role's, according to the server.
-fn password(target: &Target, said: &str) -> Cause {
-    let Target { user, .. } = target;
+fn password(target: &TargetNames, said: &str) -> Cause {
+    let TargetNames { user, .. } = target;
     let role = quoted(user);
     cause(
         "auth",
@@ -189,8 +189,8 @@ fn password(target: &Target, said: &str) -> Cause {
 }
 
 /// The server has no database of that name.
-fn no_database(target: &Target, said: &str) -> Cause {
-    let Target { database, .. } = target;
+fn no_database(target: &TargetNames, said: &str) -> Cause {
+    let TargetNames { database, .. } = target;
     cause(
         "no-database",
         format!("there is no database {database} ({said})"),
@@ -227,7 +227,7 @@ mod tests {
                            USING ERRCODE = '0A000';
                    END $$";
         let error = sqlx::raw_sql(sql).execute(&mut session).await.unwrap_err();
-        let found = Finding::from(refused(&Target::of(&url), &error));
+        let found = Finding::from(refused(&TargetNames::of(&url), &error));
         assert_eq!(found.id, "pooler", "{found:?}");
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use shared::config::DatabaseUrl;
 use shared::db::Deadline;
 
-use super::cause::{Cause, Target, cause};
+use super::cause::{Cause, TargetNames, cause};
 use super::report::{Fact, Level, Report};
 use super::server::Server;
 use crate::pgbouncer::{limits, permission};
@@ -110,7 +110,7 @@ pub(super) fn unmentioned(words: &str) -> Cause {
 }
 
 /// The pooler accepts clients but has no server connection for them.
-pub(super) fn waiting(target: &Target, seconds: f64) -> Cause {
+pub(super) fn waiting(target: &TargetNames, seconds: f64) -> Cause {
     cause(
         "pool-busy",
         format!(

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::activity::WHO;
-use super::cause::{self, Cause, Target};
+use super::cause::{self, Cause, TargetNames};
 use super::login;
 use super::pooler;
 use super::report::{Level, Outcome, Report, Step};
@@ -82,7 +82,7 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
             return Err(timer.fail(report, "no credential", cause));
         }
     };
-    let (url, target) = (&url, &Target::of(&url));
+    let (url, target) = (&url, &TargetNames::of(&url));
     report.target = format!("{} as {}", url.target(), target.user);
     let mode = url.ssl_mode();
     timer.ok(
@@ -174,7 +174,7 @@ struct Version {
     version: String,
 }
 
-async fn resolve(target: &Target, deadline: Deadline, report: &mut Report) -> Result<Vec<SocketAddr>, Cause> {
+async fn resolve(target: &TargetNames, deadline: Deadline, report: &mut Report) -> Result<Vec<SocketAddr>, Cause> {
     let timer = StepTimer::start(report);
     let found = timeout(
         DNS.min(deadline.left()),
@@ -204,7 +204,7 @@ async fn resolve(target: &Target, deadline: Deadline, report: &mut Report) -> Re
 /// Connects to every address concurrently, so that a dead one among reachable ones is detected. The first one, in the
 /// resolver's order, that accepts is used for the next steps. Also returns how much longer the others took.
 async fn tcp(
-    target: &Target,
+    target: &TargetNames,
     addresses: Vec<SocketAddr>,
     deadline: Deadline,
     report: &mut Report,
@@ -270,7 +270,7 @@ fn plain(error: &io::Error) -> String {
     error.to_string()
 }
 
-async fn unix(target: &Target, deadline: Deadline, report: &mut Report) -> Result<Box<dyn Stream>, Cause> {
+async fn unix(target: &TargetNames, deadline: Deadline, report: &mut Report) -> Result<Box<dyn Stream>, Cause> {
     StepTimer::start(report).end(report, Outcome::Skipped, "not needed for a Unix socket");
     let timer = StepTimer::start(report);
     let socket = Path::new(&target.host).join(format!(".s.PGSQL.{}", target.port));
@@ -290,7 +290,7 @@ async fn unix(target: &Target, deadline: Deadline, report: &mut Report) -> Resul
     }
 }
 
-async fn ask_method(target: &Target, stream: &mut Box<dyn Stream>, deadline: Deadline) -> Result<Method, Cause> {
+async fn ask_method(target: &TargetNames, stream: &mut Box<dyn Stream>, deadline: Deadline) -> Result<Method, Cause> {
     let since = Instant::now();
     let asked = startup::method(stream.as_mut(), &target.user, &target.database);
     match timeout(LOG_IN.min(deadline.left()), asked).await {
@@ -310,7 +310,7 @@ async fn ask_method(target: &Target, stream: &mut Box<dyn Stream>, deadline: Dea
 /// examined.
 async fn log_in(
     url: &DatabaseUrl,
-    target: &Target,
+    target: &TargetNames,
     timer: &StepTimer,
     deadline: Deadline,
 ) -> Result<PgConnection, Cause> {

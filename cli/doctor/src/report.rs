@@ -183,6 +183,16 @@ impl Report {
         });
     }
 
+    /// Adds a fact about the schema.
+    pub(super) fn note_schema(&mut self, id: &'static str, text: impl Into<String>, data: Value) {
+        self.schema.push(Fact {
+            id,
+            text: text.into(),
+            more: Vec::new(),
+            data,
+        });
+    }
+
     /// Returns the settings that differ from the recommendation.
     pub(super) fn differing(&self) -> impl Iterator<Item = &Setting> {
         self.settings

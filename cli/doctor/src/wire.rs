@@ -10,7 +10,7 @@ use sqlx::postgres::PgSslMode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::cause::{self, Cause, Target};
+use super::cause::{self, Cause, TargetNames};
 use super::report::{Level, Outcome, Report};
 use super::startup::Method;
 use super::step::StepTimer;
@@ -38,7 +38,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 /// Requests TLS if the URL does, and examines it.
 pub(super) async fn secure(
     url: &DatabaseUrl,
-    target: &Target,
+    target: &TargetNames,
     mode: PgSslMode,
     mut stream: Box<dyn Stream>,
     deadline: Deadline,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use shared::db::roles::application_privileges;
 
 use super::cause::quoted;
-use super::report::{Fact, Level, Report};
+use super::report::{Level, Report};
 use super::server::Server;
 use super::session::Session;
 
@@ -30,12 +30,11 @@ pub(super) async fn examine(
     row_security(session, server, schema, report).await;
     let statements = statements(queries);
     if statements.is_empty() {
-        return report.schema.push(Fact {
-            id: "statements",
-            text: "not checked: the functions' statements are not known".to_owned(),
-            more: Vec::new(),
-            data: json!({ "unknown": "no query data" }),
-        });
+        return report.note_schema(
+            "statements",
+            "not checked: the functions' statements are not known",
+            json!({ "unknown": "no query data" }),
+        );
     }
     let mut failed: BTreeMap<(String, String), usize> = BTreeMap::new();
     // One message for all of them; one by one only to find out which are refused.
@@ -50,15 +49,14 @@ pub(super) async fn examine(
         failed.retain(|(code, _), _| code != "42501");
     }
     let refused: usize = failed.values().sum();
-    report.schema.push(Fact {
-        id: "statements",
-        text: format!(
+    report.note_schema(
+        "statements",
+        format!(
             "{refused} of {} statements of the functions would fail",
             statements.len()
         ),
-        more: Vec::new(),
-        data: json!({ "checked": statements.len(), "failing": refused }),
-    });
+        json!({ "checked": statements.len(), "failing": refused }),
+    );
     for ((code, message), count) in failed.into_iter().take(SHOWN) {
         let (id, why, run) = if code == "42501" {
             let (schema, role) = (quoted(schema), quoted(&server.role));

@@ -8,7 +8,7 @@ use super::names::Absolute;
 
 /// The types of `shared` that replace sqlx's types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Target {
+pub(super) enum Replacement {
     /// Replaces a pool.
     SharedPool,
     /// Replaces a transaction.
@@ -19,7 +19,7 @@ pub(super) enum Target {
     Session,
 }
 
-impl Target {
+impl Replacement {
     /// Returns its name.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ pub(super) struct Found {
     /// The edits, except those of imports.
     pub(super) edits: Vec<Edit>,
     /// Names that modules need to import.
-    pub(super) needs: BTreeSet<(Absolute, Target)>,
+    pub(super) needs: BTreeSet<(Absolute, Replacement)>,
     /// Positions where connections are opened that can be moved.
     pub(super) sites: Vec<Remark>,
     /// Reasons why the unit cannot be moved.

@@ -11,7 +11,7 @@ use syn::{Item, ItemUse, UseTree};
 
 use super::edit::{Edit, remove};
 use super::file::File;
-use super::found::Target;
+use super::found::Replacement;
 use super::inventory::Inventory;
 use super::names::{Absolute, Kind, Names, is_sqlx, leaves, module};
 
@@ -23,7 +23,7 @@ pub(super) fn edits(
     names: &Names,
     inventory: &Inventory,
     file: &File,
-    needs: &BTreeSet<(Absolute, Target)>,
+    needs: &BTreeSet<(Absolute, Replacement)>,
 ) -> Vec<Edit> {
     let mut importer = Importer {
         names,
@@ -82,7 +82,7 @@ pub(super) fn concerned(names: &Names, inventory: &Inventory, file: &File) -> bo
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Matter {
     /// It is removed, and these replace it.
-    Goes(&'static [Target]),
+    Goes(&'static [Replacement]),
     /// It can stay; imports of the shared pool can be placed beside it.
     Anchor,
 }
@@ -93,7 +93,7 @@ fn matters(names: &Names, inventory: &Inventory, at: &Absolute, path: &[String],
         return is_sqlx(&meant).then_some(Matter::Anchor);
     }
     if inventory.statics.contains_key(&meant) {
-        return Some(Matter::Goes(&[Target::SharedPool]));
+        return Some(Matter::Goes(&[Replacement::SharedPool]));
     }
     let kind = match names.kind_of_import(at, path) {
         Some(kind) => kind,
@@ -103,10 +103,10 @@ fn matters(names: &Names, inventory: &Inventory, at: &Absolute, path: &[String],
         }
     };
     Some(match kind {
-        Kind::Pool => Matter::Goes(&[Target::SharedPool]),
-        Kind::Transaction => Matter::Goes(&[Target::Transaction]),
-        Kind::Lent => Matter::Goes(&[Target::Held]),
-        Kind::Connection => Matter::Goes(&[Target::Held, Target::Session]),
+        Kind::Pool => Matter::Goes(&[Replacement::SharedPool]),
+        Kind::Transaction => Matter::Goes(&[Replacement::Transaction]),
+        Kind::Lent => Matter::Goes(&[Replacement::Held]),
+        Kind::Connection => Matter::Goes(&[Replacement::Held, Replacement::Session]),
         Kind::PoolOptions | Kind::ConnectOptions => Matter::Anchor,
     })
 }
@@ -115,19 +115,20 @@ struct Importer<'a> {
     names: &'a Names,
     inventory: &'a Inventory,
     file: &'a File,
-    needs: &'a BTreeSet<(Absolute, Target)>,
+    needs: &'a BTreeSet<(Absolute, Replacement)>,
     module: Vec<String>,
     /// The nesting depth of function bodies.
     depth: usize,
-    /// The targets imported so far, in this module or function.
-    done: BTreeSet<Target>,
+    /// The replacements imported so far, in this module or function.
+    done: BTreeSet<Replacement>,
     shared: &'static str,
     edits: Vec<Edit>,
 }
 
 impl Importer<'_> {
-    fn needed(&self, target: Target) -> bool {
-        self.needs.contains(&(module(self.file.target, &self.module), target))
+    fn needed(&self, replacement: Replacement) -> bool {
+        self.needs
+            .contains(&(module(self.file.target, &self.module), replacement))
     }
 
     fn import(&mut self, item: &ItemUse) {
@@ -137,12 +138,12 @@ impl Importer<'_> {
         let mut matter = false;
         for (place, (path, known)) in leaves(&item.tree).into_iter().enumerate() {
             match matters(self.names, self.inventory, &at, &path, known.is_none()) {
-                Some(Matter::Goes(targets)) => {
+                Some(Matter::Goes(replacements)) => {
                     matter = true;
                     going.push(place);
                     // Names that other modules import from here by a glob are needed there.
-                    let always = targets.len() == 1;
-                    new.extend(targets.iter().filter(|target| always || self.needed(**target)));
+                    let always = replacements.len() == 1;
+                    new.extend(replacements.iter().filter(|one| always || self.needed(**one)));
                 }
                 Some(Matter::Anchor) => matter = true,
                 None => {}
@@ -152,17 +153,22 @@ impl Importer<'_> {
             return;
         }
         if self.depth == 0 {
-            let all = [Target::SharedPool, Target::Transaction, Target::Held, Target::Session];
-            new.extend(all.iter().filter(|target| self.needed(**target)));
+            let all = [
+                Replacement::SharedPool,
+                Replacement::Transaction,
+                Replacement::Held,
+                Replacement::Session,
+            ];
+            new.extend(all.iter().filter(|one| self.needed(**one)));
         }
-        let new: Vec<Target> = new.into_iter().filter(|target| self.done.insert(*target)).collect();
+        let new: Vec<Replacement> = new.into_iter().filter(|one| self.done.insert(*one)).collect();
         if new.is_empty() && going.is_empty() {
             return;
         }
         self.rewrite(item, &new, &going);
     }
 
-    fn rewrite(&mut self, item: &ItemUse, new: &[Target], going: &[usize]) {
+    fn rewrite(&mut self, item: &ItemUse, new: &[Replacement], going: &[usize]) {
         let text = &self.file.text;
         let offset = self.file.offset;
         let shift = |range: Range<usize>| range.start + offset..range.end + offset;
@@ -175,10 +181,10 @@ impl Importer<'_> {
         // Attributes, visibility and `use` are the same for the new import.
         let head = text[whole.start..tree.start].trim_end_matches("::").to_owned();
         let mut lines: Vec<String> = Vec::new();
-        let within = new.iter().filter(|target| **target != Target::SharedPool);
-        let mut within: Vec<&str> = within.map(|target| target.name()).collect();
+        let within = new.iter().filter(|one| **one != Replacement::SharedPool);
+        let mut within: Vec<&str> = within.map(|one| one.name()).collect();
         within.sort_unstable();
-        if new.contains(&Target::SharedPool) {
+        if new.contains(&Replacement::SharedPool) {
             lines.push(format!("{head}{}::SharedPool;", self.shared));
         }
         match within.as_slice() {

@@ -16,7 +16,7 @@ use syn::{Attribute, Expr, Stmt};
 use super::carriers::{Carriers, Variables};
 use super::edit::{Edit, remove};
 use super::file::File;
-use super::found::{Found, Remark, Target};
+use super::found::{Found, Remark, Replacement};
 use super::imports;
 use super::inventory::Inventory;
 use super::names::{Kind, Names, is_sqlx, module, segments};
@@ -108,8 +108,8 @@ impl Mover<'_> {
         }
     }
 
-    /// Returns how to write `target` in the place of `path`; it is imported if `path` was a name of this module.
-    fn named(&mut self, target: Target, path: Option<&syn::Path>) -> String {
+    /// Returns how to write `replacement` in the place of `path`; it is imported if `path` was a name of this module.
+    fn named(&mut self, replacement: Replacement, path: Option<&syn::Path>) -> String {
         let module = &self.carriers.at;
         let short = match path {
             Some(path) => {
@@ -124,28 +124,28 @@ impl Mover<'_> {
             None => imports::anchored(self.carriers.names, self.carriers.inventory, self.file, &self.module),
         };
         if short {
-            self.found.needs.insert((module.clone(), target));
-            target.name().to_owned()
+            self.found.needs.insert((module.clone(), replacement));
+            replacement.name().to_owned()
         } else {
-            target.path().to_owned()
+            replacement.path().to_owned()
         }
     }
 
     /// Replaces a type's path.
     fn retype(&mut self, path: &syn::Path, kind: Kind, aliased: bool, borrowed: bool) {
-        let target = match kind {
-            Kind::Pool => Target::SharedPool,
-            Kind::Transaction => Target::Transaction,
-            Kind::Lent => Target::Held,
-            Kind::Connection if borrowed => Target::Session,
-            Kind::Connection => Target::Held,
+        let replacement = match kind {
+            Kind::Pool => Replacement::SharedPool,
+            Kind::Transaction => Replacement::Transaction,
+            Kind::Lent => Replacement::Held,
+            Kind::Connection if borrowed => Replacement::Session,
+            Kind::Connection => Replacement::Held,
             Kind::PoolOptions | Kind::ConnectOptions => return,
         };
         if aliased {
             // The alias itself is changed where it is declared.
             return;
         }
-        let mut with = self.named(target, Some(path));
+        let mut with = self.named(replacement, Some(path));
         if kind == Kind::Transaction
             && let Some(last) = path.segments.last()
             && let syn::PathArguments::AngleBracketed(arguments) = &last.arguments

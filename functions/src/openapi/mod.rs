@@ -2,9 +2,10 @@
 //!
 //! | file | purpose |
 //! |---|---|
-//! | [`operation`] | describes an operation, and the parts that all have in common |
+//! | [`operation`] | describes an operation |
+//! | [`components`] | the parts that all operations have in common |
 //! | [`route`] | the documentation of a route file, which gives an operation its route and its texts |
-//! | [`schemas`] | the components, from the types of bodies and answers |
+//! | [`schemas`] | the schemas, from the types of bodies and answers |
 //! | [`older`] | the same document in OpenAPI 3.0 |
 //! | `health`, `users`, `team`, `invitations`, `key_areas`, `analyses`, `meetings`, `tasks`, `integrations` | the operations |
 //!
@@ -13,6 +14,7 @@
 //! documentation of the route files, and `tests/openapi.py`, which compares the document with a running backend.
 
 mod analyses;
+mod components;
 mod health;
 mod integrations;
 mod invitations;
@@ -70,7 +72,7 @@ pub fn document() -> Value {
     operations.extend(integrations::operations(&mut schemas));
     operations.extend(meetings::operations(&mut schemas));
     operations.extend(tasks::operations(&mut schemas));
-    let mut components = operation::components(&mut schemas);
+    let mut components = components::components(&mut schemas);
     let mut paths = paths(operations);
     components["responses"] = shared_responses(&mut paths);
     components["schemas"] = schemas.finish(&json!([paths, components]));

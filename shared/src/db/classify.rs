@@ -12,7 +12,7 @@ use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use super::error::{Kind, Phase};
 use super::first_message::{ForeignReply, LONGEST, NO_PROCESS};
-pub(crate) use refusal::{Server, is_managed, kind_of_connect};
+pub(crate) use refusal::{RefusalContext, is_managed, kind_of_connect};
 
 /// The reaction to a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

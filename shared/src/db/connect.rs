@@ -17,7 +17,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 use tokio::time::timeout;
 
-use super::classify::{Server, Verdict, is_managed, kind_of, kind_of_connect, verdict};
+use super::classify::{RefusalContext, Verdict, is_managed, kind_of, kind_of_connect, verdict};
 use super::clock::{Moment, jitter};
 use super::credentials::Credentials;
 use super::deadline::Deadline;
@@ -165,7 +165,7 @@ impl Target {
         if !self.pooled && cause.as_database_error().is_some_and(refused) {
             return Kind::Pooler;
         }
-        let server = Server {
+        let server = RefusalContext {
             managed: is_managed(url.address().0),
             iam: self.credentials.are_iam(),
         };

@@ -3,7 +3,7 @@
 use syn::Expr;
 use syn::visit::{self, Visit};
 
-use super::super::found::Target;
+use super::super::found::Replacement;
 use super::super::sites::{Base, Origin, Peeled, Wrapped, lazy, line, peel};
 use super::super::source::{Source, source};
 use super::{Mover, Position, single};
@@ -15,7 +15,7 @@ impl Mover<'_> {
     /// Replaces an expression that opens connections, or takes a pool out of its static. Returns whether it did.
     pub(super) fn replace(&mut self, expr: &Expr, position: Position) -> bool {
         if let Some((_, path)) = lazy(&self.carriers, expr) {
-            let name = self.named(Target::SharedPool, single(&path.path).then_some(&path.path));
+            let name = self.named(Replacement::SharedPool, single(&path.path).then_some(&path.path));
             self.edit(expr, name);
             return true;
         }
@@ -34,7 +34,7 @@ impl Mover<'_> {
                 return false;
             }
             self.site(&base);
-            let name = self.named(Target::SharedPool, None);
+            let name = self.named(Replacement::SharedPool, None);
             self.open = true;
             self.edit(expr, format!("{name}.acquire()"));
             return true;
@@ -54,7 +54,7 @@ impl Mover<'_> {
         let name = if let Origin::Set(_) = base.origin {
             "()".to_owned()
         } else {
-            self.named(Target::SharedPool, written.as_ref())
+            self.named(Replacement::SharedPool, written.as_ref())
         };
         let value = if from_static && position != Position::Receiver {
             format!("&{name}")

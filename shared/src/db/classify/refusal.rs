@@ -8,7 +8,7 @@ use crate::db::error::Kind;
 
 /// The facts about a server that decide what its rejection of a connection means.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Server {
+pub(crate) struct RefusalContext {
     /// Whether a provider that pauses idle databases runs it: see [`is_managed`].
     pub managed: bool,
     /// Connections log in with an RDS IAM token.
@@ -27,14 +27,14 @@ pub(crate) fn is_managed(host: &str) -> bool {
 }
 
 /// Classifies a connect error. Nothing was applied, so more of these are temporary than in [`super::kind_of`].
-pub(crate) fn kind_of_connect(error: &sqlx::Error, server: Server) -> Kind {
+pub(crate) fn kind_of_connect(error: &sqlx::Error, server: RefusalContext) -> Kind {
     match error.as_database_error() {
         Some(refusal) => kind_of_refusal(refusal.code().as_deref().unwrap_or_default(), refusal.message(), server),
         None => kind_of_log_in(error),
     }
 }
 
-fn kind_of_refusal(code: &str, message: &str, server: Server) -> Kind {
+fn kind_of_refusal(code: &str, message: &str, server: RefusalContext) -> Kind {
     let message = message.to_ascii_lowercase();
     match code {
         // A resuming Aurora has not loaded its rules yet. A connection that is rejected for lacking TLS stays rejected.
@@ -112,11 +112,15 @@ mod tests {
     use super::*;
     use crate::db::error::Phase;
 
-    const MANAGED: Server = Server {
+    const OTHER: RefusalContext = RefusalContext {
+        managed: false,
+        iam: false,
+    };
+    const MANAGED: RefusalContext = RefusalContext {
         managed: true,
         iam: false,
     };
-    const IAM: Server = Server {
+    const IAM: RefusalContext = RefusalContext {
         managed: true,
         iam: true,
     };
@@ -145,18 +149,18 @@ mod tests {
             (
                 "53400",
                 "Unable to accept connection, rate exceeded.",
-                Server::default(),
+                OTHER,
                 Kind::Throttled,
             ),
-            ("53200", "out of memory", Server::default(), Kind::Saturated),
+            ("53200", "out of memory", OTHER, Kind::Saturated),
             (
                 "55000",
                 "database \"d\" is not currently accepting connections",
-                Server::default(),
+                OTHER,
                 Kind::Starting,
             ),
-            ("57P04", "terminating connection", Server::default(), Kind::Lost),
-            ("58000", "could not load library", Server::default(), Kind::Lost),
+            ("57P04", "terminating connection", OTHER, Kind::Lost),
+            ("58000", "could not load library", OTHER, Kind::Lost),
             ("XX000", "endpoint is idle, retry", MANAGED, Kind::Waking),
             ("XX000", "Couldn't connect to compute node", MANAGED, Kind::Waking),
             ("XX000", "Control plane request failed", MANAGED, Kind::Waking),
@@ -187,49 +191,44 @@ mod tests {
             (
                 "08P01",
                 "no more connections allowed (max_client_conn)",
-                Server::default(),
+                OTHER,
                 Kind::Saturated,
             ),
             (
                 "08P01",
                 "server login has been failing, try again later (server_login_retry)",
-                Server::default(),
+                OTHER,
                 Kind::Lost,
             ),
-            ("08P01", "query_wait_timeout", Server::default(), Kind::Lost),
+            ("08P01", "query_wait_timeout", OTHER, Kind::Lost),
             (
                 "XX000",
                 "(ECHECKOUTTIMEOUT) unable to check out connection from the pool after 60000ms",
-                Server::default(),
+                OTHER,
                 Kind::Saturated,
             ),
             (
                 "XX000",
                 "MaxClientsInSessionMode: max clients reached",
-                Server::default(),
+                OTHER,
                 Kind::Saturated,
             ),
-            (
-                "XX000",
-                "(EDBHANDLEREXITED) DbHandler exited",
-                Server::default(),
-                Kind::Waking,
-            ),
+            ("XX000", "(EDBHANDLEREXITED) DbHandler exited", OTHER, Kind::Waking),
             (
                 "XX000",
                 "Too many authentication failures: circuit breaker open",
-                Server::default(),
+                OTHER,
                 Kind::Throttled,
             ),
-            ("53100", "could not write to file", Server::default(), Kind::Lost),
-            ("53000", "insufficient resources", Server::default(), Kind::Saturated),
+            ("53100", "could not write to file", OTHER, Kind::Lost),
+            ("53000", "insufficient resources", OTHER, Kind::Saturated),
             (
                 "58P01",
                 "could not open file \"global/pg_filenode.map\": No such file or directory",
-                Server::default(),
+                OTHER,
                 Kind::Lost,
             ),
-            ("58030", "could not read block 0", Server::default(), Kind::Lost),
+            ("58030", "could not read block 0", OTHER, Kind::Lost),
         ] {
             assert_eq!(kind_of_refusal(code, message, server), kind, "{code} {message}");
             assert_eq!(
@@ -244,19 +243,9 @@ mod tests {
     fn final_refusal_is_named_at_once() {
         let plaintext = "no pg_hba.conf entry for host \"10.0.0.1\", user \"u\", database \"d\", no encryption";
         for (code, message, server, kind) in [
-            (
-                "28000",
-                "no pg_hba.conf entry for host \"10.0.0.1\"",
-                Server::default(),
-                Kind::Auth,
-            ),
+            ("28000", "no pg_hba.conf entry for host \"10.0.0.1\"", OTHER, Kind::Auth),
             ("28000", plaintext, MANAGED, Kind::Auth),
-            (
-                "28000",
-                "PAM authentication failed for user \"u\"",
-                Server::default(),
-                Kind::Auth,
-            ),
+            ("28000", "PAM authentication failed for user \"u\"", OTHER, Kind::Auth),
             (
                 "28P01",
                 "password authentication failed for user \"u\"",
@@ -267,7 +256,7 @@ mod tests {
             (
                 "55000",
                 "cannot connect to invalid database \"d\"",
-                Server::default(),
+                OTHER,
                 Kind::NoDatabase,
             ),
             (
@@ -284,30 +273,20 @@ mod tests {
                 Kind::Query,
             ),
             ("XX000", "cache lookup failed for relation 1", MANAGED, Kind::Query),
-            ("08P01", "password authentication failed", Server::default(), Kind::Auth),
-            ("08P01", "SASL authentication failed", Server::default(), Kind::Auth),
-            ("08P01", "no such user", Server::default(), Kind::Auth),
-            ("08P01", "no such database: d", Server::default(), Kind::NoDatabase),
-            (
-                "08P01",
-                "FATAL: database \"d\" does not exist",
-                Server::default(),
-                Kind::NoDatabase,
-            ),
-            (
-                "08P01",
-                "FATAL: role \"u\" does not exist",
-                Server::default(),
-                Kind::Auth,
-            ),
-            ("08P01", "wrong password type", Server::default(), Kind::Auth),
+            ("08P01", "password authentication failed", OTHER, Kind::Auth),
+            ("08P01", "SASL authentication failed", OTHER, Kind::Auth),
+            ("08P01", "no such user", OTHER, Kind::Auth),
+            ("08P01", "no such database: d", OTHER, Kind::NoDatabase),
+            ("08P01", "FATAL: database \"d\" does not exist", OTHER, Kind::NoDatabase),
+            ("08P01", "FATAL: role \"u\" does not exist", OTHER, Kind::Auth),
+            ("08P01", "wrong password type", OTHER, Kind::Auth),
             (
                 "58P01",
                 "could not access file \"absent\": No such file or directory",
-                Server::default(),
+                OTHER,
                 Kind::Query,
             ),
-            ("XX001", "invalid page in block 0", Server::default(), Kind::Query),
+            ("XX001", "invalid page in block 0", OTHER, Kind::Query),
         ] {
             assert_eq!(kind_of_refusal(code, message, server), kind, "{code} {message}");
             assert_ne!(

@@ -22,12 +22,12 @@ use crate::testbed::Testbed;
 
 /// An answer: the status and body of an HTTP response, or the whole payload if it is none.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Answer {
+pub(super) struct AnyAnswer {
     status: Option<u16>,
     body: Value,
 }
 
-impl Answer {
+impl AnyAnswer {
     fn of(payload: &[u8]) -> Self {
         let value = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|_| text.into());
         let whole = value(&String::from_utf8_lossy(payload));
@@ -67,9 +67,9 @@ fn agrees(value: &Value, first: &Value, second: &Value) -> bool {
 }
 
 /// Judges the answer to a read.
-fn judge_read(outcome: &Outcome, [first, second]: &[Answer; 2]) -> Seen {
+fn judge_read(outcome: &Outcome, [first, second]: &[AnyAnswer; 2]) -> Seen {
     let answer = match payload(outcome) {
-        Ok(payload) => Answer::of(payload),
+        Ok(payload) => AnyAnswer::of(payload),
         // Without HTTP, there is no other way to report a failure.
         Err(_) if first.status.is_none() && matches!(outcome, Outcome::FunctionError(_)) => return Seen::Refused,
         Err(why) => return Seen::Broken(why),
@@ -87,7 +87,7 @@ fn judge_read(outcome: &Outcome, [first, second]: &[Answer; 2]) -> Seen {
 /// Judges the answer to a write by the contract.
 fn judge_write(outcome: &Outcome, write: &Write) -> Seen {
     let answer = match payload(outcome) {
-        Ok(payload) => Answer::of(payload),
+        Ok(payload) => AnyAnswer::of(payload),
         Err(why) => return Seen::Broken(why),
     };
     let (status, body) = (answer.status(), answer.body.to_string());
@@ -115,7 +115,7 @@ pub(super) struct Written {
 pub(crate) struct Client {
     function: Arc<AnyFunction>,
     /// Two answers to each event, without a fault.
-    expected: Arc<Vec<[Answer; 2]>>,
+    expected: Arc<Vec<[AnyAnswer; 2]>>,
     testbed: Arc<Testbed>,
     history: Arc<History>,
     random: Rng,
@@ -168,12 +168,12 @@ impl Client {
     }
 
     /// Returns the answer to an event without a fault.
-    async fn answer(&mut self, event: usize) -> Result<Answer> {
+    async fn answer(&mut self, event: usize) -> Result<AnyAnswer> {
         let (id, function) = (self.id(), Arc::clone(&self.function));
         let file = &function.events[event].file;
         let invocation = self.invoke(event, &id, false).await?;
         let answer = match payload(&invocation.outcome) {
-            Ok(payload) => Answer::of(payload),
+            Ok(payload) => AnyAnswer::of(payload),
             Err(why) => bail!("{file} fails without a fault: {}", with_last_words(why, &invocation)),
         };
         let (status, body) = (answer.status(), &answer.body);
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn read_right_or_5xx_is_honest() {
-        let answer = |body| Answer {
+        let answer = |body| AnyAnswer {
             status: Some(200),
             body,
         };
@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn function_error_is_honest_without_http() {
-        let expected = Answer::of(br#"{"one": 1}"#);
+        let expected = AnyAnswer::of(br#"{"one": 1}"#);
         let expected = [expected.clone(), expected];
         assert_eq!(
             judge_read(&Outcome::FunctionError("{}".into()), &expected),
