@@ -19,7 +19,7 @@ const SOURCES: &[&str] = &[
     include_str!("../lib.rs"),
     include_str!("../meetings/changes.rs"),
     include_str!("../meetings/mod.rs"),
-    include_str!("../meetings/webhook.rs"),
+    include_str!("../meetings/webhook/mod.rs"),
     include_str!("../meetings/webhook/report.rs"),
     include_str!("../tasks/all.rs"),
     include_str!("../tasks/mod.rs"),

@@ -35,7 +35,7 @@ fn survived(answer: &Answer, case: u64, input: &str) {
 #[tokio::test]
 async fn mutated_requests_are_answered() {
     let backend = Backend::start().await;
-    backend.execute(include_str!("../../cli/src/seed.sql")).await;
+    backend.execute(include_str!("../../../cli/src/seed.sql")).await;
     let events = files("tests/events", "json");
     let cursor = "limit=1&cursor=AAZJ2DZ6EAABkAAAAAAAcIAAAAAAAAAB&status=scheduled&from=2031-03-04T09:30:00%2B01:00";
     let queries = [
