@@ -183,7 +183,7 @@ fn password(target: &TargetNames, said: &str) -> Cause {
                 "SELECT rolcanlogin, rolvaliduntil FROM pg_roles WHERE rolname = {};   -- as another role",
                 literal(user)
             ),
-            format!("\\password {role}   -- in psql, as a superuser: sets it anew"),
+            format!("\\password {role}   -- in psql, as a superuser: sets a new one"),
         ],
     )
 }

@@ -1,4 +1,4 @@
-//! `GET /api/users/ai-settings`, rarely: which AI provider writes for the caller, which is none.
+//! `GET /api/users/ai-settings`, rarely: the AI provider of the caller: always none.
 //! Safe to repeat: it only reads.
 
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `POST /api/auth/google/disconnect`, rarely: disconnects the caller's Google calendar, of which there is none.
+//! `POST /api/auth/google/disconnect`, rarely: disconnects the caller's Google calendar: none is connected, so nothing changes.
 //! Safe to repeat: it changes nothing.
 
 use std::process::ExitCode;

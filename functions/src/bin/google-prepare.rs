@@ -1,4 +1,4 @@
-//! `POST /api/auth/google/prepare`, rarely: refuses to connect a Google calendar, because no client of Google is configured.
+//! `POST /api/auth/google/prepare`, rarely: refuses to connect a Google calendar, because no Google client is configured.
 //! Safe to repeat: it changes nothing.
 
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `GET /api/auth/google/status`, rarely: whether the caller's Google calendar is connected, which none is.
+//! `GET /api/auth/google/status`, rarely: whether the caller's Google calendar is connected: always no.
 //! Safe to repeat: it only reads.
 
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `POST /api/meetingbaas/webhooks`: the same as the other webhook, at the address of bots that were made before.
+//! `POST /api/meetingbaas/webhooks`: the same as `meetings-webhook`, at the address that older bots use.
 //! Safe to repeat: a delivery's id or digest is its idempotency key, and its event never moves a meeting back.
 
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `GET /api/users/team`: the caller and whom they hold meetings with.
+//! `GET /api/users/team`: the caller and the people they hold meetings with.
 //! Safe to repeat: it only reads.
 
 use std::process::ExitCode;
