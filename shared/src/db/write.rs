@@ -191,8 +191,7 @@ impl Pool {
     /// Runs a write of several statements in an explicit transaction, exactly once: for work that locks rows and then
     /// needs a later snapshot. `work` returns the change for the receipt; `None` if it changed nothing.
     ///
-    /// Takes two more round trips than [`write`](Self::write): BEGIN with the look for the key, and the receipt with
-    /// COMMIT.
+    /// Takes three round trips besides those of the work: BEGIN, the look for the key, and the receipt with COMMIT.
     ///
     /// # Errors
     /// As [`write`](Self::write).
