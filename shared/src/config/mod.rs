@@ -19,8 +19,8 @@
 //! `verify-full`, and a connection string in the secret can contain the parameters `sslmode`, `sslrootcert`, `sslcert`,
 //! `sslkey` and `host`; the others configure the pool, which is created before the secret is read.
 //!
-//! With `DATABASE_IAM_AUTH=true` `DATABASE_URL` has a user and no password, and `sslmode` must be `require` or
-//! stricter.
+//! With `DATABASE_IAM_AUTH=true` `DATABASE_URL` has a user and no password. Like a secret, a token requires
+//! `sslmode=verify-full`, except for a server on this machine: see [`database_url`].
 //!
 //! Both need an execution role. `AWS_REGION`, `AWS_ENDPOINT_URL_SECRETS_MANAGER` and `AWS_ENDPOINT_URL` are read here
 //! for them. The role's credentials are the only exception: `aws-config` reads them from `AWS_ACCESS_KEY_ID`,

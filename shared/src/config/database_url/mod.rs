@@ -13,7 +13,7 @@
 //! | `schema` | a name | the role's search_path | search_path | – | – |
 //! | `connection_limit` | connections, 1–1,000 | the environment's concurrency | connections one environment may hold | environments take each other's slots | concurrent requests queue |
 //! | `pool_timeout` | seconds, 0–86,400 | 8 | longest wait for a usable connection, connect retries included; 0 = until the deadline | clients wait for a 503 | a restart of a few seconds fails requests |
-//! | `connect_timeout` | seconds, 0–86,400 | 3 | half of the time after which a second connect attempt starts beside the first; 0 = until the deadline | a lost flow is detected late | a busy server gets more attempts than it needs |
+//! | `connect_timeout` | seconds, 0–86,400 | 3 | after twice this time a second connect attempt starts beside the first; 0 = none starts | a lost flow is detected late | a busy server gets more attempts than it needs |
 //! | `socket_timeout` | seconds, 0–86,400 | 14 (0 too) | longest single statement, never past the deadline | the deadline ends it first | slow statements fail that would succeed |
 //! | `pgbouncer` | `true`, `false` | `false` | the server is a transaction pooler (PgBouncer, RDS Proxy): no startup options, no cached statements | – | – |
 //! | `statement_cache_size` | statements, 0–10,000 | 100 (0 with `pgbouncer`) | prepared statements kept per connection; with `pgbouncer` it declares that the pooler keeps them too (PgBouncer 1.21 or newer with `max_prepared_statements`) | memory on the server | each statement is prepared again, one more round trip |
@@ -26,9 +26,9 @@
 //!
 //! With `DATABASE_SECRET_ARN` the URL has no user and no password, and can leave out host and database, which the
 //! secret then provides: `postgres://HOST/DATABASE?…`, or `postgres:///?…` for parameters alone. With
-//! `DATABASE_IAM_AUTH=true` it has a user and no password. With either, `sslmode` must be `verify-full`: the password or
-//! the token would be sent to any machine that answers at the address. To this machine, where a tunnel may end, a token needs
-//! `require`.
+//! `DATABASE_IAM_AUTH=true` it has a user and no password. With either, `sslmode` must be `verify-full`, because with
+//! less the password or the token would be sent to any machine that answers at the address. For a server on this machine,
+//! such as the end of a tunnel, a token requires `require` or stricter.
 //!
 //! Every other name is an error that suggests the intended name or an alternative. A name given twice, a malformed
 //! value, and contradicting parameters are errors too.
@@ -292,8 +292,7 @@ impl DatabaseUrl {
         self.parameters.pool_timeout
     }
 
-    /// Returns half of the time after which a second connect attempt starts beside the first; `None` = until the
-    /// deadline.
+    /// Returns half of the time after which a second connect attempt starts beside the first; `None` = none starts.
     #[must_use]
     pub fn connect_timeout(&self) -> Option<Duration> {
         self.parameters.connect_timeout
