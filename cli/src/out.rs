@@ -1,7 +1,7 @@
 //! Lines on standard output and standard error.
 //!
-//! If the reader has gone, as after `| head`, the line is dropped and the command goes on to its end; `println!` would
-//! panic. If a line cannot be written for another reason, such as a full disk, the command ends with exit code 1.
+//! If the reader has gone, as after `| head`, the line is dropped and the command continues; `println!` would panic. If
+//! a line cannot be written for another reason, such as a full disk, the command ends with exit code 1.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write as _, stdout};

@@ -1,4 +1,4 @@
-//! What the crates that know no product are told about Seer.
+//! Describes Seer to the crates that know no product.
 
 use anyhow::Result;
 use include_dir::{Dir, include_dir};

@@ -1,7 +1,7 @@
-//! Analyses: what the meetings of a member say about their wins, areas for support and tasks.
+//! Analyses: the wins, areas for support and tasks in a member's meetings.
 //!
-//! The member and the admin of their team read them; to a colleague it is forbidden, to everybody else the member is
-//! absent. Invariants: reading writes nothing, and uses only meetings and analyses of the team that the member is on
+//! The member and the admin of their team may read them. A colleague is refused; for all others the member is absent.
+//! Invariants: reading writes nothing, and uses only meetings and analyses of the team that the member is on
 //! now.
 
 use chrono::{DateTime, Utc};

@@ -1,8 +1,8 @@
 //! The identity provider's events about users: a new name or address, and a deleted account.
 //!
-//! They are no part of signing in: a user's row is made by `users-register`, from the token. A deleted account keeps its
-//! row, under a subject that no token can have, so that meetings and tasks keep their people. Invariants: an event is
-//! not read before its signature is verified.
+//! Signing in does not depend on them: `users-register` creates a user's row from the token. A deleted account keeps
+//! its row, under a subject that no token can have, so that meetings and tasks keep their people. Invariants: an event
+//! is not read before its signature is verified.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;

@@ -2,7 +2,7 @@
 //!
 //! | variable | unit | default | set too low |
 //! |---|---|---|---|
-//! | `WEBHOOK_SECRET` | what the recorder's deliveries may be verified by, see below | none; only the recorder's webhooks need it | a short secret can be guessed, and with it a delivery forged |
+//! | `WEBHOOK_SECRET` | secrets that verify the recorder's deliveries, see below | none; only the recorder's webhooks need it | a short secret can be guessed, and with it a delivery forged |
 //! | `CLERK_WEBHOOK_SECRET` | signing secrets as below | none; only `clerk-webhook` needs it | the same, for a person's address and name |
 //!
 //! `WEBHOOK_SECRET` holds one or more entries, separated by commas or spaces, so that a new secret can be added before

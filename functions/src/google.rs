@@ -1,4 +1,4 @@
-//! The caller's Google calendar: never connected, because there is no client of Google here.
+//! The caller's Google calendar: never connected, because no Google client is configured.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
-//! Key areas: what the admin of a team agrees with a member to work on.
+//! Key areas: topics that a member works on, as agreed with the admin of their team.
 //!
-//! The member and the admin of their team read them; only that admin writes them. To a colleague it is forbidden, to
-//! everybody else the member is absent. Invariants: a key area belongs to the team it was created in, so that a member
+//! The member and the admin of their team may read them; only that admin writes them. A colleague is refused; for all
+//! others the member is absent. Invariants: a key area belongs to the team it was created in, so that a member
 //! who changes teams takes none along.
 
 use chrono::{DateTime, Utc};

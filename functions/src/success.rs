@@ -1,5 +1,4 @@
-//! The answer of a write that has no resource to show, for pages that read every answer as JSON: 204 would be an error to
-//! them.
+//! The answer of a write that has no resource to show, for pages that read every answer as JSON and cannot handle 204.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! Teams: an admin and their members. `invitations` has how a person gets onto one.
+//! Teams: an admin and their members. `invitations` adds members.
 //!
 //! Invariants: a person is on one team; after leaving or removal they are the admin of an empty one, as after
 //! registering. Meetings stay in the team that they were held in, and tasks keep their assignee.

@@ -1,6 +1,6 @@
-//! One secret behind the part of Secrets Manager's protocol that functions use, and its failures.
+//! An emulator of Secrets Manager, as far as functions use it: one secret, and injected failures.
 //!
-//! For behaviour that the real service, or an emulation of it, cannot be made to show: rejecting, failing, not
+//! For behaviour that neither the real service nor another emulator shows on request: rejecting, failing, not
 //! answering, reporting the requests it received. It verifies no signature, only that there is one. Rotation itself is
 //! tested against an independent emulation (`tests/credentials.py`).
 

@@ -1,6 +1,6 @@
-//! What tools need that examine a database, or the way to it, as a function would meet it: `cargo seer doctor`.
+//! For tools that examine a database, or the network path to it, as a function uses it: `cargo seer doctor`.
 //!
-//! Functions need none of it; [`crate::db`] connects for them.
+//! Functions do not use this module; [`crate::db`] connects for them.
 
 pub use crate::config::database_url::RDS_ROOTS;
 pub use crate::db::classify::{kind_of, kind_of_log_in};

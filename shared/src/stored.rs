@@ -1,4 +1,4 @@
-//! Reads values of rows that something else than this program has written: one odd value does not fail a list.
+//! Reads stored values that another program may have written, so that one unusual value does not fail a list.
 //!
 //! For `#[serde(with = …)]` and `#[serde(deserialize_with = …)]` on the fields of a row that is read as jsonb.
 //! Invariants: a value that a type can represent is unchanged, and times keep the order that they have in the table.

@@ -1,4 +1,4 @@
-//! Examines what the database and the role were created with: encoding, collations, the password's last day.
+//! Examines properties of the database and the role: encoding, collations, the end of the password's validity.
 
 use serde::Deserialize;
 use serde_json::json;

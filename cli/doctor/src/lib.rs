@@ -4,7 +4,7 @@
 //! verdict with its cause, and the exit code repeats it: 0 healthy, 1 warnings, 2 failing, 3 cannot connect.
 //! Invariants: writes nothing to the database, never takes longer than [`WHOLE`], and never prints a password or a
 //! parameter's value (the value of sslmode is no secret). Depends on: `shared` for the meaning of DATABASE_URL, of
-//! failures, and for how a function connects. It learns from [`Product`] whose functions they are.
+//! failures, and for how a function connects. [`Product`] describes the functions.
 
 mod activity;
 mod advice;
@@ -83,7 +83,7 @@ pub struct Arguments {
 
 /// The product whose database is examined.
 pub struct Product<F> {
-    /// Has its migrations.
+    /// The product, for its migrations.
     pub service: &'static Service,
     /// The query data of its functions' statements: the JSON documents that `cargo sqlx prepare` writes.
     pub queries: Vec<&'static str>,

@@ -1,4 +1,4 @@
-//! The statements of the migrations, by which doctor knows what a schema should have.
+//! The statements of the migrations, from which doctor derives the expected schema.
 
 use shared::Service;
 use shared::db::migrate;

@@ -1,7 +1,7 @@
 //! Asks PgBouncer for its limits, at its console: a database of that name at the same address.
 //!
 //! Only a role in its `stats_users` or `admin_users` may ask. Invariants: changes nothing; a pooler without a console
-//! answers with an error, which is no finding.
+//! answers with an error, which is not a finding.
 
 use shared::config::DatabaseUrl;
 use shared::db::Deadline;

@@ -1,4 +1,4 @@
-//! Examines the schema: which migrations are applied, and by `columns` and `indexes` what they made.
+//! Examines the schema: the applied migrations and, with `columns` and `indexes`, their tables and indexes.
 //!
 //! Invariants: derives the expected schema from the migrations themselves; never migrates.
 

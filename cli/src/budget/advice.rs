@@ -1,5 +1,4 @@
-//! Says which number to change to what if the sum does not fit. Each suggestion is sufficient on its own; this is
-//! verified here first.
+//! Suggests changes if the sum does not fit. Each suggestion is sufficient on its own, which is verified first.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +11,7 @@ use super::need::Need;
 /// The parameter that bounds the environments of each route.
 const ENVIRONMENTS: &str = "ReservedConcurrency";
 
-/// What would do, each on its own, the mildest first.
+/// Returns the changes that would be sufficient, each on its own, the smallest first.
 pub(super) fn what_to_change(
     stacks: &Stacks,
     given: &BTreeMap<String, String>,

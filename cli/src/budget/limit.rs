@@ -1,4 +1,4 @@
-//! The connections that the database has: asked from it, or from what `template/database.yaml` makes.
+//! The connections that the database accepts: read from its server, or derived from `template/database.yaml`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

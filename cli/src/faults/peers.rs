@@ -1,4 +1,4 @@
-//! The designs that people use today, as `tests/peers/peers.toml` lists them: built, to be played like this project's.
+//! Builds the designs of `tests/peers/peers.toml`, so that they run under the same faults as this project's functions.
 //!
 //! A design whose programs are not installed, or that does not build, is left out with a message.
 

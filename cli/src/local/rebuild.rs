@@ -1,6 +1,6 @@
 //! Builds the functions again when their code changes, and replaces the environments of those that differ.
 //!
-//! Invariants: until a build has succeeded, the functions that run go on answering. Looks at the files' times once a
+//! Invariants: until a build has succeeded, the running functions keep answering. Looks at the files' times once a
 //! second, which needs no support of the file system.
 
 use std::collections::BTreeSet;

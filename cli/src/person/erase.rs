@@ -1,7 +1,7 @@
-//! What an erasure does to each table.
+//! The effect of an erasure on each table.
 //!
-//! What is about the person is deleted. Rows that others need, and that name the person, keep the id of the user, whose
-//! row then says who it was no more: as for a deleted account, which `functions::clerk` describes.
+//! Rows about the person are deleted. Rows that others need keep the user's id, and the user's row loses subject,
+//! address and name: as for a deleted account, which `functions::clerk` describes.
 
 use anyhow::Result;
 use shared::db::Session;

@@ -1,4 +1,4 @@
-//! The account and the region: whose they are, and how many functions run at once.
+//! Checks the account and the region: which ones `aws` uses, and how many functions may run at once.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! The `aws` command: one question, one answer in JSON.
+//! Runs the `aws` command: one request, one answer in JSON.
 
 use std::io::ErrorKind;
 use std::process::Stdio;

@@ -1,4 +1,4 @@
-//! The cluster of `template/database.yaml`: whether the region has its parts.
+//! Checks whether the region offers everything that the cluster of `template/database.yaml` needs.
 
 use std::collections::BTreeSet;
 

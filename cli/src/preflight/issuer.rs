@@ -1,4 +1,4 @@
-//! The identity provider: whether API Gateway can ask it, and would accept a token.
+//! Checks the identity provider: whether API Gateway can fetch its keys, and would accept a token.
 
 use std::path::Path;
 

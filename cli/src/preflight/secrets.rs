@@ -1,4 +1,4 @@
-//! The secrets that parameters name: whether the deploy can read them, and their shape.
+//! Checks the secrets that parameters name: whether the deploy can read them, and whether they have the right form.
 //!
 //! Invariants: no part of a secret leaves this module; errors name the rule.
 

@@ -3,12 +3,12 @@
 //! | file | holds |
 //! |---|---|
 //! | [`source`] | reading the route files |
-//! | [`part`] | a file that is made in part, compared with what it should be |
+//! | [`part`] | a file with a generated part, compared with the route files |
 //! | [`manifest`], [`readme`], [`template`] | those parts: router, binaries, route table, functions |
 //! | [`event`] | the example events |
 //!
-//! Invariants: route files are only read, an event that exists is never changed, and outside of its part a file stays
-//! as it is. Depends on `functions::openapi` for the meaning of a route file's documentation.
+//! Invariants: never changes a route file, an existing event, or a file outside of its generated part. Depends on
+//! `functions::openapi` for the meaning of a route file's documentation.
 
 mod event;
 mod manifest;

@@ -1,17 +1,17 @@
-//! A file that is made in part: what the part holds for each route, and what it should hold.
+//! A file with a generated part: the part's actual and its expected entry for each route.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 
-/// The part of a file that is made from the route files.
+/// The part of a file that is generated from the route files.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// What an entry of it is called, such as `router entry`.
+    /// The name of an entry in messages, such as `router entry`.
     pub(super) entry: &'static str,
-    /// What the file's entries say, by function.
+    /// The file's entries, by function.
     pub(super) actual: BTreeMap<String, String>,
-    /// What the route files say.
+    /// The entries that follow from the route files.
     pub(super) expected: BTreeMap<String, String>,
     /// The whole file as it should be.
     pub(super) text: String,

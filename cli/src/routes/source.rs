@@ -1,4 +1,4 @@
-//! Reads the route files: what their documentation says, and what their `main` serves.
+//! Reads the route files: their documentation, and the route that their `main` serves.
 
 use std::fs;
 use std::path::Path;

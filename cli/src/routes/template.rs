@@ -1,9 +1,8 @@
-//! The functions of `template.yaml` that differ in name, method and path only.
+//! The functions of `template.yaml` that differ in name, method and path only, between two marker lines.
 //!
-//! A rare route's function also reserves less concurrency. They stand between two marker lines. A function with
-//! properties of its own (memory, variables, no authorizer) stands outside of them, and is left alone. So is the text of
-//! a block between them as long as its name, method and path are its route's, and it reserves less if and only if its
-//! route is rare.
+//! A rare route's function also reserves less concurrency. A function with properties of its own (memory, variables, no
+//! authorizer) is outside of the markers and never changed. A block between them is only written again if its name,
+//! method, path or reserve differs from its route's.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What an invited person does: looks at their invitations, accepts one, declines one.
+//! The operations of an invited person: listing their invitations, accepting one, declining one.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

@@ -4,8 +4,8 @@
 //! has at most [`TEAM_SIZE`] people; an admin learns nothing about people of other teams; the token of a link is stored
 //! only as a digest. Depends on: the index `invitations_pending`: one pending invitation per address and admin.
 //!
-//! `create` and `accept` lock the rows of the users they concern, and decide in a second statement: the statement that
-//! waits for a lock counts as of the time before it waited.
+//! `create` and `accept` lock the users' rows, and decide in a second statement: a statement that waited for a lock
+//! would count the rows as they were before the wait.
 
 mod accept;
 mod address;

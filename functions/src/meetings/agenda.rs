@@ -1,8 +1,8 @@
-//! The agenda of a meeting, in phases: its own, or one that is proposed.
+//! The agenda of a meeting, in phases: its own, or a proposed one.
 //!
-//! The first of these that there is: the phases that an import stored, the lines of `agenda`, what the newest completed
-//! meeting with the same team member left open, a fixed structure. A proposal is not stored, because a read never
-//! writes. Invariants: succeeds for every meeting that the caller may see.
+//! Uses the first of these that exists: the phases that an import stored, the lines of `agenda`, the open topics of the
+//! newest completed meeting with the same team member, a fixed structure. A proposal is not stored, because a read
+//! never writes. Invariants: succeeds for every meeting that the caller may see.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

@@ -9,10 +9,10 @@
 //! | [`webhook`] | the recording service's deliveries |
 //!
 //! A meeting is visible to the admin of its team, and to its creator and its team member while they are on that team;
-//! the admin may change and delete it. The SQL functions `sees`, `leads` and `manages` of `migrations/0010_access.sql`
-//! say so once. Every operation is one statement that reads the caller's row, checks the permission and accesses the
-//! data, so a read is one round trip. Invariants: the answers for absent and invisible meetings are identical, and a row
-//! is not read as a whole before its visibility is decided.
+//! the admin may change and delete it. These rules are in one place, the SQL functions `sees`, `leads` and `manages` of
+//! `migrations/0010_access.sql`. Every operation is one statement that reads the caller's row, checks the permission
+//! and accesses the data, so a read is one round trip. Invariants: the answers for absent and invisible meetings are
+//! identical, and a row is not read as a whole before its visibility is decided.
 
 pub mod agenda;
 pub mod changes;

@@ -1,8 +1,8 @@
-//! Suggested tasks for what a meeting named as areas for support.
+//! Suggested tasks for a meeting's areas for support.
 //!
 //! Each area becomes a task for the manager, and one for the team member if it is about knowledge. Invariants: a
-//! meeting that has suggestions gets no others. A suggestion's id is a digest of the meeting, the area and the assignee,
-//! so of two requests at once the second meets the rows of the first.
+//! meeting that has suggestions gets no others. A suggestion's id is a digest of the meeting, the area and the
+//! assignee, so the second of two concurrent requests finds the rows of the first.
 
 use serde::Serialize;
 

@@ -1,6 +1,6 @@
 //! The start of an environment: its process, its log and its Runtime API.
 //!
-//! Depends on: everything that an environment consists of, which does not know of this.
+//! Depends on: all parts of an environment, none of which depends on this module.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicBool;

@@ -1,4 +1,4 @@
-//! What an environment's runtime and the service have told each other, and what either waits for.
+//! The state that an environment's runtime and the service share: assigned events, pending requests, answers.
 //!
 //! Invariants: data only; [`super::exchange`] has the rules. Depends on: nothing of the emulator.
 

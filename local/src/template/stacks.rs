@@ -1,4 +1,4 @@
-//! The two stacks of a deployment, of which one takes the other's outputs as parameters.
+//! The two stacks of a deployment; the outputs of one are parameters of the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

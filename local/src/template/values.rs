@@ -1,8 +1,8 @@
 //! Evaluates a template's values for given parameters.
 //!
-//! Does what CloudFormation does with `Ref` to a parameter, conditions, `If`, `Sub`, `Join` and `Split`; leaves the
-//! rest as it stands, and within text named as `Sub` names it: `${Cluster.Endpoint.Address}`. May not guess: a
-//! parameter without a default that was not given stays a `Ref`.
+//! Evaluates `Ref` to a parameter, conditions, `If`, `Sub`, `Join` and `Split` as CloudFormation does. Everything else
+//! stays unevaluated, within text in the form of `Sub`: `${Cluster.Endpoint.Address}`. Invariants: never guesses; a
+//! parameter that has neither a value nor a default stays a `Ref`.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the receipts table has under the key of a write.
+//! The result of looking up the key of a write in the table `receipts`.
 
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;

@@ -11,9 +11,9 @@
 //! | `work` | `read`: the unit of work of domain code; attempts |
 //! | `write` | `write` and `transact`: the write protocol |
 //! | `witness` | whether a late answer will still come |
-//! | `by_hand` | without closures: executor, transactions, connections that the caller ends |
+//! | `by_hand` | for moved code: executor, transactions, connections that the caller ends |
 //! | `receipt` | the rows that record a write: idempotency, lost commits, audit |
-//! | `known` | what the receipts table has under the key of a write |
+//! | `known` | the result of looking up the key of a write |
 //! | `session` | the connection as domain code sees it |
 //! | `classify` | the retry table |
 //! | `retry` | attempts and back-off |

@@ -1,9 +1,8 @@
 //! How much of an execution environment one caller may use, so that a busy one leaves room for others.
 //!
-//! An environment answers one request at a time, so a caller takes from others the time that it is busy. Each
-//! caller has an account of it: a request adds the time that it took, and a microsecond for each byte of its body, and
-//! the share of every second that passes is taken off. A caller whose account is over [`BURST`] is refused until it is
-//! not, which takes the environment no time.
+//! An environment answers one request at a time, so all other callers wait meanwhile. Each caller has an account: a
+//! request adds the time that it took, and a microsecond for each byte of its body. Every second subtracts the caller's
+//! share. A caller whose account is over [`BURST`] is refused at once until it is below.
 //!
 //! The account is in memory: it costs no round trip and no row, and one caller's accounts in other environments are
 //! separate. docs/decisions/0010 has the alternatives. Invariants: a request without a caller is not limited.
