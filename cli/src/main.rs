@@ -47,7 +47,7 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::BrightCyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
 
-/// Seer's backend on this machine, and the care of its database.
+/// Runs Seer's backend on this machine, and examines, migrates and tests databases and functions.
 #[derive(Parser)]
 #[command(name = "seer", bin_name = "cargo seer", version, styles = STYLES)]
 struct Arguments {
@@ -67,7 +67,7 @@ enum Command {
     Doctor(DoctorArguments),
     Faults(faults::Arguments),
     Local(local::Arguments),
-    /// Brings the schema of the database that DATABASE_URL names up to date
+    /// Applies the pending migrations to the database that DATABASE_URL names; safe to repeat
     Migrate,
     Openapi(openapi::Arguments),
     Person(person::Arguments),
@@ -109,7 +109,9 @@ fn refuse(error: &clap::Error) -> ! {
     std::process::exit(error.exit_code())
 }
 
-/// Doctor's arguments, and one that needs a checkout.
+/// Examines the database that DATABASE_URL names, and says what is wrong and what to do
+///
+/// Exit code: 0 healthy, 1 warnings, 2 failing, 3 cannot connect.
 #[derive(Args)]
 struct DoctorArguments {
     #[command(flatten)]

@@ -14,7 +14,7 @@ use shared::http::body::Object;
 use shared::http::{Abort, Error, Request};
 use shared::write_query;
 
-/// What an event without a valid signature is answered.
+/// The answer to an event without a valid signature.
 pub(crate) const REFUSED: &str = "The event's signature is missing, wrong, or more than five minutes old.";
 
 /// Begins the subject of a deactivated user: a token's subject never contains a control character.

@@ -103,7 +103,7 @@ impl fmt::Debug for SharedSecrets {
     }
 }
 
-/// What the recorder's deliveries may be verified by.
+/// The secrets that verify the recorder's deliveries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecorderSecrets {
     /// The keys of signed deliveries.

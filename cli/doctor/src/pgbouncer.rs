@@ -10,7 +10,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use tokio::time::timeout;
 
-/// What limits the clients of a pooler.
+/// The limits on the clients of a pooler.
 #[derive(Debug)]
 pub struct Limits {
     /// `max_client_conn`: clients in all.

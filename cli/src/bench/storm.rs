@@ -57,7 +57,7 @@ struct Report {
     bursts: Vec<Burst>,
 }
 
-/// What the server can do on this machine, measured before the bursts.
+/// The server's limits on this machine, measured before the bursts.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Limit {
     /// The time from connecting to disconnecting with one read in between: the median of sequential connections.

@@ -20,7 +20,7 @@ use crate::build::{Binaries, build};
 /// The interval between two looks at the files.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What the functions are built from, in the checkout.
+/// The sources of the functions, in the checkout.
 const SOURCES: [&str; 4] = ["Cargo.toml", "Cargo.lock", "functions", "shared"];
 
 /// The functions' code in a checkout, and what was built from it.

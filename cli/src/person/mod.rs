@@ -24,8 +24,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Prints every row about a person as JSON
     Export(Named),
-    /// Deletes what is about a person, and replaces their name, address and subject; without --apply it changes nothing
-    /// and prints what it would do
+    /// Deletes the rows about a person, and replaces their name, address and subject; without --apply only prints the
+    /// changes
     Erase {
         #[command(flatten)]
         named: Named,

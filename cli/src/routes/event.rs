@@ -31,7 +31,7 @@ const ABSENT: &str = "01900000-0000-7000-8000-000000000000";
 pub(super) struct Events {
     /// The events to be written: name and text.
     pub(super) missing: Vec<(String, String)>,
-    /// What is wrong with those that are there, and what to do about it.
+    /// The faults of the existing events, each with its remedy.
     pub(super) wrong: Vec<String>,
 }
 

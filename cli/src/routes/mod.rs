@@ -31,7 +31,7 @@ use source::Sources;
 /// Where the route files are.
 const FOLDER: &str = "functions/src/bin";
 
-/// Makes what follows from the route files: router, binaries, events, functions of the template, table of the README
+/// Generates from the route files: router, binaries, events, functions of the template, table of the README
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Arguments {

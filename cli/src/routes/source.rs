@@ -33,7 +33,7 @@ impl Route {
     }
 }
 
-/// What `functions/src/bin` holds.
+/// The contents of `functions/src/bin`.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     /// By path, then method.

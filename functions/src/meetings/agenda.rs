@@ -1,8 +1,8 @@
 //! The agenda of a meeting, in phases: its own, or a proposed one.
 //!
-//! Uses the first of these that exists: the phases that an import stored, the lines of `agenda`, the open topics of the
-//! newest completed meeting with the same team member, a fixed structure. A proposal is not stored, because a read
-//! never writes. Invariants: succeeds for every meeting that the caller may see.
+//! Uses the first of these that exists: the phases that an import stored, the lines of `agenda`, a proposal from the
+//! newest completed meeting with the same team member, a fixed structure. A proposal is not stored, because a read never
+//! writes. Invariants: succeeds for every meeting that the caller may see.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ pub struct Phase {
     pub items: Vec<String>,
 }
 
-/// What the newest completed meeting with the same team member left.
+/// The newest completed meeting with the same team member, as far as a proposal uses it.
 #[derive(Debug, Deserialize)]
 struct Earlier {
     #[serde(deserialize_with = "stored::time::deserialize")]

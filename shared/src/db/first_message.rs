@@ -17,7 +17,7 @@ pub(crate) const NO_PROCESS: u32 = 1 + u32::from_be_bytes(*b"coul");
 /// How many bytes are enough to judge, and to show the text of a reply that is none of PostgreSQL's.
 pub(crate) const ENOUGH: usize = 200;
 
-/// What the first bytes are.
+/// Whether the first bytes are PostgreSQL's.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FirstBytes {
     /// Too few to tell.

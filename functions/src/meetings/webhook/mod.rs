@@ -34,7 +34,7 @@ const API_KEY: &str = "x-meeting-baas-api-key";
 /// The secret of a bot's callbacks, in the second version.
 const CALLBACK_SECRET: &str = "x-mb-secret";
 
-/// What an unverified delivery is answered.
+/// The answer to an unverified delivery.
 pub(crate) const REFUSED: &str =
     "The delivery's signature, API key or secret is missing or wrong, or it was not signed within five minutes.";
 
