@@ -39,7 +39,7 @@ pub struct Analysis {
     pub analyzed_at: DateTime<Utc>,
 }
 
-/// The source of a [`Summary`].
+/// The source of an analysis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = SummarySource))]
 #[serde(rename_all = "snake_case")]

@@ -79,7 +79,7 @@ pub struct Colleague {
     pub last_analyzed_at: Option<DateTime<Utc>>,
 }
 
-/// How a user is named beside something of theirs.
+/// The name and address of a user, for display beside their rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Contact {

@@ -1,4 +1,4 @@
-//! `GET /api/meetings/analyze/{userId}`: the newest analysis of a member, or what their completed meetings say.
+//! `GET /api/meetings/analyze/{userId}`: the newest analysis of a member, or a summary of their completed meetings.
 //! Safe to repeat: it only reads.
 
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `POST /api/webhooks/clerk`: what the identity provider reports about its users, verified by its signature.
+//! `POST /api/webhooks/clerk`: receives an event of the identity provider about a user, verified by its signature.
 //! Safe to repeat: an event's id is its idempotency key, and an older one does not replace a newer.
 
 use std::process::ExitCode;

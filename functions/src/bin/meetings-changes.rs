@@ -1,4 +1,4 @@
-//! `GET /api/meetings/{id}/changes`: a page of what was changed about a meeting, newest first.
+//! `GET /api/meetings/{id}/changes`: a page of the changes of a meeting, newest first.
 //! Safe to repeat: it only reads.
 
 use std::process::ExitCode;

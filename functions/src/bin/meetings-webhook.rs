@@ -1,4 +1,4 @@
-//! `POST /api/meetings/webhook`: what the recording service reports, verified by signature, API key or secret.
+//! `POST /api/meetings/webhook`: receives a delivery of the recording service, verified by signature, API key or secret.
 //! Safe to repeat: a delivery's id or digest is its idempotency key, and its event never moves a meeting back.
 
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `PATCH /api/meetings/{id}/tasks/{taskId}/approve`: makes a suggested task one to be done.
+//! `PATCH /api/meetings/{id}/tasks/{taskId}/approve`: approves a suggested task, which is then to be done.
 //! Safe to repeat: a task that is approved already is 409 and stays as it is.
 
 use std::process::ExitCode;

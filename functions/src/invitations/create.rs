@@ -70,7 +70,7 @@ pub struct Invited {
     /// How many more people can be invited now.
     invite_status: Places,
     /// The secret of the link that the invited person accepts with. It is shown once, because only its digest is
-    /// stored: null in a replay. Inviting the address again makes a new one, and the one before works no more.
+    /// stored: null in a replay. Inviting the address again makes a new one, and the previous one stops working.
     token: Option<String>,
 }
 

@@ -28,7 +28,7 @@ pub(super) fn components(schemas: &mut Schemas) -> Value {
     problem["description"] = "A problem, if a function answers. API Gateway itself, before or instead of a function, \
         answers with `message` alone."
         .into();
-    problem["properties"]["message"] = json!({"type": "string", "description": "The gateway's words."});
+    problem["properties"]["message"] = json!({"type": "string", "description": "The gateway's message."});
     problem.as_object_mut().map(|members| members.remove("required"));
     schemas.component("Failure", problem);
     let header = |description: &str, schema: Value, required: bool| json!({"description": description, "schema": schema, "required": required});
@@ -62,7 +62,7 @@ pub(super) fn components(schemas: &mut Schemas) -> Value {
             ),
             "RetryAfter": header("Seconds to wait before a retry.", json!({"type": "integer", "minimum": 1}), false),
             "Authenticate": header("How to authenticate.", json!({"type": "string"}), true),
-            "NoStore": header("For this caller, and now.", json!({"type": "string", "enum": ["no-store"]}), true),
+            "NoStore": header("The answer is for this caller only, and must not be stored.", json!({"type": "string", "enum": ["no-store"]}), true),
             "Age": header(
                 "Seconds since the check, if it was made for an earlier request.",
                 json!({"type": "integer", "minimum": 0}),

@@ -42,22 +42,19 @@ use schemas::Schemas;
 /// The tags: the resources, with which the names of their functions begin.
 const TAGS: [(&str, &str); 11] = [
     ("health", "Whether the service works"),
-    ("users", "Who a token's subject is"),
+    ("users", "The user of a token's subject"),
     ("team", "The people of the caller's team"),
-    (
-        "invitations",
-        "How a person gets onto a team: an admin invites, the person accepts",
-    ),
+    ("invitations", "Joining a team: an admin invites, the person accepts"),
     (
         "key-areas",
-        "What a member works on, as agreed with the admin of their team",
+        "Topics that a member works on, as agreed with the admin of their team",
     ),
-    ("analyses", "What the meetings of a member say"),
+    ("analyses", "Summaries of a member's meetings"),
     ("meetings", "Meetings, their changes and their recordings"),
-    ("tasks", "What comes out of meetings"),
+    ("tasks", "The tasks that result from meetings"),
     ("ai-settings", "The caller's AI provider"),
     ("google", "The caller's Google calendar"),
-    ("clerk", "What the identity provider reports"),
+    ("clerk", "The identity provider's events"),
 ];
 
 /// Returns the document.
