@@ -40,10 +40,13 @@ use crate::telemetry::count;
 const IDLE: Duration = Duration::from_millis(50);
 
 /// Bounds on when the first answer after idling is late.
-const LATE_AFTER_IDLE_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
+const LATE_AFTER_IDLE_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(300));
 
 /// Bounds on when any other answer is late.
-const LATE_AFTER_RANGE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+const LATE_AFTER_RANGE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(800));
+
+/// The longest random addition to it. With it, a dead session is replaced within 1.5 s.
+const MOST_JITTER: Duration = Duration::from_millis(400);
 
 /// An answer is late after this multiple of the longest recent one.
 const LATE_FACTOR: u32 = 8;
@@ -151,7 +154,7 @@ impl Witnesses {
             server: connection.server,
             purpose,
             // Environments whose statements are late at the same time do not ask at the same time.
-            late_after: late_after + jitter(late_after / if idle { 4 } else { 1 }),
+            late_after: late_after + jitter(if idle { late_after / 4 } else { late_after.min(MOST_JITTER) }),
             round_trip: connection.round_trip,
         }
     }

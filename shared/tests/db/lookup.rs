@@ -64,7 +64,7 @@ async fn silent_commit_gets_a_tombstone() {
     let id = Uuid::now_v7();
     let holder = held_commits(&bench).await;
     bench.read().await.unwrap();
-    let write = write_within(&bench, Duration::from_secs(3), id);
+    let write = write_within(&bench, Duration::from_secs(8), id);
     tokio::pin!(write);
     tokio::select! {
         early = &mut write => panic!("no tombstone was tried: {early:?}"),
