@@ -7,7 +7,7 @@ use super::backend::{Backend, migrated};
 use super::people::id;
 
 /// Adds parameters to a function's connection string.
-fn with(parameters: &str) -> impl Fn(&mut Function) {
+pub fn with(parameters: &str) -> impl Fn(&mut Function) {
     move |function| {
         for (name, value) in &mut function.env {
             if name == "DATABASE_URL" {

@@ -5,7 +5,8 @@
 use serde_json::{Value, json};
 
 use super::backend::Backend;
-use super::people::{Team, id, meeting};
+use super::parameters::with;
+use super::people::{Person, Team, id, meeting};
 
 /// Settings that any role may set, each at the value that is farthest from the default.
 const SETTINGS: [(&str, &str); 36] = [
@@ -190,14 +191,7 @@ async fn settings_do_not_change_pooled_answers() {
     let plain = Backend::start().await;
     let expected = day(&plain).await;
     drop(plain);
-    let odd = Backend::with(|function| {
-        for (name, value) in &mut function.env {
-            if name == "DATABASE_URL" {
-                value.push_str("?pgbouncer=true");
-            }
-        }
-    })
-    .await;
+    let odd = Backend::with(with("?pgbouncer=true")).await;
     odd.settings(&SETTINGS).await;
     let answers = day(&odd).await;
     odd.reset_settings().await;
@@ -206,7 +200,6 @@ async fn settings_do_not_change_pooled_answers() {
 
 /// Settings that a role may set, each with values other than its default: both of a switch, each of an enumeration, the
 /// least, the greatest and another number, and text that may be nonsense. In an order that does not depend on the run.
-/// Not `search_path`, which is where the operator says that the tables are.
 const CANDIDATES: &str = "SELECT name, value FROM pg_settings, LATERAL ( \
         SELECT unnest(CASE vartype \
             WHEN 'bool' THEN ARRAY['on', 'off'] \
@@ -215,24 +208,32 @@ const CANDIDATES: &str = "SELECT name, value FROM pg_settings, LATERAL ( \
             ELSE ARRAY[min_val, max_val, trunc(least(max_val::numeric, 2147483647) / 7)::text] \
         END) \
     ) AS candidate (value) \
-    WHERE context IN ('user', 'superuser') AND value <> reset_val AND name <> 'search_path' \
+    WHERE context IN ('user', 'superuser') AND value <> reset_val \
     ORDER BY md5(name || value)";
 
 /// How many of them a run without `EVERY_SETTING` tries.
 const SAMPLE: usize = 30;
 
+/// Ends every other session of the database, so that the next ones begin with the role's settings.
+const END_OTHERS: &str = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+
+/// Returns the statement that changes the role's settings in this database; quotes in `change` are doubled.
+fn by_role(change: &str) -> String {
+    format!(
+        "DO $$ BEGIN EXECUTE format('ALTER ROLE %I IN DATABASE %I {change}', current_user, current_database()); END $$"
+    )
+}
+
 /// Reads, writes and writes again with a role that has this setting; fails unless the answers are those without it, or a
 /// refusal whose log line names it.
 async fn try_setting(backend: &Backend, team: &Team, name: &str, value: &str) -> Result<(), String> {
-    let by_role = "EXECUTE format('ALTER ROLE %I IN DATABASE %I";
-    let set = format!("DO $$ BEGIN {by_role} SET {name} = %L', current_user, current_database(), '{value}'); END $$");
+    let set = by_role(&format!("SET {name} = ''{value}''"));
     // The server refuses what is no value of it.
     if !backend.try_execute(&set).await {
         return Ok(());
     }
-    let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
-               WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
-    backend.execute(end).await;
+    backend.execute(END_OTHERS).await;
     let body = meeting(team.member.id, json!({"title": TEXT, "speakers": [TEXT, "NULL"]}));
     let create = || {
         let key = format!("{name} {}", value.len());
@@ -262,8 +263,7 @@ async fn try_setting(backend: &Backend, team: &Team, name: &str, value: &str) ->
     if listed.status == 200 && listed.items().len() != 2 {
         wrong.push(listed.body.clone());
     }
-    let reset = format!("DO $$ BEGIN {by_role} RESET ALL', current_user, current_database()); END $$");
-    backend.execute(&reset).await;
+    backend.execute(&by_role("RESET ALL")).await;
     if wrong.is_empty() {
         return Ok(());
     }
@@ -284,4 +284,43 @@ async fn each_setting_of_a_role_is_harmless() {
         wrong.extend(try_setting(&backend, &team, &name, &value).await.err());
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Paths that lead to no table of the migrations, or to others of the same names.
+const PATHS: [&str; 5] = ["''", "absent", "\"$user\"", "pg_catalog", "other"];
+
+/// The log line of a refusal names the setting; with `schema=` in the URL it has no effect.
+#[tokio::test]
+async fn search_path_without_tables_is_named() {
+    let plain = Backend::start().await;
+    let direct = Backend::with(with("?schema=public")).await;
+    let pooled = Backend::with(with("?pgbouncer=true&schema=public")).await;
+    let tables = "CREATE SCHEMA other; CREATE TABLE other.users (id int); CREATE TABLE other.receipts (id int)";
+    let mut ada = Person::stranger("ada");
+    for backend in [&plain, &direct, &pooled] {
+        backend.execute(tables).await;
+        ada = backend.admin("ada").await;
+    }
+    for path in PATHS {
+        let path = path.replace('\'', "''");
+        let set = by_role(&format!("SET search_path = {path}"));
+        for backend in [&plain, &direct, &pooled] {
+            backend.execute(&set).await;
+            backend.execute(END_OTHERS).await;
+            let read = backend.get("/api/users/me").by(&ada).send().await;
+            let write = backend.post("/api/users/register").by(&ada).send().await;
+            for answer in [read, write] {
+                if backend.url() == plain.url() {
+                    let line = answer.problem(500, "internal").line();
+                    assert!(line["error"].to_string().contains("SET search_path"), "{path}: {line}");
+                } else {
+                    answer.is(200);
+                }
+            }
+        }
+    }
+    for backend in [&plain, &direct, &pooled] {
+        backend.execute(&by_role("RESET ALL")).await;
+        backend.execute("DROP SCHEMA other CASCADE").await;
+    }
 }

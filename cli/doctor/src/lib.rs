@@ -226,7 +226,7 @@ async fn examine<F: AsyncFn(u64) -> Result<u64>>(
         database::examine(&mut session, &server, &mut report).await;
         upkeep::examine(&mut session, &server, &mut report).await;
         statements::examine(&mut session, &server, &mut report).await;
-        schema::examine(&mut session, &server, product.service, &product.queries, &mut report).await;
+        schema::examine(&mut session, &url, &server, product, &mut report).await;
         let budget = match *budget {
             Some(known) => known,
             None => *budget.insert(product.budget(&server, deadline).await),

@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::json;
 use shared::Service;
+use shared::config::DatabaseUrl;
 use shared::db::migrate;
 use shared::db::roles::application_privileges;
 
-use super::cause::quoted;
+use super::Product;
+use super::cause::{literal, quoted};
 use super::columns;
 use super::indexes;
 use super::report::{Level, Report};
@@ -24,20 +26,23 @@ struct MigrationsTable {
     on_path: bool,
     usable: bool,
     readable: bool,
+    search_path: String,
 }
 
 /// Examines the schema that the URL refers to, as the migrations of `service` and the statements of `queries` need it.
 pub(super) async fn examine(
     session: &mut Session,
+    url: &DatabaseUrl,
     server: &Server,
-    service: &Service,
-    queries: &[&str],
+    product: &Product<impl Sized>,
     report: &mut Report,
 ) {
+    let Product { service, queries, .. } = product;
     let found = session
         .rows::<MigrationsTable>(
             "SELECT n.nspname AS schema, n.nspname = ANY (current_schemas(false)) AS on_path, \
-             has_schema_privilege(n.oid, 'USAGE') AS usable, has_table_privilege(c.oid, 'SELECT') AS readable \
+             has_schema_privilege(n.oid, 'USAGE') AS usable, has_table_privilege(c.oid, 'SELECT') AS readable, \
+             current_setting('search_path') AS search_path \
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE c.relname = '_sqlx_migrations' AND c.relkind = 'r' ORDER BY on_path DESC, 1 LIMIT 1",
         )
@@ -60,22 +65,31 @@ pub(super) async fn examine(
         }
         Ok(Some(table)) => table,
     };
+    let correction = path_correction(url, server, &table.schema);
     if table.usable && !table.on_path {
+        let MigrationsTable {
+            schema, search_path, ..
+        } = &table;
+        let what = if url.search_path().is_some() {
+            format!("schema= in DATABASE_URL is not {schema}, which has the tables")
+        } else {
+            format!(
+                "the search_path of {} is {search_path}: without {schema}, which has the tables",
+                server.role
+            )
+        };
         report.find(
             Level::Fail,
             "search-path",
-            "the tables are in a schema that this role does not look into",
-            "They are found only by their search_path.",
-            vec![format!(
-                "ALTER ROLE {} IN DATABASE {} SET search_path = {};   -- or the parameter schema of DATABASE_URL",
-                quoted(&server.role),
-                quoted(&server.database),
-                quoted(&table.schema)
-            )],
+            what,
+            "Every statement of the functions fails: it finds no table. Sessions that are open keep their search_path.",
+            correction.clone(),
         );
+        // So that the statements show what else is wrong.
+        session.look_into(schema);
     }
     if table.usable {
-        workload::examine(session, server, &table.schema, queries, report).await;
+        workload::examine(session, server, &table.schema, queries, &correction, report).await;
     } else if server.is_application() {
         let (schema, role) = (quoted(&table.schema), quoted(&server.role));
         report.find(
@@ -93,6 +107,28 @@ pub(super) async fn examine(
     columns::examine(session, service, &table.schema, applied.as_ref(), report).await;
     indexes::examine(session, &table.schema, service, applied.as_ref(), report).await;
     indexes::foreign_keys(session, &table.schema, report).await;
+}
+
+/// Returns the lines after which the functions find the tables of `schema` first.
+fn path_correction(url: &DatabaseUrl, server: &Server, schema: &str) -> Vec<String> {
+    if url.search_path().is_some() {
+        return vec![format!("let the parameter in DATABASE_URL be schema={schema}")];
+    }
+    let [role, database] = [&server.role, &server.database];
+    vec![
+        format!(
+            "ALTER ROLE {} IN DATABASE {} SET search_path = {};   -- or the parameter schema={schema} of DATABASE_URL",
+            quoted(role),
+            quoted(database),
+            quoted(schema)
+        ),
+        format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = {} AND datname = {} AND pid <> \
+             pg_backend_pid();",
+            literal(role),
+            literal(database)
+        ),
+    ]
 }
 
 #[derive(Deserialize)]

@@ -13,6 +13,7 @@ use shared::db::Deadline;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use tokio::time::timeout;
 
+use super::cause::quoted;
 use super::report::{Fact, Report};
 
 /// `statement_timeout` of each query.
@@ -60,6 +61,12 @@ impl Session {
             limits,
             lost: false,
         }
+    }
+
+    /// Lets the following queries find the tables of `schema`, whatever the session's search_path.
+    pub(super) fn look_into(&mut self, schema: &str) {
+        self.limits
+            .push_str(&format!("SET LOCAL search_path = {};", quoted(schema)));
     }
 
     /// Returns the rows of a SELECT, deserialized by column name.

@@ -18,15 +18,16 @@ use super::session::Session;
 const SHOWN: usize = 5;
 
 /// Checks every statement. `schema` is the one that has the tables, `queries` the statements with the types of their
-/// parameters, as the compiler checked them.
+/// parameters, as the compiler checked them; `correction` makes `schema` the first of the search_path.
 pub(super) async fn examine(
     session: &mut Session,
     server: &Server,
     schema: &str,
     queries: &[&str],
+    correction: &[String],
     report: &mut Report,
 ) {
-    shadows(session, schema, report).await;
+    shadows(session, schema, correction, report).await;
     row_security(session, server, schema, report).await;
     let statements = statements(queries);
     if statements.is_empty() {
@@ -131,7 +132,7 @@ struct Shadow {
 }
 
 /// Reports tables that this role finds in another schema, before the one that was migrated.
-async fn shadows(session: &mut Session, schema: &str, report: &mut Report) {
+async fn shadows(session: &mut Session, schema: &str, correction: &[String], report: &mut Report) {
     let found = session
         .rows::<Shadow>(&format!(
             "SELECT c.relname AS name, n.nspname AS other FROM pg_class c \
@@ -147,12 +148,7 @@ async fn shadows(session: &mut Session, schema: &str, report: &mut Report) {
             "shadowed-table",
             format!("this role's statements use {other}.{name}, not {schema}.{name}"),
             "The search_path has the other schema first; \"$user\" in it is a schema named like the role.",
-            vec![format!(
-                "ALTER TABLE {}.{} RENAME TO {};   -- or the parameter schema={schema} of DATABASE_URL",
-                quoted(&other),
-                quoted(&name),
-                quoted(&format!("{name}_of_{other}"))
-            )],
+            correction.to_vec(),
         );
     }
 }

@@ -99,6 +99,54 @@ async fn failing_statement_is_found() {
     execute(&cluster.url(), reads).await;
 }
 
+/// Neither the role's search_path nor `schema=` leads to the tables: one finding, whose lines are what helps.
+#[tokio::test]
+async fn search_path_without_tables_gets_its_lines() {
+    let cluster = migrated(sound()).await;
+    let url = application(&cluster).await;
+    let owner = cluster.url();
+    execute(
+        &owner,
+        "CREATE SCHEMA other; CREATE TABLE other.users (id int); CREATE TABLE other.meetings (LIKE meetings); \
+         GRANT USAGE ON SCHEMA other TO app; GRANT ALL ON ALL TABLES IN SCHEMA other TO app",
+    )
+    .await;
+    for path in ["''", "absent", "\"$user\"", "pg_catalog", "other"] {
+        execute(&owner, &format!("ALTER ROLE app SET search_path = {path}")).await;
+        let report = json(&url, &[]).await;
+        assert_eq!(report["exitCode"], FAILING, "{path}: {report:#}");
+        assert!(
+            report["firstLine"]
+                .as_str()
+                .unwrap()
+                .contains("the search_path of app is"),
+            "{report:#}"
+        );
+        assert_eq!(report["schema"]["statements"]["failing"], 0, "{path}: {report:#}");
+        let chosen = json(&format!("{url}?schema=public"), &[]).await;
+        assert_eq!(chosen["exitCode"], WARNINGS, "{path}: {chosen:#}");
+        for line in super::commands(&report, "search-path") {
+            execute(&owner, &line).await;
+        }
+        assert_eq!(json(&url, &[]).await["exitCode"], WARNINGS, "{path}");
+        execute(
+            &owner,
+            "ALTER ROLE app RESET ALL; ALTER ROLE app IN DATABASE seer RESET ALL",
+        )
+        .await;
+    }
+    let report = json(&format!("{url}?schema=absent"), &[]).await;
+    assert_eq!(report["exitCode"], FAILING, "{report:#}");
+    let lines = super::commands(&report, "search-path");
+    assert!(lines[0].contains("schema=public"), "{lines:?}");
+    execute(&owner, "ALTER ROLE app SET search_path = other, public").await;
+    let report = json(&url, &[]).await;
+    for line in super::commands(&report, "shadowed-table") {
+        execute(&owner, &line).await;
+    }
+    assert_eq!(json(&url, &[]).await["exitCode"], WARNINGS, "{report:#}");
+}
+
 #[tokio::test]
 async fn password_and_collation_are_watched() {
     let cluster = migrated(sound()).await;

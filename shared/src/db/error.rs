@@ -331,11 +331,24 @@ impl fmt::Display for Error {
             .cause
             .as_ref()
             .and_then(|cause| about_certificate(&cause.to_string()));
-        write!(f, "; {}", certificate.unwrap_or_else(|| self.kind.advice(self.phase)))
+        let particular = certificate.or_else(|| self.about_missing_object());
+        write!(f, "; {}", particular.unwrap_or_else(|| self.kind.advice(self.phase)))
     }
 }
 
 impl Error {
+    /// Returns what to do if a statement named a table, column, type, function or schema that the server did not find.
+    fn about_missing_object(&self) -> Option<&'static str> {
+        let running = matches!(self.phase, Phase::Statement | Phase::Commit);
+        let code = self.sqlstate.as_deref();
+        let missing = matches!(code, Some("42P01" | "42703" | "42704" | "42883" | "3F000"));
+        (running && missing).then_some(
+            "compare the schema with the migrations of this build; if all are applied, the session looks into another \
+             schema: correct schema= in DATABASE_URL, or without it the role's search_path (ALTER ROLE … SET search_path \
+             = …), to the schema of the tables",
+        )
+    }
+
     /// Writes what was tried, or why nothing was.
     fn write_effort(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let took = self.elapsed.as_millis();
@@ -594,6 +607,30 @@ mod tests {
             let said = error.to_string();
             assert!(said.contains(says), "{said}");
             assert!(!said.contains(" 0 attempts"), "{said}");
+        }
+    }
+
+    #[test]
+    fn missing_object_names_search_path() {
+        let said = |phase, code: &str| {
+            let error = Error {
+                sqlstate: Some(code.to_owned()),
+                ..Error::bare(Kind::Query, phase)
+            };
+            error.to_string()
+        };
+        for code in ["42P01", "42703", "42704", "42883", "3F000"] {
+            let said = said(Phase::Statement, code);
+            assert!(said.contains("migrations of this build; if all"), "{said}");
+            assert!(said.contains("SET search_path"), "{said}");
+        }
+        for (phase, code) in [
+            (Phase::Connect, "42704"),
+            (Phase::Statement, "42501"),
+            (Phase::Statement, "23505"),
+        ] {
+            let said = said(phase, code);
+            assert!(!said.contains("search_path"), "{said}");
         }
     }
 }

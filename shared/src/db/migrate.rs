@@ -70,6 +70,13 @@ fn explain(error: &MigrateError) -> String {
     if let MigrateError::VersionMismatch(version) = error {
         return format!("migration {version} was changed after it was applied: undo that, and write a new one");
     }
+    if let MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) = error
+        && cause.as_database_error().and_then(|error| error.code()).as_deref() == Some("3F000")
+    {
+        return "this role's search_path has no schema to create the tables in: ALTER ROLE … SET search_path = public, or \
+                schema= in DATABASE_URL; nothing was applied"
+            .to_owned();
+    }
     format!("{error}; nothing was applied")
 }
 

@@ -48,3 +48,18 @@ async fn refused_commit_applies_nothing() {
     let refused = seed(&url, &NOTES, script).await.unwrap_err();
     assert!(refused.to_string().ends_with("nothing was applied"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn search_path_without_schema_is_named() {
+    let bench = Bench::new().await;
+    let url = bench.cluster.url();
+    for path in ["''", "absent", "\"$user\""] {
+        bench
+            .sql(&format!("ALTER ROLE CURRENT_USER SET search_path = {path}"))
+            .await;
+        let refused = migrate(&DatabaseUrl::parse(&url).unwrap(), &NOTES).await.unwrap_err();
+        assert!(refused.to_string().contains("SET search_path"), "{path}: {refused}");
+    }
+    let chosen = DatabaseUrl::parse(&format!("{url}?schema=elsewhere")).unwrap();
+    assert!(!migrate(&chosen, &NOTES).await.unwrap().is_empty());
+}
