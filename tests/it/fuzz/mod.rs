@@ -1,5 +1,6 @@
 //! Mutated queries, bodies and deliveries: each gets an answer with the form of every answer, and no 5xx.
 
+use local::mutation;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
@@ -7,8 +8,6 @@ use super::backend::{Backend, CLERK_SECRET, WEBHOOK_SECRET};
 use super::clerk;
 use super::names::files;
 use super::webhook::{self, Delivery};
-
-mod mutation;
 
 /// Functions with every kind of input: query, cursor, path, body, delivery.
 const FUNCTIONS: [&str; 8] = [
