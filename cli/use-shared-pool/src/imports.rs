@@ -259,7 +259,8 @@ pub(super) fn without(tree: &UseTree, going: &[usize]) -> Option<String> {
                 let items: Vec<String> = group.items.iter().filter_map(|tree| walk(tree, going, place)).collect();
                 match items.as_slice() {
                     [] => None,
-                    [one] if one != "self" => Some(one.clone()),
+                    // `self` needs its braces.
+                    [one] if one != "self" && !one.starts_with("self as ") => Some(one.clone()),
                     many => Some(format!("{{{}}}", many.join(", "))),
                 }
             }
@@ -316,5 +317,13 @@ mod tests {
         assert_eq!(without(&tree.tree, &[0, 2]).unwrap(), "sqlx::{Row, postgres::PgRow}");
         assert_eq!(without(&tree.tree, &[0, 2, 3]).unwrap(), "sqlx::Row");
         assert_eq!(without(&tree.tree, &[0, 1, 2, 3]), None);
+    }
+
+    #[test]
+    fn self_keeps_its_braces() {
+        let tree: ItemUse = syn::parse_quote!(
+            use sqlx::{self as db, PgPool};
+        );
+        assert_eq!(without(&tree.tree, &[1]).unwrap(), "sqlx::{self as db}");
     }
 }

@@ -309,3 +309,6 @@ fn shown(path: &Path) -> PathBuf {
     let below = here.and_then(|here| path.strip_prefix(here).map(Path::to_path_buf).ok());
     below.unwrap_or_else(|| path.to_path_buf())
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -139,14 +139,70 @@ impl Names {
 
     /// Resolves a path in a module.
     pub(super) fn resolve(&self, at: &Absolute, path: &[String]) -> Absolute {
-        self.look_up(at, path, 0)
+        let mut search = Search {
+            names: self,
+            meanings: HashMap::new(),
+        };
+        search.look_up(at, path, 0)
     }
 
-    fn look_up(&self, at: &Absolute, path: &[String], depth: usize) -> Absolute {
+    /// Returns the kind of type that a path names, and whether it names it through an alias of the scanned code.
+    pub(super) fn kind_of_path(&self, at: &Absolute, path: &Path) -> Option<(Kind, bool)> {
+        self.kind(at, path, 0)
+    }
+
+    fn kind(&self, at: &Absolute, path: &Path, depth: usize) -> Option<(Kind, bool)> {
+        let meant = self.resolve(at, &segments(path));
+        if is_local(&meant) {
+            // An alias inside a function counts for its module, and can then seem to be one of itself.
+            let alias = self.aliases.get(&meant).filter(|_| depth < LONGEST_CHAIN)?;
+            let scope = meant.split_last()?.1.to_vec();
+            let Type::Path(alias) = alias else { return None };
+            return self.kind(&scope, &alias.path, depth + 1).map(|(kind, _)| (kind, true));
+        }
+        let (kind, generic) = known(&meant)?;
+        if !generic {
+            return Some((kind, false));
+        }
+        // Without arguments the database is inferred.
+        let arguments = &path.segments.last()?.arguments;
+        let syn::PathArguments::AngleBracketed(arguments) = arguments else {
+            return Some((kind, false));
+        };
+        let database = arguments.args.iter().find_map(|argument| {
+            if let syn::GenericArgument::Type(Type::Path(path)) = argument {
+                Some(&path.path)
+            } else {
+                None
+            }
+        })?;
+        let database = self.resolve(at, &segments(database));
+        (is_sqlx(&database) && database.last().is_some_and(|name| name == "Postgres")).then_some((kind, false))
+    }
+
+    /// Returns the kind of a single imported name, as if it were a type without arguments.
+    pub(super) fn kind_of_import(&self, at: &Absolute, path: &[String]) -> Option<Kind> {
+        known(&self.resolve(at, path)).map(|(kind, _)| kind)
+    }
+}
+
+/// The most steps from a name to the item that it means.
+const LONGEST_CHAIN: usize = 24;
+
+/// One resolution. Each name is searched for once in each module: modules that import each other by globs have
+/// exponentially many ways to it.
+struct Search<'n> {
+    names: &'n Names,
+    /// Meanings by module and name; `None` too while a name is searched for, which ends a circle.
+    meanings: HashMap<(Absolute, String), Option<Absolute>>,
+}
+
+impl Search<'_> {
+    fn look_up(&mut self, at: &Absolute, path: &[String], depth: usize) -> Absolute {
         let Some((first, rest)) = path.split_first() else {
             return Vec::new();
         };
-        let Some(scope) = self.scopes.get(at).filter(|_| depth < 24) else {
+        let Some(scope) = self.names.scopes.get(at).filter(|_| depth < LONGEST_CHAIN) else {
             return path.to_vec();
         };
         let join = |mut head: Absolute| {
@@ -175,15 +231,26 @@ impl Names {
         if let Some(meant) = self.within(at, first, depth) {
             return self.follow(join(meant), depth + 1);
         }
-        match self.libraries.get(first) {
+        match self.names.libraries.get(first) {
             Some(&library) => self.follow(join(module(library, &[])), depth + 1),
             None => path.to_vec(),
         }
     }
 
     /// Resolves a single name in a module, if the module has it.
-    fn within(&self, at: &Absolute, name: &str, depth: usize) -> Option<Absolute> {
-        let scope = self.scopes.get(at).filter(|_| depth < 24)?;
+    fn within(&mut self, at: &Absolute, name: &str, depth: usize) -> Option<Absolute> {
+        let key = (at.clone(), name.to_owned());
+        if let Some(meaning) = self.meanings.get(&key) {
+            return meaning.clone();
+        }
+        self.meanings.insert(key.clone(), None);
+        let meaning = self.search(at, name, depth);
+        self.meanings.insert(key, meaning.clone());
+        meaning
+    }
+
+    fn search(&mut self, at: &Absolute, name: &str, depth: usize) -> Option<Absolute> {
+        let scope = self.names.scopes.get(at).filter(|_| depth < LONGEST_CHAIN)?;
         if let Some(import) = scope.imports.get(name) {
             // `use sqlx;` refers to itself.
             let itself = import.path.len() == 1 && import.path.first().is_some_and(|first| first == name);
@@ -204,7 +271,7 @@ impl Names {
                 ["crate", "self", "super"].contains(&first.as_str())
                     || scope.imports.contains_key(first)
                     || scope.items.contains(first)
-                    || self.libraries.contains_key(first)
+                    || self.names.libraries.contains_key(first)
             });
             let from = if own {
                 self.look_up(at, glob, depth + 1)
@@ -225,8 +292,8 @@ impl Names {
     }
 
     /// Follows an absolute path to the item that it re-exports.
-    fn follow(&self, path: Absolute, depth: usize) -> Absolute {
-        if !is_local(&path) || depth >= 24 {
+    fn follow(&mut self, path: Absolute, depth: usize) -> Absolute {
+        if !is_local(&path) || depth >= LONGEST_CHAIN {
             return path;
         }
         for end in 1..path.len() {
@@ -236,7 +303,7 @@ impl Names {
             };
             let mut below = at.clone();
             below.push(name.clone());
-            if self.scopes.contains_key(&below) || !self.scopes.contains_key(&at) {
+            if self.names.scopes.contains_key(&below) || !self.names.scopes.contains_key(&at) {
                 continue;
             }
             let Some(mut meant) = self.within(&at, name, depth + 1) else {
@@ -249,40 +316,6 @@ impl Names {
             return self.follow(meant, depth + 1);
         }
         path
-    }
-
-    /// Returns the kind of type that a path names, and whether it names it through an alias of the scanned code.
-    pub(super) fn kind_of_path(&self, at: &Absolute, path: &Path) -> Option<(Kind, bool)> {
-        let meant = self.resolve(at, &segments(path));
-        if is_local(&meant) {
-            let alias = self.aliases.get(&meant)?;
-            let scope = meant.split_last()?.1.to_vec();
-            let Type::Path(alias) = alias else { return None };
-            return self.kind_of_path(&scope, &alias.path).map(|(kind, _)| (kind, true));
-        }
-        let (kind, generic) = known(&meant)?;
-        if !generic {
-            return Some((kind, false));
-        }
-        // Without arguments the database is inferred.
-        let arguments = &path.segments.last()?.arguments;
-        let syn::PathArguments::AngleBracketed(arguments) = arguments else {
-            return Some((kind, false));
-        };
-        let database = arguments.args.iter().find_map(|argument| {
-            if let syn::GenericArgument::Type(Type::Path(path)) = argument {
-                Some(&path.path)
-            } else {
-                None
-            }
-        })?;
-        let database = self.resolve(at, &segments(database));
-        (is_sqlx(&database) && database.last().is_some_and(|name| name == "Postgres")).then_some((kind, false))
-    }
-
-    /// Returns the kind of a single imported name, as if it were a type without arguments.
-    pub(super) fn kind_of_import(&self, at: &Absolute, path: &[String]) -> Option<Kind> {
-        known(&self.resolve(at, path)).map(|(kind, _)| kind)
     }
 }
 

@@ -312,11 +312,7 @@ impl<'ast> Visit<'ast> for Tidier<'_> {
             if init.is_some_and(|init| init.diverge.is_none() && pure(&init.expr)) {
                 self.edits.push(remove(self.text, statement.span().byte_range()));
             } else {
-                let at = name.ident.span().byte_range().start;
-                self.edits.push(Edit {
-                    range: at..at,
-                    with: "_".to_owned(),
-                });
+                self.edits.push(underscored(&name.ident));
             }
         }
         visit::visit_block(self, block);
@@ -333,6 +329,20 @@ impl<'ast> Visit<'ast> for Tidier<'_> {
     }
 }
 
+/// Marks a name as unused. A raw one, such as `r#type`, needs no `r#` then.
+fn underscored(name: &syn::Ident) -> Edit {
+    let start = name.span().byte_range().start;
+    let end = if name.to_string().starts_with("r#") {
+        start + 2
+    } else {
+        start
+    };
+    Edit {
+        range: start..end,
+        with: "_".to_owned(),
+    }
+}
+
 impl Tidier<'_> {
     fn parameters(&mut self, signature: &syn::Signature, block: &syn::Block) {
         let tokens = block.to_token_stream();
@@ -341,11 +351,7 @@ impl Tidier<'_> {
             let Pat::Ident(name) = &*input.pat else { continue };
             let text = name.ident.to_string();
             if !text.starts_with('_') && self.dead(&text, &tokens, 0) {
-                let at = name.ident.span().byte_range().start;
-                self.edits.push(Edit {
-                    range: at..at,
-                    with: "_".to_owned(),
-                });
+                self.edits.push(underscored(&name.ident));
             }
         }
     }

@@ -144,7 +144,8 @@ fn manifest_of(path: &Path) -> Option<PathBuf> {
     above.find(|manifest| manifest.is_file())
 }
 
-fn parse(path: &Path) -> Result<(String, usize, syn::File)> {
+/// Reads a file. Returns its text, the length of the prefix that was not parsed, and its syntax tree.
+pub(super) fn parse(path: &Path) -> Result<(String, usize, syn::File)> {
     let text = fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     let mut offset = if text.starts_with('\u{feff}') {
         '\u{feff}'.len_utf8()
@@ -152,6 +153,13 @@ fn parse(path: &Path) -> Result<(String, usize, syn::File)> {
         0
     };
     let rest = &text[offset..];
+    // The parser would skip more of them, and its positions would be wrong.
+    if rest.starts_with('\u{feff}') {
+        bail!(
+            "{}:1: cannot be parsed: it begins with two byte order marks",
+            path.display()
+        );
+    }
     // A `#!` line, which is no inner attribute.
     if rest.starts_with("#!") && !rest[2..].trim_start().starts_with('[') {
         offset += rest.find('\n').unwrap_or(rest.len());
