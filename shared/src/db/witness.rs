@@ -147,6 +147,11 @@ impl Witnesses {
         let idle = connection.used.elapsed() > IDLE;
         let (least, most) = if idle { LATE_AFTER_IDLE_RANGE } else { LATE_AFTER_RANGE };
         let late_after = (usual * LATE_FACTOR).clamp(least, most);
+        let most_jitter = if idle {
+            late_after / 4
+        } else {
+            late_after.min(MOST_JITTER)
+        };
         let near_capacity = connection.status.near_capacity();
         Watch {
             identity: connection.identity.filter(|_| !near_capacity),
@@ -154,7 +159,7 @@ impl Witnesses {
             server: connection.server,
             purpose,
             // Environments whose statements are late at the same time do not ask at the same time.
-            late_after: late_after + jitter(if idle { late_after / 4 } else { late_after.min(MOST_JITTER) }),
+            late_after: late_after + jitter(most_jitter),
             round_trip: connection.round_trip,
         }
     }
