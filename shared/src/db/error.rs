@@ -331,7 +331,9 @@ impl fmt::Display for Error {
             .cause
             .as_ref()
             .and_then(|cause| about_certificate(&cause.to_string()));
-        let particular = certificate.or_else(|| self.about_missing_object());
+        let particular = certificate
+            .or_else(|| self.about_missing_object())
+            .or_else(|| self.about_missing_library());
         write!(f, "; {}", particular.unwrap_or_else(|| self.kind.advice(self.phase)))
     }
 }
@@ -346,6 +348,15 @@ impl Error {
             "compare the schema with the migrations of this build; if all are applied, the session looks into another \
              schema: correct schema= in DATABASE_URL, or without it the role's search_path (ALTER ROLE … SET search_path \
              = …), to the schema of the tables",
+        )
+    }
+
+    /// Returns what to do if the server cannot load a library with which each session of the role begins.
+    fn about_missing_library(&self) -> Option<&'static str> {
+        let missing = self.phase == Phase::Connect && self.sqlstate.as_deref() == Some("58P01");
+        missing.then_some(
+            "install the library, or take it out of session_preload_libraries and local_preload_libraries of the role, the \
+             database and the server (ALTER ROLE … RESET …)",
         )
     }
 
@@ -611,7 +622,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_object_names_search_path() {
+    fn missing_object_or_library_names_setting() {
         let said = |phase, code: &str| {
             let error = Error {
                 sqlstate: Some(code.to_owned()),
@@ -624,6 +635,11 @@ mod tests {
             assert!(said.contains("migrations of this build; if all"), "{said}");
             assert!(said.contains("SET search_path"), "{said}");
         }
+        let library = said(Phase::Connect, "58P01");
+        assert!(
+            library.contains("session_preload_libraries and local_preload_libraries"),
+            "{library}"
+        );
         for (phase, code) in [
             (Phase::Connect, "42704"),
             (Phase::Statement, "42501"),

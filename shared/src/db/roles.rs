@@ -86,6 +86,14 @@ pub async fn grant(url: &DatabaseUrl, service: &Service, roles: &Roles) -> Resul
     }
     let names: Vec<_> = granted.iter().map(|granted| quoted(&granted.role)).collect();
     close_to_others(&mut transaction, &names.join(", ")).await?;
+    // Before PostgreSQL 15, and in databases upgraded from there, every role may create tables in `public`. Without
+    // effect if the schema belongs to another role.
+    let schema = url.search_path().unwrap_or_else(|| "public".to_owned());
+    run(
+        &mut transaction,
+        format!("REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC"),
+    )
+    .await?;
     commit(transaction).await?;
     let _ = connection.close().await;
     Ok(granted)

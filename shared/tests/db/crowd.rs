@@ -32,8 +32,9 @@ fn few_slots() -> Settings {
 async fn environments_take_turns_on_few_slots() {
     let bench = Bench::with(few_slots(), "").await;
     let url = bench.cluster.url();
+    // Four environments for each slot: on a busy machine the last of them waits longer than the default.
     let reads = (0..40).map(|_| {
-        let pool = pool(&url, "");
+        let pool = pool(&url, "pool_timeout=20");
         async move {
             for _ in 0..3 {
                 pool.read(Deadline::after(PLENTY), async |db| one(db).await)

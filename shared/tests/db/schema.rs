@@ -63,3 +63,18 @@ async fn search_path_without_schema_is_named() {
     let chosen = DatabaseUrl::parse(&format!("{url}?schema=elsewhere")).unwrap();
     assert!(!migrate(&chosen, &NOTES).await.unwrap().is_empty());
 }
+
+/// As before PostgreSQL 15, and in databases upgraded from there.
+#[tokio::test(flavor = "multi_thread")]
+async fn grant_closes_public_schema() {
+    let bench = Bench::new().await;
+    bench.sql("GRANT CREATE ON SCHEMA public TO PUBLIC").await;
+    let roles = Roles {
+        application: Some("app".to_owned()),
+        monitoring: None,
+    };
+    let url = DatabaseUrl::parse(&bench.cluster.url()).unwrap();
+    grant(&url, &NOTES, &roles).await.unwrap();
+    let may = "SELECT count(*) FROM pg_roles WHERE rolname = 'app' AND has_schema_privilege(oid, 'public', 'CREATE')";
+    assert_eq!(bench.count(may).await, 0);
+}
