@@ -19,6 +19,7 @@ use lambda_http::{BoxFuture, LambdaEvent, SnapStartResource, service_fn};
 use lambda_runtime::tower::layer::layer_fn;
 use lambda_runtime::{LambdaInvocation, Runtime};
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::time::timeout;
 use tracing::Level;
@@ -43,7 +44,11 @@ impl Service {
         H: Fn(Request) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Response, Error>> + Send + 'static,
     {
-        let scheduled = |_, _| async { Err(Error::Malformed("This function serves HTTP requests only.".to_owned())) };
+        let scheduled = |_, _| async {
+            let advice =
+                "This function serves HTTP requests only: send it an event of API Gateway's payload format 2.0.";
+            Err(Error::Malformed(advice.to_owned()))
+        };
         start(self, route, Some(example), handle, scheduled)
     }
 
@@ -155,8 +160,8 @@ where
 
     fn call(&mut self, mut event: LambdaInvocation) -> Self::Future {
         let under_way = UnderWay::begin(&self.function.under_way);
-        // The runtime would report bytes that are not UTF-8 as an error of the function, without asking it.
-        if std::str::from_utf8(&event.body).is_err() {
+        // The runtime would report an event that it cannot read as an error of the function, without asking it.
+        if !is_json(&event.body) {
             event.body = UNREADABLE.into();
         }
         let answered = self.service.call(event);
@@ -167,7 +172,11 @@ where
     }
 }
 
-/// Replaces an event that is not text: a request that cannot be read.
+fn is_json(event: &[u8]) -> bool {
+    std::str::from_utf8(event).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
+}
+
+/// Replaces an event that is not JSON: a request that cannot be read.
 const UNREADABLE: &[u8] = br#"{"requestContext":false}"#;
 
 /// Opens the first connection in INIT and handles the example event over it; logs one line with the outcome.
@@ -245,12 +254,15 @@ where
                 tracing::warn!("an event is shaped like a request, and is none of payload format 2.0");
                 Err(Error::Malformed("The request could not be read.".to_owned()))
             }
-            Err(_) => {
-                let outcome = within(deadline, scheduled(function, deadline)).await;
-                let outcome = outcome.unwrap_or_else(|error| Scheduled::failed(error.failure()));
-                line::scheduled(since, &outcome);
-                return Answer::Report(outcome.report);
-            }
+            Err(_) => match within(deadline, scheduled(function, deadline)).await {
+                // It serves requests only.
+                Err(error @ Error::Malformed(_)) => Err(error),
+                outcome => {
+                    let outcome = outcome.unwrap_or_else(|error| Scheduled::failed(error.failure()));
+                    line::scheduled(since, &outcome);
+                    return Answer::Report(outcome.report);
+                }
+            },
         };
         let response = response
             .unwrap_or_else(|error| error.into_response(function.service, &request_id))

@@ -1,5 +1,8 @@
-//! Mutated queries, bodies and deliveries: each gets an answer with the form of every answer, and no 5xx.
+//! Mutated queries, cursors, bodies and deliveries: each gets an answer with the form of every answer, and no 5xx.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fastrand::Rng;
 use local::mutation;
 use serde_json::{Value, json};
 
@@ -8,6 +11,8 @@ use super::backend::{Backend, CLERK_SECRET, WEBHOOK_SECRET};
 use super::clerk;
 use super::names::files;
 use super::webhook::{self, Delivery};
+
+mod events;
 
 /// Functions with every kind of input: query, cursor, path, body, delivery.
 const FUNCTIONS: [&str; 8] = [
@@ -18,6 +23,18 @@ const FUNCTIONS: [&str; 8] = [
     "meetings-list",
     "meetings-update",
     "meetings-webhook",
+    "tasks-list",
+];
+
+/// The lists with pages.
+const LISTS: [&str; 8] = [
+    "analyses-list",
+    "key-areas-list",
+    "meetings-by-member",
+    "meetings-changes",
+    "meetings-list",
+    "meetings-with-team-members",
+    "tasks-all",
     "tasks-list",
 ];
 
@@ -64,6 +81,47 @@ async fn mutated_requests_are_answered() {
         }
         let input = event.to_string();
         survived(&backend.send(name, event, false).await, case, &input);
+    }
+}
+
+/// Returns a cursor with any time and id, which the server has not issued, or a mutated one.
+fn cursor(case: u64) -> String {
+    let mut random = Rng::with_seed(case);
+    // The ends of the ranges of the number and of this program, the beginning of PostgreSQL's, and any time.
+    let ends = [
+        i64::MIN,
+        i64::MAX,
+        0,
+        -210_866_803_200_000_000,
+        chrono::DateTime::<chrono::Utc>::MIN_UTC.timestamp_micros(),
+        chrono::DateTime::<chrono::Utc>::MAX_UTC.timestamp_micros(),
+        random.i64(..),
+    ];
+    let end = ends[random.usize(..ends.len())];
+    let at = end.saturating_add(random.i64(-2..=2));
+    let id = [u128::MIN, u128::MAX, random.u128(..)][random.usize(..3)];
+    let cursor = URL_SAFE_NO_PAD.encode([&at.to_be_bytes()[..], &id.to_be_bytes()].concat());
+    match random.u8(..4) {
+        0 => mutation::mutated(case, &[cursor]),
+        _ => cursor,
+    }
+}
+
+#[tokio::test]
+async fn mutated_cursors_are_answered() {
+    let backend = Backend::start().await;
+    backend.execute(include_str!("../../../cli/src/seed.sql")).await;
+    let events = files("tests/events", "json");
+    for case in 0..mutation::cases(200) {
+        let name = LISTS[case as usize % LISTS.len()];
+        let mut event: Value = serde_json::from_str(&events[name]).unwrap();
+        let cursor = cursor(case);
+        let encoded: String = cursor.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        event["rawQueryString"] = json!(format!("limit=1&cursor={encoded}"));
+        let answer = backend.send(name, event, false).await;
+        if answer.status != 200 {
+            answer.names("cursor");
+        }
     }
 }
 
