@@ -418,4 +418,6 @@ fn percent_decoded(text: &str) -> Option<String> {
 const PERCENT_RULE: &str = "must be percent-encoded UTF-8 without NUL (a literal % is written %25)";
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

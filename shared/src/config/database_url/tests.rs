@@ -23,7 +23,7 @@ fn options(query: &str) -> PgConnectOptions {
     with(query).unwrap().connect_options("notes-get:7")
 }
 
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() {
             encoded.push(char::from(byte));
