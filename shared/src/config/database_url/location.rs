@@ -102,8 +102,10 @@ impl Location {
             };
         };
         if host.starts_with('/') {
-            if let Some(port) = ports.first() {
-                self.port = *port;
+            match ports {
+                [] => {}
+                [port] => self.port = *port,
+                [..] => return wrong("port", "must be one port with the directory of a Unix socket"),
             }
             host.clone_into(&mut self.host);
             self.others.clear();

@@ -160,6 +160,7 @@ fn nonsense_url_is_refused() {
         "postgres://u@/d?host=a,",
         "postgres://u@/d?host=a:1",
         "postgres://u@/d?host=a,/run",
+        "postgres://u@/d?host=/run&port=1,2",
         "postgres://u@/d?host=a&port=0",
         "postgres://u@/d?host=a,b,c&port=1,2",
         "postgres://u@h h/d",
