@@ -15,7 +15,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use faults::{AnyFunction, Artifacts, Line, Played, Scenario, Size, catalogue, for_peers, missing, page, play, table};
+use faults::{AnyFunction, Artifacts, Line, Played, Scenario, Size};
+use faults::{catalogue, chart, for_peers, missing, page, play, table};
 use indicatif::{ProgressBar, ProgressStyle};
 use local::gateway::Routes;
 
@@ -330,14 +331,23 @@ async fn play_peers(checkout: &Checkout, scenarios: &[Scenario], seed: u64, repo
     Ok(())
 }
 
-/// Prints the table and writes the page.
+/// Prints the table, and writes the page and beside it a picture of each scenario.
 fn report(path: &Path, about: &str, reported: &Reported) -> Result<()> {
     let lines: Vec<Line<'_>> = reported
         .lines
         .iter()
         .map(|(name, line)| (name.as_str(), line.as_ref().map_err(String::as_str)))
         .collect();
-    write_page(path, &page(about, &lines))?;
+    write(path, &page(about, &lines))?;
+    for (name, line) in &lines {
+        if let Ok(played) = line {
+            // The name of a peer's has a colon.
+            write(
+                &path.with_file_name(format!("{}.svg", name.replace(": ", "-"))),
+                &chart(about, played),
+            )?;
+        }
+    }
     let _ = writeln!(stdout(), "{}\nreport: {}", table(about, &lines), path.display());
     match (reported.wrong, reported.failed) {
         (0, 0) => Ok(()),
@@ -346,10 +356,10 @@ fn report(path: &Path, about: &str, reported: &Reported) -> Result<()> {
     }
 }
 
-fn write_page(path: &Path, html: &str) -> Result<()> {
+fn write(path: &Path, text: &str) -> Result<()> {
     let folder = path.parent().context("the report has no folder")?;
     std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(path, html))
+        .and_then(|()| std::fs::write(path, text))
         .with_context(|| format!("cannot write {}", path.display()))
 }
 

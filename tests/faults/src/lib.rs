@@ -12,13 +12,14 @@
 //! | `oracle` | compares the guarantees with the tables |
 //! | `run` | plays one scenario |
 //! | `function` | any other function: its load and its verdict |
-//! | `table`, `page` | the report |
+//! | `table`, `page`, `chart` | the report |
 //! | `migrations` | the schema that the checkout's files describe |
 //!
 //! Depends on: the emulators of [`local`], all of them real, and the contract; never on how the functions fulfil it.
 
 mod answer;
 mod catalogue;
+mod chart;
 mod client;
 mod fault;
 mod function;
@@ -36,6 +37,7 @@ mod team;
 mod testbed;
 
 pub use catalogue::{Size, catalogue, for_peers};
+pub use chart::chart;
 pub use fault::{Fault, Whose};
 pub use function::AnyFunction;
 pub use history::{Entry, Seen, Span};
