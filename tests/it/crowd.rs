@@ -1,8 +1,10 @@
 //! Membership under concurrency: hundreds of transactions at once on the same few people. The limit of a team holds,
 //! no person is on two teams or leads one while on another, and every meeting keeps its admin.
 //!
-//! The routes' own operations, on a pool of the engine: as many execution environments would need a larger machine.
+//! Most tests run the routes' own operations on a pool of the engine: as many execution environments would need a larger
+//! machine. One sends the requests to the functions' binaries, two environments of each.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -11,16 +13,22 @@ use serde_json::json;
 use shared::config::Config;
 use shared::db::{Deadline, IdempotencyKey, Pool, Written};
 use shared::http::{Caller, Error};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use ::functions::invitations::{self, Acceptance, Chosen, Draft, TEAM_SIZE};
 use ::functions::{meetings, team, users};
 
-use super::backend::Backend;
-use super::people::Person;
+use super::answer::Answer;
+use super::backend::{Backend, ROUTES};
+use super::call::Call;
+use super::people::{Person, id, meeting};
 
 /// Operations at once.
 const CROWD: usize = 200;
+
+/// Environments of one function that are busy at once, if there are environments.
+const ENVIRONMENTS: usize = 2;
 
 fn pool(backend: &Backend) -> Pool {
     let url = format!("{}?connection_limit=40&pool_timeout=300", backend.url());
@@ -191,12 +199,14 @@ async fn rules_hold(backend: &Backend) {
             + (SELECT count(*) FROM users m JOIN users a ON a.id = m.admin_id WHERE a.role <> 'admin')
             + (SELECT count(*) FROM meetings m JOIN users a ON a.id = m.team_id WHERE a.role <> 'admin')
             + (SELECT count(*) FROM invitations i JOIN users a ON a.id = i.admin_id
-               WHERE i.status = 'pending' AND a.role <> 'admin')"
+               WHERE i.status = 'pending' AND a.role <> 'admin')
+            + (SELECT count(*) FROM invitations
+               WHERE (status = 'accepted') <> (accepted_by IS NOT NULL) OR token_hash IS NULL)"
     );
     let broken = backend.number(&broken).await;
     assert_eq!(
         broken, 0,
-        "a team is too large, or somebody leads one and is on another"
+        "a team is too large, or somebody leads one and is on another, or an invitation is half accepted"
     );
 }
 
@@ -306,4 +316,98 @@ async fn meeting_keeps_its_admin() {
         let free = "UPDATE users SET role = 'admin', admin_id = NULL; DELETE FROM invitations";
         backend.execute(free).await;
     }
+}
+
+/// Requests to the functions' environments: as many at once as [`ENVIRONMENTS`] allows, the others wait.
+struct Environments<'b> {
+    backend: &'b Backend,
+    free: BTreeMap<String, Semaphore>,
+}
+
+impl<'b> Environments<'b> {
+    fn of(backend: &'b Backend) -> Self {
+        let functions = ROUTES.functions().into_iter();
+        let free = functions
+            .map(|name| (name.to_owned(), Semaphore::new(ENVIRONMENTS)))
+            .collect();
+        Self { backend, free }
+    }
+
+    /// Sends a request; fails if its answer is neither a success nor a refusal.
+    async fn send(&self, call: Call<'_>) -> Answer {
+        let (function, event) = call.event();
+        let _turn = self.free[&function].acquire().await.unwrap();
+        let answer = self.backend.send(&function, event, false).await;
+        let refused = [403, 404, 409, 422].contains(&answer.status);
+        assert!(
+            answer.status < 300 || refused,
+            "{function}: {} {}",
+            answer.status,
+            answer.body
+        );
+        answer
+    }
+
+    /// Accepts the newest invitation in the person's own list, or declines it.
+    async fn answer_newest(&self, by: &Person, accepting: bool) {
+        let list = self
+            .send(self.backend.get("/api/users/me/invitations").by(by))
+            .await
+            .items();
+        let Some(newest) = list.first().map(id) else { return };
+        let path = format!("/api/users/me/invitations/{newest}");
+        let call = if accepting {
+            self.backend.post(&format!("{path}/accept"))
+        } else {
+            self.backend.delete(&path)
+        };
+        self.send(call.by(by)).await;
+    }
+}
+
+#[tokio::test]
+async fn crowd_of_requests_breaks_no_rule() {
+    let backend = Backend::start().await;
+    let environments = Environments::of(&backend);
+    let (mut people, mut tokens) = (Vec::new(), Vec::new());
+    for number in 0..7 {
+        people.push(backend.admin(&format!("p{number}")).await);
+    }
+    for admin in &people[..3] {
+        for invited in &people[3..6] {
+            tokens.push(backend.invite(admin, &invited.email).await["token"].clone());
+        }
+    }
+    let mut random = fastrand::Rng::with_seed(11);
+    let operations: Vec<_> = (0..CROWD)
+        .map(|_| {
+            (
+                random.u8(0..100),
+                random.usize(0..7),
+                random.usize(0..7),
+                random.usize(0..9),
+            )
+        })
+        .collect();
+    join_all(operations.into_iter().map(async |(kind, one, other, token)| {
+        let (by, other) = (&people[one], &people[other]);
+        let call = match kind {
+            0..25 => backend.post("/api/users/invite").json(&json!({"email": other.email})),
+            25..45 => backend
+                .post("/api/users/invite/accept")
+                .json(&json!({"token": tokens[token]})),
+            45..65 => return environments.answer_newest(by, kind < 60).await,
+            65..75 => backend.delete(&format!("/api/users/team-members/{}", other.id)),
+            75..85 => backend.post("/api/users/me/leave"),
+            85..90 => backend.post("/api/meetings").json(&meeting(by.id, json!({}))),
+            _ => backend.post("/api/users/register"),
+        };
+        environments.send(call.by(by)).await;
+    }))
+    .await;
+    rules_hold(&backend).await;
+    // How many depends on who comes first.
+    let joined = "SELECT count(*) FROM invitations WHERE status = 'accepted'";
+    assert!(backend.number(joined).await > 0, "nobody joined");
+    assert_eq!(backend.number("SELECT count(*) FROM users").await, 7);
 }
