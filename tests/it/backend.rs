@@ -3,7 +3,7 @@
 //!
 //! Databases are emptied and reused after a test, because creating one takes longer than most tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -57,6 +57,9 @@ const TABLES: [&str; 11] = [
     "receipts",
     "audit",
 ];
+
+/// The stored rows as text, each with its table.
+pub type Rows = BTreeSet<(String, String)>;
 
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
 static FREE: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
@@ -261,6 +264,13 @@ impl Backend {
             .await
             .unwrap();
         rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect()
+    }
+
+    /// Returns the stored rows.
+    pub async fn rows(&self) -> Rows {
+        let of_table = |table| format!("SELECT '{table}', t::text FROM {table} t");
+        let sql = TABLES.map(of_table).join(" UNION ALL ");
+        self.pairs(&sql).await.into_iter().collect()
     }
 
     /// Copies all rows, once in a test, for [`Self::restore`].
