@@ -56,6 +56,7 @@ mod odd_rows;
 mod pages;
 mod parameters;
 mod pool;
+mod predicates;
 mod recorder;
 mod registration;
 mod requests;

@@ -155,6 +155,25 @@ pub(super) fn with_idle_session_timeout(frame: Bytes, timeout: Duration) -> Byte
     rewritten.freeze()
 }
 
+/// Returns the text of the statement that a client's Parse message prepares.
+pub(super) fn prepares(frame: &[u8]) -> Option<&[u8]> {
+    parse(frame).map(|[_, text, _]| text)
+}
+
+/// Returns a client's Parse message with another text.
+pub(super) fn with_text(frame: &[u8], text: &[u8]) -> Option<Bytes> {
+    let [name, _, types] = parse(frame)?;
+    let fields = [name, b"\0", text, b"\0", types].concat();
+    let length = u32::try_from(fields.len() + 4).ok()?;
+    Some([&b"P"[..], &length.to_be_bytes(), &fields].concat().into())
+}
+
+/// Returns the statement's name, its text and the types of its parameters.
+fn parse(frame: &[u8]) -> Option<[&[u8]; 3]> {
+    let mut fields = frame.strip_prefix(b"P")?.get(4..)?.splitn(3, |byte| *byte == 0);
+    Some([fields.next()?, fields.next()?, fields.next()?])
+}
+
 /// Returns the SQLSTATE of a server's ErrorResponse (manual, "Error and Notice Message Fields").
 pub(super) fn sqlstate(frame: &[u8]) -> Option<&str> {
     let fields = frame.strip_prefix(b"E")?.get(4..)?;
@@ -207,6 +226,21 @@ mod tests {
         assert_eq!(with_idle_session_timeout(startup("60"), five), startup("60"));
         let text = Bytes::from(query("SELECT 'idle_session_timeout=600000'"));
         assert_eq!(with_idle_session_timeout(text.clone(), five), text);
+    }
+
+    #[test]
+    fn prepared_text_is_replaced() {
+        let parse = |text: &str| {
+            let fields = format!("s1\0{text}\0\0\x01\0\0\0\x14");
+            let length = u32::try_from(fields.len() + 4).unwrap();
+            [b"P".as_slice(), &length.to_be_bytes(), fields.as_bytes()].concat()
+        };
+        assert_eq!(prepares(&parse("SELECT $1")), Some(&b"SELECT $1"[..]));
+        assert_eq!(
+            with_text(&parse("SELECT $1"), b"SELECT $1 + 1").unwrap(),
+            parse("SELECT $1 + 1")
+        );
+        assert_eq!(prepares(&query("SELECT 1")), None);
     }
 
     #[test]

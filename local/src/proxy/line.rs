@@ -13,7 +13,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use super::frames::{Frames, Refusal, fatal, is_ready, sqlstate, with_idle_session_timeout};
+use super::frames::{Frames, Refusal, fatal, is_ready, prepares, sqlstate, with_idle_session_timeout, with_text};
 use super::orders::{Cut, Effect};
 use super::requests::{Request, Requests};
 use super::{Shared, lock};
@@ -190,6 +190,7 @@ async fn to_server(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, replies: &Repl
                 }
                 continue;
             }
+            let frame = shared.rewritten(frame);
             let Some(request) = requests.add(frame) else { continue };
             if request.binds && !used {
                 used = true;
@@ -319,6 +320,22 @@ impl Shared {
         if !delay.latency.is_zero() || !delay.jitter.is_zero() {
             sleep(delay.latency + delay.jitter.mul_f64(spread(arrived))).await;
         }
+    }
+}
+
+impl Shared {
+    /// Records the statement that a message prepares, and returns the message with the text that replaces it.
+    fn rewritten(&self, frame: Bytes) -> Bytes {
+        let Some(text) = prepares(&frame) else { return frame };
+        let mut rewriting = lock(&self.rewriting);
+        rewriting.prepared.insert(String::from_utf8_lossy(text).into_owned());
+        let replaced = rewriting
+            .replacement
+            .as_ref()
+            .filter(|(from, _)| from.as_bytes() == text);
+        replaced
+            .and_then(|(_, to)| with_text(&frame, to.as_bytes()))
+            .unwrap_or(frame)
     }
 }
 

@@ -9,13 +9,14 @@
 //! | a hung path | [`Proxy::hang`] | data and FIN are acknowledged, and nothing is delivered in either direction |
 //! | delay | [`Proxy::set_delay`] | bytes that arrive together are delayed |
 //! | one request | [`Proxy::order`] | cut or hung at a place, late, or twice: see [`Effect`] and [`Cut`] |
+//! | a wrong statement | [`Proxy::replace`] | it is prepared with another text |
 //!
 //! Requests are recognized by their SQL, see [`Statements`]: a COMMIT, or a text that a simple query or a statement
 //! prepared on the connection contains. A write that is one statement is recognized by its receipt's table. A request
 //! is forwarded as a whole once its Sync has arrived; messages before a Flush are forwarded with the Flush, unchanged.
 //!
 //! Invariants: parses no SQL, asserts nothing, and adds nothing to the messages of either side, except the answers of a
-//! [`Refusal`]. TLS passes through and hides requests and errors. Silence and dropped SYNs require Linux: on other
+//! [`Refusal`] and the text of [`Proxy::replace`]. TLS passes through and hides requests and errors. Silence and dropped SYNs require Linux: on other
 //! systems a silent connection acknowledges the data that it ignores.
 
 mod door;
@@ -25,7 +26,7 @@ mod line;
 mod orders;
 mod requests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,6 +87,7 @@ struct Shared {
     delay: watch::Sender<Delay>,
     orders: Mutex<Orders>,
     idle_sessions: watch::Sender<Option<Duration>>,
+    rewriting: Mutex<Rewriting>,
     /// Errors that were forwarded, by SQLSTATE.
     errors: watch::Sender<HashMap<String, u64>>,
     opened: AtomicU64,
@@ -97,6 +99,14 @@ struct Shared {
     late: AtomicU64,
     logins: AtomicU64,
     used: AtomicU64,
+}
+
+/// The statements that clients prepare.
+#[derive(Debug, Default)]
+struct Rewriting {
+    prepared: BTreeSet<String>,
+    /// A text, and the one that is prepared instead.
+    replacement: Option<(String, String)>,
 }
 
 /// The delay of all bytes, in each direction.
@@ -128,6 +138,7 @@ impl Proxy {
             delay: watch::Sender::new(Delay::default()),
             orders: Mutex::default(),
             idle_sessions: watch::Sender::new(None),
+            rewriting: Mutex::default(),
             errors: watch::Sender::new(HashMap::new()),
             opened: AtomicU64::new(0),
             peak: AtomicU64::new(0),
@@ -219,6 +230,17 @@ impl Proxy {
     /// a timeout of minutes in seconds. At most 999,999 ms, and not longer than requested.
     pub fn shorten_idle_sessions(&self, timeout: Duration) {
         self.shared.idle_sessions.send_replace(Some(timeout));
+    }
+
+    /// From now on prepares `to` where a client prepares `from`, replacing an earlier order. A statement that is prepared
+    /// already stays until its connection ends.
+    pub fn replace(&self, from: &str, to: &str) {
+        lock(&self.shared.rewriting).replacement = Some((from.to_owned(), to.to_owned()));
+    }
+
+    /// Returns the texts of the statements that were prepared since the last call, by any connection.
+    pub fn take_prepared(&self) -> BTreeSet<String> {
+        std::mem::take(&mut lock(&self.shared.rewriting).prepared)
     }
 
     /// Returns the counters.

@@ -8,7 +8,8 @@
 //! | [`others`] | the requests besides those of the table |
 //! | [`scene`] | the rows and the callers |
 //!
-//! Every request starts from the same rows, which are restored after a request that changed them.
+//! Every request starts from the same rows, which are restored after a request that changed them. `predicates` asks
+//! [`Matrix::check`] whether the expectations notice that a statement lacks one of its conditions.
 
 mod expected;
 mod operations;
@@ -53,6 +54,33 @@ impl Matrix {
     /// Returns every operation.
     pub fn operations(&self) -> Vec<&'static str> {
         self.rows.iter().map(|row| row.operation).collect()
+    }
+
+    /// Sends every request of an operation, and restores the rows.
+    ///
+    /// # Errors
+    /// Fails at the first whose outcome is not the expected one.
+    pub async fn check(&self, backend: &Backend, operation: &str) -> Result<(), String> {
+        let row = self.rows.iter().find(|row| row.operation == operation).unwrap();
+        let outcome = self.every_request(backend, row).await;
+        backend.restore().await;
+        outcome
+    }
+
+    async fn every_request(&self, backend: &Backend, row: &Row) -> Result<(), String> {
+        // Those first who should get the least.
+        for name in CALLERS.into_iter().rev() {
+            let (_, change) = self.scene.caller(name);
+            backend.execute(&change).await;
+            let before = backend.rows().await;
+            let changed = self.cell(backend, row, name, &before).await?;
+            if changed || !change.is_empty() {
+                backend.restore().await;
+            }
+        }
+        self.wrong_ids(backend, row).await?;
+        self.foreign(backend, row).await?;
+        self.replays(backend, row).await
     }
 
     async fn send(&self, backend: &Backend, row: &Row, path: &str, by: Option<&Person>) -> Answer {
