@@ -88,7 +88,18 @@ pub(super) struct Carriers<'a> {
     pub(super) variables: Variables,
 }
 
-impl Carriers<'_> {
+impl<'a> Carriers<'a> {
+    /// Returns those of a module, before any function of it is entered.
+    pub(super) fn of(inventory: &'a Inventory, names: &'a Names, at: Absolute) -> Self {
+        Self {
+            inventory,
+            names,
+            at,
+            own: None,
+            variables: Variables::default(),
+        }
+    }
+
     /// Records a function's parameters and the variables of its body.
     pub(super) fn enter(&mut self, signature: &syn::Signature, body: &syn::Block) {
         self.variables = Variables::default();

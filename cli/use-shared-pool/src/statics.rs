@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use syn::Expr;
 use syn::visit::{self, Visit};
 
-use super::carriers::{Carriers, Variables};
+use super::carriers::Carriers;
 use super::file::File;
 use super::inventory::Inventory;
 use super::macros;
@@ -17,13 +17,7 @@ pub(super) fn replaceable(names: &Names, inventory: &Inventory, files: &[&File])
     let mut going: HashSet<Absolute> = inventory.statics.keys().cloned().collect();
     for file in files {
         let mut uses = Uses {
-            carriers: Carriers {
-                inventory,
-                names,
-                at: module(file.target, &file.module),
-                own: None,
-                variables: Variables::default(),
-            },
+            carriers: Carriers::of(inventory, names, module(file.target, &file.module)),
             target: file.target,
             module: file.module.clone(),
             others: Vec::new(),

@@ -13,7 +13,7 @@ use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, Stmt};
 
-use super::carriers::{Carriers, Variables};
+use super::carriers::Carriers;
 use super::edit::{Edit, remove};
 use super::file::File;
 use super::found::{Found, Remark, Replacement};
@@ -28,13 +28,7 @@ pub(super) fn look(names: &Names, inventory: &Inventory, unfit: Option<&str>, fi
         file,
         unfit,
         first_line: file.text[..file.offset].matches('\n').count(),
-        carriers: Carriers {
-            inventory,
-            names,
-            at: module(file.target, &file.module),
-            own: None,
-            variables: Variables::default(),
-        },
+        carriers: Carriers::of(inventory, names, module(file.target, &file.module)),
         module: file.module.clone(),
         kept: 0,
         nested: 0,
