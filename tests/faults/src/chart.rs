@@ -249,7 +249,6 @@ pub(super) fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::oracle::Verdict;
     use super::*;
 
     #[test]
@@ -262,19 +261,7 @@ mod tests {
             seen: Seen::Served(200),
             cold: false,
         };
-        let played = Played {
-            name: "one",
-            about: "It <breaks>.",
-            entries: vec![entry.clone(), entry],
-            spans: Vec::new(),
-            verdict: Verdict::default(),
-            missed: Vec::new(),
-            cold: None,
-            recovery: None,
-            peak: 3,
-            opened: 3,
-            wasted: 0,
-        };
+        let played = Played::example(vec![entry.clone(), entry]);
         let svg = chart("seed 1 & more", &played);
         for part in [
             "xmlns=",

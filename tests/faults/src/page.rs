@@ -104,7 +104,6 @@ mod tests {
     use std::time::Duration;
 
     use super::super::history::{Entry, Seen};
-    use super::super::oracle::Verdict;
     use super::*;
 
     #[test]
@@ -118,22 +117,12 @@ mod tests {
             cold: false,
         };
         let broken = Seen::Broken("<b>".to_owned());
-        let played = Played {
-            name: "one",
-            about: "It <breaks>.",
-            entries: vec![entry(1, Seen::Served(200)), entry(2, Seen::Refused), entry(3, broken)],
-            spans: Vec::new(),
-            verdict: Verdict {
-                wrong: vec!["a & b".to_owned()],
-                ..Verdict::default()
-            },
-            missed: Vec::new(),
-            cold: None,
-            recovery: None,
-            peak: 3,
-            opened: 3,
-            wasted: 0,
-        };
+        let mut played = Played::example(vec![
+            entry(1, Seen::Served(200)),
+            entry(2, Seen::Refused),
+            entry(3, broken),
+        ]);
+        played.verdict.wrong = vec!["a & b".to_owned()];
         let html = page("seed 1", &[("one", Ok(&played)), ("two", Err("not here"))]);
         assert_eq!(html.matches("h0").count(), 3);
         for part in [

@@ -46,6 +46,24 @@ pub struct Played {
 }
 
 impl Played {
+    /// Returns the result of an invented scenario: these answers, without a fault.
+    #[cfg(test)]
+    pub(super) fn example(entries: Vec<Entry>) -> Self {
+        Self {
+            name: "one",
+            about: "It <breaks>.",
+            entries,
+            spans: Vec::new(),
+            verdict: Verdict::default(),
+            missed: Vec::new(),
+            recovery: None,
+            cold: None,
+            peak: 3,
+            opened: 3,
+            wasted: 0,
+        }
+    }
+
     /// Counts the entries with the expected answer.
     pub fn served(&self) -> usize {
         self.count(|seen| matches!(seen, Seen::Served(_)))

@@ -120,20 +120,15 @@ mod tests {
     fn table_fits_terminal_and_names_skipped() {
         let played = Played {
             name: "terminated-while-frozen-briefly",
-            about: "",
-            entries: Vec::new(),
-            spans: Vec::new(),
             verdict: Verdict {
                 lost: 12,
                 wrong: vec!["it was".to_owned()],
                 ..Verdict::default()
             },
-            missed: Vec::new(),
-            cold: None,
             recovery: Some(Duration::from_millis(123_400)),
             peak: 1_000,
             opened: 1_000,
-            wasted: 0,
+            ..Played::example(Vec::new())
         };
         let text = table(
             "Debug: a run",
