@@ -17,6 +17,7 @@
 
 pub mod body;
 mod caller;
+mod event;
 mod function;
 mod line;
 pub mod page;

@@ -30,7 +30,7 @@ pub const KEY_RULE: &str = "must be 1 to 255 visible ASCII characters";
 /// One request.
 #[derive(Debug)]
 pub struct Request {
-    event: ApiGatewayV2httpRequest,
+    event: Box<ApiGatewayV2httpRequest>,
     caller: Option<Caller>,
     body: Vec<u8>,
     deadline: Deadline,
@@ -47,7 +47,7 @@ impl Request {
     /// # Errors
     /// Fails with 413 for a body over the service's limit, and with 400 for invalid base64.
     pub(super) fn new(
-        mut event: ApiGatewayV2httpRequest,
+        mut event: Box<ApiGatewayV2httpRequest>,
         id: &str,
         deadline: Deadline,
         function: &'static Function,

@@ -12,9 +12,9 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
-use lambda_http::request::LambdaRequest;
 use lambda_http::{BoxFuture, LambdaEvent, SnapStartResource, service_fn};
 use lambda_runtime::tower::layer::layer_fn;
 use lambda_runtime::{LambdaInvocation, Runtime};
@@ -24,6 +24,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use tracing::Level;
 
+use super::event::{Incoming, PLACEHOLDER};
 use super::function::{Function, UnderWay, close_on_sigterm};
 use super::line::{self, Scheduled, Sender};
 use super::problem::Error;
@@ -118,10 +119,10 @@ where
         route,
         handle: handle.clone(),
     });
-    let service = service_fn(move |event: LambdaEvent<LambdaRequest>| {
+    let service = service_fn(move |event: LambdaEvent<IgnoredAny>| {
         let (handle, scheduled) = (handle.clone(), scheduled.clone());
         // On the heap, because the runtime's layers move the future, and the event with it.
-        let answered = Box::pin(answer(function, route, event, handle, scheduled));
+        let answered = Box::pin(answer(function, route, event.context, handle, scheduled));
         async move { Ok::<Answer, lambda_runtime::Error>(answered.await) }
     });
     match Runtime::new(service)
@@ -160,24 +161,19 @@ where
 
     fn call(&mut self, mut event: LambdaInvocation) -> Self::Future {
         let under_way = UnderWay::begin(&self.function.under_way);
-        // The runtime would report an event that it cannot read as an error of the function, without asking it.
-        if !is_json(&event.body) {
-            event.body = UNREADABLE.into();
-        }
+        let body = std::mem::replace(&mut event.body, PLACEHOLDER.into());
         let answered = self.service.call(event);
-        Box::pin(async move {
+        Box::pin(EVENT.scope(body, async move {
             let _under_way = under_way;
             answered.await
-        })
+        }))
     }
 }
 
-fn is_json(event: &[u8]) -> bool {
-    std::str::from_utf8(event).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
+tokio::task_local! {
+    /// The bytes of the event that this invocation answers.
+    static EVENT: Bytes;
 }
-
-/// Replaces an event that is not JSON: a request that cannot be read.
-const UNREADABLE: &[u8] = br#"{"requestContext":false}"#;
 
 /// Opens the first connection in INIT and handles the example event over it; logs one line with the outcome.
 async fn connect<H, F>(function: &'static Function, route: &'static str, handle: &H)
@@ -219,7 +215,7 @@ enum Answer {
 async fn answer<H, F, S, G>(
     function: &'static Function,
     route: &'static str,
-    event: LambdaEvent<LambdaRequest>,
+    context: lambda_runtime::Context,
     handle: H,
     scheduled: S,
 ) -> Answer
@@ -230,31 +226,22 @@ where
     G: Future<Output = Result<Scheduled, Error>>,
 {
     let since = Instant::now();
-    let LambdaEvent { payload, context } = event;
     let deadline = Deadline::of_invocation(context.deadline);
     let cold_start = function.cold.swap(false, Ordering::Relaxed);
     let request_id = context.request_id;
     let invocation = Invocation::new(request_id.clone(), context.xray_trace_id.as_deref(), cold_start);
     let work = async {
         let mut sender = Sender::default();
-        let http = if let LambdaRequest::ApiGatewayV2(event) = payload {
-            Ok(event)
-        } else if let LambdaRequest::PassThrough(text) = payload {
-            normalize_event(&text).ok_or(text)
-        } else {
-            Err(String::new())
-        };
-        let response = match http {
-            Ok(event) => {
+        let response = match EVENT.with(|event| Incoming::read(event)) {
+            Incoming::Request(event) => {
                 sender = Sender::of(&event);
                 within(deadline, respond(function, route, event, &request_id, deadline, handle)).await
             }
-            // It looks like a request but cannot be parsed; a client is waiting for an HTTP response.
-            Err(text) if text.contains("\"requestContext\"") => {
+            Incoming::Unreadable => {
                 tracing::warn!("an event is shaped like a request, and is none of payload format 2.0");
                 Err(Error::Malformed("The request could not be read.".to_owned()))
             }
-            Err(_) => match within(deadline, scheduled(function, deadline)).await {
+            Incoming::Scheduled => match within(deadline, scheduled(function, deadline)).await {
                 // It serves requests only.
                 Err(error @ Error::Malformed(_)) => Err(error),
                 outcome => {
@@ -279,27 +266,10 @@ where
     invocation.run(work).await
 }
 
-/// Converts a request whose claims or headers are not all text. API Gateway writes every claim as text; other senders
-/// of events, for example a test console or another gateway, may not. Scalars become text, null becomes absent.
-fn normalize_event(text: &str) -> Option<ApiGatewayV2httpRequest> {
-    let mut event: Value = serde_json::from_str(text).ok()?;
-    for path in ["/requestContext/authorizer/jwt/claims", "/headers"] {
-        if let Some(Value::Object(members)) = event.pointer_mut(path) {
-            members.retain(|_, value| !value.is_null());
-            for value in members.values_mut().filter(|value| !value.is_string()) {
-                *value = Value::String(value.to_string());
-            }
-        }
-    }
-    let members = event.as_object_mut()?;
-    members.retain(|_, value| !value.is_null());
-    serde_json::from_value(event).ok()
-}
-
 async fn respond<H, F>(
     function: &'static Function,
     route: &'static str,
-    event: ApiGatewayV2httpRequest,
+    event: Box<ApiGatewayV2httpRequest>,
     request_id: &str,
     deadline: Deadline,
     handle: H,
@@ -378,34 +348,5 @@ where
             connect(self.function, self.route, &self.handle).await;
             Ok(())
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    /// An event that is no request is not read.
-    #[test]
-    fn other_claims_are_read_as_text() {
-        let event = json!({
-            "version": "2.0", "routeKey": "$default", "rawPath": "/", "rawQueryString": "", "isBase64Encoded": null,
-            "headers": {"accept": null, "host": "x"},
-            "requestContext": {
-                "http": {"method": "GET", "path": "/"},
-                "authorizer": {"jwt": {"claims": {"sub": "a", "email_verified": true, "iat": 5, "gone": null}}},
-            },
-        });
-        let text = event.to_string();
-        assert!(
-            serde_json::from_str::<ApiGatewayV2httpRequest>(&text).is_err(),
-            "needs no change"
-        );
-        let authorizer = normalize_event(&text).unwrap().request_context.authorizer.unwrap();
-        let claims = authorizer.jwt.unwrap().claims;
-        assert_eq!(claims["email_verified"], "true");
-        assert_eq!(claims["iat"], "5");
-        assert!(normalize_event(r#"{"source": "aws.scheduler", "detail": {}}"#).is_none());
     }
 }
