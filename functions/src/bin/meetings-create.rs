@@ -21,9 +21,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
             async |db, receipt, (caller, _)| meetings::get(db, caller, receipt.id.into()).await,
             |meeting| {
                 let location = format!("/api/meetings/{}", meeting.summary.id);
-                Response::created(&meeting)
-                    .at(location)
-                    .with_etag(meeting.summary.version)
+                meeting.into_response(Response::created).at(location)
             },
         )
         .await

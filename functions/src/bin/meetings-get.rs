@@ -17,5 +17,5 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let meeting = request
         .read(async move |db| meetings::get(db, &caller, id).await)
         .await?;
-    Ok(Response::ok(&meeting).with_etag(meeting.summary.version))
+    Ok(meeting.into_response(Response::ok))
 }

@@ -23,7 +23,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
                 meetings::update(db, attempt, caller, *id, if_match, changes).await
             },
             async |db, _, (caller, id, ..)| meetings::get(db, caller, *id).await,
-            |meeting| Response::ok(&meeting).with_etag(meeting.summary.version),
+            |meeting| meeting.into_response(Response::ok),
         )
         .await
 }

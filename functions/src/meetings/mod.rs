@@ -20,6 +20,8 @@ pub mod fields;
 pub mod list;
 pub mod webhook;
 
+use std::mem;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
@@ -34,7 +36,7 @@ use crate::permission::{require_admin, require_admin_still};
 use crate::tasks::Task;
 use shared::db::{Session, WriteAttempt};
 use shared::http::page;
-use shared::http::{Abort, Caller, Error, IfMatch};
+use shared::http::{Abort, Caller, Error, IfMatch, Response};
 use shared::write_query;
 
 /// A meeting without its transcript, as lists show it.
@@ -130,12 +132,20 @@ impl Meeting {
     /// Returns the meeting of a row, with its tasks.
     fn of(Json(mut row): Json<Self>, tasks: Option<Json<Vec<Task>>>) -> Self {
         row.summary = row.summary.completed();
-        let mut tasks = tasks.map(|tasks| tasks.0).unwrap_or_default();
-        page::fit_beside(&mut tasks, &row);
-        Self {
-            tasks_data: tasks,
-            ..row
+        row.tasks_data = tasks.map(|tasks| tasks.0).unwrap_or_default();
+        row
+    }
+
+    /// Returns the meeting with its ETag, as `answer` writes it, without the tasks that would not fit.
+    pub fn into_response(mut self, answer: fn(&Self) -> Response) -> Response {
+        let mut response = answer(&self);
+        if !response.fits() {
+            let mut tasks = mem::take(&mut self.tasks_data);
+            page::fit_beside(&mut tasks, &self);
+            self.tasks_data = tasks;
+            response = answer(&self);
         }
+        response.with_etag(self.summary.version)
     }
 }
 

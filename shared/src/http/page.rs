@@ -9,6 +9,8 @@ use chrono::{DateTime, Datelike as _, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
+use super::response::Response;
+
 /// The limit for the items of a page in an answer, in bytes: Lambda accepts 6,291,556 in total.
 pub const ANSWER_LIMIT: usize = 6_000_000;
 
@@ -132,37 +134,46 @@ impl<'de> Deserialize<'de> for Cursor {
 }
 
 /// One page of a list; [`Request::page`](super::Request::page) makes the answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Page<T> {
-    /// The items, in the list's order.
+    /// In the list's order; an answer has as many of them as fit.
     pub items: Vec<T>,
-    /// The cursor of the next page; `None` on the last page.
-    pub next: Option<Cursor>,
+    /// The number of rows that were found, up to one more than the limit.
+    fetched: usize,
+    key: fn(&T) -> Cursor,
 }
 
 impl<T: Serialize> Page<T> {
     /// Returns a page of `limit` from rows that were fetched with [`Limit::rows_and_one`]; it ends early if
-    /// more would not fit an answer.
-    pub fn of(items: Vec<T>, limit: Limit, key: impl Fn(&T) -> Cursor) -> Self {
+    /// more would not fit an answer. `key` is the list's sort key.
+    pub fn of(items: Vec<T>, limit: Limit, key: fn(&T) -> Cursor) -> Self {
         let fetched = items.len();
         Self::of_fetched(items, fetched, limit, key)
     }
 
     /// Returns a page of `limit` from the first of `fetched` rows; see [`of`](Self::of).
-    pub fn of_fetched(mut items: Vec<T>, fetched: usize, limit: Limit, key: impl Fn(&T) -> Cursor) -> Self {
+    pub fn of_fetched(mut items: Vec<T>, fetched: usize, limit: Limit, key: fn(&T) -> Cursor) -> Self {
         items.truncate(limit.rows());
-        // An item that fits no answer does not end the list.
-        items.truncate(fitting(&items, ANSWER_LIMIT).max(1));
-        let next = items.last().filter(|_| items.len() < fetched).map(key);
-        Self { items, next }
+        Self { items, fetched, key }
+    }
+
+    /// Returns the answer, and the cursor of the next page.
+    pub fn written(&self) -> (Response, Option<Cursor>) {
+        let mut items = &self.items[..];
+        let mut response = Response::ok(&items);
+        if !response.fits() {
+            // An item that fits no answer does not end the list.
+            items = &items[..fitting(items, ANSWER_LIMIT).max(1)];
+            response = Response::ok(&items);
+        }
+        let next = items.last().filter(|_| items.len() < self.fetched).map(self.key);
+        (response, next)
     }
 }
 
 /// Cuts a list where it would not fit an answer beside the rest of it.
 pub fn fit_beside<T: Serialize, R: Serialize>(items: &mut Vec<T>, rest: &R) {
-    if !items.is_empty() {
-        items.truncate(fitting(items, ANSWER_LIMIT.saturating_sub(weight(rest))));
-    }
+    items.truncate(fitting(items, ANSWER_LIMIT.saturating_sub(weight(rest))));
 }
 
 /// Returns how many items fit into `room` bytes of an answer.
@@ -241,18 +252,20 @@ mod tests {
         let limit = Limit(100);
         // Seven bytes each in an answer.
         let long = "\u{1}".repeat(ANSWER_LIMIT / 30);
-        let page = Page::of(vec![long; 5], limit, key);
-        assert_eq!(page.items.len(), 4);
-        assert_eq!(page.next, Some(Cursor::NEWEST));
+        let (response, next) = Page::of(vec![long.clone(); 5], limit, key).written();
+        assert_eq!(response, Response::ok(&vec![long; 4]));
+        assert_eq!(next, Some(Cursor::NEWEST));
         // With its commas and brackets, one more of these would be too much.
         let short = vec!["x".repeat(ANSWER_LIMIT / 1_000 - 4); 1_000];
         let page = Page::of(short.clone(), Limit::default(), key);
-        let fitting = page.items.len();
-        assert!(weight(&page.items) <= ANSWER_LIMIT && weight(&&short[..=fitting]) > ANSWER_LIMIT);
+        let fitting = fitting(&page.items, ANSWER_LIMIT);
+        assert!(weight(&&short[..fitting]) <= ANSWER_LIMIT && weight(&&short[..=fitting]) > ANSWER_LIMIT);
+        assert_eq!(page.written().0, Response::ok(&&short[..fitting]));
         let too_long = "x".repeat(ANSWER_LIMIT);
-        let page = Page::of(vec![too_long; 2], limit, key);
-        assert_eq!(page.items.len(), 1, "an item that fits no answer does not end the list");
-        assert!(page.next.is_some());
+        let (response, next) = Page::of(vec![too_long.clone(); 2], limit, key).written();
+        let why = "an item that fits no answer does not end the list";
+        assert_eq!(response, Response::ok(&[too_long]), "{why}");
+        assert!(next.is_some());
     }
 
     #[test]
@@ -262,10 +275,9 @@ mod tests {
             id: Uuid::from_u128(u128::from(*n)),
         };
         let limit = Limit(2);
-        assert_eq!(Page::of(vec![1, 2], limit, key).next, None);
-        let page = Page::of(vec![1, 2, 3], limit, key);
-        assert_eq!(page.items, [1, 2]);
-        assert_eq!(page.next, Some(key(&2)));
+        let page = |items| Page::of(items, limit, key).written();
+        assert_eq!(page(vec![1, 2]), (Response::ok(&[1, 2]), None));
+        assert_eq!(page(vec![1, 2, 3]), (Response::ok(&[1, 2]), Some(key(&2))));
     }
 
     #[test]

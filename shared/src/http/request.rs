@@ -177,15 +177,15 @@ impl Request {
     /// Returns 200 with a page of the list that was asked for, as a JSON array; if there is a next page, its address is
     /// in a Link header.
     pub fn page<T: Serialize>(&self, page: &Page<T>) -> Response {
-        let response = Response::ok(&page.items);
-        let Some(cursor) = &page.next else {
+        let (response, next) = page.written();
+        let Some(cursor) = next else {
             return response;
         };
         let path = self.event.raw_path.as_deref().unwrap_or_default();
         let query = self.event.raw_query_string.as_deref().unwrap_or_default();
         response.with_header(
             "link",
-            format!("<{}>; rel=\"next\"", page::next_address(path, query, cursor)),
+            format!("<{}>; rel=\"next\"", page::next_address(path, query, &cursor)),
         )
     }
 

@@ -97,7 +97,7 @@ impl Response {
     }
 
     /// Returns whether Lambda accepts it: at most 6 MB, with the body as text within JSON.
-    pub(super) fn fits(&self) -> bool {
+    pub fn fits(&self) -> bool {
         // Escaping at most doubles it, so that a typical body need not be scanned.
         let fits =
             |body: &str| body.len() <= page::ANSWER_LIMIT / 2 || page::weight_of_text(body) <= page::ANSWER_LIMIT;
