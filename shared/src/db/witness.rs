@@ -28,10 +28,11 @@ use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use tokio::time::{sleep, timeout};
 
 use super::circuit::Circuit;
+use super::classify::kind_of_statement;
 use super::clock::{Moment, jitter};
 use super::connect::{self, Connection, Purpose, Target};
 use super::deadline::Deadline;
-use super::error::{Abort, late};
+use super::error::{Abort, Kind, late};
 use super::socket::SocketHandle;
 use super::status::SessionIdentity;
 use crate::telemetry::count;
@@ -203,6 +204,10 @@ impl Witnesses {
             match select(&mut statement, asked).await {
                 Either::Left((answer, _)) => {
                     self.note(watch.purpose, since.elapsed());
+                    // Ended by this witness, if the path was only late: the news came this way first.
+                    if matches!(&answer, Err(Abort::Database(error)) if kind_of_statement(error) == Kind::Lost) {
+                        self.found_dead();
+                    }
                     return Watched::Answered(answer);
                 }
                 Either::Right((Some(witness), _)) => {

@@ -105,6 +105,30 @@ async fn hung_path_rehearsal_leaves_no_session() {
     }
 }
 
+/// The news that a session was ended can come over that session before the witness hears of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_path_has_a_witness_each_time() {
+    let bench = bench().await;
+    bench.write(Uuid::now_v7()).await.unwrap();
+    for round in 1..=3 {
+        // Longer than a witness takes to be opened, and shorter than the interval after one that found a living session.
+        let late = [Effect::LateRequest(Duration::from_secs(4))];
+        bench.proxy.order(Statements::Containing("known AS ("), late);
+        let news = [Effect::LateReply(Duration::from_millis(500))];
+        bench.proxy.order(Statements::Containing("pg_terminate_backend"), news);
+        let opened = bench.proxy.counts().opened;
+        let id = Uuid::now_v7();
+        let written = bench.write(id).await.unwrap();
+        assert!(
+            matches!(written, Written::Done(done) if done == id),
+            "{round}: {written:?}"
+        );
+        assert_eq!(bench.notes(id).await, 1, "{round}");
+        // The witness, and the session after it.
+        assert_eq!(bench.proxy.counts().opened, opened + 2, "{round}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn working_session_is_left_alone() {
     let bench = bench().await;
