@@ -557,11 +557,15 @@ async fn open_session(target: &Target, url: &DatabaseUrl) -> Result<Connection, 
     let status_query = sqlx::raw_sql(AssertSqlSafe(target.status_query.clone()));
     let row = connection.fetch_one(status_query).await?;
     let identity = SessionIdentity::from_row(&row)?;
+    let socket = connect.socket();
+    if let Some(socket) = socket {
+        socket.set_up();
+    }
     Ok(Connection {
         status: ServerStatus::from_row(&row)?,
         identity: identity.filter(|_| !target.pooled),
         server: 0,
-        socket: connect.socket(),
+        socket,
         session: Session {
             connection,
             disable_statement_cache: target.disable_statement_cache,

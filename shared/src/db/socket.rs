@@ -36,6 +36,10 @@ const DESCRIPTORS_AROUND: RawFd = 32;
 /// on a blackholed socket fails while its invocation still has time to retry it.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The same until the session is set up. A log-in has no witness, and its few bytes are acknowledged by the server's
+/// kernel, however busy its processes are.
+const LOG_IN_USER_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Idle time before the first keepalive probe, and between probes.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
@@ -79,6 +83,13 @@ impl SocketHandle {
             Ok(_) => Peek::Readable,
             Err(Errno::AGAIN) => Peek::Quiet,
             Err(_) => Peek::Closed,
+        }
+    }
+
+    /// Gives the peer the longer time of a session to acknowledge data.
+    pub fn set_up(self) {
+        if let Some(socket) = self.socket() {
+            set_user_timeout(socket, TCP_USER_TIMEOUT);
         }
     }
 
@@ -371,9 +382,16 @@ fn tune(socket: BorrowedFd<'_>) {
     let _ = sockopt::set_tcp_keepidle(socket, PROBE_EVERY);
     let _ = sockopt::set_tcp_keepintvl(socket, PROBE_EVERY);
     let _ = sockopt::set_tcp_keepcnt(socket, 3);
-    #[cfg(target_os = "linux")]
-    let _ = sockopt::set_tcp_user_timeout(socket, u32::try_from(TCP_USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX));
+    set_user_timeout(socket, LOG_IN_USER_TIMEOUT);
 }
+
+#[cfg(target_os = "linux")]
+fn set_user_timeout(socket: BorrowedFd<'_>, time: Duration) {
+    let _ = sockopt::set_tcp_user_timeout(socket, u32::try_from(time.as_millis()).unwrap_or(u32::MAX));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_user_timeout(_: BorrowedFd<'_>, _: Duration) {}
 
 #[cfg(test)]
 mod tests {
@@ -407,6 +425,18 @@ mod tests {
         assert!(sockopt::tcp_nodelay(stream.as_fd()).unwrap());
         assert!(sockopt::socket_keepalive(stream.as_fd()).unwrap());
         assert!(!sockopt::tcp_nodelay(older.as_fd()).unwrap());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn session_has_longer_than_a_log_in() {
+        let (_listener, address, url) = server().await;
+        let mut connect = Tuned::new(TcpStream::connect(address), &url);
+        let stream = (&mut connect).await.unwrap();
+        let limit = || Duration::from_millis(sockopt::tcp_user_timeout(stream.as_fd()).unwrap().into());
+        assert_eq!(limit(), LOG_IN_USER_TIMEOUT);
+        connect.socket().unwrap().set_up();
+        assert_eq!(limit(), TCP_USER_TIMEOUT);
     }
 
     /// Another socket is connected while the server's name is looked up.
