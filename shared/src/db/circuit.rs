@@ -265,6 +265,19 @@ mod tests {
     }
 
     #[test]
+    fn outage_is_known_until_success() {
+        let circuit = Circuit::default();
+        assert!(!circuit.knows_outage());
+        circuit.failed(Moment::now(), Kind::Refused);
+        assert!(circuit.knows_outage());
+        circuit.succeeded(false);
+        assert!(!circuit.knows_outage());
+        // It can be read from.
+        circuit.failed(Moment::now(), Kind::ReadOnly);
+        assert!(!circuit.knows_outage());
+    }
+
+    #[test]
     fn one_waiting_request_probes() {
         let circuit = Circuit::default();
         circuit.failed(Moment::now(), Kind::Lost);

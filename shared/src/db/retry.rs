@@ -163,6 +163,7 @@ fn waits(policy: Policy, base: Duration) -> ExponentialBackoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::error::{Kind, Phase};
 
     fn config(max_attempts: u32) -> RetryConfig {
         RetryConfig {
@@ -187,6 +188,58 @@ mod tests {
         let deadline = Deadline::after(Duration::ZERO);
         let mut effort = RetryLoop::new(Policy::Write, &config(5), deadline);
         assert!(!effort.next_attempt().await);
+    }
+
+    #[test]
+    fn attempts_at_once_stop_at_the_maximum() {
+        let mut effort = RetryLoop::new(Policy::Read, &config(2), Deadline::after(Duration::from_secs(60)));
+        assert!(effort.next_attempt_at_once());
+        assert_eq!(effort.attempt(), 2);
+        assert!(!effort.next_attempt_at_once(), "a third attempt was allowed");
+        assert_eq!(effort.attempt(), 2);
+        let mut late = RetryLoop::new(Policy::Read, &config(2), Deadline::after(WORTH_TRYING));
+        assert!(!late.next_attempt_at_once(), "begun when it could only time out");
+    }
+
+    #[test]
+    fn fresh_connection_is_tried_once() {
+        let mut effort = RetryLoop::new(Policy::Read, &config(5), Deadline::after(Duration::from_secs(60)));
+        assert!(effort.first_reconnect());
+        assert!(!effort.first_reconnect() && !effort.first_reconnect());
+    }
+
+    #[test]
+    fn failure_counts_sends_and_connects() {
+        let mut effort = RetryLoop::new(Policy::Read, &config(5), Deadline::after(Duration::from_secs(60)));
+        effort.sending();
+        effort.add_failed_connects(3);
+        effort.sending();
+        while effort.since.elapsed() < Duration::from_millis(2) {
+            std::thread::yield_now();
+        }
+        let failure = effort.spent(Error::bare(Kind::Lost, Phase::Statement));
+        assert_eq!(failure.attempts, 5);
+        assert!(failure.elapsed >= Duration::from_millis(2));
+    }
+
+    #[test]
+    fn other_policy_changes_the_waits() {
+        let mut effort = RetryLoop::new(Policy::Connect, &config(5), Deadline::after(Duration::from_secs(60)));
+        effort.follow(Policy::Saturated);
+        let drawn = (0..50).filter_map(|_| effort.waits.next_backoff());
+        assert!(drawn.max() > Some(Policy::Connect.bounds(effort.base).1));
+    }
+
+    #[test]
+    fn backoff_doubles_without_end() {
+        let mut waits = waits(Policy::Write, Duration::from_millis(50));
+        let mut bounds = Vec::new();
+        for _ in 0..7 {
+            bounds.push(2 * waits.current_interval.as_millis());
+            assert!(waits.next_backoff().is_some());
+        }
+        assert_eq!(bounds, [50, 100, 200, 400, 800, 1_000, 1_000]);
+        assert_eq!(waits.max_elapsed_time, None);
     }
 
     #[test]

@@ -133,3 +133,24 @@ impl SessionIdentity {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capacity_is_near_above_four_fifths() {
+        let near = |used| {
+            let read_only = false;
+            let usable = 97;
+            ServerStatus {
+                read_only,
+                used,
+                usable,
+            }
+            .near_capacity()
+        };
+        assert!(!near(1) && !near(77));
+        assert!(near(78) && near(97) && near(100));
+    }
+}
