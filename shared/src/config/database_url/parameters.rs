@@ -80,9 +80,11 @@ impl Parameters {
         Ok(Self {
             schema: given.get(
                 "schema",
-                "must be one schema's name: 1 to 63 bytes, no control characters",
+                "must be one schema's name without quotes: 1 to 63 bytes, no control characters, \" or comma; for \
+                 several leave it out, and set the role's own with ALTER ROLE … SET search_path",
                 |text| {
-                    let legal = text.len() <= NAME_BYTES && !text.contains(char::is_control);
+                    let unusable = |c: char| c.is_control() || matches!(c, '"' | ',');
+                    let legal = text.len() <= NAME_BYTES && !text.contains(unusable);
                     legal.then(|| text.to_owned())
                 },
             )?,
@@ -177,7 +179,7 @@ impl Given {
         let mut given: Vec<(&'static str, String)> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = known(name)?;
+            let name = known(name, value)?;
             if given.iter().any(|(earlier, _)| *earlier == name) {
                 return Err(ConfigError::parameter_of_url(name, "is there twice; keep one"));
             }
@@ -215,11 +217,11 @@ impl Given {
     }
 }
 
-fn known(name: &str) -> Result<&'static str, ConfigError> {
+fn known(name: &str, value: &str) -> Result<&'static str, ConfigError> {
     if let Some(known) = NAMES.into_iter().find(|known| *known == name) {
         return Ok(known);
     }
-    if let Some(instead) = refused(name) {
+    if let Some(instead) = refused(name, value) {
         return Err(ConfigError::parameter_of_url(name, instead));
     }
     // Text that does not look like a name may be a piece of an unencoded password.
@@ -247,23 +249,67 @@ fn known(name: &str) -> Result<&'static str, ConfigError> {
 }
 
 /// Returns the alternative to a parameter that other clients support.
-fn refused(name: &str) -> Option<&'static str> {
-    match name {
-        "sslaccept" => Some("is not supported; use sslmode=verify-full for strict, sslmode=require otherwise"),
-        "sslidentity" | "sslpassword" => Some("is not supported; use sslcert and sslkey with PEM files"),
-        "ssl" => Some("is not supported; use sslmode"),
-        "channel_binding" => Some("is not supported; leave it out, sslmode=verify-full keeps others from in between"),
-        "user" | "password" => Some("is not supported; write USER:PASSWORD@ before the host"),
-        "dbname" => Some("is not supported; write /DATABASE after the host"),
-        "hostaddr" => Some("is not supported; write HOST:PORT after the @"),
-        "options" => Some("is not supported; set the role's own settings with ALTER ROLE … SET"),
-        "target_session_attrs" => Some("is not supported; leave it out, every new connection is checked for it"),
+fn refused(name: &str, value: &str) -> Option<&'static str> {
+    Some(match name {
+        "sslaccept" => "is not supported; use sslmode=verify-full for strict, sslmode=require otherwise",
+        "sslidentity" | "sslpassword" => "is not supported; use sslcert and sslkey with PEM files",
+        "ssl" | "requiressl" => "is not supported; use sslmode",
+        "uselibpqcompat" => "is not supported; leave it out, sslmode means what it means in libpq",
+        "channel_binding" => "is not supported; leave it out, sslmode=verify-full keeps others from in between",
+        "gssencmode" | "gssdelegation" | "gsslib" | "krbsrvname" => {
+            "is not supported; leave it out, Kerberos is not used, and sslmode says how connections are encrypted"
+        }
+        "user" | "password" | "passfile" => "is not supported; write USER:PASSWORD@ before the host",
+        "service" | "servicefile" => {
+            "is not supported; write what the service names: postgres://USER:PASSWORD@HOST:5432/DATABASE"
+        }
+        "dbname" | "database" => "is not supported; write /DATABASE after the host",
+        "hostaddr" => "is not supported; write HOST:PORT after the @",
+        "search_path" | "currentSchema" => {
+            "is not supported; write schema=NAME, or leave it out and set the role's own with ALTER ROLE … SET \
+             search_path"
+        }
+        "options" => options(value),
+        "statement_timeout" => "is not supported; write socket_timeout, in seconds",
+        "fallback_application_name" => "is not supported; write application_name",
+        "target_session_attrs" => "is not supported; leave it out, every new connection is checked for it",
+        "load_balance_hosts" => "is not supported; leave it out, the servers are tried in their order",
         "max_connection_lifetime" | "max_idle_connection_lifetime" => {
-            Some("is not supported; leave it out, the pool renews connections by itself")
+            "is not supported; leave it out, the pool renews connections by itself"
         }
         "keepalives" | "keepalives_idle" | "keepalives_interval" | "keepalives_count" | "tcp_user_timeout" => {
-            Some("is not supported; leave it out, the pool sets it on every socket")
+            "is not supported; leave it out, the pool sets it on every socket"
         }
-        _ => None,
+        "client_encoding"
+        | "max_protocol_version"
+        | "min_protocol_version"
+        | "replication"
+        | "require_auth"
+        | "requirepeer"
+        | "ssl_max_protocol_version"
+        | "ssl_min_protocol_version"
+        | "sslcertmode"
+        | "sslcompression"
+        | "sslcrl"
+        | "sslcrldir"
+        | "sslkeylogfile"
+        | "sslnegotiation"
+        | "sslsni" => "is not supported; leave it out",
+        _ => return None,
+    })
+}
+
+/// Returns the alternative to startup options, most of which are a provider's way to name the database.
+fn options(value: &str) -> &'static str {
+    let value = percent_decoded(value).unwrap_or_default();
+    let sets = |name: &str| value.contains(name);
+    if sets("endpoint=") || sets("project=") {
+        "is not supported; leave it out, the provider finds the endpoint by the host's name, which TLS sends (SNI)"
+    } else if sets("reference=") {
+        "is not supported; leave it out, and write the project into the user: USER.PROJECT:PASSWORD@"
+    } else if sets("search_path") {
+        "is not supported; write schema=NAME"
+    } else {
+        "is not supported; set the role's own settings with ALTER ROLE … SET"
     }
 }

@@ -203,11 +203,11 @@ fn numbers_are_honoured_at_bounds() {
 
 #[test]
 fn schema_is_quoted_for_both_uses() {
-    let url = with("schema=My%20%22team%22%5C,x").unwrap();
-    assert_eq!(url.search_path().unwrap(), r#""My ""team""\,x""#);
+    let url = with("schema=My%20'team'%5Cx").unwrap();
+    assert_eq!(url.search_path().unwrap(), r#""My 'team'\x""#);
     assert_eq!(
         url.connect_options("x").get_options(),
-        Some(r#"-c search_path="My\ ""team""\\,x""#)
+        Some(r#"-c search_path="My\ 'team'\\x""#)
     );
 }
 
@@ -301,6 +301,17 @@ fn malformed_value_names_parameter() {
             &["", "0", "1001", "-1", "+1", "1.5", "1e2", "zebra", "99999999999"],
         ),
         ("pool_timeout", &["", "-1", "86401", "1s", "zebra"]),
+        (
+            "schema",
+            &[
+                "",
+                "public,other",
+                "\"x\"",
+                "%22$user%22,public",
+                "a%09b",
+                &"a".repeat(64),
+            ],
+        ),
         ("connect_timeout", &["-1", "86401"]),
         ("socket_timeout", &["-1", "86401"]),
         ("pgbouncer", &["", "1", "TRUE", "yes"]),
@@ -342,25 +353,43 @@ fn unknown_parameter_suggests_nearest() {
 
 #[test]
 fn foreign_parameter_gets_advice() {
-    for name in [
-        "sslaccept",
-        "sslidentity",
-        "sslpassword",
-        "ssl",
-        "channel_binding",
-        "user",
-        "password",
-        "dbname",
-        "hostaddr",
-        "options",
-        "target_session_attrs",
-        "max_connection_lifetime",
-        "max_idle_connection_lifetime",
-        "tcp_user_timeout",
+    for (parameter, says) in [
+        ("sslaccept=strict", "sslmode=verify-full"),
+        ("sslidentity=x", "sslkey"),
+        ("sslpassword=x", "sslkey"),
+        ("ssl=true", "sslmode"),
+        ("uselibpqcompat=true", "leave it out"),
+        ("channel_binding=require", "leave it out"),
+        ("gssencmode=disable", "leave it out"),
+        ("sslcrl=x.pem", "leave it out"),
+        ("sslsni=1", "leave it out"),
+        ("sslnegotiation=direct", "leave it out"),
+        ("client_encoding=UTF8", "leave it out"),
+        ("user=x", "USER:PASSWORD@"),
+        ("passfile=x", "USER:PASSWORD@"),
+        ("service=x", "postgres://USER"),
+        ("dbname=x", "/DATABASE"),
+        ("hostaddr=192.0.2.1", "HOST:PORT"),
+        ("search_path=x", "schema=NAME"),
+        ("currentSchema=x", "schema=NAME"),
+        ("options=-c%20search_path%3Dx", "schema=NAME"),
+        ("options=-csearch_path=x", "schema=NAME"),
+        ("options=endpoint%3Dep-x", "host's name"),
+        ("options=project=ep-x", "host's name"),
+        ("options=reference%3Dx", "USER.PROJECT"),
+        ("options=-c%20jit%3Doff", "ALTER ROLE"),
+        ("options=%zz", "ALTER ROLE"),
+        ("options", "ALTER ROLE"),
+        ("statement_timeout=5000", "socket_timeout"),
+        ("target_session_attrs=any", "leave it out"),
+        ("max_connection_lifetime=1", "leave it out"),
+        ("max_idle_connection_lifetime=1", "leave it out"),
+        ("tcp_user_timeout=1", "leave it out"),
     ] {
-        let error = with(&format!("{name}=strict")).unwrap_err().to_string();
+        let error = with(parameter).unwrap_err().to_string();
+        let name = parameter.split('=').next().unwrap();
         assert!(
-            error.starts_with(&format!("DATABASE_URL: parameter {name}: is not supported; ")),
+            error.starts_with(&format!("DATABASE_URL: parameter {name}: is not supported; ")) && error.contains(says),
             "{error}"
         );
     }
