@@ -28,6 +28,7 @@ pub(crate) async fn checkout() -> Result<Checkout> {
 pub(crate) fn to_doctor<F: AsyncFn(u64) -> Result<u64>>(fleet: F) -> doctor::Product<F> {
     doctor::Product {
         service: &functions::SERVICE,
+        trial: include_str!("../../functions/trial.sql"),
         queries: QUERIES.files().filter_map(|file| file.contents_utf8()).collect(),
         fleet,
     }

@@ -9,8 +9,8 @@ use super::report::{Level, Report};
 use super::server::Server;
 use super::wire::Wire;
 
-/// Writes the recommended URL, and the given URL's problems, into the report.
-pub(super) fn recommend(url: &DatabaseUrl, wire: &Wire, server: &Server, report: &mut Report) {
+/// Writes the recommended URL, with the servers of `endpoint`, and the given URL's problems into the report.
+pub(super) fn recommend(url: &DatabaseUrl, endpoint: String, wire: &Wire, server: &Server, report: &mut Report) {
     let mut parameters: Vec<String> = Vec::new();
     let mut notes: Vec<String> = Vec::new();
     if url.is_socket() {
@@ -73,7 +73,7 @@ pub(super) fn recommend(url: &DatabaseUrl, wire: &Wire, server: &Server, report:
     let host = if url.is_socket() {
         "HOST:5432".to_owned()
     } else {
-        url.endpoint()
+        endpoint
     };
     report.url = Some(format!(
         "postgres://{user}:PASSWORD@{host}/{}{}{}",

@@ -2,7 +2,7 @@
 //!
 //! First the connection, step by step; then the server's activity, its settings, and the schema. The first line is the
 //! verdict with its cause, and the exit code repeats it: 0 healthy, 1 warnings, 2 failing, 3 cannot connect.
-//! Invariants: writes nothing to the database, never takes longer than [`WHOLE`], and never prints a password or a
+//! Invariants: commits nothing to the database, never takes longer than [`WHOLE`], and never prints a password or a
 //! parameter's value (the value of sslmode is no secret). Depends on: `shared` for the meaning of DATABASE_URL, of
 //! failures, and for how a function connects. [`Product`] describes the functions.
 
@@ -28,6 +28,7 @@ mod statements;
 mod step;
 mod text;
 mod tls;
+mod trial;
 mod upkeep;
 mod wire;
 mod workload;
@@ -87,6 +88,9 @@ pub struct Product<F> {
     pub service: &'static Service,
     /// The query data of its functions' statements: the JSON documents that `cargo sqlx prepare` writes.
     pub queries: Vec<&'static str>,
+    /// Writes and reads as the functions' are, each of which has to write or find a row; see [`trial`]. A statement ends
+    /// with `;` and a line break.
+    pub trial: &'static str,
     /// Returns the connections that the whole fleet may open at a server with this many `max_connections`.
     pub fleet: F,
 }
@@ -218,9 +222,15 @@ async fn examine<F: AsyncFn(u64) -> Result<u64>>(
             return report;
         }
     };
-    let Some(reach::Reached { url, mut session, wire }) = reach::reach(&url, deadline, &mut report).await else {
+    let Some(reached) = reach::reach(&url, deadline, &mut report).await else {
         return report;
     };
+    let reach::Reached {
+        url,
+        mut session,
+        wire,
+        endpoint,
+    } = reached;
     if let Some(server) = server::examine(&mut session, &mut report).await {
         activity::examine(&mut session, &cause::TargetNames::of(&url), &server, &mut report).await;
         database::examine(&mut session, &server, &mut report).await;
@@ -236,7 +246,7 @@ async fn examine<F: AsyncFn(u64) -> Result<u64>>(
         }
         let slots = (!url.is_pooled()).then_some(budget);
         settings::examine(&mut session, &server, slots, &mut report).await;
-        advice::recommend(&url, &wire, &server, &mut report);
+        advice::recommend(&url, endpoint, &wire, &server, &mut report);
     }
     unfinished(&session, deadline, &mut report);
     session.close().await;

@@ -24,7 +24,7 @@ use super::activity::WHO;
 use super::cause::{self, Cause, TargetNames};
 use super::login;
 use super::pooler;
-use super::report::{Level, Outcome, Report, Step};
+use super::report::{Finding, Level, Outcome, Report, Step};
 use super::session::{Session, Unavailable};
 use super::startup::{self, APPLICATION, Method};
 use super::step::{STEPS, StepTimer};
@@ -46,26 +46,67 @@ pub(super) struct Reached {
     pub(super) url: Arc<DatabaseUrl>,
     pub(super) session: Session,
     pub(super) wire: Wire,
+    /// Every server that the URL names.
+    pub(super) endpoint: String,
 }
 
-/// Takes all steps. Returns `None` if one fails; the report then has the cause.
+/// Takes all steps, at one server after the other until one is reached that is no standby, as functions do. Returns `None`
+/// if none is reached; the report then has the cause of the one with the most steps.
 pub(super) async fn reach(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Option<Reached> {
     report.target = url.target();
-    let failed = match go(url, deadline, report).await {
-        Ok(reached) => return Some(reached),
-        Err(cause) => cause,
-    };
-    report.unreachable = Some(failed.into());
-    let done = report.steps.len();
-    for step in STEPS.into_iter().skip(done) {
-        report.steps.push(Step {
-            step,
-            outcome: Outcome::NotReached,
-            took: None,
-            detail: String::new(),
-        });
+    let servers = url.servers();
+    let several = servers.len() > 1;
+    let (mut primary, mut standby, mut failed) = (None, None, Vec::new());
+    for server in servers {
+        let mut own = Report::default();
+        let mut reached = match go(&server, deadline, &mut own).await {
+            Ok(reached) => reached,
+            Err(cause) => {
+                failed.push((own, cause));
+                continue;
+            }
+        };
+        if !several || !reached.session.is_on_standby().await {
+            primary = Some((own, reached));
+            break;
+        }
+        match standby {
+            None => standby = Some((own, reached)),
+            Some(_) => reached.session.close().await,
+        }
     }
-    None
+    if primary.is_some()
+        && let Some((_, unused)) = standby.take()
+    {
+        unused.session.close().await;
+    }
+    let Some((own, mut reached)) = primary.or(standby) else {
+        // Of equal ones the first.
+        failed.sort_by_key(|(own, _)| std::cmp::Reverse(own.steps.len()));
+        let (own, cause) = failed.into_iter().next()?;
+        report.take(own);
+        report.unreachable = Some(cause.into());
+        for step in STEPS.into_iter().skip(report.steps.len()) {
+            report.steps.push(Step {
+                step,
+                outcome: Outcome::NotReached,
+                took: None,
+                detail: String::new(),
+            });
+        }
+        return None;
+    };
+    report.take(own);
+    for (_, cause) in failed {
+        let mut finding = Finding::from(cause);
+        finding.level = Level::Warn;
+        finding.what.push_str("; functions use another server of DATABASE_URL");
+        report.findings.push(finding);
+    }
+    if several {
+        reached.endpoint = url.endpoint();
+    }
+    Some(reached)
 }
 
 async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Result<Reached, Cause> {
@@ -165,8 +206,12 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
         );
     }
     as_a_function(url, deadline, report).await;
-    let url = Arc::clone(url);
-    Ok(Reached { url, session, wire })
+    Ok(Reached {
+        url: Arc::clone(url),
+        session,
+        wire,
+        endpoint: url.endpoint(),
+    })
 }
 
 #[derive(Deserialize)]

@@ -183,6 +183,15 @@ impl Report {
         });
     }
 
+    /// Takes over what was found on the way to one server.
+    pub(super) fn take(&mut self, other: Self) {
+        if !other.target.is_empty() {
+            self.target = other.target;
+        }
+        self.steps = other.steps;
+        self.findings.extend(other.findings);
+    }
+
     /// Adds a fact about the schema.
     pub(super) fn note_schema(&mut self, id: &'static str, text: impl Into<String>, data: Value) {
         self.schema.push(Fact {

@@ -29,7 +29,7 @@ struct MigrationsTable {
     search_path: String,
 }
 
-/// Examines the schema that the URL refers to, as the migrations of `service` and the statements of `queries` need it.
+/// Examines the schema that the URL refers to, as the product's migrations and statements need it.
 pub(super) async fn examine(
     session: &mut Session,
     url: &DatabaseUrl,
@@ -37,7 +37,7 @@ pub(super) async fn examine(
     product: &Product<impl Sized>,
     report: &mut Report,
 ) {
-    let Product { service, queries, .. } = product;
+    let service = product.service;
     let found = session
         .rows::<MigrationsTable>(
             "SELECT n.nspname AS schema, n.nspname = ANY (current_schemas(false)) AS on_path, \
@@ -89,7 +89,7 @@ pub(super) async fn examine(
         session.look_into(schema);
     }
     if table.usable {
-        workload::examine(session, server, &table.schema, queries, &correction, report).await;
+        workload::examine(session, server, &table.schema, product, &correction, report).await;
     } else if server.is_application() {
         let (schema, role) = (quoted(&table.schema), quoted(&server.role));
         report.find(

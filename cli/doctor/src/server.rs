@@ -107,6 +107,11 @@ impl Server {
         !self.superuser && !self.sees_activity
     }
 
+    /// Returns whether the server accepts no write at the moment, which is reported already.
+    pub(super) fn rejects_writes(&self) -> bool {
+        self.standby || self.read_only
+    }
+
     /// Returns the statement that lets this role see other roles' sessions.
     pub(super) fn grant(&self) -> String {
         format!("GRANT pg_monitor TO {};", quoted(&self.role))

@@ -1,19 +1,21 @@
 //! The session that examines the server: queries with a timeout each, and results or the reason for their absence.
 //!
 //! Every query is one message of the simple protocol and its own read-only transaction with its own limits, so that it
-//! works through a transaction pooler, leaves nothing behind, and does not affect the next one if it fails. Invariants:
-//! never writes, never waits past the deadline.
+//! works through a transaction pooler, leaves nothing behind, and does not affect the next one if it fails. Only a trial
+//! writes, in a transaction that is always rolled back. Invariants: commits no write, never waits past the deadline.
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use shared::config::DatabaseUrl;
 use shared::db::Deadline;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, Either, PgConnection, Row as _};
 use tokio::time::timeout;
 
-use super::cause::quoted;
+use super::cause::{literal, quoted};
 use super::report::{Fact, Report};
 
 /// `statement_timeout` of each query.
@@ -30,6 +32,30 @@ pub(super) struct Session {
     limits: String,
     lost: bool,
 }
+
+/// The outcome of a trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trial {
+    /// Every statement wrote or found a row.
+    Passed,
+    /// The server refused the statement of this number, counted from 0.
+    Refused {
+        number: usize,
+        /// The SQLSTATE.
+        code: String,
+        message: String,
+    },
+    /// The statement of this number wrote or found no row.
+    NoRow { number: usize },
+    /// The server is busy, a lock blocks it, or there is no answer.
+    Unfinished,
+}
+
+/// Keeps a query from writing.
+const READ_ONLY: &str = "SET LOCAL transaction_read_only = on;";
+
+/// SQLSTATEs of a busy server, or of a lock in the way.
+const PASSING: [&str; 5] = ["57014", "55P03", "57P01", "40001", "40P01"];
 
 /// Why a query has no result.
 #[derive(Clone, Debug)]
@@ -48,10 +74,7 @@ pub(super) enum Unavailable {
 
 impl Session {
     pub(super) fn new(connection: PgConnection, url: &DatabaseUrl, deadline: Deadline) -> Self {
-        let mut limits = format!(
-            "SET LOCAL transaction_read_only = on; SET LOCAL statement_timeout = {STATEMENT_MS}; \
-             SET LOCAL lock_timeout = 500;"
-        );
+        let mut limits = format!("SET LOCAL statement_timeout = {STATEMENT_MS}; SET LOCAL lock_timeout = 500;");
         if let Some(path) = url.search_path().filter(|_| url.is_pooled()) {
             limits.push_str(&format!("SET LOCAL search_path = {path};"));
         }
@@ -75,7 +98,8 @@ impl Session {
         if self.lost || bound.is_zero() {
             return Err(Unavailable::Lost);
         }
-        let sql = format!("{} SELECT to_json(q)::text AS answer FROM ({select}) AS q", self.limits);
+        let limits = &self.limits;
+        let sql = format!("{READ_ONLY} {limits} SELECT to_json(q)::text AS answer FROM ({select}) AS q");
         let asked = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.connection);
         let rows = match timeout(bound, asked).await {
             Ok(Ok(rows)) => rows,
@@ -110,7 +134,7 @@ impl Session {
         if self.lost || bound.is_zero() {
             return None;
         }
-        let sql = format!("{} {statements}", self.limits);
+        let sql = format!("{READ_ONLY} {} {statements}", self.limits);
         let asked = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection);
         let Ok(answered) = timeout(bound, asked).await else {
             self.lost = bound == ANSWER;
@@ -123,9 +147,49 @@ impl Session {
             return None;
         };
         let code = refused.code().unwrap_or_default().into_owned();
-        // A busy server, or a lock in the way.
-        let passes = ["57014", "55P03", "57P01"].contains(&code.as_str());
-        (!passes).then(|| (code, super::text::one_line(refused.message())))
+        (!PASSING.contains(&code.as_str())).then(|| (code, super::text::one_line(refused.message())))
+    }
+
+    /// Runs statements, each of which has to write or find a row, in a transaction that it rolls back.
+    pub(super) async fn try_out(&mut self, statements: &str) -> Trial {
+        let bound = self.deadline.left().min(ANSWER);
+        if self.lost || bound.is_zero() {
+            return Trial::Unfinished;
+        }
+        let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {}", self.limits);
+        let Ok(trial) = timeout(bound, tried_out(&mut self.connection, begin, statements)).await else {
+            // The server ends the transaction with the connection.
+            self.lost = true;
+            return Trial::Unfinished;
+        };
+        trial.unwrap_or_else(|_| {
+            self.lost = true;
+            Trial::Unfinished
+        })
+    }
+
+    /// Returns whether the server is a standby.
+    pub(super) async fn is_on_standby(&mut self) -> bool {
+        #[derive(Deserialize)]
+        struct Recovery {
+            standby: bool,
+        }
+        let recovery = self.one::<Recovery>("SELECT pg_is_in_recovery() AS standby").await;
+        recovery.is_ok_and(|recovery| recovery.standby)
+    }
+
+    /// Returns whether the role may add rows to a table of `schema`: a role that only watches may not.
+    pub(super) async fn may_write(&mut self, schema: &str) -> bool {
+        #[derive(Deserialize)]
+        struct Writer {
+            writes: bool,
+        }
+        let select = format!(
+            "SELECT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = to_regnamespace({}) \
+             AND c.relkind IN ('r', 'p') AND has_table_privilege(c.oid, 'INSERT')) AS writes",
+            literal(&quoted(schema))
+        );
+        self.one::<Writer>(&select).await.is_ok_and(|role| role.writes)
     }
 
     /// Returns whether the server no longer responds.
@@ -156,6 +220,42 @@ impl Session {
     pub(super) async fn close(self) {
         let _ = timeout(GOODBYE, self.connection.close()).await;
     }
+}
+
+/// Runs a trial; fails with an error that is not the server's.
+async fn tried_out(connection: &mut PgConnection, begin: String, statements: &str) -> Result<Trial, sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut *connection).await?;
+    let mut number = 0;
+    let mut trial = Trial::Passed;
+    {
+        let mut results = sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).fetch_many(&mut *connection);
+        // The results after the first failure are read too, so that the connection is in step.
+        while let Some(result) = results.next().await {
+            match result {
+                Ok(Either::Left(done)) => {
+                    if done.rows_affected() == 0 && trial == Trial::Passed {
+                        trial = Trial::NoRow { number };
+                    }
+                    number += 1;
+                }
+                Ok(Either::Right(_)) => {}
+                Err(error) => {
+                    let Some(refused) = error.as_database_error() else {
+                        return Err(error);
+                    };
+                    let code = refused.code().unwrap_or_default().into_owned();
+                    let message = super::text::one_line(refused.message());
+                    trial = match trial {
+                        Trial::Passed if PASSING.contains(&code.as_str()) => Trial::Unfinished,
+                        Trial::Passed => Trial::Refused { number, code, message },
+                        earlier => earlier,
+                    };
+                }
+            }
+        }
+    }
+    sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+    Ok(trial)
 }
 
 impl Unavailable {

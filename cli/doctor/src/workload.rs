@@ -1,7 +1,8 @@
-//! Checks the functions' statements against the schema and the role's privileges, without running them.
+//! Checks the functions' statements against the schema and the role's privileges.
 //!
-//! The server plans each statement of the query data and checks its privileges, as it does before it runs one.
-//! Invariants: runs no statement of a function; blames missing privileges only on a role that may be the functions'.
+//! The server plans each statement of the query data and checks its privileges, as it does before it runs one. If it
+//! refuses none, `trial` runs what a plan does not show. Invariants: runs no statement of a function; blames missing
+//! privileges only on a role that may be the functions'.
 
 use std::collections::BTreeMap;
 
@@ -9,26 +10,41 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::db::roles::application_privileges;
 
+use super::Product;
 use super::cause::quoted;
 use super::report::{Level, Report};
 use super::server::Server;
 use super::session::Session;
+use super::trial;
+
+/// The findings that a trial would only repeat.
+const CAUSES: [&str; 4] = ["privileges", "row-security", "shadowed-table", "statement"];
 
 /// How many different failures are reported.
 const SHOWN: usize = 5;
 
-/// Checks every statement. `schema` is the one that has the tables, `queries` the statements with the types of their
-/// parameters, as the compiler checked them; `correction` makes `schema` the first of the search_path.
+/// Checks every statement. `schema` is the one that has the tables, `correction` makes it the first of the search_path.
 pub(super) async fn examine(
     session: &mut Session,
     server: &Server,
     schema: &str,
-    queries: &[&str],
+    product: &Product<impl Sized>,
     correction: &[String],
     report: &mut Report,
 ) {
     shadows(session, schema, correction, report).await;
     row_security(session, server, schema, report).await;
+    unlogged(session, schema, report).await;
+    planned(session, server, schema, &product.queries, report).await;
+    if report.findings.iter().all(|finding| !CAUSES.contains(&finding.id)) {
+        trial::examine(session, server, schema, product.trial, report).await;
+    } else {
+        report.note_schema("trial", "not run: what fails is known", json!({ "run": false }));
+    }
+}
+
+/// Plans every statement. `queries` has the types of their parameters, as the compiler checked them.
+async fn planned(session: &mut Session, server: &Server, schema: &str, queries: &[&str], report: &mut Report) {
     let statements = statements(queries);
     if statements.is_empty() {
         return report.note_schema(
@@ -46,7 +62,9 @@ pub(super) async fn examine(
             }
         }
     }
-    if !server.is_application() {
+    // The functions' role may be a monitoring role too.
+    let application = server.is_application() || (!server.superuser && session.may_write(schema).await);
+    if !application {
         failed.retain(|(code, _), _| code != "42501");
     }
     let refused: usize = failed.values().sum();
@@ -154,14 +172,14 @@ async fn shadows(session: &mut Session, schema: &str, correction: &[String], rep
 }
 
 #[derive(Deserialize)]
-struct Secured {
+struct Table {
     name: String,
 }
 
 /// Reports tables whose rows this role never sees, because row-level security is on and no policy is for it.
 async fn row_security(session: &mut Session, server: &Server, schema: &str, report: &mut Report) {
     let found = session
-        .rows::<Secured>(&format!(
+        .rows::<Table>(&format!(
             "SELECT c.relname AS name FROM pg_class c WHERE c.relnamespace = to_regnamespace({}) \
              AND c.relrowsecurity AND row_security_active(c.oid) AND NOT EXISTS (SELECT FROM pg_policy p, \
              unnest(p.polroles) role WHERE p.polrelid = c.oid AND p.polcmd IN ('*', 'r') AND p.polpermissive \
@@ -169,7 +187,7 @@ async fn row_security(session: &mut Session, server: &Server, schema: &str, repo
             super::cause::literal(&quoted(schema))
         ))
         .await;
-    for Secured { name } in found.unwrap_or_default() {
+    for Table { name } in found.unwrap_or_default() {
         let (table, role) = (format!("{}.{}", quoted(schema), quoted(&name)), quoted(&server.role));
         report.find(
             Level::Fail,
@@ -180,6 +198,26 @@ async fn row_security(session: &mut Session, server: &Server, schema: &str, repo
                 "CREATE POLICY functions ON {table} TO {role} USING (true) WITH CHECK (true);   -- or: ALTER TABLE \
                  {table} DISABLE ROW LEVEL SECURITY;"
             )],
+        );
+    }
+}
+
+/// Reports tables without a write-ahead log.
+async fn unlogged(session: &mut Session, schema: &str, report: &mut Report) {
+    let found = session
+        .rows::<Table>(&format!(
+            "SELECT relname AS name FROM pg_class WHERE relnamespace = to_regnamespace({}) AND relkind = 'r' \
+             AND relpersistence = 'u' ORDER BY 1",
+            super::cause::literal(&quoted(schema))
+        ))
+        .await;
+    for Table { name } in found.unwrap_or_default() {
+        report.find(
+            Level::Fail,
+            "unlogged-table",
+            format!("{name} is UNLOGGED: a crash of the server empties it, and no standby has its rows"),
+            "Acknowledged writes are lost then; without the receipts, a repeated request is applied twice.",
+            vec![format!("ALTER TABLE {}.{} SET LOGGED;", quoted(schema), quoted(&name))],
         );
     }
 }

@@ -99,6 +99,130 @@ async fn failing_statement_is_found() {
     execute(&cluster.url(), reads).await;
 }
 
+/// What a plan does not show: each state is made, found by a write that is rolled back, and undone.
+#[tokio::test]
+async fn refused_row_is_found() {
+    let cluster = migrated(sound()).await;
+    let url = application(&cluster).await;
+    let owner = cluster.url();
+    let sound = json(&url, &[]).await;
+    assert_eq!(sound["schema"]["trial"]["passed"], true, "{sound:#}");
+    let function = "CREATE FUNCTION odd() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN";
+    for (break_it, undo, id) in [
+        ("REVOKE ALL ON bots FROM app", "GRANT ALL ON bots TO app", "trial"),
+        (
+            "REVOKE SELECT ON webhook_inbox FROM app",
+            "GRANT SELECT ON webhook_inbox TO app",
+            "trial",
+        ),
+        (
+            "REVOKE EXECUTE ON FUNCTION lock_calendar_event FROM PUBLIC",
+            "GRANT EXECUTE ON FUNCTION lock_calendar_event TO PUBLIC",
+            "trial",
+        ),
+        (
+            "ALTER TABLE receipts ENABLE ROW LEVEL SECURITY; CREATE POLICY odd ON receipts FOR SELECT USING (true)",
+            "DROP POLICY odd ON receipts; ALTER TABLE receipts DISABLE ROW LEVEL SECURITY",
+            "trial",
+        ),
+        (
+            "ALTER TABLE meetings ENABLE ROW LEVEL SECURITY; CREATE POLICY odd ON meetings USING (duration > 60) \
+             WITH CHECK (true)",
+            "DROP POLICY odd ON meetings; ALTER TABLE meetings DISABLE ROW LEVEL SECURITY",
+            "trial",
+        ),
+        (
+            &format!(
+                "{function} RAISE 'odd'; END $$; CREATE TRIGGER odd BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION odd()"
+            ),
+            "DROP FUNCTION odd CASCADE",
+            "trial",
+        ),
+        (
+            &format!(
+                "{function} RETURN NULL; END $$; CREATE TRIGGER odd BEFORE INSERT ON receipts FOR EACH ROW EXECUTE FUNCTION odd()"
+            ),
+            "DROP FUNCTION odd CASCADE",
+            "trial",
+        ),
+        (
+            "ALTER TABLE meetings DISABLE TRIGGER take_deliveries",
+            "ALTER TABLE meetings ENABLE TRIGGER take_deliveries",
+            "trial",
+        ),
+        (
+            "ALTER TABLE meetings ADD COLUMN odd int NOT NULL",
+            "ALTER TABLE meetings DROP COLUMN odd",
+            "trial",
+        ),
+        (
+            "ALTER TABLE meetings ALTER COLUMN version DROP DEFAULT",
+            "ALTER TABLE meetings ALTER COLUMN version SET DEFAULT 1",
+            "trial",
+        ),
+        (
+            "ALTER TABLE tasks ADD CONSTRAINT odd CHECK (length(text) > 100)",
+            "ALTER TABLE tasks DROP CONSTRAINT odd",
+            "trial",
+        ),
+        (
+            "ALTER TABLE receipts DROP CONSTRAINT receipts_pkey",
+            "ALTER TABLE receipts ADD PRIMARY KEY (key)",
+            "trial",
+        ),
+        (
+            "ALTER SEQUENCE audit_id_seq MAXVALUE 1000; SELECT setval('audit_id_seq', 1000)",
+            "ALTER SEQUENCE audit_id_seq NO MAXVALUE",
+            "trial",
+        ),
+        (
+            "ALTER TABLE webhook_inbox RENAME COLUMN skipped TO odd",
+            "ALTER TABLE webhook_inbox RENAME COLUMN odd TO skipped",
+            "trial",
+        ),
+        (
+            "ALTER TABLE receipts SET UNLOGGED",
+            "ALTER TABLE receipts SET LOGGED",
+            "unlogged-table",
+        ),
+        (
+            "GRANT pg_monitor TO app; REVOKE INSERT ON tasks FROM app",
+            "REVOKE pg_monitor FROM app; GRANT INSERT ON tasks TO app",
+            "privileges",
+        ),
+    ] {
+        execute(&owner, break_it).await;
+        let report = json(&url, &[]).await;
+        assert_eq!(report["exitCode"], FAILING, "{break_it}: {report:#}");
+        assert_eq!(ids(&report)[0], id, "{break_it}: {report:#}");
+        execute(&owner, undo).await;
+    }
+    let report = json(&url, &[]).await;
+    assert_eq!(report["exitCode"], WARNINGS, "{report:#}");
+    // What doctor says to run is what helps.
+    execute(
+        &owner,
+        "REVOKE ALL ON bots FROM app; ALTER TABLE tasks ENABLE ROW LEVEL SECURITY; CREATE POLICY odd ON tasks FOR SELECT \
+         USING (true)",
+    )
+    .await;
+    for _ in 0..2 {
+        for line in super::commands(&json(&url, &[]).await, "trial") {
+            execute(&owner, &line).await;
+        }
+    }
+    assert_eq!(json(&url, &[]).await["schema"]["trial"]["passed"], true);
+    // Nothing is left, and a role that only watches does not try.
+    execute(&owner, "DO $$ BEGIN ASSERT (SELECT count(*) FROM users) = 0; END $$").await;
+    let watcher = role(&cluster, "watcher").await;
+    execute(
+        &owner,
+        "GRANT pg_monitor TO watcher; GRANT USAGE ON SCHEMA public TO watcher",
+    )
+    .await;
+    assert_eq!(json(&watcher, &[]).await["schema"]["trial"]["run"], false);
+}
+
 /// Neither the role's search_path nor `schema=` leads to the tables: one finding, whose lines are what helps.
 #[tokio::test]
 async fn search_path_without_tables_gets_its_lines() {

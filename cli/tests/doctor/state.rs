@@ -6,7 +6,7 @@ use local::postgres::Replication;
 use sqlx::Connection as _;
 use tokio::time::{sleep, timeout};
 
-use super::{BOUND, FAILING, connect, execute, json, migrated, role, run, sound, verdict};
+use super::{BOUND, FAILING, UNREACHABLE, address, connect, execute, ids, json, migrated, role, run, sound, verdict};
 
 #[tokio::test]
 async fn standby_is_read_only() {
@@ -15,6 +15,26 @@ async fn standby_is_read_only() {
     let (code, first) = verdict(&standby.url()).await;
     assert_eq!(code, FAILING, "{first}");
     assert!(first.contains("read-only: this is a standby"), "{first}");
+    // Of several servers functions use the one that accepts writes, and need no other.
+    let (own, others) = (address(&cluster), [address(&standby), "127.0.0.1:1".parse().unwrap()]);
+    let url = cluster.url();
+    let alone = json(&url, &[]).await;
+    for (other, says) in others.into_iter().zip([None, Some("refuse")]) {
+        let report = json(&url.replace(&own.to_string(), &format!("{other},{own}")), &[]).await;
+        assert_ne!(report["exitCode"], FAILING, "{report:#}");
+        let more: Vec<_> = ids(&report)
+            .into_iter()
+            .filter(|id| !ids(&alone).contains(id))
+            .collect();
+        assert_eq!(!more.is_empty(), says.is_some(), "{report:#}");
+        let recommended = report["url"].to_string();
+        assert!(recommended.contains(&format!("{other},{own}")), "{recommended}");
+        if let Some(says) = says {
+            assert!(report["firstLine"].to_string().contains(says), "{report:#}");
+        }
+    }
+    let (code, first) = verdict(&url.replace(&own.to_string(), "127.0.0.1:1,127.0.0.1:2")).await;
+    assert_eq!(code, UNREACHABLE, "{first}");
 }
 
 #[tokio::test]

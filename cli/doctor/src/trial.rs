@@ -1,0 +1,115 @@
+//! Tries the functions' writes and reads out, in a transaction that is rolled back.
+//!
+//! A plan does not show that a trigger, a constraint, a default, row-level security or a function called by a trigger
+//! refuses the row, or that a trigger does nothing. Invariants: commits nothing; blames missing privileges only on a role
+//! that may be the functions'.
+
+use serde_json::json;
+use shared::db::roles::application_privileges;
+
+use super::cause::quoted;
+use super::report::{Level, Report};
+use super::server::Server;
+use super::session::{Session, Trial};
+
+/// The catalogs that show what the migrations did not make.
+const CATALOGS: [&str; 2] = [
+    "SELECT tgrelid::regclass, tgname, tgenabled, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal;",
+    "SELECT * FROM pg_policies;",
+];
+
+/// Runs the statements of `trial`, if the role may be the functions'. `schema` is the one that has the tables.
+pub(super) async fn examine(session: &mut Session, server: &Server, schema: &str, trial: &str, report: &mut Report) {
+    let skipped = if server.rejects_writes() {
+        Some("not run: the server is read-only")
+    } else if !server.superuser && !session.may_write(schema).await {
+        Some("not run: this role may not write, so it is not the functions'")
+    } else {
+        None
+    };
+    if let Some(why) = skipped {
+        return report.note_schema("trial", why, json!({ "run": false }));
+    }
+    let outcome = session.try_out(trial).await;
+    let text = match &outcome {
+        Trial::Passed => "a write and a read of each kind worked, and were rolled back",
+        Trial::Refused { .. } | Trial::NoRow { .. } => "failed, and was rolled back",
+        Trial::Unfinished => "not finished: the server is busy, or a lock is in the way",
+    };
+    report.note_schema(
+        "trial",
+        text,
+        json!({ "run": true, "passed": outcome == Trial::Passed }),
+    );
+    match outcome {
+        Trial::Passed | Trial::Unfinished => {}
+        Trial::NoRow { number } => report.find(
+            Level::Fail,
+            "trial",
+            format!("{} has no effect: 0 rows", statement(trial, number)),
+            "Row-level security hides the row, a trigger skips it, or a trigger or view of the migrations is gone, \
+             disabled or changed.",
+            CATALOGS.map(str::to_owned).to_vec(),
+        ),
+        Trial::Refused { number, code, message } => {
+            let what = format!("{} is refused: {message} (SQLSTATE {code})", statement(trial, number));
+            let (why, run) = cause(server, schema, &code, &message);
+            report.find(Level::Fail, "trial", what, why, run);
+        }
+    }
+}
+
+fn cause(server: &Server, schema: &str, code: &str, message: &str) -> (&'static str, Vec<String>) {
+    let (schema, role) = (quoted(schema), quoted(&server.role));
+    if code != "42501" {
+        return (
+            "A trigger, constraint, default, sequence or function is not as this build's migrations make it.",
+            CATALOGS.map(str::to_owned).to_vec(),
+        );
+    }
+    // The server's own words, in English, or the general advice.
+    let secured = message.strip_prefix("new row violates row-level security policy for table ");
+    match secured.map(|name| name.trim_matches('"')) {
+        Some(table) => (
+            "Row-level security is on, and no policy lets this role write such a row.",
+            vec![format!(
+                "CREATE POLICY functions ON {schema}.{} TO {role} USING (true) WITH CHECK (true);",
+                quoted(table)
+            )],
+        ),
+        None => (
+            "The functions' role lacks a privilege that a trigger or function needs, which runs as the role.",
+            application_privileges(&schema, &role).to_vec(),
+        ),
+    }
+}
+
+/// Returns the beginning of a statement: what it does, and its table.
+fn statement(trial: &str, number: usize) -> String {
+    let statement = trial.split(";\n").nth(number).unwrap_or_default();
+    let mut lines = statement
+        .lines()
+        .skip_while(|line| line.starts_with("--") || line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    let words = first.split(['(', ',']).next().unwrap_or_default();
+    words.split(" WHERE ").next().unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statement_is_named_by_its_beginning() {
+        let trial = "-- About.\n-- More.\n\nINSERT INTO users (id) VALUES\n    (1);\nUPDATE tasks SET a = 1 WHERE b;\n\
+                     SELECT deliver(1,\n 2);\n";
+        for (number, expected) in [
+            (0, "INSERT INTO users"),
+            (1, "UPDATE tasks SET a = 1"),
+            (2, "SELECT deliver"),
+            (3, ""),
+        ] {
+            assert_eq!(statement(trial, number), expected);
+        }
+    }
+}
