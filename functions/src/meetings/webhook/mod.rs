@@ -9,10 +9,12 @@
 //! | file | purpose |
 //! |---|---|
 //! | `report.rs` | the readable part of a delivery |
+//! | `values.rs` | single values, in each form in which senders write them |
 //! | `repair.rs` | JSON that PostgreSQL cannot store, made storable |
 
 mod repair;
 mod report;
+mod values;
 
 use std::time::Duration;
 

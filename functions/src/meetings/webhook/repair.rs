@@ -1,18 +1,27 @@
-//! Makes a JSON text storable: its grammar is unchanged, and only values that PostgreSQL or `f64` cannot hold are
-//! replaced.
+//! Makes a JSON text storable: only values are replaced that PostgreSQL or `f64` cannot hold, or that JSON does not have.
+
+/// Numbers that JSON does not have, as some libraries write them.
+const NOT_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
 /// Stands for a character that cannot be stored.
 const REPLACEMENT: &str = "\\ufffd";
 
-/// Returns the text with NUL characters and lone surrogates replaced, numbers that overflow as null, and the number of
-/// replacements. Bytes that are not UTF-8 are replaced too, and count as one.
+/// Returns the text with NUL characters and lone surrogates replaced, numbers that overflow or are none as null, and the
+/// number of replacements. Bytes that are not UTF-8 are replaced too, and count as one. A byte order mark is left out.
 pub(super) fn repaired(body: &[u8]) -> (String, usize) {
     let text = String::from_utf8_lossy(body);
     let mut replaced = usize::from(matches!(text, std::borrow::Cow::Owned(_)));
     let mut repaired = String::with_capacity(text.len());
-    let mut rest = &*text;
+    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut in_string = false;
     while let Some(first) = rest.chars().next() {
+        let not_a_number = NOT_NUMBERS.into_iter().find(|name| rest.starts_with(name));
+        if let Some(name) = not_a_number.filter(|_| !in_string) {
+            repaired.push_str("null");
+            replaced += 1;
+            rest = &rest[name.len()..];
+            continue;
+        }
         let taken = match first {
             '\\' if in_string => {
                 let (taken, storable) = escape(rest);
@@ -79,6 +88,12 @@ mod tests {
                 r#"[null, null, 1.5e3, "1e400", 0]"#,
                 2,
             ),
+            (
+                r#"{"a": NaN, "b":-Infinity, "c":[Infinity], "d": "NaN"}"#,
+                r#"{"a": null, "b":null, "c":[null], "d": "NaN"}"#,
+                3,
+            ),
+            ("\u{feff}[]", "[]", 0),
         ] {
             assert_eq!(repaired(sent.as_bytes()), (stored.to_owned(), count));
             assert!(serde_json::from_str::<serde_json::Value>(stored).is_ok(), "{stored}");

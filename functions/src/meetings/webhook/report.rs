@@ -9,8 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::super::fields::{BotId, EventId, ProcessingStatus, Status, Time};
+use super::super::fields::{BotId, EventId, ProcessingStatus, Status};
 use super::repair::repaired;
+use super::values::{Members, given, name, number_of, time_of};
 use shared::http::body;
 use shared::http::page::weight_of_text;
 use shared::http::{Error, Request};
@@ -79,9 +80,9 @@ impl Report {
         Self::of(body, replaced)
     }
 
-    fn of(mut body: Map<String, Value>, replaced: usize) -> Result<Option<Self>, Error> {
-        let event = match body.remove("event") {
-            Some(Value::String(event)) => event,
+    fn of(body: Map<String, Value>, replaced: usize) -> Result<Option<Self>, Error> {
+        let event = match body.get("event") {
+            Some(Value::String(event)) => event.clone(),
             Some(_) => return Err(Error::field("event", "must be text")),
             None => return Err(Error::field("event", "is required")),
         };
@@ -91,19 +92,14 @@ impl Report {
             "bot.status_change" => Kind::Progress,
             _ => return Ok(None),
         };
-        let mut data = match body.remove("data") {
-            Some(Value::Object(data)) => data,
-            Some(_) => return Err(Error::field("data", "must be an object")),
-            None => Map::new(),
-        };
-        // Early senders name the bot beside the data.
-        let bot_id = data.remove("bot_id").or_else(|| body.remove("bot_id"));
+        let mut members = Members::of(body)?;
+        let bot_id = members.take(&["bot_id"]);
         let bot_id = bot_id.ok_or_else(|| Error::field("data.bot_id", "is required"))?;
         let bot_id = serde_json::from_value(bot_id).map_err(|_| {
             let rule = "must be text of 1 to 200 characters: the recording service's bot_id";
             Error::field("data.bot_id", rule)
         })?;
-        let extra = data.remove("extra").or_else(|| body.remove("extra"));
+        let extra = members.take(&["extra"]);
         let mut report = Self {
             id: Uuid::now_v7(),
             received_at: Utc::now(),
@@ -122,35 +118,37 @@ impl Report {
             skipped: replaced,
         };
         // As version 1 names it, and version 2.
-        report.event_id = report.usable(data.remove("event_uuid").or_else(|| data.remove("event_id")));
+        report.event_id = report.usable(members.take(&["event_uuid", "event_id"]));
         let changes = match kind {
-            Kind::Complete => report.read_recording(&mut data),
+            Kind::Complete => report.read_recording(&mut members),
             Kind::Failed => {
                 report.processing_status = Some(ProcessingStatus::Failed);
                 true
             }
-            Kind::Progress => report.read_step(&mut data),
+            Kind::Progress => report.read_step(&mut members),
         };
         Ok(changes.then_some(report))
     }
 
-    fn read_recording(&mut self, data: &mut Map<String, Value>) -> bool {
-        self.recording_url = self.usable(data.remove("mp4"));
-        let speakers = data.remove("speakers");
-        self.speakers = self.items(speakers).map(|speakers| {
-            let named: Vec<_> = speakers.into_iter().map(name).collect();
-            self.skipped += named.iter().filter(|name| name.is_none()).count();
-            named.into_iter().flatten().collect()
-        });
+    /// Reads what was recorded. An empty transcript or list of speakers is none, so that it replaces no other.
+    fn read_recording(&mut self, members: &mut Members) -> bool {
+        self.recording_url = self.usable(members.take(&["mp4"]));
+        let speakers = self.items(members.take(&["speakers"]));
+        self.speakers = speakers
+            .map(|speakers| self.names(speakers))
+            .filter(|names| !names.is_empty());
         for member in ["transcript", "transcription"] {
-            match data.remove(member) {
+            match members.take(&[member]) {
                 Some(Value::String(text)) if text.starts_with("https://") || text.starts_with("http://") => {
                     self.transcript_url = self.usable(Some(Value::String(text)));
                 }
+                Some(Value::String(text)) if text.trim().is_empty() => {}
                 Some(Value::String(text)) => self.transcript = Some(text),
+                // A single turn.
+                Some(turn @ Value::Object(_)) => self.transcript = self.transcript_of(vec![turn]),
                 other => {
                     if let Some(turns) = self.items(other) {
-                        self.transcript = Some(self.transcript_of(turns));
+                        self.transcript = self.transcript_of(turns);
                     }
                 }
             }
@@ -158,21 +156,34 @@ impl Report {
         true
     }
 
+    fn names(&mut self, speakers: Vec<Value>) -> Vec<String> {
+        let names: Vec<_> = speakers.into_iter().map(name).collect();
+        self.skipped += names.iter().filter(|name| name.is_none()).count();
+        names.into_iter().flatten().collect()
+    }
+
     /// Returns whether the step says anything about the meeting.
-    fn read_step(&mut self, data: &mut Map<String, Value>) -> bool {
-        let mut step = match data.remove("status") {
+    fn read_step(&mut self, members: &mut Members) -> bool {
+        let mut step = match members.take(&["status"]) {
             Some(Value::Object(step)) => step,
             Some(code @ Value::String(_)) => [("code".to_owned(), code)].into_iter().collect(),
             _ => Map::new(),
         };
-        let code = step.remove("code").or_else(|| data.remove("code"));
+        let code = given(&mut step, "code").or_else(|| members.take(&["code"]));
         let Some((status, processing)) = code.as_ref().and_then(Value::as_str).and_then(effect) else {
             return false;
         };
         (self.status, self.processing_status) = (status, processing);
-        let at: Option<Time> = self.usable(step.remove("created_at").or_else(|| data.remove("created_at")));
-        self.at = Some(at.map_or(self.received_at, Time::at));
+        let at = given(&mut step, "created_at").or_else(|| members.take(&["created_at"]));
+        self.at = Some(at.and_then(|at| self.time(&at)).unwrap_or(self.received_at));
         true
+    }
+
+    /// Returns a time, and counts one that cannot be read.
+    fn time(&mut self, value: &Value) -> Option<DateTime<Utc>> {
+        let time = time_of(value);
+        self.skipped += usize::from(time.is_none());
+        time
     }
 
     /// Returns a value that follows its type's rule, and counts one that does not. Null is no value.
@@ -188,16 +199,20 @@ impl Report {
         self.usable(value)
     }
 
-    /// Returns the turns as JSON with the words' times, or as a line each if that does not fit an answer.
-    fn transcript_of(&mut self, turns: Vec<Value>) -> String {
+    /// Returns the turns as JSON with the words' times, or as a line each if that does not fit an answer; `None` without
+    /// a word.
+    fn transcript_of(&mut self, turns: Vec<Value>) -> Option<String> {
         let turns: Vec<_> = turns.into_iter().filter_map(|turn| self.turn(turn)).collect();
+        if turns.iter().all(|turn| turn.words.is_empty()) {
+            return None;
+        }
         let timed = serde_json::to_string(&turns).unwrap_or_default();
         let shown = serde_json::to_string(&timed).unwrap_or_default();
         if weight_of_text(&shown) <= LONGEST_TIMED_TRANSCRIPT {
-            return timed;
+            return Some(timed);
         }
         tracing::warn!("a transcript is too long for an answer, and is stored without the words' times");
-        turns.iter().map(Turn::line).collect::<Vec<_>>().join("\n")
+        Some(turns.iter().map(Turn::line).collect::<Vec<_>>().join("\n"))
     }
 
     fn turn(&mut self, turn: Value) -> Option<Turn> {
@@ -205,25 +220,40 @@ impl Report {
             self.skipped += 1;
             return None;
         };
-        let speaker = turn.remove("speaker").and_then(name);
+        let speaker = given(&mut turn, "speaker").and_then(name);
         self.skipped += usize::from(speaker.is_none());
-        let words = turn.remove("words");
-        let words = self.items(words).unwrap_or_default();
+        let words = match given(&mut turn, "words") {
+            // The text of the whole turn has the names of a word.
+            None if turn.get("text").is_some_and(Value::is_string) => vec![Value::Object(turn)],
+            words => self.items(words).unwrap_or_default(),
+        };
         Some(Turn {
             speaker: speaker.unwrap_or_else(|| UNKNOWN_SPEAKER.to_owned()),
             words: words.into_iter().filter_map(|word| self.word(word)).collect(),
         })
     }
 
-    fn word(&mut self, mut word: Value) -> Option<Word> {
-        let Some(Value::String(text)) = word.get_mut("word").map(Value::take) else {
+    /// Returns a word: an object, or text without times.
+    fn word(&mut self, word: Value) -> Option<Word> {
+        let mut members = match word {
+            Value::Object(members) => members,
+            text @ Value::String(_) => [("word".to_owned(), text)].into_iter().collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => Map::new(),
+        };
+        let text = given(&mut members, "word").or_else(|| given(&mut members, "text"));
+        let Some(Value::String(text)) = text else {
             self.skipped += 1;
             return None;
         };
-        let mut time = |name| self.usable(word.get_mut(name).map(Value::take));
+        let mut seconds = |name, other_name| {
+            let value = given(&mut members, name).or_else(|| given(&mut members, other_name))?;
+            let seconds = number_of(&value);
+            self.skipped += usize::from(seconds.is_none());
+            seconds
+        };
         Some(Word {
-            start: time("start"),
-            end: time("end"),
+            start: seconds("start", "start_time"),
+            end: seconds("end", "end_time"),
             word: text,
         })
     }
@@ -258,18 +288,6 @@ impl Turn {
         let words = self.words.iter().map(|word| word.word.trim());
         let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
         format!("{}: {}", self.speaker, words.join(" "))
-    }
-}
-
-/// Returns a speaker's name, which is text or the `name` of an object.
-fn name(speaker: Value) -> Option<String> {
-    match speaker {
-        Value::String(name) => Some(name),
-        Value::Object(mut speaker) => match speaker.remove("name") {
-            Some(Value::String(name)) => Some(name),
-            _ => None,
-        },
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
     }
 }
 
@@ -330,10 +348,10 @@ mod tests {
             "transcript": [
                 7, null, ["Ada", []],
                 {"words": null},
-                {"speaker": 5, "words": "none"},
-                {"speaker": "Ada", "words": [{"word": 1}, "x", null, {"start": "0", "end": 0.5, "word": "Hi"}]},
+                {"speaker": true, "words": "none"},
+                {"speaker": "Ada", "words": [{"word": 1}, 7, null, {"start": "soon", "end": 0.5, "word": "Hi"}]},
             ],
-            "speakers": ["Ada", 5, {"id": 1}, null],
+            "speakers": ["Ada", false, {"id": 1}, null],
             "mp4": "javascript:alert(1)",
             "audio": [[]],
         }));
@@ -342,8 +360,44 @@ mod tests {
         assert_eq!(report.speakers.as_deref(), Some(&["Ada".to_owned()][..]));
         assert!(report.recording_url.is_none());
         assert_eq!(report.skipped, 3 + 1 + 2 + 3 + 1 + 3 + 1);
-        for data in [json!({"transcript": {}}), json!({"speakers": 5}), json!({"mp4": []})] {
+        for data in [json!({"transcript": 5}), json!({"speakers": 5}), json!({"mp4": []})] {
             assert_eq!(recording(data).skipped, 1);
+        }
+    }
+
+    #[test]
+    fn other_forms_are_read() {
+        let report = read(json!({
+            "event": "complete", "bot_id": "b", "mp4": "https://recordings.example.com/1.mp4", "data": null,
+            "transcript": [
+                {"speaker": 0, "words": ["Good", {"text": "morning", "start_time": "0.4", "end_time": 0.9}]},
+                {"speaker": "Ada", "text": "Hi!", "start": 1, "end": 2, "words": null},
+            ],
+            "speakers": [0, {"name": "Ada"}],
+        }));
+        let expected = r#"[{"speaker":"0","words":[{"word":"Good"},{"start":0.4,"end":0.9,"word":"morning"}]},{"speaker":"Ada","words":[{"start":1.0,"end":2.0,"word":"Hi!"}]}]"#;
+        assert_eq!(report.transcript.as_deref(), Some(expected));
+        assert_eq!(report.speakers.unwrap(), ["0", "Ada"]);
+        assert!(report.recording_url.is_some());
+        assert_eq!(report.skipped, 0);
+        let turn = json!({"speaker": "Ada", "words": [{"word": "Hi"}]});
+        let expected = r#"[{"speaker":"Ada","words":[{"word":"Hi"}]}]"#;
+        assert_eq!(
+            recording(json!({"transcript": turn})).transcript.as_deref(),
+            Some(expected)
+        );
+    }
+
+    #[test]
+    fn empty_transcript_replaces_none() {
+        for transcript in [
+            json!([]),
+            json!(" "),
+            json!(null),
+            json!([{"speaker": "Ada", "words": []}]),
+        ] {
+            let report = recording(json!({"transcript": transcript, "speakers": []}));
+            assert_eq!((report.transcript, report.speakers), (None, None), "{transcript}");
         }
     }
 

@@ -1,0 +1,148 @@
+//! Reads single values of a delivery, in each form in which senders write them.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::super::fields::Time;
+use shared::http::Error;
+
+/// The members of a delivery's `data`, and those beside it, where early senders put the bot and more. Null is no value.
+pub(super) struct Members {
+    data: Map<String, Value>,
+    body: Map<String, Value>,
+}
+
+impl Members {
+    /// # Errors
+    /// Fails with 422 if `data` is not an object.
+    pub(super) fn of(mut body: Map<String, Value>) -> Result<Self, Error> {
+        let data = match given(&mut body, "data") {
+            Some(Value::Object(data)) => data,
+            Some(_) => return Err(Error::field("data", "must be an object")),
+            None => Map::new(),
+        };
+        Ok(Self { data, body })
+    }
+
+    /// Takes the first of these members that has a value.
+    pub(super) fn take(&mut self, names: &[&str]) -> Option<Value> {
+        let Self { data, body } = self;
+        names
+            .iter()
+            .find_map(|name| given(data, name).or_else(|| given(body, name)))
+    }
+}
+
+/// Takes a member that is not null.
+pub(super) fn given(members: &mut Map<String, Value>, name: &str) -> Option<Value> {
+    members.remove(name).filter(|value| !value.is_null())
+}
+
+/// Returns a speaker's name, which is text, a number, or the `name` of an object.
+pub(super) fn name(speaker: Value) -> Option<String> {
+    match speaker {
+        Value::String(name) => Some(name),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Object(mut speaker) => match given(&mut speaker, "name") {
+            Some(Value::String(name)) => Some(name),
+            _ => None,
+        },
+        Value::Null | Value::Bool(_) | Value::Array(_) => None,
+    }
+}
+
+/// Returns a finite number, which may be written as text.
+pub(super) fn number_of(value: &Value) -> Option<f64> {
+    let number = match value {
+        Value::String(text) => text.trim().parse().ok(),
+        other => other.as_f64(),
+    };
+    number.filter(|number: &f64| number.is_finite())
+}
+
+/// Returns a time: RFC 3339, the same without an offset (UTC) or with a space, or a Unix time in seconds, or in
+/// milliseconds if it is too large for seconds.
+pub(super) fn time_of(value: &Value) -> Option<DateTime<Utc>> {
+    /// The year 5138 in seconds, and 1973 in milliseconds.
+    const MOST_SECONDS: f64 = 1e11;
+    if let Some(number) = number_of(value) {
+        let seconds = if number < MOST_SECONDS { number } else { number / 1e3 };
+        return usable_time(DateTime::from_timestamp_micros((seconds * 1e6) as i64)?);
+    }
+    let text = value.as_str()?.trim().replacen(' ', "T", 1);
+    // With and without an offset.
+    let time = DateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%.f%#z").map(|time| time.to_utc());
+    let time =
+        time.or_else(|_| NaiveDateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%.f").map(|time| time.and_utc()));
+    usable_time(time.ok()?)
+}
+
+/// Returns the time in PostgreSQL's microseconds if a meeting could have it too.
+fn usable_time(time: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let time = serde_json::from_value::<Time>(Value::String(time.to_rfc3339()));
+    time.ok().map(Time::at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn time_is_read_in_each_form() {
+        let expected = "2031-03-04T09:00:20.5Z".parse().ok();
+        for sent in [
+            json!("2031-03-04T09:00:20.5Z"),
+            json!("2031-03-04T10:00:20.500000+01:00"),
+            json!("2031-03-04T10:00:20.5+0100"),
+            json!("2031-03-04 09:00:20.5+00"),
+            json!("2031-03-04 09:00:20.5"),
+            json!("2031-03-04T09:00:20.5"),
+            json!(1_930_381_220.5),
+            json!("1930381220.5"),
+            json!(1_930_381_220_500_u64),
+            json!("1930381220500"),
+        ] {
+            assert_eq!(time_of(&sent), expected, "{sent}");
+        }
+        for sent in [
+            json!("yesterday"),
+            json!(""),
+            json!("2031-03-04"),
+            json!("1969-12-31T23:59:59Z"),
+            json!("+10000-01-01T00:00:00Z"),
+            json!(-1),
+            json!(1e300),
+            json!("inf"),
+            json!(true),
+            json!(["2031-03-04T09:00:20Z"]),
+        ] {
+            assert_eq!(time_of(&sent), None, "{sent}");
+        }
+    }
+
+    #[test]
+    fn number_may_be_text() {
+        for (sent, expected) in [
+            (json!(-0.5), Some(-0.5)),
+            (json!(" 1.25 "), Some(1.25)),
+            (json!("1e400"), None),
+            (json!("NaN"), None),
+            (json!(""), None),
+            (json!([1]), None),
+        ] {
+            assert_eq!(number_of(&sent), expected, "{sent}");
+        }
+    }
+
+    #[test]
+    fn null_hides_no_other_member() {
+        let body = json!({"data": {"event_uuid": null, "event_id": "e", "bot_id": null}, "bot_id": "b", "mp4": "m"});
+        let Value::Object(body) = body else { panic!() };
+        let mut members = Members::of(body).unwrap();
+        assert_eq!(members.take(&["event_uuid", "event_id"]), Some(json!("e")));
+        assert_eq!(members.take(&["bot_id"]), Some(json!("b")));
+        assert_eq!(members.take(&["mp4"]), Some(json!("m")));
+        assert_eq!(members.take(&["mp4"]), None);
+    }
+}
