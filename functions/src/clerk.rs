@@ -5,13 +5,15 @@
 //! is not read before its signature is verified.
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::Value;
 
 use crate::config;
 use crate::signature;
 use shared::db::{Session, WriteAttempt};
 use shared::http::body::Object;
 use shared::http::{Abort, Error, Request};
+use shared::text::Text;
 use shared::write_query;
 
 /// The answer to an event without a valid signature.
@@ -57,10 +59,11 @@ struct Body<T> {
     data: Object<T>,
 }
 
-/// A changed account, as far as it is stored here.
+/// A changed account, as far as it is stored here. An address that cannot be read is passed over, because the name and
+/// the other addresses are worth keeping.
 #[derive(Debug, Deserialize)]
 pub struct Updated {
-    id: String,
+    id: Subject,
     #[serde(default)]
     first_name: Option<String>,
     #[serde(default)]
@@ -68,40 +71,32 @@ pub struct Updated {
     #[serde(default)]
     primary_email_address_id: Option<String>,
     #[serde(default)]
-    email_addresses: Vec<Object<Address>>,
+    email_addresses: Value,
     updated_at: Milliseconds,
-}
-
-#[derive(Debug, Deserialize)]
-struct Address {
-    id: Option<String>,
-    email_address: String,
-    verification: Option<Object<Verification>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Verification {
-    status: Option<String>,
 }
 
 /// A deleted account.
 #[derive(Debug, Deserialize)]
 pub struct Deleted {
-    id: String,
+    id: Subject,
 }
 
-/// A Unix time in milliseconds.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "i64")]
+/// The provider's id of an account, which is its tokens' subject.
+type Subject = Text<LONGEST>;
+
+/// A Unix time in milliseconds, up to the year 9999.
+#[derive(Clone, Copy, Debug)]
 struct Milliseconds(DateTime<Utc>);
 
-impl TryFrom<i64> for Milliseconds {
-    type Error = &'static str;
-
-    fn try_from(number: i64) -> Result<Self, Self::Error> {
-        // Up to the year 9999.
-        let time = DateTime::from_timestamp_millis(number).filter(|_| (0..253_402_300_800_000).contains(&number));
-        time.map(Self).ok_or("must be a Unix time in milliseconds")
+impl<'de> Deserialize<'de> for Milliseconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let number = value.as_i64().or_else(|| value.as_str()?.parse().ok());
+        let time = number
+            .filter(|number| (0..253_402_300_800_000).contains(number))
+            .and_then(DateTime::from_timestamp_millis);
+        let rule = || de::Error::custom("must be a Unix time in milliseconds");
+        time.map(Self).ok_or_else(rule)
     }
 }
 
@@ -132,11 +127,10 @@ impl Updated {
     /// Returns the primary address in lower case, if the provider has verified it.
     fn email(&self) -> Option<String> {
         let primary = self.primary_email_address_id.as_deref()?;
-        let mut addresses = self.email_addresses.iter().map(|Object(address)| address);
-        let address = addresses.find(|address| address.id.as_deref() == Some(primary))?;
-        let Object(verification) = address.verification.as_ref()?;
-        let verified = verification.status.as_deref() == Some("verified");
-        usable(&address.email_address.to_ascii_lowercase()).filter(|_| verified)
+        let mut addresses = self.email_addresses.as_array()?.iter();
+        let address = addresses.find(|address| address["id"].as_str() == Some(primary))?;
+        let verified = address["verification"]["status"].as_str() == Some("verified");
+        usable(&address["email_address"].as_str()?.to_ascii_lowercase()).filter(|_| verified)
     }
 
     /// Returns the first and the last name.
@@ -180,7 +174,7 @@ async fn update(db: &mut Session, attempt: &WriteAttempt, updated: &Updated) -> 
             SELECT 'user' AS kind, id, NULL::integer AS version, 200 AS status FROM updated
         )"#,
         r#"u.id AS "user?" FROM known LEFT JOIN updated u ON true"#,
-        updated.id,
+        updated.id.as_str(),
         updated.email(),
         updated.name(),
         updated.updated_at.0,
@@ -208,7 +202,7 @@ async fn deactivate(db: &mut Session, attempt: &WriteAttempt, deleted: &Deleted)
             SELECT 'user' AS kind, id, NULL::integer AS version, 200 AS status FROM deactivated
         )"#,
         r#"d.id AS "user?", d.role AS "role?" FROM known LEFT JOIN deactivated d ON true"#,
-        deleted.id,
+        deleted.id.as_str(),
         DEACTIVATED,
         FORMER_MEMBER,
     )
@@ -224,7 +218,7 @@ async fn deactivate(db: &mut Session, attempt: &WriteAttempt, deleted: &Deleted)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn updated(more: Value) -> Updated {
         let mut data = json!({"id": "user_1", "updated_at": 1_767_258_000_000_u64});
@@ -240,11 +234,20 @@ mod tests {
         };
         let both = json!([address("One", json!("verified")), address("Two", json!("unverified"))]);
         assert_eq!(of(json!("One"), both.clone()).as_deref(), Some("one@example.com"));
+        let odd = json!([null, 5, {"email_address": null}, {"id": "Two", "verification": []}, both[0]]);
+        assert_eq!(of(json!("One"), odd).as_deref(), Some("one@example.com"));
         for (primary, addresses) in [
             (json!("Two"), both.clone()),
             (json!("Three"), both.clone()),
             (json!(null), both),
             (json!("One"), json!([])),
+            (json!("One"), json!(null)),
+            (json!("One"), json!({"id": "One"})),
+            (json!("One"), json!([{"id": "One", "email_address": null}])),
+            (
+                json!("One"),
+                json!([{"id": "One", "email_address": "a@b.c", "verification": "verified"}]),
+            ),
             (json!("One"), json!([address("One", json!(null))])),
             (
                 json!("One"),
@@ -257,6 +260,29 @@ mod tests {
         ] {
             assert_eq!(of(primary, addresses.clone()), None, "{addresses}");
         }
+    }
+
+    #[test]
+    fn unusable_member_is_named() {
+        let refused = |more: Value| {
+            let mut data = json!({"id": "user_1", "updated_at": 1_767_258_000_000_u64});
+            data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            serde_json::from_value::<Updated>(data).unwrap_err().to_string()
+        };
+        for id in [json!("a\u{0}"), json!(""), json!("x".repeat(256)), json!(null)] {
+            assert!(!refused(json!({"id": id})).is_empty());
+        }
+        for time in [
+            json!(-1),
+            json!(253_402_300_800_000_u64),
+            json!(1.5),
+            json!("now"),
+            json!(null),
+        ] {
+            assert!(refused(json!({"updated_at": time})).contains("milliseconds"), "{time}");
+        }
+        let text = updated(json!({"updated_at": "1767258000000"}));
+        assert_eq!(text.updated_at.0, updated(json!({})).updated_at.0);
     }
 
     #[test]
