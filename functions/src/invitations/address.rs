@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Deserializer, de};
 
-/// An e-mail address, with its ASCII letters in lower case: one `@`, a dot in the domain, no spaces, at most 254 characters.
+/// An e-mail address, with its ASCII letters in lower case and without the spaces around it: one `@`, a dot in the domain,
+/// no space inside, at most 254 characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Email(String);
 
@@ -14,7 +15,7 @@ shared::schema!(Email, |schema| {
     );
     let text = schema.schema_type(Type::String).max_length(Some(254));
     // Not `format`, which accepts fewer addresses than this rule.
-    text.pattern(Some(format!(r"^{usable}+@{label}(\.{label})+$")))
+    text.pattern(Some(format!(r"^ *{usable}+@{label}(\.{label})+ *$")))
 });
 
 impl Email {
@@ -24,6 +25,8 @@ impl Email {
     }
 
     fn parse(text: &str) -> Option<Self> {
+        // As in a token's claim.
+        let text = text.trim_matches(' ');
         let (local, domain) = text.split_once('@')?;
         let unusable = |c: char| c.is_whitespace() || c.is_control() || c == '@';
         let dotted = domain.contains('.') && !domain.split('.').any(str::is_empty);
@@ -72,8 +75,11 @@ mod tests {
     }
 
     #[test]
-    fn email_ignores_case() {
+    fn email_ignores_case_and_spaces_around() {
         assert_eq!(Email::parse("Ada@Example.COM"), Email::parse("ada@example.com"));
+        assert_eq!(Email::parse("  ada@example.com "), Email::parse("ada@example.com"));
+        assert_eq!(Email::parse("\tada@example.com"), None);
+        assert_eq!(Email::parse("\u{a0}ada@example.com"), None);
         // The lower case of the Kelvin sign is the letter k.
         assert_ne!(Email::parse("\u{212a}@example.com"), Email::parse("k@example.com"));
     }
