@@ -178,7 +178,10 @@ impl Kind {
                 "lower concurrency or put a pooler in front, so that fewer connections log in at once; if it lasts with \
                  DATABASE_IAM_AUTH, check rds-db:connect"
             }
-            Self::Saturated => "raise max_connections, lower concurrency or put a pooler in front",
+            Self::Saturated => {
+                "raise max_connections (or the CONNECTION LIMIT of the role or database that the message names), lower \
+                 concurrency or put a pooler in front"
+            }
             Self::ReadOnly => "point DATABASE_URL at the writer, and end default_transaction_read_only",
             Self::Lost if phase == Phase::Connect => {
                 "look in the server's log for why it ended the log-in; without a line there, look at the load balancer, \

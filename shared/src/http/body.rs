@@ -146,6 +146,14 @@ fn rejected(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
 
 /// Rewrites serde's message in terms of JSON instead of Rust, and without the value.
 fn in_words_of_json(rule: &str) -> String {
+    match rule {
+        "lone leading surrogate in hex escape" | "unexpected end of hex escape" => {
+            return "must not contain half of a surrogate pair".to_owned();
+        }
+        "number out of range" => return "must be a number that a double can hold".to_owned(),
+        "recursion limit exceeded" => return "must not be nested so deeply".to_owned(),
+        _ => {}
+    }
     // The client's value comes first and can contain anything; the expectation after it is this program's text.
     let Some((found, expected)) = rule.rsplit_once(", expected ") else {
         return rule.to_owned();

@@ -194,30 +194,13 @@ impl Request {
     /// # Errors
     /// Fails with 422 and the header's name if it is not a valid entity tag.
     pub fn if_match(&self) -> Result<IfMatch, Error> {
-        let mut tags = self.headers().get_all(http::header::IF_MATCH).iter().peekable();
-        if tags.peek().is_none() {
-            return Ok(IfMatch::Absent);
-        }
-        let malformed = || Error::field("If-Match", "must be an ETag as it was received, quotes included, or *");
-        let listed = tags.flat_map(|value| value.to_str().unwrap_or("?").split(','));
-        let listed: Vec<_> = listed.map(str::trim).filter(|tag| !tag.is_empty()).collect();
-        if listed == ["*"] {
-            return Ok(IfMatch::Absent);
-        }
-        if listed.is_empty() {
-            return Err(malformed());
-        }
-        let mut versions = Vec::new();
-        for tag in listed {
-            let strong = tag.strip_prefix("W/").unwrap_or(tag);
-            let version = strong.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-            let version = version.ok_or_else(malformed)?;
-            // A strong comparison: a weak tag matches nothing.
-            if strong == tag {
-                versions.push(version.to_owned());
-            }
-        }
-        Ok(IfMatch::Versions(versions))
+        let values = self.headers().get_all(http::header::IF_MATCH);
+        let values: Option<Vec<_>> = values.iter().map(|value| value.to_str().ok()).collect();
+        let condition = values.and_then(|values| match &*values {
+            [] => Some(IfMatch::Absent),
+            [..] => IfMatch::parse(&values.join(",")),
+        });
+        condition.ok_or_else(|| Error::field("If-Match", "must be an ETag as it was received, quotes included, or *"))
     }
 
     /// Runs a read; see [`Pool::read`].
@@ -399,11 +382,76 @@ pub enum IfMatch {
 }
 
 impl IfMatch {
+    /// Parses `*` or a list of entity tags, in which a comma can stand inside the quotes too.
+    fn parse(text: &str) -> Option<Self> {
+        let blank = [' ', '\t', ','];
+        let mut rest = text.trim_matches(blank);
+        if rest == "*" {
+            return Some(Self::Absent);
+        }
+        let (mut tags, mut versions) = (0, Vec::new());
+        while !rest.is_empty() {
+            let strong = rest.strip_prefix("W/").unwrap_or(rest);
+            let (version, after) = strong.strip_prefix('"')?.split_once('"')?;
+            // A strong comparison: a weak tag matches nothing.
+            if strong == rest {
+                versions.push(version.to_owned());
+            }
+            let next = after.trim_start_matches(blank);
+            let separated = after[..after.len() - next.len()].contains(',');
+            if !next.is_empty() && !separated {
+                return None;
+            }
+            (rest, tags) = (next, tags + 1);
+        }
+        (tags > 0).then_some(Self::Versions(versions))
+    }
+
     /// Returns the versions that may be changed; `None` for any.
     pub fn versions(&self) -> Option<&[String]> {
         match self {
             Self::Absent => None,
             Self::Versions(versions) => Some(versions),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn if_match_is_a_list_of_entity_tags() {
+        for (text, expected) in [
+            ("*", None),
+            (" * ", None),
+            ("\"4\"", Some(&["4"][..])),
+            ("\"1\", \"4\"", Some(&["1", "4"])),
+            (",\"1\",,\t\"4\",", Some(&["1", "4"])),
+            ("\"4,5\"", Some(&["4,5"])),
+            ("\"\"", Some(&[""])),
+            ("W/\"4\"", Some(&[])),
+            ("W/\"1\", \"4\"", Some(&["4"])),
+        ] {
+            let condition = IfMatch::parse(text).unwrap();
+            let expected =
+                expected.map(|versions| versions.iter().map(|&version| version.to_owned()).collect::<Vec<_>>());
+            assert_eq!(condition.versions(), expected.as_deref(), "{text}");
+        }
+        for text in [
+            "",
+            ",",
+            "4",
+            "\"4",
+            "4\"",
+            "\"a\"b\"",
+            "\"1\" \"4\"",
+            "\"4\", *",
+            "*, \"4\"",
+            "w/\"4\"",
+            "W/4",
+        ] {
+            assert_eq!(IfMatch::parse(text), None, "{text}");
         }
     }
 }
