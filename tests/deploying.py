@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds the commands of docs/DEPLOYING.md against what they call, with nothing asked of AWS.
+"""Compares the commands of docs/DEPLOYING.md and its chapters with what they call, without a request to AWS.
 
 Usage: deploying.py TOOLS, the folder that aws-sam-cli was installed into.
 
@@ -7,6 +7,8 @@ Of every `aws` command: that its service has the operation, the operation each o
 needs; that its query can be read. Of every `sam` command: its options. Parameters, outputs and resources that any of
 them names are looked up in the template of its stack, and every output of the database's stack must be a parameter of
 the functions'. Whether a command does what the page says, only an account can show.
+
+The page of the alarms must have each alarm of the template, and each alarm's mail must name the page.
 
 The questions of `cargo seer preflight`, and the answers that its tests replay, are compared with the services too.
 
@@ -25,7 +27,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs/DEPLOYING.md"
+PAGES = (ROOT / "docs/DEPLOYING.md", *sorted((ROOT / "docs/deploying").glob("*.md")))
 RECORDED = ROOT / "tests/preflight"
 # How `sam` is run: the stack and the template of each environment.
 CONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
@@ -183,9 +185,9 @@ def recorded(loader) -> list[str]:
     return faults if answers else ["no answers are recorded"]
 
 
-def going_back(page: str) -> list[str]:
+def going_back() -> list[str]:
     """The faults of turning the aliases back, with a version of every function and without one of the last."""
-    block = re.search(r"^## Going back\n.*?^```sh\n(.*?)^```", page, re.S | re.M)[1]
+    block = re.search(r"^```sh\n(RELEASE=.*?)^```", (ROOT / "docs/deploying/going-back.md").read_text(), re.S | re.M)[1]
     names = {"seer-" + path.stem for path in (ROOT / "functions/src/bin").glob("*.rs")} | {"seer-health-schedule"}
     faults = []
     for without, turned in (("none", names), (max(names), set())):
@@ -205,13 +207,23 @@ def going_back(page: str) -> list[str]:
     return faults
 
 
+def alarms(template: dict) -> list[str]:
+    """Where the page of the alarms and the template differ, and alarms whose mail does not name the page."""
+    page = "docs/deploying/alarms.md"
+    listed = re.findall(r"^\| `(\w+)` \|", (ROOT / page).read_text(), re.M)
+    made = {name: resource["Properties"]["AlarmDescription"] for name, resource in template["Resources"].items()
+            if resource["Type"] == "AWS::CloudWatch::Alarm"}
+    faults = ["%s and template/observability.yaml differ: %s" % (page, name) for name in sorted(made.keys() ^ set(listed))]
+    return faults + ["the description of %s does not name %s" % (name, page) for name in made if page not in made[name]]
+
+
 def main() -> int:
     tools = Path(sys.argv[1]).resolve()
     sys.path.insert(0, str(tools))
     from botocore.loaders import Loader
     from samtranslator.yaml_helper import yaml_parse
 
-    page, loader = PAGE.read_text(), Loader()
+    loader = Loader()
     templates = {
         environment["global"]["parameters"]["stack_name"]: yaml_parse(
             (ROOT / environment["deploy"]["parameters"]["template_file"]).read_text()
@@ -220,27 +232,35 @@ def main() -> int:
         if isinstance(environment, dict)
     }
     functions, database = templates["seer"], templates["seer-database"]
-    faults, checked = [], 0
-    for command in commands(page):
-        words = shlex.split(command)
-        if len(words) < 3 and words[0] == "aws":
-            continue
-        checked += 1
-        found = of_aws(words, loader) + of_stack(words, templates) if words[0] == "aws" else of_sam(words, tools, templates)
-        faults += ["%s: %s" % (command, fault) for fault in found]
-    # Between backticks: Parameter=value.
-    named = set(re.findall(r"`([A-Z]\w*[a-z]\w*)=[^`]*`", page)) | set(re.findall(r"--param\s+(\w*[a-z]\w*)=", page))
     parameters = set(functions["Parameters"]) | set(database["Parameters"])
-    faults += ["no template has a parameter %s" % name for name in sorted(named - parameters)]
-    resources = set(re.findall(r"\$\(resource (\w+)", page))
-    faults += ["the database's stack has no resource %s" % name for name in resources - set(database["Resources"])]
+    faults, checked, wrong = [], 0, 0
+    for path in PAGES:
+        page, found = path.read_text(), []
+        for command in commands(page):
+            words = shlex.split(command)
+            if len(words) < 3 and words[0] == "aws":
+                continue
+            checked += 1
+            if words[0] == "aws":
+                of_command = of_aws(words, loader) + of_stack(words, templates)
+            else:
+                of_command = of_sam(words, tools, templates)
+            wrong += bool(of_command)
+            found += ["%s: %s" % (command, fault) for fault in of_command]
+        # Between backticks: Parameter=value.
+        named = set(re.findall(r"`([A-Z]\w*[a-z]\w*)=[^`]*`", page))
+        named |= set(re.findall(r"--param\s+(\w*[a-z]\w*)=", page))
+        found += ["no template has a parameter %s" % name for name in sorted(named - parameters)]
+        resources = set(re.findall(r"\$\(resource (\w+)", page))
+        found += ["the database's stack has no resource %s" % name for name in resources - set(database["Resources"])]
+        faults += ["%s: %s" % (path.relative_to(ROOT), fault) for fault in found]
     handed = set(database["Outputs"]) - set(functions["Parameters"])
     faults += ["the functions' stack has no parameter for the database's output %s" % name for name in sorted(handed)]
-    wrong = len(faults)
-    faults += going_back(page) + recorded(loader)
+    faults += going_back() + recorded(loader)
+    faults += alarms(yaml_parse((ROOT / "template/observability.yaml").read_text()))
     for fault in faults:
-        print("docs/DEPLOYING.md: %s" % fault, file=sys.stderr)
-    print("docs/DEPLOYING.md: %d commands of aws and sam are as these have them" % (checked - wrong))
+        print(fault, file=sys.stderr)
+    print("docs/DEPLOYING.md and its chapters: aws and sam accept %d commands of %d" % (checked - wrong, checked))
     return 1 if faults or checked < 25 else 0
 
 

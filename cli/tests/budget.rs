@@ -160,7 +160,7 @@ async fn default_parameters_fit() {
 
 #[tokio::test]
 async fn managed_instances_count_their_limits() {
-    // As docs/DEPLOYING.md says it is done.
+    // As docs/deploying/variants.md says it is done.
     let on_instances = |template: String| {
         let globals = format!("    {RESERVED}\n");
         let instances = "    CapacityProviderConfig: {PerExecutionEnvironmentMaxConcurrency: 16}\n    \
