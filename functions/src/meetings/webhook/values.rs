@@ -55,7 +55,7 @@ pub(super) fn name(speaker: Value) -> Option<String> {
 pub(super) fn number_of(value: &Value) -> Option<f64> {
     let number = match value {
         Value::String(text) => text.trim().parse().ok(),
-        other => other.as_f64(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.as_f64(),
     };
     number.filter(|number: &f64| number.is_finite())
 }
