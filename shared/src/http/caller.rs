@@ -53,10 +53,12 @@ impl Caller {
         };
         // With spaces around it, it is a different subject.
         let exact = |sub: &String| claims.get("sub") == Some(sub);
+        // A value that the issuer sends as null can arrive as this text.
+        let stated = |name| claim(name).filter(|text| text != "null");
         Some(Self {
             sub: claim("sub").filter(exact)?,
-            email: claim("email").map(|email| email.to_ascii_lowercase()),
-            name: claim("name"),
+            email: stated("email").map(|email| email.to_ascii_lowercase()),
+            name: stated("name"),
             email_verified: claims.get("email_verified").is_some_and(|verified| verified == "true"),
         })
     }
@@ -98,6 +100,15 @@ mod tests {
         let silent = caller(&[("sub", "a"), ("email", "A@b.c")]).unwrap();
         assert_eq!(silent.verified_email(), None);
         assert_eq!(silent.email.as_deref(), Some("a@b.c"));
+    }
+
+    #[test]
+    fn null_as_text_is_no_claim() {
+        let silent = caller(&[("sub", "a"), ("email", "null"), ("name", "null")]).unwrap();
+        assert_eq!((silent.email, silent.name), (None, None));
+        let named = caller(&[("sub", "null"), ("email", "null@b.c"), ("name", "Null")]).unwrap();
+        assert_eq!(named.email.as_deref(), Some("null@b.c"));
+        assert_eq!(named.name.as_deref(), Some("Null"));
     }
 
     /// The lower case of the Kelvin sign is the letter k.
