@@ -52,7 +52,8 @@ SELECT m.id FROM users u, meetings m
 WHERE u.clerk_id = E'\x01trial 2' AND m.id = '00000000-0000-4000-8000-0000000000c1' AND sees(u, m)
     AND m.transcript = 'Trial: words' AND m.status = 'completed';
 SELECT t.id FROM users u JOIN meetings m ON manages(u, m) JOIN tasks t ON t.meeting_id = m.id
-WHERE u.clerk_id = E'\x01trial 1' AND m.id = '00000000-0000-4000-8000-0000000000c1' AND t.status = 'complete';
+WHERE u.clerk_id = E'\x01trial 1' AND m.id = '00000000-0000-4000-8000-0000000000c1' AND m.team_id = team_of(u)
+    AND t.status = 'complete';
 SELECT id FROM meeting_changes WHERE meeting_id = '00000000-0000-4000-8000-0000000000c1';
 SELECT k.id FROM users u, users o JOIN key_areas k ON k.user_id = o.id
 WHERE u.clerk_id = E'\x01trial 1' AND o.clerk_id = E'\x01trial 2' AND writes(u, o) AND reads(u, o);

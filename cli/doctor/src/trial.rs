@@ -43,14 +43,22 @@ pub(super) async fn examine(session: &mut Session, server: &Server, schema: &str
     );
     match outcome {
         Trial::Passed | Trial::Unfinished => {}
-        Trial::NoRow { number } => report.find(
-            Level::Fail,
-            "trial",
-            format!("{} has no effect: 0 rows", statement(trial, number)),
-            "Row-level security hides the row, a trigger skips it, or a trigger or view of the migrations is gone, \
-             disabled or changed.",
-            CATALOGS.map(str::to_owned).to_vec(),
-        ),
+        Trial::NoRow { number } => {
+            let statement = statement(trial, number);
+            let verb = if statement.starts_with("SELECT") {
+                "finds"
+            } else {
+                "writes"
+            };
+            report.find(
+                Level::Fail,
+                "trial",
+                format!("{statement} {verb} no row"),
+                "Row-level security hides the row, a trigger skips it, or a trigger or view of the migrations is gone, \
+                 disabled or changed.",
+                CATALOGS.map(str::to_owned).to_vec(),
+            );
+        }
         Trial::Refused { number, code, message } => {
             let what = format!("{} is refused: {message} (SQLSTATE {code})", statement(trial, number));
             let (why, run) = cause(server, schema, &code, &message);
