@@ -156,8 +156,7 @@ impl Session {
         if self.lost || bound.is_zero() {
             return Trial::Unfinished;
         }
-        let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {}", self.limits);
-        let Ok(trial) = timeout(bound, tried_out(&mut self.connection, begin, statements)).await else {
+        let Ok(trial) = timeout(bound, tried_out(&mut self.connection, &self.limits, statements)).await else {
             // The server ends the transaction with the connection.
             self.lost = true;
             return Trial::Unfinished;
@@ -222,29 +221,35 @@ impl Session {
     }
 }
 
-/// Runs a trial; fails with an error that is not the server's.
-async fn tried_out(connection: &mut PgConnection, begin: String, statements: &str) -> Result<Trial, sqlx::Error> {
-    sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut *connection).await?;
-    let mut number = 0;
-    let mut trial = Trial::Passed;
+/// Runs a trial; fails with an error that is not the server's. One message, because a pooler that gives a session to one
+/// statement accepts no transaction of several.
+async fn tried_out(connection: &mut PgConnection, limits: &str, statements: &str) -> Result<Trial, sqlx::Error> {
+    let sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} {statements} ROLLBACK");
+    // The results of BEGIN and the limits come first, that of ROLLBACK last.
+    let before = 1 + limits.matches("SET LOCAL ").count();
+    let count = statements.matches(";\n").count();
+    let (mut done, mut trial, mut aborted) = (0_usize, Trial::Passed, false);
     {
-        let mut results = sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).fetch_many(&mut *connection);
+        let mut results = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_many(&mut *connection);
         // The results after the first failure are read too, so that the connection is in step.
         while let Some(result) = results.next().await {
             match result {
-                Ok(Either::Left(done)) => {
-                    if done.rows_affected() == 0 && trial == Trial::Passed {
+                Ok(Either::Left(result)) => {
+                    let number = done.checked_sub(before).filter(|number| *number < count);
+                    if let Some(number) = number.filter(|_| result.rows_affected() == 0 && trial == Trial::Passed) {
                         trial = Trial::NoRow { number };
                     }
-                    number += 1;
+                    done += 1;
                 }
                 Ok(Either::Right(_)) => {}
                 Err(error) => {
                     let Some(refused) = error.as_database_error() else {
                         return Err(error);
                     };
+                    aborted = true;
                     let code = refused.code().unwrap_or_default().into_owned();
                     let message = super::text::one_line(refused.message());
+                    let number = done.saturating_sub(before);
                     trial = match trial {
                         Trial::Passed if PASSING.contains(&code.as_str()) => Trial::Unfinished,
                         Trial::Passed => Trial::Refused { number, code, message },
@@ -254,7 +259,9 @@ async fn tried_out(connection: &mut PgConnection, begin: String, statements: &st
             }
         }
     }
-    sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+    if aborted {
+        sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+    }
     Ok(trial)
 }
 
