@@ -22,7 +22,7 @@ const URLS: [&str; 12] = [
     "postgres://notes:PW@%2Fvar%2Frun%2Fpostgresql:6000/notes?schema=PW",
     "postgres://notes:PW@/notes?host=/var/run/postgresql&port=6000&application_name=PW",
     "postgres://notes:PW@/notes?host=a,::1&port=1,2&pgbouncer=true&statement_cache_size=50",
-    "postgres://se%20er%C3%A9:PW@[::1]/my%2Fdb?application_name=my%20app&schema=My%20%22team%22%5C,x",
+    "postgres://se%20er%C3%A9:PW@[::1]/my%2Fdb?application_name=my%20app&schema=My%20'team'%5Cx",
     "postgres://notes:PW@127.0.0.1/notes?sslmode=require&sslrootcert=/PW/ca.pem&sslcert=PW.pem&sslkey=PW.pem",
     "postgres://notes:PW@localhost/notes?options=-c%20x%3DPW&channel_binding=require&sslpassword=PW&gssencmode=x",
     "postgres://notes:x%40PW%3A%2F%3F%23@db.example/notes?sslmode=disable",
