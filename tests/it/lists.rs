@@ -192,6 +192,46 @@ async fn paging_is_stable_under_writes() {
     assert!(all.iter().all(|id| distinct.contains(id)), "something was missed");
 }
 
+/// Imported rows may have one time: the id breaks ties in every list, so that no page skips or repeats one of them.
+#[tokio::test]
+async fn rows_of_one_time_are_paged_whole() {
+    const TIME: &str = "2031-03-04T09:30:00Z";
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    let meeting = id(&backend.meeting(&team, json!({})).await);
+    let path = format!("{MEETINGS}/{meeting}");
+    for _ in 0..5 {
+        backend.task(&team.admin, meeting, json!({})).await;
+        backend.key_area(&team, "Area").await;
+        backend.analysis(&team, "Win", TIME).await;
+        let rename = backend.put(&path).by(&team.admin).json(&json!({"title": "New"}));
+        rename.send().await.is(200);
+    }
+    for table in ["tasks", "key_areas", "meeting_changes"] {
+        backend
+            .execute(&format!("UPDATE {table} SET created_at = '{TIME}'"))
+            .await;
+    }
+    let member = team.member.id;
+    let oldest_first = format!("{path}/tasks");
+    for list in [
+        oldest_first.clone(),
+        "/api/meetings/tasks/all".to_owned(),
+        format!("{path}/changes"),
+        format!("/api/users/{member}/key-areas"),
+        format!("/api/meetings/analysis-history/{member}"),
+    ] {
+        for limit in [1, 2, 5] {
+            let found = ids(&backend.walk(&team.admin, &list, limit).await);
+            let mut expected: Vec<_> = found.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+            if list != oldest_first {
+                expected.reverse();
+            }
+            assert_eq!((found.len(), &found), (5, &expected), "{list}, limit {limit}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn long_pages_fit_the_answer_limit() {
     let backend = Backend::start().await;
