@@ -2,9 +2,8 @@
 """Runs the PostgreSQL guide on a server that has nothing yet: the commands for Debian in all chapters of
 docs/POSTGRES_SETUP.md, in the order of that index.
 
-First it compares: every problem type, kind of failure, health state, log line and parameter of DATABASE_URL in the code
-must have an entry in the guide, and the guide no other. Every link between the project's pages, and every page that a
-source file names, must lead to a page and a heading. This needs nothing but Python.
+First it compares the index with the chapters and follows the links: every link between the project's pages, and every
+page that a source file names, must lead to a page and a heading. This needs nothing but Python.
 
 Then it runs all chapters in one root shell: `sh` blocks as they are, `sql` blocks through psql as `postgres`, on the
 database `seer` once it exists. In `console` blocks, a command after `$ ` must print the lines below it; … matches any
@@ -55,66 +54,7 @@ class Unable(Exception):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Comparison of the code with the guide's entries
-
-
-def between(path: str, beginning: str, end: str) -> str:
-    """A piece of a source file."""
-    text = (ROOT / path).read_text()
-    at = text.find(beginning)
-    stop = text.find(end, at)
-    if at < 0 or stop < 0:
-        raise Wrong("%s no longer contains %r to %r: update this comparison" % (path, beginning, end))
-    return text[at:stop]
-
-
-def kinds() -> set[str]:
-    """The names of `db::Kind`, as in log lines and health reports."""
-    names = between("shared/src/db/error.rs", "impl Kind", "pub fn advice")
-    variants = re.findall(r"^    (\w+),$", between("shared/src/db/error.rs", "pub enum Kind", "\n}"), re.MULTILINE)
-    found = dict(re.findall(r'Self::(\w+) => "([a-z-]+)"', names))
-    if set(variants) != set(found):
-        raise Wrong("shared/src/db/error.rs: the names of %s are not found" % sorted(set(variants) ^ set(found)))
-    return set(found.values())
-
-
-def problem_types() -> set[str]:
-    """The last part of every `type` a client can get."""
-    text = (ROOT / "shared/src/http/problem.rs").read_text()
-    found = re.findall(r'(?:ProblemParts|Self)::new\(\s*(?:S|StatusCode)::\w+,\s*"([a-z-]+)"', text)
-    if not found or len(found) != len(re.findall(r"\b(?:ProblemParts|Self)::new\(", text)):
-        raise Wrong("shared/src/http/problem.rs: not every ProblemParts::new begins with a status and a type")
-    return set(found)
-
-
-def health_states() -> set[str]:
-    """The states of a health report that are not kinds, and the three words of `status`."""
-    text = (ROOT / "shared/src/health.rs").read_text()
-    own = set(re.findall(r'\(Status::\w+, "([a-z-]+)"\)', text))
-    status = re.findall(r"^    (\w+),$", between("shared/src/health.rs", "pub enum Status", "\n}"), re.MULTILINE)
-    if not own or not status:
-        raise Wrong("shared/src/health.rs: the states are not found")
-    return own | {name.lower() for name in status}
-
-
-def parameters() -> set[str]:
-    """The parameters of DATABASE_URL."""
-    names = between("shared/src/config/database_url/parameters.rs", "pub(super) const NAMES", "];")
-    return set(re.findall(r'^    "(\w+)",$', names, re.MULTILINE))
-
-
-def log_lines() -> set[str]:
-    """The fixed words of every line that a function logs as a warning or an error."""
-    found = set()
-    sources = [*(ROOT / "shared/src").rglob("*.rs"), *(ROOT / "functions/src").rglob("*.rs")]
-    for path in sorted(sources):
-        text = path.read_text()
-        # `wide!` writes the line of an invocation.
-        calls = re.findall(r'(?:tracing::(?:error|warn)!\(|wide!\((?:error|warn),)[^"]*"([^"]+)"', text)
-        if len(calls) != len(re.findall(r"tracing::(?:error|warn)!|wide!\((?:error|warn),", text)):
-            raise Wrong("%s: a log line without words of its own" % path.relative_to(ROOT))
-        found |= {re.split(r"[:{]", words)[0].strip() for words in calls}
-    return found
+# The chapters and the links
 
 
 def chapters(index: str) -> list[tuple[str, str]]:
@@ -140,34 +80,6 @@ def section(text: str, title: str) -> str:
     rest = text[found.start(2) :]
     end = re.search(r"^#{1,%d} " % rank, rest, re.MULTILINE)
     return rest[: end.start()] if end else rest
-
-
-def entries(text: str, title: str) -> set[str]:
-    """The sub-headings of a section that are one word of code, or else the first column of its table."""
-    part = section(text, title)
-    headings = re.findall(r"^#+ `([^`]+)`$", part, re.MULTILINE)
-    return set(headings or re.findall(r"^\| `([^`]+)` \|", part, re.MULTILINE))
-
-
-def compare(index: str) -> None:
-    """Compares the guide's tables with the code, and follows every link."""
-    text = "\n".join(unfenced(chapter) for _, chapter in chapters(index))
-    wanted = (
-        (("Problem responses",), "problem type", problem_types()),
-        (("Connection errors", "Statement errors"), "kind", kinds()),
-        (("Health states",), "health state", health_states()),
-        (("Log lines",), "log line", log_lines()),
-        (("Each parameter",), "parameter of DATABASE_URL", parameters()),
-    )
-    for titles, what, names in wanted:
-        there = set().union(*(entries(text, title) for title in titles))
-        title = " and ".join(titles)
-        if names - there:
-            raise Wrong("%r has no entry for the %s %s" % (title, what, ", ".join(sorted(names - there))))
-        if there - names:
-            raise Wrong("%r has an entry for %s, which is no %s" % (title, ", ".join(sorted(there - names)), what))
-        print("%s: an entry for each of %d" % (title, len(names)))
-    links()
 
 
 def anchors(page: Path) -> set[str]:
@@ -334,9 +246,9 @@ def own_network() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET) != 0:
         raise Unable("no network namespace: %s" % os.strerror(ctypes.get_errno()))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
-        flags = struct.unpack("16sh", fcntl.ioctl(door, SIOCGIFFLAGS, struct.pack("16sh", b"lo", 0)))[1]
-        fcntl.ioctl(door, SIOCSIFFLAGS, struct.pack("16sh", b"lo", flags | IFF_UP))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        flags = struct.unpack("16sh", fcntl.ioctl(control, SIOCGIFFLAGS, struct.pack("16sh", b"lo", 0)))[1]
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh", b"lo", flags | IFF_UP))
 
 
 def archive() -> None:
@@ -385,7 +297,8 @@ def main() -> None:
     sys.stdout.reconfigure(line_buffering=True)
     if sys.argv[1:2] == ["--inside"]:
         return inside(Path(sys.argv[2]))
-    compare(GUIDE.read_text())
+    chapters(GUIDE.read_text())
+    links()
     if reason := why_not():
         raise Unable(reason)
     build()

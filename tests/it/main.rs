@@ -34,6 +34,7 @@ mod content;
 mod credentials;
 mod crowd;
 mod deploys;
+mod documented;
 mod fairness;
 mod fuzz;
 mod health;

@@ -62,6 +62,33 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind. The length is the number of the last one plus one, so that none is forgotten.
+    pub const ALL: [Self; Self::Query as usize + 1] = [
+        Self::Refused,
+        Self::Unresolvable,
+        Self::Unreachable,
+        Self::NotPostgresql,
+        Self::Timeout,
+        Self::Tls,
+        Self::Auth,
+        Self::SecretUnreachable,
+        Self::NoCredential,
+        Self::NoDatabase,
+        Self::Pooler,
+        Self::Starting,
+        Self::Waking,
+        Self::Throttled,
+        Self::Saturated,
+        Self::ReadOnly,
+        Self::Lost,
+        Self::Conflict,
+        Self::LockTimeout,
+        Self::StalePlan,
+        Self::CommitUnknown,
+        Self::Config,
+        Self::Query,
+    ];
+
     /// Returns one word for logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
