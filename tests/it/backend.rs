@@ -23,7 +23,7 @@ use tokio::sync::{Mutex, OnceCell};
 pub const TIMEOUT: Duration = Duration::from_secs(26);
 
 /// More than anything takes on a loaded machine, and reached only if something hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const HANG_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The secret with which the recording service signs in these tests.
 pub const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -279,6 +279,18 @@ impl Backend {
         self.execute(&copies.concat()).await;
     }
 
+    /// Returns the number of rows that differ from their copy, and have the same `updated_at`.
+    pub async fn changed_without_time(&self) -> i64 {
+        let of_table = |table| {
+            format!(
+                "SELECT count(*) FROM {table} t JOIN kept_{table} k USING (id) \
+                 WHERE t.updated_at = k.updated_at AND t::text <> k::text"
+            )
+        };
+        let counts = ["users", "invitations", "key_areas", "meetings", "tasks"].map(of_table);
+        self.number(&format!("SELECT (({}))", counts.join(") + ("))).await
+    }
+
     /// Replaces all rows by the copies.
     pub async fn restore(&self) {
         let copies = TABLES.map(|table| format!("INSERT INTO {table} OVERRIDING SYSTEM VALUE TABLE kept_{table};"));
@@ -296,14 +308,14 @@ pub async fn until(mut so: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting)
+    tokio::time::timeout(HANG_TIMEOUT, waiting)
         .await
         .expect("it never came about");
 }
 
 /// Invokes a function and checks its log, which must never contain a secret.
 pub async fn invoke(lambda: &Lambda, function: &str, event: impl Into<Payload>) -> Invocation {
-    let invocation = tokio::time::timeout(PATIENCE, lambda.invoke(function, event))
+    let invocation = tokio::time::timeout(HANG_TIMEOUT, lambda.invoke(function, event))
         .await
         .expect("it hangs")
         .unwrap();

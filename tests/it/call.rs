@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::answer::Answer;
-use super::backend::{Backend, PATIENCE, ROUTES, tells_no_secret};
+use super::backend::{Backend, HANG_TIMEOUT, ROUTES, tells_no_secret};
 use super::people::Person;
 
 /// A request that has not been sent.
@@ -138,7 +138,7 @@ impl Backend {
                 self.lambda().invoke(function, event).await
             }
         };
-        let invocation = timeout(PATIENCE, invocation).await.expect("it hangs").unwrap();
+        let invocation = timeout(HANG_TIMEOUT, invocation).await.expect("it hangs").unwrap();
         if let Some(environment) = &invocation.environment {
             tells_no_secret(&environment.log());
         }

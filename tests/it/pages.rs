@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-use super::backend::{Backend, PATIENCE, ROUTES, functions};
+use super::backend::{Backend, HANG_TIMEOUT, ROUTES, functions};
 use super::people::{Person, Team, id, with};
 
 /// Where the pages are served from.
@@ -351,7 +351,7 @@ impl Served {
             stream.read_to_string(&mut answer).await.unwrap();
             answer
         };
-        let answer = tokio::time::timeout(PATIENCE, answered).await.expect("it hangs");
+        let answer = tokio::time::timeout(HANG_TIMEOUT, answered).await.expect("it hangs");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let mut lines = head.lines();
         let status = lines.next().unwrap().split(' ').nth(1).unwrap();

@@ -113,7 +113,7 @@ impl Matrix {
 
     /// Sends a caller's request. Returns whether it changed rows.
     async fn cell(&self, backend: &Backend, row: &Row, name: &str, before: &Rows) -> Result<bool, String> {
-        let (caller, _) = self.scene.caller(name);
+        let (caller, change) = self.scene.caller(name);
         let path = self.scene.path(&self.operations[row.operation]);
         let answer = self.send(backend, row, &path, caller.as_ref()).await;
         let (status, operation) = (answer.status, row.operation);
@@ -126,12 +126,22 @@ impl Matrix {
             shows(&answer, &counted(operation, name))?;
             let texts = shows_texts(operation) && readable(name).contains(&"Secret");
             demand(!texts || answer.body.contains("Secret"), told)?;
+            let member = self.scene.own["users"].to_string();
+            let others = |item: &Value| item["teamMemberId"] != member.as_str();
+            demand(
+                operation != "meetings-by-member" || !answer.items().iter().any(others),
+                told,
+            )?;
         }
         let after = backend.rows().await;
         let tables = if status < 300 { changed_tables(operation) } else { &[] };
         let excess = excess(tables, before, &after);
         demand(excess.is_none(), || format!("{} changed {excess:?}", told()))?;
-        Ok(after != *before)
+        let changed = after != *before;
+        // The SQL of a caller's state sets no time.
+        let stale = changed && change.is_empty() && backend.changed_without_time().await > 0;
+        demand(!stale, || format!("{} left `updated_at`", told()))?;
+        Ok(changed)
     }
 
     /// Each id of a path is replaced by an unknown one, by another team's, and by one that does not belong to the rest
@@ -222,6 +232,7 @@ impl Matrix {
         let again = send().await;
         let replayed = again.header("idempotency-replayed") == Some("true") && again.status == first.status;
         demand(replayed, || told("replay", &again))?;
+        reads_only(&again, readable(name))?;
         if first.status != 204 {
             demand(first.json()["id"] == again.json()["id"], || told("replay", &again))?;
             shows(&again, &counted(row.operation, name))?;

@@ -41,7 +41,7 @@ pub fn of(scene: &Scene, name: &str, operation: &Operation) -> Vec<Request> {
         status,
         shown: json!({}),
     };
-    let stray = || operation.filled(&[strays["invitations"]]);
+    let stray = |of| operation.filled(&[strays[of]]);
     let person = other.member.id;
     match name {
         "meetings-create" => vec![request(422, meeting(person, json!({})))],
@@ -85,12 +85,18 @@ pub fn of(scene: &Scene, name: &str, operation: &Operation) -> Vec<Request> {
         // The invitation of a member.
         "invitations-join" => vec![Request {
             by: "invited",
-            path: stray(),
+            path: stray("invitations"),
             ..request(404, Value::Null)
         }],
         "invitations-cancel" => vec![Request {
             by: "creator",
-            path: stray(),
+            path: stray("invitations"),
+            ..request(403, Value::Null)
+        }],
+        // A member's member.
+        "team-remove" => vec![Request {
+            by: "creator",
+            path: stray("users"),
             ..request(403, Value::Null)
         }],
         _ => Vec::new(),

@@ -32,7 +32,7 @@ pub const CALLERS: [&str; 11] = [
 ];
 
 /// Texts by which an answer shows whose rows it contains. The addresses are those of the people and of an invitation.
-pub const MARKERS: [&str; 12] = [
+pub const MARKERS: [&str; 13] = [
     // The team's meeting with its member, and everything about it and about them.
     "Secret",
     // An earlier meeting with the member, which the creator has no part in.
@@ -41,7 +41,7 @@ pub const MARKERS: [&str; 12] = [
     "Beside",
     // The same of the other team.
     "Elsewhere",
-    // The rows of a third team about the member and the creator.
+    // The rows of a third team about the member and the creator, and a meeting of a team that the creator leads.
     "Astray",
     "one-admin@",
     "one-member@",
@@ -50,6 +50,7 @@ pub const MARKERS: [&str; 12] = [
     "two-admin@",
     "two-member@",
     "waiting@",
+    "three@",
 ];
 
 /// Returns the markers that answers to a caller may contain.
@@ -100,15 +101,20 @@ pub struct Scene {
     pub others: BTreeMap<&'static str, Uuid>,
     /// Leads a third team, on which the member and the creator were before.
     pub third: Person,
-    /// The ids of that team's rows about the member, and of an invitation by a member.
+    /// The ids of that team's rows about the member, and of what no member has: a member of theirs, and an invitation
+    /// that they sent.
     pub strays: BTreeMap<&'static str, Uuid>,
 }
 
 impl Scene {
     /// Makes the rows.
     pub async fn prepared(backend: &Backend) -> Self {
-        let (team, other) = (backend.team("one").await, backend.team("two").await);
-        let creator = backend.member(&team.admin, "creator").await;
+        // Of a join without its condition the first row is taken: that of a person whom the answer must not show.
+        let third = backend.admin("three").await;
+        let admin = backend.admin("one-admin").await;
+        let creator = backend.member(&admin, "creator").await;
+        let member = backend.member(&admin, "one-member").await;
+        let (team, other) = (Team { admin, member }, backend.team("two").await);
         let invited = backend.register(Person::stranger("invited")).await;
         let invitation = backend.invite(&team.admin, &invited.email).await;
         // Newer than any meeting of the member, so that it is the current one.
@@ -122,12 +128,14 @@ impl Scene {
         let others = Self::ids(backend, &other, "Elsewhere", id(&waiting), "2026-03-02T09:30:00Z").await;
         let earlier = json!({"title": "Earlier", "date": EARLIER, "status": "completed", "wins": ["Earlier"]});
         backend.meeting(&team, earlier).await;
-        let third = backend.admin("three").await;
+        let stray = backend.admin("stray").await;
         let strays = ["key-areas", "analyses", "invitations"].map(|of| (of, Uuid::now_v7()));
-        let strays = BTreeMap::from(strays);
+        let mut strays = BTreeMap::from(strays);
+        strays.insert("users", stray.id);
         backend
             .execute(&format!(
-                "UPDATE meetings SET created_by = '{creator}' WHERE id = '{meeting}';
+                "UPDATE meetings SET created_by = '{creator}' WHERE id IN ('{meeting}', '{beside}');
+                UPDATE users SET role = 'user', admin_id = '{creator}' WHERE id = '{stray_user}';
                 UPDATE meetings SET status = 'completed', date = '2031-03-02T09:30:00Z', wins = '{{Beside}}',
                     updated_at = '2100-01-01T00:00:00Z' WHERE id = '{beside}';
                 INSERT INTO key_areas (id, user_id, team_id, created_by, name, description)
@@ -139,16 +147,21 @@ impl Scene {
                 ) VALUES (
                     gen_random_uuid(), '{third}', '{creator}', '{member}', 'Astray', '2031-03-03T09:30:00Z', 30,
                     'completed', '{{Astray}}', '2100-01-01T00:00:00Z'
+                ), (
+                    gen_random_uuid(), '{creator}', '{creator}', '{creator}', 'Astray', '2031-03-03T09:30:00Z', 30,
+                    'completed', '{{Astray}}', '2100-01-01T00:00:00Z'
                 );
                 INSERT INTO invitations (id, admin_id, email, status, accepted_by, token_hash) VALUES
                 ('{stray}', '{creator}', 'invited@example.com', 'pending', NULL, sha256('stray')),
-                (gen_random_uuid(), '{third}', 'invited@example.com', 'accepted', '{invited}', sha256('accepted'))",
+                (gen_random_uuid(), '{third}', 'invited@example.com', 'accepted', '{invited}', sha256('accepted')),
+                (gen_random_uuid(), '{invited}', 'three@example.com', 'accepted', '{third}', sha256('left'))",
                 creator = creator.id,
                 meeting = own["meetings"],
                 beside = beside["meetings"],
                 area = strays["key-areas"],
                 analysis = strays["analyses"],
                 stray = strays["invitations"],
+                stray_user = stray.id,
                 member = team.member.id,
                 third = third.id,
                 invited = invited.id,

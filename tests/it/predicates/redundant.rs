@@ -7,15 +7,15 @@ const RESULT: &str = "the route refuses by the same condition in the result";
 const OWN_RECEIPT: &str = "the id is that of the caller's own receipt";
 const TWICE: &str = "the statement says it twice, before and after it waits for the row";
 const BESIDE_SEES: &str = "every statement that asks it asks `sees` too";
-const CHOICE: &str = "it chooses among rows that the caller may see";
-const NO_TEAM: &str = "only an admin has a team, members or invitations";
-
+const INDEX: &str = "it follows from the others, and an index is for it";
 const ROLLED_BACK: &str = "the route refuses by the result, and its transaction is rolled back";
-const NAME: &str = "of several rows the first is taken, and it differs only in the creator's name and address";
 
 /// The text before the condition, the condition, and the reason.
+pub type Entry = (&'static str, &'static str, &'static str);
+
+/// Every entry: a full run fails if one is not needed.
 #[rustfmt::skip]
-const REDUNDANT: &[(&str, &str, &str)] = &[
+pub const REDUNDANT: &[Entry] = &[
     ("SELECT FROM users WHERE", "clerk_id = $1", LOCKS),
     ("SELECT admin_id FROM invitations WHERE token_hash = $2 OR id = $3 AND", "email = $4", LOCKS),
     ("OR", "id = ( SELECT admin_id FROM invitations WHERE token_hash = $2 OR id = $3 AND email = $4 )", LOCKS),
@@ -29,15 +29,7 @@ const REDUNDANT: &[(&str, &str, &str)] = &[
         "t.meeting_id = m.id",
         OWN_RECEIPT,
     ),
-    ("FROM users u LEFT JOIN invitations i ON", "i.id = $2", CHOICE),
-    (
-        r#"SELECT to_jsonb(a) || jsonb_build_object('created_by_id', p.id, 'created_by', to_jsonb(p)) AS "area: Json<KeyArea>" FROM users c LEFT JOIN users u ON"#,
-        "u.id = $2",
-        OWN_RECEIPT,
-    ),
-    ("ON u.id = $2 AND writes(c, u) LEFT JOIN key_areas a ON", "a.id = $3", CHOICE),
-    ("a.team_id = c.id LEFT JOIN users p ON", "p.id = a.created_by", NAME),
-    ("LEFT JOIN updated a ON true LEFT JOIN users p ON", "p.id = a.created_by", NAME),
+    (r#"i.id AS "invitation?" FROM users u LEFT JOIN invitations i ON"#, "i.id = $2", "the answer has the caller's row alone"),
     ("interval '7 days' FROM caller c WHERE", "c.admin", ROLLED_BACK),
     ("FROM verdict v WHERE u.id = v.id AND", "v.valid", ROLLED_BACK),
     ("FROM registered WHERE", "id = $5", "of two registrations at once the later returns the row of the first"),
@@ -46,15 +38,10 @@ const REDUNDANT: &[(&str, &str, &str)] = &[
     ("a.team_id = p.team AND", "p.reads", RESULT),
     ("m.status = 'completed' WHERE", "p.reads", RESULT),
     ("CASE WHEN", "p.reads", RESULT),
-    ("AS team_member_id FROM caller WHERE", "leads", CHOICE),
-    ("leads OR $7 IS NULL OR", "$7 = id", CHOICE),
-    ("m.team_id = (SELECT team_id FROM caller) AND", "m.team_member_id = $7", CHOICE),
-    (r#"AS "on_the_team!","#, "s.id IS NOT NULL", CHOICE),
-    ("(SELECT id FROM caller WHERE", "leads", NO_TEAM),
-    ("(SELECT id FROM caller WHERE", "NOT leads", NO_TEAM),
-    ("WHERE NOT leads) AND", "m.created_by <> m.team_id", NO_TEAM),
-    ("updated_at = clock_timestamp() FROM caller c WHERE", "c.admin", NO_TEAM),
-    ("SELECT * FROM tasks WHERE", "u.role = 'admin'", NO_TEAM),
+    (r#"AS "on_the_team!","#, "s.id IS NOT NULL", "a page without a meeting has no last one, and no next page"),
+    ("(SELECT id FROM caller WHERE", "NOT leads", INDEX),
+    ("WHERE NOT leads) AND", "m.created_by <> m.team_id", INDEX),
+    ("SELECT * FROM tasks WHERE", "u.role = 'admin'", RESULT),
     ("(i.status = 'pending' OR", "i.accepted_by = c.id", "a member is answered so by any invitation to their team"),
     ("visible AS ( SELECT m.id FROM caller c JOIN meetings m ON m.id = $6 AND", "sees(c.person, m)", TWICE),
     ("m.id = v.id AND", "sees(c.person, m)", TWICE),
@@ -67,12 +54,11 @@ const REDUNDANT: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Returns why a condition of a statement is not noticed if it is removed, if that is known.
-pub fn reason(sql: &str, place: &Range<usize>) -> Option<&'static str> {
+/// Returns the entry of a condition that is not noticed if it is removed from its statement.
+pub fn listed(sql: &str, place: &Range<usize>) -> Option<&'static Entry> {
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let (before, condition) = (words(&sql[..place.start]), words(&sql[place.clone()]));
-    let found = REDUNDANT
+    REDUNDANT
         .iter()
-        .find(|(text, of, _)| before.ends_with(text) && condition == *of);
-    found.map(|(_, _, reason)| *reason)
+        .find(|(text, of, _)| before.ends_with(text) && condition == *of)
 }
