@@ -16,7 +16,7 @@ import time
 
 LARGEST = 8_000_000
 STARTS = 5
-PATIENCE = 10.0
+START_TIMEOUT = 10.0
 
 
 async def first_poll(binary: str, name: str) -> float:
@@ -54,7 +54,7 @@ async def first_poll(binary: str, name: str) -> float:
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(binary, env=environment, stdout=asyncio.subprocess.DEVNULL)
     try:
-        return (await asyncio.wait_for(polled, PATIENCE) - started) * 1000
+        return (await asyncio.wait_for(polled, START_TIMEOUT) - started) * 1000
     finally:
         process.kill()
         await process.wait()

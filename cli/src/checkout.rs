@@ -38,11 +38,11 @@ impl Checkout {
             .output()
             .await
             .context("cannot run cargo")?;
-        let said = String::from_utf8_lossy(&asked.stderr);
+        let errors = String::from_utf8_lossy(&asked.stderr);
         ensure!(
             asked.status.success(),
             "run it inside a checkout of Seer: {}",
-            said.lines().last().unwrap_or_default().trim_start_matches("error: ")
+            errors.lines().last().unwrap_or_default().trim_start_matches("error: ")
         );
         let metadata: serde_json::Value =
             serde_json::from_slice(&asked.stdout).context("cannot read what cargo metadata says")?;

@@ -93,19 +93,19 @@ async fn main() -> ExitCode {
 /// Reports wrong arguments. A misplaced connection string is not repeated, because it contains a password.
 fn refuse(error: &clap::Error) -> ! {
     let secret = |text: &&str| text.contains("://") || text.contains('@');
-    let mut said = error.to_string();
+    let mut message = error.to_string();
     let mut hidden = false;
     for argument in std::env::args().skip(1) {
         let value = argument.split_once('=').map_or("", |(_, value)| value);
         for text in [argument.as_str(), value].iter().filter(|text| secret(text)) {
-            hidden |= said.contains(text);
-            said = said.replace(text, "…");
+            hidden |= message.contains(text);
+            message = message.replace(text, "…");
         }
     }
     if !hidden {
         error.exit();
     }
-    let _ = write!(stderr(), "{said}");
+    let _ = write!(stderr(), "{message}");
     std::process::exit(error.exit_code())
 }
 

@@ -15,7 +15,7 @@ use tokio::process::Command;
 const SEER: &str = env!("CARGO_BIN_EXE_seer");
 
 /// The timeout for events that should happen at once.
-const PATIENCE: Duration = Duration::from_secs(30);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn seer(arguments: &[&str]) -> Command {
     let mut command = Command::new(SEER);
@@ -519,11 +519,11 @@ async fn build_ends_with_its_command() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, begun).await.unwrap();
+        tokio::time::timeout(EVENT_TIMEOUT, begun).await.unwrap();
         let id = Pid::from_raw(faults.id().unwrap().cast_signed()).unwrap();
         kill_process(id, signal).unwrap();
         // Its standard error ends when the compiler, which shares it, has ended too.
-        let ended = tokio::time::timeout(PATIENCE, faults.wait_with_output());
+        let ended = tokio::time::timeout(EVENT_TIMEOUT, faults.wait_with_output());
         let output = ended.await.expect("the compiler runs on").unwrap();
         assert_eq!(output.status.code(), Some(130), "{output:?}");
         let said = String::from_utf8(output.stderr).unwrap();

@@ -18,7 +18,7 @@ use local::lambda::{Environment, Function, Invocation, Lambda, Options, Outcome,
 use serde_json::{Value, json};
 
 /// Longer than anything here takes; reached only if something hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const HANG_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn echo() -> Function {
     let tests = std::env::current_exe().unwrap();
@@ -46,7 +46,7 @@ fn start(function: Function) -> Lambda {
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it hangs")
+    tokio::time::timeout(HANG_TIMEOUT, future).await.expect("it hangs")
 }
 
 async fn invoke(lambda: &Lambda, event: Value) -> Invocation {
@@ -98,7 +98,7 @@ async fn event_and_answer_pass_unchanged() {
         deadline >= (before + Duration::from_secs(20)).as_millis(),
         "the deadline is not the timeout's"
     );
-    assert!(deadline <= (before + Duration::from_secs(20) + PATIENCE).as_millis());
+    assert!(deadline <= (before + Duration::from_secs(20) + HANG_TIMEOUT).as_millis());
 
     let variables = answer["variables"].as_object().unwrap();
     assert_eq!(variables["COLOUR"], "green");
@@ -450,7 +450,7 @@ async fn victim_of_a_sudden_death() {
     let idle = invoke(&lambda, json!({})).await;
     assert!(environment(&idle).until_frozen().await);
     println!("frozen {}", environment(&idle).pid());
-    tokio::time::sleep(PATIENCE).await;
+    tokio::time::sleep(HANG_TIMEOUT).await;
 }
 
 #[tokio::test]

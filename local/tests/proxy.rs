@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use local::proxy::{Blackhole, Cut, Door, Proxy, Refusal};
+use local::proxy::{Admission, Blackhole, Cut, Proxy, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -61,20 +61,20 @@ async fn answer(client: &mut TcpStream) -> Result<[u8; 6], ErrorKind> {
 async fn door_governs_new_connections() {
     let (upstream, _heard) = server().await;
     let proxy = Proxy::start(upstream).await.unwrap();
-    proxy.set_door(Door::Refused).await;
+    proxy.set_admission(Admission::Refused).await;
     let refused = TcpStream::connect(proxy.address()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-    proxy.set_door(Door::Swallowed).await;
+    proxy.set_admission(Admission::Dropped).await;
     let swallowed = timeout(SILENCE, TcpStream::connect(proxy.address())).await;
     assert!(swallowed.is_err() || !cfg!(target_os = "linux"));
-    proxy.set_door(Door::Reset).await;
+    proxy.set_admission(Admission::Reset).await;
     let mut client = TcpStream::connect(proxy.address()).await.unwrap();
     let _ = client.write_all(b"x").await;
     assert_ne!(answer(&mut client).await, Err(ErrorKind::TimedOut));
-    proxy.set_door(Door::Held).await;
+    proxy.set_admission(Admission::Silent).await;
     let mut client = TcpStream::connect(proxy.address()).await.unwrap();
     assert_eq!(answer(&mut client).await, Err(ErrorKind::TimedOut));
-    proxy.set_door(Door::Open).await;
+    proxy.set_admission(Admission::Open).await;
     started(proxy.address()).await;
     assert_eq!(proxy.counts().opened, 1);
 }
@@ -176,7 +176,7 @@ async fn refused(address: SocketAddr) -> Vec<u8> {
 async fn startup_is_refused_as_given() {
     let (upstream, mut heard) = server().await;
     let proxy = Proxy::start(upstream).await.unwrap();
-    proxy.set_door(Door::Refusing(ASLEEP)).await;
+    proxy.set_admission(Admission::Refusing(ASLEEP)).await;
     let said = refused(proxy.address()).await;
     assert_eq!(said[0], b'E');
     let text = String::from_utf8_lossy(&said);
@@ -192,7 +192,7 @@ async fn startup_is_refused_as_given() {
 async fn logins_above_the_rate_are_refused() {
     let (upstream, _heard) = server().await;
     let proxy = Proxy::start(upstream).await.unwrap();
-    proxy.set_door(Door::Throttled(2, ASLEEP)).await;
+    proxy.set_admission(Admission::Throttled(2, ASLEEP)).await;
     started(proxy.address()).await;
     started(proxy.address()).await;
     // Unless a new second begins between them, the third is one too many; within three more, one is.
@@ -211,7 +211,7 @@ async fn logins_above_the_rate_are_refused() {
 async fn queued_logins_pass_one_by_one() {
     let (upstream, _heard) = server().await;
     let proxy = Proxy::start(upstream).await.unwrap();
-    proxy.set_door(Door::Queued(20)).await;
+    proxy.set_admission(Admission::Queued(20)).await;
     let since = Instant::now();
     // One that gives up keeps its turn.
     drop(TcpStream::connect(proxy.address()).await.unwrap());

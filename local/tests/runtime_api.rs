@@ -17,13 +17,13 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// Longer than anything here takes; reached only if something hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const HANG_TIMEOUT: Duration = Duration::from_secs(60);
 const NEXT: &str = "GET /2018-06-01/runtime/invocation/next";
 const REGISTER: &str = "POST /2020-01-01/extension/register";
 const EXTENSION_NEXT: &str = "GET /2020-01-01/extension/event/next";
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it hangs")
+    tokio::time::timeout(HANG_TIMEOUT, future).await.expect("it hangs")
 }
 
 struct Answer {

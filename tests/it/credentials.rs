@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use local::lambda::Function;
 use local::postgres::{Cluster, Settings};
-use local::proxy::{Door, Proxy, Refusal};
+use local::proxy::{Admission, Proxy, Refusal};
 use local::secrets::{ARN, Manner, Secrets};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -414,7 +414,7 @@ async fn long_outage_rereads_the_secret() {
     bench.secrets.set("AWSCURRENT", &at(proxy.address().port()));
     bench.reads().await;
     let since = Instant::now();
-    proxy.set_door(Door::Refused).await;
+    proxy.set_admission(Admission::Refused).await;
     proxy.reset();
     for _ in 0..20 {
         bench.refused().await;
@@ -443,17 +443,17 @@ async fn pooler_refusal_rereads_the_secret() {
     });
     bench.secrets.set("AWSCURRENT", &secret.to_string());
     bench.reads().await;
-    let refused = Door::Refusing(Refusal {
+    let refused = Admission::Refusing(Refusal {
         sqlstate: "08P01",
         message: "SASL authentication failed",
     });
-    proxy.set_door(refused).await;
+    proxy.set_admission(refused).await;
     proxy.reset();
     let line = bench.refused().await;
     assert!(line.contains("auth during connect"), "{line}");
     let asked = bench.secrets.asked();
     assert_eq!(asked[..3], ["AWSCURRENT", "AWSCURRENT", "AWSPENDING"], "{asked:?}");
-    proxy.set_door(Door::Open).await;
+    proxy.set_admission(Admission::Open).await;
     until(async || bench.read().await.status == 401).await;
 }
 

@@ -154,23 +154,23 @@ pub(super) fn variable(error: &ConfigError, given: bool) -> Cause {
 
 /// There is no credential to log in with.
 pub(super) fn credential(error: &Error) -> Cause {
-    let said = error
+    let message = error
         .cause
         .as_ref()
-        .map_or_else(String::new, |said| format!(": {said}"));
+        .map_or_else(String::new, |message| format!(": {message}"));
     cause(
         error.kind.name(),
-        format!("no credential to log in with: {}{said}", error.kind.name()),
+        format!("no credential to log in with: {}{message}", error.kind.name()),
         error.kind.advice(error.phase),
         ["aws sts get-caller-identity   # who asks; then: aws secretsmanager get-secret-value".to_owned()],
     )
 }
 
 /// The name has no address.
-pub(super) fn unresolvable(target: &TargetNames, said: &str) -> Cause {
+pub(super) fn unresolvable(target: &TargetNames, message: &str) -> Cause {
     cause(
         "unresolvable",
-        format!("the name {} does not resolve ({said})", target.host),
+        format!("the name {} does not resolve ({message})", target.host),
         "A slip in the host's name, a private zone this network cannot see, or a server that was deleted.",
         [format!("getent hosts {}", shell(&target.host))],
     )
@@ -345,7 +345,7 @@ pub(super) fn authorities(problem: &str) -> Cause {
 /// Returns the server's or the driver's error message on one line.
 pub(super) fn words(error: &sqlx::Error) -> String {
     let words = match error.as_database_error() {
-        Some(said) => said.message().to_owned(),
+        Some(answer) => answer.message().to_owned(),
         None => error.to_string(),
     };
     one_line(&words)

@@ -39,9 +39,9 @@ pub(super) fn refused(target: &TargetNames, error: &sqlx::Error) -> Cause {
         ..
     } = target;
     let (role, base) = (quoted(user), quoted(database));
-    let Some(said) = error
+    let Some(refusal) = error
         .as_database_error()
-        .and_then(|said| said.try_downcast_ref::<PgDatabaseError>())
+        .and_then(|refusal| refusal.try_downcast_ref::<PgDatabaseError>())
     else {
         let kind = kind_of_log_in(error);
         if kind == Kind::NotPostgresql {
@@ -59,10 +59,10 @@ pub(super) fn refused(target: &TargetNames, error: &sqlx::Error) -> Cause {
             [target.psql()],
         );
     };
-    let (code, routine) = (said.code(), said.routine().unwrap_or_default());
+    let (code, routine) = (refusal.code(), refusal.routine().unwrap_or_default());
     let words = format!("{} (SQLSTATE {code})", words(error));
     // PgBouncer's message, and RDS Proxy's code.
-    if said.message().contains("unsupported startup parameter") || code == "0A000" {
+    if refusal.message().contains("unsupported startup parameter") || code == "0A000" {
         return pooler::unmentioned(&words);
     }
     if code == "08P01"
@@ -169,12 +169,12 @@ fn refused_by_pooler(target: &TargetNames, words: &str) -> Option<Cause> {
 }
 
 /// The password is not the role's, according to the server.
-fn password(target: &TargetNames, said: &str) -> Cause {
+fn password(target: &TargetNames, message: &str) -> Cause {
     let TargetNames { user, .. } = target;
     let role = quoted(user);
     cause(
         "auth",
-        format!("wrong password for role {user} ({said})"),
+        format!("wrong password for role {user} ({message})"),
         "It was rotated, mistyped or not percent-encoded; or there is no such role, or its password has run out: \
          the server says the same for all of these.",
         [
@@ -189,11 +189,11 @@ fn password(target: &TargetNames, said: &str) -> Cause {
 }
 
 /// The server has no database of that name.
-fn no_database(target: &TargetNames, said: &str) -> Cause {
+fn no_database(target: &TargetNames, message: &str) -> Cause {
     let TargetNames { database, .. } = target;
     cause(
         "no-database",
-        format!("there is no database {database} ({said})"),
+        format!("there is no database {database} ({message})"),
         "A slip in the URL, or it was never created on this server.",
         [format!(
             "CREATE DATABASE {};   -- then: cargo seer migrate",

@@ -235,8 +235,8 @@ async fn resolve(target: &TargetNames, deadline: Deadline, report: &mut Report) 
         }
         Ok(Err(error)) => {
             let text = error.to_string();
-            let said = text.rsplit(": ").next().unwrap_or(&text).to_owned();
-            let cause = cause::unresolvable(target, &said);
+            let message = text.rsplit(": ").next().unwrap_or(&text).to_owned();
+            let cause = cause::unresolvable(target, &message);
             Err(timer.fail(report, format!("{} does not resolve", target.host), cause))
         }
         Err(_) => {

@@ -22,7 +22,8 @@ use super::report::{Fact, Report};
 const STATEMENT_MS: u32 = 1_500;
 /// The client's timeout of each query; the server's timeout precedes it, unless the server hangs.
 const ANSWER: Duration = Duration::from_millis(2_500);
-const GOODBYE: Duration = Duration::from_millis(200);
+/// The timeout for sending Terminate.
+const TERMINATE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A connection for queries.
 #[derive(Debug)]
@@ -217,7 +218,7 @@ impl Session {
 
     /// Sends Terminate, so that the slot is free at once.
     pub(super) async fn close(self) {
-        let _ = timeout(GOODBYE, self.connection.close()).await;
+        let _ = timeout(TERMINATE_TIMEOUT, self.connection.close()).await;
     }
 }
 

@@ -26,7 +26,7 @@ const AURORA_RESERVED: u64 = 3 + 2;
 const DEFAULT: (u64, u64) = (100, 3);
 
 /// The timeout for asking the database.
-const PATIENCE: Duration = Duration::from_secs(10);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The connections that a server has.
 pub(super) struct Limit {
@@ -63,7 +63,7 @@ impl Limit {
             return Self::of_pooler(&database.url, needed).await.map(Some);
         }
         let pool = Pool::new(&database, &config.lambda);
-        let report = health::look(Ok(&pool), Deadline::after(PATIENCE)).await;
+        let report = health::look(Ok(&pool), Deadline::after(QUERY_TIMEOUT)).await;
         let Some(server) = report.server else {
             bail!("cannot ask the database: {}", report.cause.unwrap_or_default());
         };
@@ -88,7 +88,7 @@ impl Limit {
     /// Fails if the role may not ask, or the pooler does not answer.
     async fn of_pooler(url: &DatabaseUrl, needed: u64) -> Result<Self> {
         let endpoint = url.endpoint();
-        let limits = pgbouncer::limits(url, Deadline::after(PATIENCE))
+        let limits = pgbouncer::limits(url, Deadline::after(QUERY_TIMEOUT))
             .await
             .with_context(|| {
                 format!(

@@ -94,11 +94,11 @@ async fn run(words: &[String], folder: &Path) -> Result<()> {
     let output = running.wait_with_output().await.with_context(failed)?;
     group.ended();
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
+        let errors = String::from_utf8_lossy(&output.stderr);
         bail!(
             "`{}` failed: {}",
             words.join(" "),
-            said.lines().last().unwrap_or_default()
+            errors.lines().last().unwrap_or_default()
         );
     }
     Ok(())

@@ -16,7 +16,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// The reason for a missing answer.
 pub(super) struct Failure {
     /// One line.
-    said: String,
+    message: String,
     /// The remedy, if it concerns every question.
     todo: Option<&'static str>,
 }
@@ -39,14 +39,14 @@ impl Failure {
     /// Returns the line of a check whose question was not answered.
     pub(super) fn line(self, check: &'static str) -> Line {
         match self.todo {
-            Some(todo) => Line::change(check, self.said, todo.to_owned()),
-            None => Line::unknown(check, self.said),
+            Some(todo) => Line::change(check, self.message, todo.to_owned()),
+            None => Line::unknown(check, self.message),
         }
     }
 
     /// Returns whether the answer is an error of this name.
     pub(super) fn is(&self, error: &str) -> bool {
-        self.said.contains(&format!("({error})"))
+        self.message.contains(&format!("({error})"))
     }
 }
 
@@ -55,7 +55,7 @@ impl Failure {
 /// # Errors
 /// Fails if there is no such command, if it fails, or if it does not answer in time.
 pub(super) async fn ask(words: &[&str]) -> Result<Value, Failure> {
-    let failed = |said: String| Failure { said, todo: None };
+    let failed = |message: String| Failure { message, todo: None };
     let asked = Command::new("aws")
         .args(words)
         .args(["--output", "json"])
@@ -71,19 +71,19 @@ pub(super) async fn ask(words: &[&str]) -> Result<Value, Failure> {
     let output = asked.map_err(|error| {
         if error.kind() == ErrorKind::NotFound {
             return Failure {
-                said: "there is no command aws".to_owned(),
+                message: "there is no command aws".to_owned(),
                 todo: Some(INSTALL),
             };
         }
         failed(format!("cannot run aws: {error}"))
     })?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.lines().rfind(|line| !line.trim().is_empty());
-        let said = said.unwrap_or("it failed").trim().trim_end_matches('.');
-        let known = EVERY_QUESTION.iter().find(|(text, _)| said.contains(text));
+        let message = String::from_utf8_lossy(&output.stderr);
+        let message = message.lines().rfind(|line| !line.trim().is_empty());
+        let message = message.unwrap_or("it failed").trim().trim_end_matches('.');
+        let known = EVERY_QUESTION.iter().find(|(text, _)| message.contains(text));
         return Err(Failure {
-            said: format!("`aws {question}`: {said}"),
+            message: format!("`aws {question}`: {message}"),
             todo: known.map(|(_, todo)| *todo),
         });
     }

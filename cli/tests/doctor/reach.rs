@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use local::proxy::{Door, Proxy};
+use local::proxy::{Admission, Proxy};
 use local::secrets::{ARN, Manner, Secrets};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
@@ -146,19 +146,19 @@ async fn connect_failures_have_own_names() {
     let proxy = Proxy::start(address(&cluster)).await.unwrap();
     let url = proxy.url(&cluster.url());
     assert_ne!(verdict(&url).await.0, UNREACHABLE);
-    for (door, cause) in [
-        (Door::Refused, "refuses connections: nothing listens there"),
-        (Door::Swallowed, "does not answer: no reply to a TCP connect"),
+    for (admission, cause) in [
+        (Admission::Refused, "refuses connections: nothing listens there"),
+        (Admission::Dropped, "does not answer: no reply to a TCP connect"),
         (
-            Door::Held,
+            Admission::Silent,
             "accepts TCP but stays silent: no answer to the request for TLS",
         ),
-        (Door::Reset, "accepts TCP and closes it"),
+        (Admission::Reset, "accepts TCP and closes it"),
     ] {
-        proxy.set_door(door).await;
+        proxy.set_admission(admission).await;
         let (code, first) = verdict(&url).await;
-        assert_eq!(code, UNREACHABLE, "{door:?}: {first}");
-        assert!(first.contains(cause), "{door:?}: {first}");
+        assert_eq!(code, UNREACHABLE, "{admission:?}: {first}");
+        assert!(first.contains(cause), "{admission:?}: {first}");
     }
     let nowhere = url.replace("127.0.0.1", "no-such-host.invalid");
     let (code, first) = verdict(&nowhere).await;

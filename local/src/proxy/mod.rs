@@ -2,7 +2,7 @@
 //!
 //! | fault | call | on the wire |
 //! |---|---|---|
-//! | new connections fail | [`Proxy::set_door`] | refused, reset, dropped, held, slow, queued, rejected with an error: see [`Door`] |
+//! | new connections fail | [`Proxy::set_admission`] | refused, reset, dropped, held, slow, queued, rejected with an error: see [`Admission`] |
 //! | a dead address | [`Blackhole::at`] | SYNs to it are dropped |
 //! | reset | [`Proxy::reset`] | RST on both sides |
 //! | a dead link | [`Proxy::silence`] | a socket filter drops everything that arrives: no ACK, no FIN, no RST |
@@ -19,7 +19,7 @@
 //! [`Refusal`] and the text of [`Proxy::replace`]. TLS passes through and hides requests and errors. Silence and dropped SYNs require Linux: on other
 //! systems a silent connection acknowledges the data that it ignores.
 
-mod door;
+mod admission;
 mod filter;
 mod frames;
 mod line;
@@ -36,7 +36,7 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use door::{Blackhole, Door};
+pub use admission::{Admission, Blackhole};
 pub use frames::Refusal;
 pub use orders::{Cut, Effect};
 pub use requests::Statements;
@@ -49,10 +49,10 @@ use requests::Request;
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    door: watch::Sender<Door>,
-    in_force: watch::Receiver<Door>,
+    admission: watch::Sender<Admission>,
+    in_force: watch::Receiver<Admission>,
     shared: Arc<Shared>,
-    doorkeeper: JoinHandle<()>,
+    acceptor: JoinHandle<()>,
 }
 
 /// Counters since the proxy's start.
@@ -130,7 +130,7 @@ impl Proxy {
     /// # Errors
     /// Fails if the address is not this machine's, or has no free port.
     pub async fn start_at(address: Ipv4Addr, upstream: SocketAddr) -> anyhow::Result<Self> {
-        let listener = door::listen(SocketAddr::from((address, 0))).context("no port for the proxy")?;
+        let listener = admission::listen(SocketAddr::from((address, 0))).context("no port for the proxy")?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             upstream: Mutex::new(upstream),
@@ -150,15 +150,20 @@ impl Proxy {
             logins: AtomicU64::new(0),
             used: AtomicU64::new(0),
         });
-        let door = watch::Sender::new(Door::Open);
-        let (told, in_force) = watch::channel(Door::Open);
-        let doorkeeper = tokio::spawn(door::keep(listener, door.subscribe(), told, Arc::clone(&shared)));
+        let admission = watch::Sender::new(Admission::Open);
+        let (told, in_force) = watch::channel(Admission::Open);
+        let acceptor = tokio::spawn(admission::admit(
+            listener,
+            admission.subscribe(),
+            told,
+            Arc::clone(&shared),
+        ));
         Ok(Self {
             address,
-            door,
+            admission,
             in_force,
             shared,
-            doorkeeper,
+            acceptor,
         })
     }
 
@@ -179,10 +184,10 @@ impl Proxy {
     }
 
     /// Sets the treatment of new connections. In force when this returns.
-    pub async fn set_door(&self, door: Door) {
-        self.door.send_replace(door);
-        // Fails only if the accepting task has ended, and then no door is in force.
-        let _ = self.in_force.clone().wait_for(|now| *now == door).await;
+    pub async fn set_admission(&self, admission: Admission) {
+        self.admission.send_replace(admission);
+        // Fails only if the accepting task has ended, and then no treatment is in force.
+        let _ = self.in_force.clone().wait_for(|now| *now == admission).await;
     }
 
     /// Delays all bytes from now on by `latency` plus up to `jitter`, in each direction.
@@ -287,7 +292,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.doorkeeper.abort();
+        self.acceptor.abort();
         self.tell(State::Reset);
     }
 }

@@ -549,7 +549,7 @@ async fn open_session(target: &Target, url: &DatabaseUrl) -> Result<Connection, 
         return Err(sqlx::Error::Tls(problem.into()));
     }
     let options = target.options(url);
-    #[expect(clippy::disallowed_methods, reason = "this is the one door")]
+    #[expect(clippy::disallowed_methods, reason = "only this module opens connections")]
     let connect = PgConnection::connect_with(&options);
     let mut connect = Tuned::new(connect, url);
     let mut connection = (&mut connect).await?;

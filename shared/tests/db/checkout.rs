@@ -4,7 +4,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use local::postgres::Settings;
-use local::proxy::{Door, Effect, Statements};
+use local::proxy::{Admission, Effect, Statements};
 use shared::config::Config;
 use shared::db::{Abort, Deadline, Error, IdempotencyKey, Kind, Phase, Pool, Session, WriteAttempt};
 use shared::diagnostics::Purpose;
@@ -133,9 +133,9 @@ async fn lost_connection_hides_no_live_one() {
     let (living, lost) = (checkout().await.unwrap(), checkout().await.unwrap());
     living.release().await;
     drop(lost);
-    bench.proxy.set_door(Door::Refused).await;
+    bench.proxy.set_admission(Admission::Refused).await;
     bench.read().await.unwrap();
-    bench.proxy.set_door(Door::Open).await;
+    bench.proxy.set_admission(Admission::Open).await;
     // The lost one's slot is still free, and only that one.
     let _both = (checkout().await.unwrap(), checkout().await.unwrap());
     assert_eq!(bench.proxy.counts().opened, 3);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use local::postgres::Settings;
-use local::proxy::Door;
+use local::proxy::Admission;
 use shared::config::Config;
 use shared::db::{Deadline, Kind, Pool};
 use tokio::io::copy_bidirectional;
@@ -197,7 +197,7 @@ async fn hung_login_gets_a_companion() {
 #[tokio::test(flavor = "multi_thread")]
 async fn init_login_continues_in_request() {
     let bench = Bench::with(Settings::default(), "connect_timeout=20").await;
-    bench.proxy.set_door(Door::Slow(3_500)).await;
+    bench.proxy.set_admission(Admission::Slow(3_500)).await;
     let unfinished = bench.pool.connect_during_init(init()).await.unwrap_err();
     assert_eq!(unfinished.kind, Kind::Timeout);
     bench.read().await.unwrap();
@@ -207,10 +207,10 @@ async fn init_login_continues_in_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_init_login_is_restarted() {
     let bench = Bench::with(Settings::default(), "connect_timeout=20").await;
-    bench.proxy.set_door(Door::Held).await;
+    bench.proxy.set_admission(Admission::Silent).await;
     bench.pool.connect_during_init(init()).await.unwrap_err();
     // The held connections are closed.
-    bench.proxy.set_door(Door::Open).await;
+    bench.proxy.set_admission(Admission::Open).await;
     bench.read().await.unwrap();
     assert_eq!(bench.proxy.counts().opened, 1);
 }

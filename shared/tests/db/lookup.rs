@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use local::postgres::{Replication, Settings};
-use local::proxy::{Cut, Door};
+use local::proxy::{Admission, Cut};
 use shared::config::DatabaseUrl;
 use shared::db::{Deadline, Error, IdempotencyKey, Kind, Written, migrate};
 use sqlx::{Connection as _, PgConnection};
@@ -130,7 +130,7 @@ async fn unresolved_commit_is_unknown() {
         let key = IdempotencyKey::from_client("caller", &number.to_string(), &[b"body"]);
         bench.read().await.unwrap();
         // The connection at hand remains usable; no other can be opened.
-        bench.proxy.set_door(Door::Refused).await;
+        bench.proxy.set_admission(Admission::Refused).await;
         bench.cut_writes(cut, 1);
         let unknown = bench
             .write_within(Deadline::after(Duration::from_secs(4)), &key, first)
@@ -139,7 +139,7 @@ async fn unresolved_commit_is_unknown() {
         assert_eq!(unknown.kind, Kind::CommitUnknown, "{unknown}");
         assert_eq!(bench.notes(first).await == 1, applied, "{cut:?}");
 
-        bench.proxy.set_door(Door::Open).await;
+        bench.proxy.set_admission(Admission::Open).await;
         let written = loop {
             if let Ok(written) = bench.write_under(&key, again).await {
                 break written;
@@ -161,7 +161,7 @@ async fn commit_lookup_outlasts_pool_timeout() {
         let bench = Bench::with(Settings::default(), "pool_timeout=1&connect_timeout=1").await;
         let id = Uuid::now_v7();
         bench.read().await.unwrap();
-        bench.proxy.set_door(Door::Refused).await;
+        bench.proxy.set_admission(Admission::Refused).await;
         bench.cut_writes(cut, 1);
         let (written, ()) = tokio::join!(bench.write(id), async {
             until("it was cut", async || bench.proxy.counts().cut > 0).await;
@@ -170,7 +170,7 @@ async fn commit_lookup_outlasts_pool_timeout() {
                 bench.read().await.is_err_and(|refused| refused.attempts == 0)
             })
             .await;
-            bench.proxy.set_door(Door::Open).await;
+            bench.proxy.set_admission(Admission::Open).await;
         });
         assert!(matches!(written.unwrap(), Written::Done(done) if done == id), "{cut:?}");
         assert_eq!(bench.notes(id).await, 1, "{cut:?}");

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use local::postgres::{Cluster, Replication, Settings, Shutdown};
-use local::proxy::{Door, Proxy};
+use local::proxy::{Admission, Proxy};
 use shared::db::{Abort, Deadline, Error, Kind, Phase, Pool, Written};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -14,12 +14,12 @@ use super::bench::{Bench, PLENTY, Refusal, one, pool, until};
 #[tokio::test(flavor = "multi_thread")]
 async fn connect_failure_keeps_its_cause() {
     let bench = Bench::with(Default::default(), "pool_timeout=1&connect_timeout=1").await;
-    for (door, kind) in [
-        (Door::Refused, Kind::Refused),
-        (Door::Swallowed, Kind::Timeout),
-        (Door::Reset, Kind::Lost),
+    for (admission, kind) in [
+        (Admission::Refused, Kind::Refused),
+        (Admission::Dropped, Kind::Timeout),
+        (Admission::Reset, Kind::Lost),
     ] {
-        bench.proxy.set_door(door).await;
+        bench.proxy.set_admission(admission).await;
         // A separate pool, because the other one would remember an earlier outage.
         let fresh = pool(
             &bench.proxy.url(&bench.cluster.url()),
@@ -33,7 +33,7 @@ async fn connect_failure_keeps_its_cause() {
         assert_eq!(
             (failed.kind, failed.phase),
             (kind, Phase::Connect),
-            "{door:?}: {failed}"
+            "{admission:?}: {failed}"
         );
         assert!(
             failed.to_string().contains(&bench.proxy.address().to_string()),
@@ -130,7 +130,7 @@ async fn pool_waits_end_at_the_deadline() {
     let said = failed.to_string();
     assert!(said.contains("connection_limit") && !said.contains("route"), "{said}");
 
-    bench.proxy.set_door(Door::Held).await;
+    bench.proxy.set_admission(Admission::Silent).await;
     bench.proxy.reset();
     let fresh = Bench {
         pool: pool(
@@ -159,7 +159,7 @@ async fn deadline_keeps_the_earlier_cause() {
             bench.proxy.counts().opened > 1
         })
         .await;
-        bench.proxy.set_door(Door::Held).await;
+        bench.proxy.set_admission(Admission::Silent).await;
     });
     assert_eq!(read.unwrap_err().kind, Kind::Saturated);
 }
@@ -168,11 +168,11 @@ async fn deadline_keeps_the_earlier_cause() {
 #[tokio::test(flavor = "multi_thread")]
 async fn spent_outage_answers_at_once() {
     let bench = Bench::with(Default::default(), "pool_timeout=1&connect_timeout=1").await;
-    bench.proxy.set_door(Door::Refused).await;
+    bench.proxy.set_admission(Admission::Refused).await;
     assert!(bench.read().await.unwrap_err().attempts > 1);
     let refused = bench.read().await.unwrap_err();
     assert_eq!((refused.kind, refused.attempts), (Kind::Refused, 0), "{refused}");
-    bench.proxy.set_door(Door::Open).await;
+    bench.proxy.set_admission(Admission::Open).await;
     until("the database was found again", async || bench.read().await.is_ok()).await;
 }
 
@@ -228,7 +228,7 @@ async fn demoted_writer_is_replaced() {
 /// It refuses writes without using up the request's time.
 #[tokio::test(flavor = "multi_thread")]
 async fn read_only_server_serves_reads() {
-    let bench = Bench::with(Default::default(), "pool_timeout=1").await;
+    let bench = Bench::with(Default::default(), "pool_timeout=4").await;
     bench.sql("ALTER SYSTEM SET default_transaction_read_only = on").await;
     bench.sql("SELECT pg_reload_conf()").await;
     let readable = "SELECT (current_setting('default_transaction_read_only') = 'on')::int4::int8";
@@ -330,7 +330,7 @@ async fn two_host_failover_needs_no_dns() {
 async fn silent_host_does_not_delay_others() {
     let bench = Bench::new().await;
     let silent = Proxy::start(address(&bench.cluster)).await.unwrap();
-    silent.set_door(Door::Held).await;
+    silent.set_admission(Admission::Silent).await;
     let both = format!("{},{}", silent.address(), bench.proxy.address());
     let url = bench.cluster.url().replace(&address(&bench.cluster).to_string(), &both);
     let bench = Bench {

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use futures_util::future::join_all;
-use local::proxy::{Door, Proxy, Refusal};
+use local::proxy::{Admission, Proxy, Refusal};
 use shared::db::{Deadline, Kind, Phase, Pool, Written};
 use uuid::Uuid;
 
@@ -44,7 +44,7 @@ async fn served_after(bench: &Bench, code: &'static str, message: &'static str) 
         .await
         .unwrap();
     proxy
-        .set_door(Door::Refusing(Refusal {
+        .set_admission(Admission::Refusing(Refusal {
             sqlstate: code,
             message,
         }))
@@ -56,7 +56,7 @@ async fn served_after(bench: &Bench, code: &'static str, message: &'static str) 
         .map(|pool| pool.read(Deadline::after(PLENTY), async |db| one(db).await));
     let (answers, ()) = tokio::join!(join_all(reads), async {
         until("each was refused and came again", async || proxy.errors(code) >= 8).await;
-        proxy.set_door(Door::Open).await;
+        proxy.set_admission(Admission::Open).await;
     });
     for answer in answers {
         assert_eq!(answer.map_err(|refusal| refusal.0.to_string()), Ok(1), "{message}");
@@ -69,7 +69,7 @@ async fn lasting_waking_is_refused_fast() {
     let (code, message) = ("XX000", "endpoint is idle, retry");
     bench
         .proxy
-        .set_door(Door::Refusing(Refusal {
+        .set_admission(Admission::Refusing(Refusal {
             sqlstate: code,
             message,
         }))
@@ -79,7 +79,7 @@ async fn lasting_waking_is_refused_fast() {
     assert!(first.attempts > 1 && first.to_string().contains(message), "{first}");
     let second = bench.read().await.unwrap_err();
     assert_eq!((second.kind, second.attempts), (Kind::Waking, 0), "{second}");
-    bench.proxy.set_door(Door::Open).await;
+    bench.proxy.set_admission(Admission::Open).await;
     until("the database was found again", async || bench.read().await.is_ok()).await;
 }
 
@@ -98,7 +98,7 @@ async fn final_provider_refusal_fails_at_once() {
     ] {
         bench
             .proxy
-            .set_door(Door::Refusing(Refusal {
+            .set_admission(Admission::Refusing(Refusal {
                 sqlstate: code,
                 message,
             }))

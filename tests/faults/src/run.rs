@@ -21,7 +21,7 @@ use super::scenario::{Injection, Load, Scenario};
 use super::surroundings;
 use super::testbed::{Artifacts, Setup, Testbed};
 use local::postgres::Pooler;
-use local::proxy::Door;
+use local::proxy::Admission;
 
 /// Requests of each client after the last fault was cleared.
 const AFTERWARDS: usize = 3;
@@ -112,8 +112,8 @@ async fn measure<C: LoadClient>(
         testbed.lambda.shutdown().await;
     }
     let setting = history.count();
-    if scenario.setup.door != Door::Open {
-        testbed.proxy.set_door(scenario.setup.door).await;
+    if scenario.setup.admission != Admission::Open {
+        testbed.proxy.set_admission(scenario.setup.admission).await;
     }
     let before = testbed.proxy.counts();
 

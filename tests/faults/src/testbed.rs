@@ -19,7 +19,7 @@ use crate::migrations::migrations;
 use local::gateway::Routes;
 use local::lambda::{Function, Lambda, Options};
 use local::postgres::{Cluster, Pooler, Replication, Settings};
-use local::proxy::{Blackhole, Door, Proxy};
+use local::proxy::{Admission, Blackhole, Proxy};
 
 /// The functions' role.
 pub(super) const ROLE: &str = "fleet";
@@ -64,7 +64,7 @@ pub struct Setup {
     /// Further parameters of `DATABASE_URL`, as `&name=value`.
     pub parameters: &'static str,
     /// The treatment of new connections from the start of the load.
-    pub door: Door,
+    pub admission: Admission,
     /// Whether the functions' wall clock can be moved.
     pub moved_clock: bool,
     /// Concurrent requests per environment.
@@ -86,7 +86,7 @@ impl Default for Setup {
             dead_address: false,
             two_hosts: false,
             parameters: "",
-            door: Door::Open,
+            admission: Admission::Open,
             moved_clock: false,
             concurrency: 1,
             snap_start: false,

@@ -93,7 +93,7 @@ pub(super) async fn secret(source: &SecretSource, version: VersionStage) -> Resu
         Err(error) if version == VersionStage::Pending && is_absent(&error) => Ok(None),
         Err(error) => Err(Failure::new(
             kind_of(&error),
-            format!("{} ({label}): {}", source.arn, said(&error)),
+            format!("{} ({label}): {}", source.arn, message_of(&error)),
         )),
     }
 }
@@ -121,7 +121,7 @@ fn kind_of(error: &Refusal) -> Kind {
 }
 
 /// Returns the error code and message of Secrets Manager, or why there was no answer. Never contains a secret.
-fn said(error: &Refusal) -> String {
+fn message_of(error: &Refusal) -> String {
     match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code.to_owned(),

@@ -44,21 +44,21 @@ enum Source {
 #[derive(Clone, Debug)]
 struct Failure {
     kind: Kind,
-    said: String,
+    cause: String,
 }
 
 impl Failure {
-    fn new(kind: Kind, said: impl Into<String>) -> Self {
+    fn new(kind: Kind, cause: impl Into<String>) -> Self {
         Self {
             kind,
-            said: said.into(),
+            cause: cause.into(),
         }
     }
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        Self::bare(failure.kind, Phase::Connect).caused_by(failure.said)
+        Self::bare(failure.kind, Phase::Connect).caused_by(failure.cause)
     }
 }
 

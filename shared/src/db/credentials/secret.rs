@@ -111,7 +111,7 @@ impl Secret {
                 state.cached = Some(found);
             }
             Ok(Ok(_)) => {}
-            Ok(Err(failure)) => tracing::debug!(said = failure.said, "the secret could not be read again"),
+            Ok(Err(failure)) => tracing::debug!(cause = failure.cause, "the secret could not be read again"),
             Err(_) => tracing::debug!("the secret could not be read again in time"),
         }
     }

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _
 use super::super::bench::PLENTY;
 
 /// A slower statement is abandoned with its session.
-const PATIENCE: Duration = Duration::from_secs(5);
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Direct {
     url: String,
@@ -65,7 +65,7 @@ impl Direct {
             }
         };
         let asking = session.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql)));
-        let answer = tokio::time::timeout(PATIENCE, asking).await.ok()?.ok()?;
+        let answer = tokio::time::timeout(STATEMENT_TIMEOUT, asking).await.ok()?.ok()?;
         self.session = Some(session);
         Some(answer)
     }

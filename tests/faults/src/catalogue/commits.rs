@@ -80,9 +80,9 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
             size.figures(&[RecoversWithin(s(2))]),
         ),
     ];
-    // The door is closed first, so that nothing can be looked up before the next fault.
+    // New connections are refused first, so that nothing can be looked up before the next fault.
     let then = |fault, hold| {
-        let faults = vec![Entrance(Door::Refused), LostReply(WRITES), fault];
+        let faults = vec![NewConnections(Admission::Refused), LostReply(WRITES), fault];
         vec![together(size.of(8, 40), faults, hold)]
     };
     let updates = || steady(size, Kind::Update);

@@ -97,7 +97,7 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
                 ),
                 Setup {
                     slots: size.of(53, 253),
-                    door: Door::Queued(size.of(10, 30)),
+                    admission: Admission::Queued(size.of(10, 30)),
                     ..Setup::default()
                 },
             ),
@@ -117,7 +117,7 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
                 ),
                 Setup {
                     slots: size.of(33, 253),
-                    door: Door::Throttled(size.of(4, 30), RATE_EXCEEDED),
+                    admission: Admission::Throttled(size.of(4, 30), RATE_EXCEEDED),
                     ..Setup::default()
                 },
             ),

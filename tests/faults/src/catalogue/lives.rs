@@ -11,7 +11,7 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
         inject(2 * after, Reset, Duration::ZERO),
         inject(3 * after, Migrated, Duration::ZERO),
     ];
-    let down = |hold| inject(0, Unreachable(Door::Refused), hold);
+    let down = |hold| inject(0, Unreachable(Admission::Refused), hold);
     let cold = scenario(
         "down-at-cold-start",
         "Environments start with the database down: longer than the budget, then it returns.",

@@ -20,16 +20,17 @@ use super::operations::Kind;
 use super::scenario::{Expectation, Injection, Load, Scenario};
 use super::testbed::{NAME, Setup};
 use local::postgres::Shutdown;
-use local::proxy::{Cut, Door, Effect, Refusal, Statements};
+use local::proxy::{Admission, Cut, Effect, Refusal, Statements};
 
 use Expectation::{
     ColdWithin, Connections, ConnectionsAtMost, Cuts, NothingRefused, ReadsServed, RecoversWithin, SomethingRefused,
     SomethingUnknown, WastedLogins, Within,
 };
 use Fault::{
-    ClockMoved, Crashed, Delay, Entrance, EnvironmentsInitialised, EnvironmentsLost, EnvironmentsRetired, FailedOver,
-    FailedOverUntold, Hung, Locked, LostReply, Migrated, Next, PasswordRotated, ReadOnly, Recovering, Reset, Silence,
-    SlotsTaken, SnapshotHeld, StandbyServes, Stopped, Terminate, Unreachable, Unreplicated, Unresolvable,
+    ClockMoved, Crashed, Delay, EnvironmentsInitialised, EnvironmentsLost, EnvironmentsRetired, FailedOver,
+    FailedOverUntold, Hung, Locked, LostReply, Migrated, NewConnections, Next, PasswordRotated, ReadOnly, Recovering,
+    Reset, Silence, SlotsTaken, SnapshotHeld, StandbyServes, Stopped, Terminate, Unreachable, Unreplicated,
+    Unresolvable,
 };
 
 /// The size of all scenarios.

@@ -16,12 +16,12 @@ pub(super) fn network(size: Size) -> Vec<Scenario> {
         outage(
             "refused",
             "Nothing listens for a while, and connections are reset.",
-            Unreachable(Door::Refused),
+            Unreachable(Admission::Refused),
         ),
         outage(
             "reset",
             "New connections are reset for a while, and so are existing ones.",
-            Unreachable(Door::Reset),
+            Unreachable(Admission::Reset),
         ),
         expecting(
             scenario(
@@ -30,7 +30,7 @@ pub(super) fn network(size: Size) -> Vec<Scenario> {
                 everyone(size),
                 vec![inject(
                     size.of(8, 80),
-                    Unreachable(Door::Swallowed),
+                    Unreachable(Admission::Dropped),
                     size.of(ms(300), s(4)),
                 )],
             ),
@@ -95,7 +95,7 @@ pub(super) fn network(size: Size) -> Vec<Scenario> {
                 everyone(size),
                 vec![together(
                     size.of(8, 80),
-                    vec![Entrance(Door::Slow(size.of(100, 500))), Reset],
+                    vec![NewConnections(Admission::Slow(size.of(100, 500))), Reset],
                     short,
                 )],
             ),

@@ -34,7 +34,7 @@ pub(super) fn waking(size: Size) -> Vec<Scenario> {
     let mut all = Vec::new();
     for (name, long, host, refusal) in providers {
         let asleep = |name, about, hold, parameters| {
-            let faults = vec![Entrance(Door::Refusing(refusal)), Reset];
+            let faults = vec![NewConnections(Admission::Refusing(refusal)), Reset];
             let injections = vec![Injection {
                 met: Some(refusal.sqlstate),
                 ..together(size.of(8, 80), faults, hold)

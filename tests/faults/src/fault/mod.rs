@@ -14,7 +14,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::testbed::{ROLE, Testbed};
 use local::postgres::Shutdown;
-use local::proxy::{Cut, Door, Effect, Statements};
+use local::proxy::{Admission, Cut, Effect, Statements};
 use server::{
     END_SESSIONS, end_a_waiting_commit, migrate, read_only, run_and_hold, take_slots, terminate, unless_it_gave_way,
     wait_until,
@@ -49,10 +49,10 @@ pub enum Whose {
 /// A failure between a fleet and its database, or in one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// New connections get this door; existing ones are reset.
-    Unreachable(Door),
-    /// New connections get this door; existing ones continue.
-    Entrance(Door),
+    /// New connections are treated so; existing ones are reset.
+    Unreachable(Admission),
+    /// New connections are treated so; existing ones continue.
+    NewConnections(Admission),
     /// The database's name does not resolve; existing connections are reset.
     Unresolvable,
     /// Every existing connection is reset.
@@ -113,8 +113,8 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(door) => write!(to, "door {door:?}, connections reset"),
-            Self::Entrance(door) => write!(to, "door {door:?}"),
+            Self::Unreachable(admission) => write!(to, "new connections {admission:?}, others reset"),
+            Self::NewConnections(admission) => write!(to, "new connections {admission:?}"),
             Self::Unresolvable => to.write_str("name gone"),
             Self::Reset => to.write_str("connections reset"),
             Self::Silence => to.write_str("connections silent"),
@@ -158,11 +158,11 @@ impl Fault {
     pub(super) async fn inject(self, testbed: &Testbed) -> Result<ActiveFault> {
         let mut held = Vec::new();
         match self {
-            Self::Unreachable(door) => {
-                testbed.proxy.set_door(door).await;
+            Self::Unreachable(admission) => {
+                testbed.proxy.set_admission(admission).await;
                 testbed.proxy.reset();
             }
-            Self::Entrance(door) => testbed.proxy.set_door(door).await,
+            Self::NewConnections(admission) => testbed.proxy.set_admission(admission).await,
             Self::Unresolvable => {
                 let surroundings = testbed.surroundings.as_ref().context("the testbed has no names")?;
                 surroundings.set_resolvable(false)?;
@@ -191,7 +191,7 @@ impl Fault {
                 testbed.server().stop(how).await?;
                 // Nothing listens at the server's address; the proxy would accept, and then reset. A pooler continues.
                 if !testbed.has_pooler() {
-                    testbed.proxy.set_door(Door::Refused).await;
+                    testbed.proxy.set_admission(Admission::Refused).await;
                 }
             }
             Self::Crashed => testbed.server().kill().await?,
@@ -308,7 +308,7 @@ impl ActiveFault {
     /// Clears the fault. The affected part works when this returns, as far as the server can tell.
     pub(super) async fn clear(mut self, testbed: &Testbed) -> Result<()> {
         match self.fault {
-            Fault::Unreachable(_) | Fault::Entrance(_) => testbed.proxy.set_door(Door::Open).await,
+            Fault::Unreachable(_) | Fault::NewConnections(_) => testbed.proxy.set_admission(Admission::Open).await,
             Fault::Unresolvable => {
                 let surroundings = testbed.surroundings.as_ref().context("the testbed has no names")?;
                 surroundings.set_resolvable(true)?;
@@ -316,7 +316,7 @@ impl ActiveFault {
             Fault::Delay(_) => testbed.proxy.set_delay(Duration::ZERO, Duration::ZERO),
             Fault::Stopped(_) => {
                 testbed.server().start().await?;
-                testbed.proxy.set_door(Door::Open).await;
+                testbed.proxy.set_admission(Admission::Open).await;
             }
             Fault::Crashed => testbed.server().start().await?,
             Fault::Recovering => testbed.server().promote().await?,

@@ -10,7 +10,7 @@ use super::super::testbed::{ROLE, Testbed};
 use super::Whose;
 
 /// More than any event here takes, unless it never happens.
-const PATIENCE: Duration = Duration::from_secs(60);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a fault waits for a session of a function that may have none.
 const SESSION_WAIT: Duration = Duration::from_secs(2);
@@ -25,7 +25,7 @@ pub(crate) const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE u
 pub(super) async fn wait_until(what: &str, mut has_come: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     let since = Instant::now();
     while !has_come().await? {
-        ensure!(since.elapsed() < PATIENCE, "{what} did not come about in time");
+        ensure!(since.elapsed() < EVENT_TIMEOUT, "{what} did not come about in time");
         sleep(Duration::from_millis(2)).await;
     }
     Ok(())
@@ -67,7 +67,11 @@ pub(super) async fn terminate(testbed: &Testbed, whose: Whose) -> Result<()> {
     );
     let mut direct = testbed.direct().await?;
     // Other functions may have none: they keep no connection, or open the next one with the next request.
-    let bound = if testbed.is_product() { PATIENCE } else { SESSION_WAIT };
+    let bound = if testbed.is_product() {
+        EVENT_TIMEOUT
+    } else {
+        SESSION_WAIT
+    };
     let end = Instant::now() + bound;
     loop {
         let ended: i64 = sqlx::query_scalar(AssertSqlSafe(sql.clone()))
@@ -101,7 +105,7 @@ pub(super) async fn read_only(testbed: &Testbed, on: bool) -> Result<()> {
     testbed.server().reload().await?;
     // Sessions apply it one by one; a new one that has it proves that the postmaster does.
     let has = format!("SELECT (current_setting('default_transaction_read_only') <> '{value}')::int::int8");
-    testbed.falls_to(0, &has, PATIENCE).await?;
+    testbed.falls_to(0, &has, EVENT_TIMEOUT).await?;
     Ok(())
 }
 

@@ -17,17 +17,17 @@ use super::{Shared, line, lock};
 
 /// The treatment of a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Admission {
     /// It reaches the server.
     Open,
     /// Nothing listens.
     Refused,
-    /// Nothing answers: SYNs are dropped. Linux; elsewhere as [`Door::Held`].
-    Swallowed,
+    /// Nothing answers: SYNs are dropped. Linux; elsewhere as [`Admission::Silent`].
+    Dropped,
     /// It is accepted and reset.
     Reset,
     /// It is accepted, and nothing is ever sent.
-    Held,
+    Silent,
     /// It is accepted, and reaches the server this many milliseconds later.
     Slow(u64),
     /// It reaches the server in its turn, this many per second, in the order of arrival. A client that has disconnected
@@ -39,7 +39,7 @@ pub enum Door {
     Throttled(u32, Refusal),
 }
 
-/// When connections were admitted, for the doors that count them.
+/// When connections were admitted, for the treatments that count them.
 struct Turns {
     /// The turn of the next queued connection.
     next: Instant,
@@ -73,12 +73,12 @@ impl Turns {
     }
 }
 
-/// Admits connections according to the door, until aborted, and reports the door in force through `in_force`. Refusing
-/// closes the listener; the port is bound again afterwards.
-pub(super) async fn keep(
+/// Admits connections according to `admission`, until aborted, and reports the treatment in force through `in_force`.
+/// Refusing closes the listener; the port is bound again afterwards.
+pub(super) async fn admit(
     listener: TcpListener,
-    mut door: watch::Receiver<Door>,
-    in_force: watch::Sender<Door>,
+    mut admission: watch::Receiver<Admission>,
+    in_force: watch::Sender<Admission>,
     shared: Arc<Shared>,
 ) {
     let Ok(address) = listener.local_addr() else { return };
@@ -87,11 +87,11 @@ pub(super) async fn keep(
     let mut held = Vec::new();
     let mut turns = Turns::new();
     loop {
-        let now = *door.borrow_and_update();
-        if now == Door::Refused {
+        let now = *admission.borrow_and_update();
+        if now == Admission::Refused {
             listener = None;
             in_force.send_replace(now);
-            if door.changed().await.is_err() {
+            if admission.changed().await.is_err() {
                 return;
             }
             continue;
@@ -105,18 +105,18 @@ pub(super) async fn keep(
             continue;
         };
         let socket = SockRef::from(open);
-        if now == Door::Swallowed {
+        if now == Admission::Dropped {
             drop_all(&socket);
         } else {
             keep_all(&socket);
         }
-        if now == Door::Open {
+        if now == Admission::Open {
             held.clear();
         }
         in_force.send_replace(now);
         let accepted = tokio::select! {
             accepted = open.accept() => accepted,
-            changed = door.changed() => {
+            changed = admission.changed() => {
                 if changed.is_err() {
                     return;
                 }
@@ -128,26 +128,26 @@ pub(super) async fn keep(
         let upstream = *lock(&shared.upstream);
         let shared = Arc::clone(&shared);
         match now {
-            Door::Open => {
+            Admission::Open => {
                 lines.spawn(line::carry(client, upstream, shared));
             }
-            Door::Slow(milliseconds) => {
+            Admission::Slow(milliseconds) => {
                 let turn = Instant::now() + Duration::from_millis(milliseconds);
                 lines.spawn(carry_at(turn, client, upstream, shared));
             }
-            Door::Queued(per_second) => {
+            Admission::Queued(per_second) => {
                 lines.spawn(carry_at(turns.queued(per_second), client, upstream, shared));
             }
-            Door::Throttled(per_second, _) if turns.is_within(per_second) => {
+            Admission::Throttled(per_second, _) if turns.is_within(per_second) => {
                 lines.spawn(line::carry(client, upstream, shared));
             }
-            Door::Refusing(refusal) | Door::Throttled(_, refusal) => {
+            Admission::Refusing(refusal) | Admission::Throttled(_, refusal) => {
                 lines.spawn(refuse(client, refusal, shared));
             }
-            Door::Reset => {
+            Admission::Reset => {
                 let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
             }
-            Door::Held | Door::Swallowed | Door::Refused => held.push(client),
+            Admission::Silent | Admission::Dropped | Admission::Refused => held.push(client),
         }
     }
 }
