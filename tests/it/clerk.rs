@@ -161,6 +161,7 @@ async fn unusable_event_changes_nothing() {
     for (event, field) in [
         (json!({"data": {}}), "type"),
         (json!({"type": "user.deleted", "data": {}}), "data.id"),
+        (json!({"type": "user.deleted", "data": {"id": "a\u{0}"}}), "data.id"),
         (
             json!({"type": "user.updated", "data": {"id": "x", "updated_at": "soon"}}),
             "data.updated_at",

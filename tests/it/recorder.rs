@@ -518,6 +518,30 @@ async fn odd_value_does_not_lose_a_recording() {
     assert!(log.iter().any(|line| line.contains("\"skipped\":4")), "{log:#?}");
 }
 
+/// Members beside `data`, numbers as text and not at all, a byte order mark; then a delivery with nothing in it.
+#[tokio::test]
+async fn other_forms_lose_no_recording() {
+    let (backend, team, path) = recorded(json!({})).await;
+    let body = r#"{"event": "complete", "bot_id": "bot-1", "data": null, "transcript": [
+        {"speaker": 1, "words": [{"start": NaN, "end": "0.5", "text": "Hi"}]}
+    ], "speakers": [1]}"#;
+    deliver(&backend, Proof::ApiKey, WEBHOOK, &format!("\u{feff}{body}"))
+        .await
+        .is(200);
+    let mut empty = complete("bot-1");
+    (empty["data"]["transcript"], empty["data"]["speakers"]) = (json!([]), json!([]));
+    deliver(&backend, Proof::ApiKey, WEBHOOK, &empty.to_string())
+        .await
+        .is(200);
+    let meeting = read(&backend, &team, &path).await;
+    assert_eq!(
+        meeting["transcript"],
+        r#"[{"speaker":"1","words":[{"end":0.5,"word":"Hi"}]}]"#
+    );
+    assert_eq!(meeting["speakers"], json!(["1"]));
+    assert_eq!(meeting["recordingUrl"], "https://recordings.example.com/1.mp4");
+}
+
 /// Three hours of speech at 150 words a minute.
 #[tokio::test]
 async fn three_hours_of_speech_arrive() {
