@@ -20,9 +20,12 @@ use shared::text::{HttpUrl, Id};
 /// The speaker of a turn that names none.
 const UNKNOWN_SPEAKER: &str = "Unknown";
 
-/// The size of a transcript with the words' times in an answer, in bytes; a longer one is kept without them. It leaves
-/// the rest of a meeting a megabyte of the answer.
-const LONGEST_TIMED_TRANSCRIPT: usize = 5_000_000;
+/// The size of a transcript in an answer, in bytes. It leaves the rest of a meeting a megabyte of the answer. A longer one
+/// is kept without the words' times, and if that does not suffice without its end, because the meeting must stay readable.
+const LONGEST_TRANSCRIPT: usize = 5_000_000;
+
+/// The size of all speakers' names in an answer, in bytes: a list of meetings has them too.
+const LONGEST_SPEAKERS: usize = 200_000;
 
 /// A delivery's report about a bot.
 #[derive(Debug, Serialize)]
@@ -143,7 +146,7 @@ impl Report {
                     self.transcript_url = self.usable(Some(Value::String(text)));
                 }
                 Some(Value::String(text)) if text.trim().is_empty() => {}
-                Some(Value::String(text)) => self.transcript = Some(text),
+                Some(Value::String(text)) => self.transcript = Some(cut(text)),
                 // A single turn.
                 Some(turn @ Value::Object(_)) => self.transcript = self.transcript_of(vec![turn]),
                 other => {
@@ -157,9 +160,15 @@ impl Report {
     }
 
     fn names(&mut self, speakers: Vec<Value>) -> Vec<String> {
-        let names: Vec<_> = speakers.into_iter().map(name).collect();
-        self.skipped += names.iter().filter(|name| name.is_none()).count();
-        names.into_iter().flatten().collect()
+        let (sent, mut room) = (speakers.len(), LONGEST_SPEAKERS);
+        let fitting = speakers.into_iter().filter_map(name).filter(|name| {
+            let left = room.checked_sub(weight(name));
+            room = left.unwrap_or(room);
+            left.is_some()
+        });
+        let names: Vec<_> = fitting.collect();
+        self.skipped += sent - names.len();
+        names
     }
 
     /// Returns whether the step says anything about the meeting.
@@ -207,12 +216,11 @@ impl Report {
             return None;
         }
         let timed = serde_json::to_string(&turns).unwrap_or_default();
-        let shown = serde_json::to_string(&timed).unwrap_or_default();
-        if weight_of_text(&shown) <= LONGEST_TIMED_TRANSCRIPT {
+        if weight(&timed) <= LONGEST_TRANSCRIPT {
             return Some(timed);
         }
         tracing::warn!("a transcript is too long for an answer, and is stored without the words' times");
-        Some(turns.iter().map(Turn::line).collect::<Vec<_>>().join("\n"))
+        Some(cut(turns.iter().map(Turn::line).collect::<Vec<_>>().join("\n")))
     }
 
     fn turn(&mut self, turn: Value) -> Option<Turn> {
@@ -289,6 +297,29 @@ impl Turn {
         let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
         format!("{}: {}", self.speaker, words.join(" "))
     }
+}
+
+/// Returns the size of a text in an answer, in bytes.
+fn weight(text: &str) -> usize {
+    weight_of_text(&serde_json::to_string(text).unwrap_or_default())
+}
+
+/// Returns the beginning of a transcript, as much as fits an answer.
+fn cut(mut text: String) -> String {
+    let whole = text.len();
+    loop {
+        let weight = weight(&text);
+        if weight <= LONGEST_TRANSCRIPT {
+            break;
+        }
+        // Shorter each time, because the weight is above the limit.
+        let most = text.len() as u64 * LONGEST_TRANSCRIPT as u64 / weight as u64;
+        text.truncate(text.floor_char_boundary(usize::try_from(most).unwrap_or_default()));
+    }
+    if text.len() < whole {
+        tracing::warn!("a transcript is too long for an answer, and is stored without its end");
+    }
+    text
 }
 
 /// Returns the effect of a bot's status code on its meeting; `None` for intermediate and unknown codes.
@@ -409,6 +440,27 @@ mod tests {
         let text = report.transcript.unwrap();
         assert!(text.starts_with("Ada: word word "), "{}", &text[..20]);
         assert_eq!(text.len(), "Ada:".len() + 90_000 * " word".len());
+    }
+
+    /// A text of quotes takes four times its length in an answer.
+    #[test]
+    fn meeting_stays_readable() {
+        let quotes = "\"".repeat(1_900_000);
+        for transcript in [
+            json!(quotes),
+            json!("\\".repeat(1_900_000)),
+            json!([{"speaker": "Ada", "words": [{"word": quotes}]}]),
+            json!([{"speaker": format!("é{quotes}"), "words": [{"word": "Hi"}]}]),
+        ] {
+            let report = recording(json!({"transcript": transcript, "speakers": ["Ada", quotes, "Ben"]}));
+            let weight = weight(&report.transcript.unwrap());
+            assert!(
+                (LONGEST_TRANSCRIPT - 10..=LONGEST_TRANSCRIPT).contains(&weight),
+                "{weight}"
+            );
+            assert_eq!(report.speakers.unwrap(), ["Ada", "Ben"]);
+            assert_eq!(report.skipped, 1);
+        }
     }
 
     #[test]
