@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::backend::{Backend, workspace};
 use super::names::{expected_status, files};
 use super::people::Person;
+use super::webhook::{read, recorded};
 
 const SEED: &str = include_str!("../../cli/src/seed.sql");
 
@@ -19,6 +20,18 @@ const TIMES: [&str; 4] = [
     "(ARRAY['infinity', '-infinity', '10000-01-01', '262000-02-29', '0044-03-15 BC', '2031-01-01'])\
      [1 + abs(hashtext(r::text) % 6)]",
 ];
+
+/// A quote takes four bytes of an answer.
+#[tokio::test]
+async fn transcript_over_an_answer_is_cut() {
+    let (backend, team, path) = recorded(json!({})).await;
+    backend
+        .execute(r#"UPDATE meetings SET transcript = repeat('"', 2000000)"#)
+        .await;
+    let meeting = read(&backend, &team, &path).await;
+    let shown = meeting["transcript"].as_str().unwrap().len();
+    assert!((1_490_000..1_500_000).contains(&shown), "{shown}");
+}
 
 /// Deletes all rows, seeds, and sets every time and every array of the catalogue, as far as its constraints allow.
 fn odd_rows(time: &str) -> String {

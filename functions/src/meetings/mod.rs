@@ -136,13 +136,21 @@ impl Meeting {
         row
     }
 
-    /// Returns the meeting with its ETag, as `answer` writes it, without the tasks that would not fit.
+    /// Returns the meeting with its ETag, as `answer` writes it, without the tasks that would not fit. No route stores a
+    /// meeting that does not fit without them, but the row of a recording may hold one: it loses the end of its transcript.
     pub fn into_response(mut self, answer: fn(&Self) -> Response) -> Response {
         let mut response = answer(&self);
         if !response.fits() {
             let mut tasks = mem::take(&mut self.tasks_data);
             page::fit_beside(&mut tasks, &self);
             self.tasks_data = tasks;
+            response = answer(&self);
+        }
+        if !response.fits()
+            && let Some(mut transcript) = self.transcript.take()
+        {
+            page::cut_beside(&mut transcript, &self);
+            self.transcript = Some(transcript);
             response = answer(&self);
         }
         response.with_etag(self.summary.version)

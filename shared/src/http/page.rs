@@ -176,6 +176,24 @@ pub fn fit_beside<T: Serialize, R: Serialize>(items: &mut Vec<T>, rest: &R) {
     items.truncate(fitting(items, ANSWER_LIMIT.saturating_sub(weight(rest))));
 }
 
+/// Cuts a text where it would not fit an answer beside the rest of it.
+pub fn cut_beside<R: Serialize>(text: &mut String, rest: &R) {
+    cut_to(text, ANSWER_LIMIT.saturating_sub(weight(rest)));
+}
+
+/// Cuts a text to `room` bytes of an answer.
+pub fn cut_to(text: &mut String, room: usize) {
+    loop {
+        let weight = weight(text);
+        if text.is_empty() || weight <= room {
+            return;
+        }
+        // Shorter each time, because the weight is above the room.
+        let most = text.len() as u64 * room as u64 / weight as u64;
+        text.truncate(text.floor_char_boundary(usize::try_from(most).unwrap_or_default()));
+    }
+}
+
 /// Returns how many items fit into `room` bytes of an answer.
 fn fitting<T: Serialize>(items: &[T], room: usize) -> usize {
     // The brackets, and for each item its comma.
@@ -244,6 +262,30 @@ mod tests {
         for cursor in [Cursor::NEWEST, Cursor::OLDEST] {
             assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
         }
+    }
+
+    #[test]
+    fn text_is_cut_to_its_weight() {
+        for (whole, room, expected) in [
+            ("abc", 8, "abc"),
+            ("abc", 7, "abc"),
+            ("abc", 6, "ab"),
+            ("\"\"\"\"", 16, "\"\"\""),
+            ("éé", 7, "é"),
+            ("abc", 0, ""),
+        ] {
+            let mut text = whole.to_owned();
+            cut_to(&mut text, room);
+            assert!(
+                whole.starts_with(&text) && (text.is_empty() || weight(&text) <= room),
+                "{text}"
+            );
+            assert!(text.len() <= expected.len(), "{whole} {room}: {text}");
+        }
+        let mut text = "\"x".repeat(ANSWER_LIMIT / 2);
+        cut_beside(&mut text, &"rest");
+        let weight = weight(&text) + weight(&"rest");
+        assert!((ANSWER_LIMIT - 10..=ANSWER_LIMIT).contains(&weight), "{weight}");
     }
 
     #[test]

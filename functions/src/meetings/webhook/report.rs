@@ -13,7 +13,7 @@ use super::super::fields::{BotId, EventId, ProcessingStatus, Status};
 use super::repair::repaired;
 use super::values::{Members, given, name, number_of, time_of};
 use shared::http::body;
-use shared::http::page::weight_of_text;
+use shared::http::page::{self, weight_of_text};
 use shared::http::{Error, Request};
 use shared::text::{HttpUrl, Id};
 
@@ -307,15 +307,7 @@ fn weight(text: &str) -> usize {
 /// Returns the beginning of a transcript, as much as fits an answer.
 fn cut(mut text: String) -> String {
     let whole = text.len();
-    loop {
-        let weight = weight(&text);
-        if weight <= LONGEST_TRANSCRIPT {
-            break;
-        }
-        // Shorter each time, because the weight is above the limit.
-        let most = text.len() as u64 * LONGEST_TRANSCRIPT as u64 / weight as u64;
-        text.truncate(text.floor_char_boundary(usize::try_from(most).unwrap_or_default()));
-    }
+    page::cut_to(&mut text, LONGEST_TRANSCRIPT);
     if text.len() < whole {
         tracing::warn!("a transcript is too long for an answer, and is stored without its end");
     }
