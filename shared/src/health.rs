@@ -203,14 +203,14 @@ async fn examine(pool: Result<&Pool, Error>, deadline: Deadline, schedule_of: Op
     let answered = connection.ask(deadline, async |db| server(db).await).await;
     let query_ms = milliseconds(asked);
     let mut oldest_waiting_seconds = None;
-    // After a failure nothing more is asked on this connection.
     if let (Some(service), Ok(server)) = (schedule_of, &answered) {
+        // Nothing more is asked on a connection that failed. If only the statement was refused, the sweep still runs.
         let mut failed = false;
         if let Some(statement) = service.oldest_waiting {
             match connection.number(deadline, statement).await {
                 Ok(seconds) => oldest_waiting_seconds = Some(seconds),
                 Err(error) => {
-                    failed = true;
+                    failed = error.sqlstate.is_none();
                     tracing::warn!("the oldest waiting work is unknown: {error}");
                 }
             }

@@ -26,7 +26,8 @@ pub struct Service {
     /// The product's schema, applied after the engine's own; see [`migrate`](crate::db::migrate::migrate).
     pub migrations: Option<&'static Migrator>,
     /// A statement that returns the age in seconds of the product's work that has waited longest, as a `bigint`, 0 if
-    /// none waits. The health function asks it on schedule, for its metric `OldestWaiting`.
+    /// none waits. The health function asks it on schedule, for its metric `OldestWaiting`, as a role that may see no
+    /// table: then the statement has to call a `SECURITY DEFINER` function.
     pub oldest_waiting: Option<&'static str>,
     /// The product's SQL functions that delete what is kept no longer: each takes the most rows that it may delete, and
     /// returns how many it did. The health function's schedule calls them.

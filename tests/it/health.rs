@@ -6,10 +6,15 @@ use std::time::Instant;
 use local::lambda::{Lambda, Options, Outcome};
 use local::postgres::{Cluster, Settings, Shutdown};
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::net::TcpListener;
 
 use super::answer::Answer;
-use super::backend::{Backend, connect, functions, invoke, until};
+use super::backend::{Backend, connect, functions, invoke, migrated, until};
+use super::roles::{prepared, url};
+
+const EXPIRED_RECEIPT: &str = "INSERT INTO receipts (key, request, kind, id, status, expires_at) \
+                               SELECT id, id, 'task', id, 201, now() - interval '1 day' FROM gen_random_uuid() id";
 
 /// An EventBridge Scheduler event with the default input.
 fn schedule() -> Value {
@@ -242,6 +247,32 @@ async fn schedule_tells_the_oldest_waiting_delivery() {
     assert_eq!(oldest().await, 0);
 }
 
+/// The role that health has when deployed: it sees no table.
+#[tokio::test]
+async fn schedule_works_as_monitoring_role() {
+    let cluster = prepared(Settings::default()).await;
+    migrated(&url(&cluster, "seer_migrator")).await;
+    let mut owner = connect(&cluster.url_of("seer")).await;
+    sqlx::raw_sql(EXPIRED_RECEIPT).execute(&mut owner).await.unwrap();
+    let lambda = only_health(&url(&cluster, "seer_monitor"));
+    let (report, metrics) = scheduled(&lambda).await;
+    assert_eq!(report["oldestWaitingSeconds"], 0, "{report}");
+    assert_eq!(value(&metrics, "OldestWaiting"), 0.0);
+    assert_eq!(receipts(&mut owner).await, 0);
+
+    // If the question is refused, as before its migration, what has expired is deleted all the same.
+    let before = format!("DROP FUNCTION oldest_waiting_delivery; {EXPIRED_RECEIPT}");
+    sqlx::raw_sql(AssertSqlSafe(before)).execute(&mut owner).await.unwrap();
+    let (report, _) = scheduled(&lambda).await;
+    assert_eq!(report["oldestWaitingSeconds"], Value::Null, "{report}");
+    assert_eq!(receipts(&mut owner).await, 0);
+}
+
+async fn receipts(session: &mut PgConnection) -> i64 {
+    let count = sqlx::query_scalar("SELECT count(*) FROM receipts");
+    count.fetch_one(session).await.unwrap()
+}
+
 /// Behind a pooler the check itself is rolled back, the sweep is not.
 #[tokio::test]
 async fn schedule_deletes_expired_receipts() {
@@ -251,9 +282,7 @@ async fn schedule_deletes_expired_receipts() {
             url.unwrap().1.push_str(parameters);
         })
         .await;
-        let expired = "INSERT INTO receipts (key, request, kind, id, status, expires_at) \
-                       SELECT id, id, 'task', id, 201, now() - interval '1 day' FROM gen_random_uuid() id";
-        backend.execute(expired).await;
+        backend.execute(EXPIRED_RECEIPT).await;
         scheduled(backend.lambda()).await;
         assert_eq!(backend.number("SELECT count(*) FROM receipts").await, 0, "{parameters}");
     }
