@@ -123,7 +123,13 @@ struct DoctorArguments {
 
 async fn examine(DoctorArguments { arguments, local }: DoctorArguments) -> Result<()> {
     let arguments = match local {
-        true => arguments.at(psql::Own::running(&product::checkout().await?.target)?.url()),
+        true => {
+            let own = psql::Own::running(&product::checkout().await?.target)?;
+            errln!(
+                "The settings are compared with those of a server for deployments: differences are no problem here."
+            );
+            arguments.at(own.url())
+        }
         false => arguments,
     };
     doctor::run(arguments, product::to_doctor(budget::of_the_fleet)).await

@@ -125,7 +125,10 @@ pub(super) fn variable(error: &ConfigError, given: bool) -> Cause {
             "url",
             problem,
             "A mistake in it; nothing was tried. docs/postgres/connection-string.md#each-parameter has the rules.",
-            [format!("export DATABASE_URL={example}")],
+            [
+                format!("export DATABASE_URL={example}"),
+                "cargo seer doctor --local   # instead: the database of `cargo local`, while that runs".to_owned(),
+            ],
         ),
         name @ ("DATABASE_SECRET_ARN" | "DATABASE_IAM_AUTH") => cause(
             "variable",

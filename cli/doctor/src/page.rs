@@ -204,6 +204,9 @@ impl Page {
     }
 
     fn reaching(&mut self, steps: &[Step]) {
+        if steps.is_empty() {
+            return;
+        }
         self.heading("Reaching it");
         let row = |step: &Step| {
             let mark = match step.outcome {
