@@ -177,13 +177,16 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn welcome(port: u16, routes: &Routes, token: Option<&str>, database: &Database, unset: &[&str]) {
-    let mut text = format!(
-        "\nSeer is at http://localhost:{port}; Ctrl-C stops it.\nTry it out at http://localhost:{port}/docs.\n\n"
-    );
+    let mut text = "\n".to_owned();
+    let longest = routes.iter().map(|route| route.path.len()).max().unwrap_or_default();
     for route in routes.iter() {
         let method = route.method.as_deref().unwrap_or("ANY");
-        text.push_str(&format!("  {method:<7} {:<42} {}\n", route.path, route.function));
+        text.push_str(&format!("  {method:<7} {:<longest$} {}\n", route.path, route.function));
     }
+    // Below the routes, which are more than the lines of most terminals.
+    text.push_str(&format!(
+        "\nSeer is at http://localhost:{port}; Ctrl-C stops it.\nTry it out at http://localhost:{port}/docs.\n"
+    ));
     for name in unset {
         text.push_str(&format!("\n{name}, as none is set: {DEVELOPMENT_SECRET}\n"));
     }
