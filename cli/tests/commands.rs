@@ -491,6 +491,10 @@ async fn faults_of_a_function_need_its_files() {
     assert!(said(&[SEER, "--event", &read, &write]).await.contains("{{id}}"));
     let incomplete = [SEER, "--event", &write, "--contract", &contract];
     assert!(said(&incomplete).await.contains("applied"));
+    let listed = ["faults", "--list", "--quick", "--function", SEER, "--event", &read];
+    let listed = printed(&seer(&listed).current_dir(folder.path()).output().await.unwrap());
+    let names: Vec<_> = listed.lines().filter_map(|line| line.split("  ").next()).collect();
+    assert_eq!(names, ["hung-while-frozen", "restarted"]);
     let unknown = [SEER, "--event", &read, "--only", "write-cut"];
     assert!(said(&unknown).await.contains("blackholed-while-frozen"));
 }

@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     list: bool,
     /// Play three scenarios, or those of --only, with debug binaries and a small load: the verdict counts, the times do not
-    #[arg(long, conflicts_with_all = ["peers", "function"])]
+    #[arg(long, conflicts_with = "peers")]
     quick: bool,
     /// Play only the scenarios whose name contains this; can be given several times
     #[arg(long, value_name = "NAME")]
@@ -109,10 +109,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         (false, true) => catalogue(Size::Small),
         (false, false) => catalogue(Size::Full),
     };
-    let mut scenarios = chosen(all, &arguments.only)?;
-    if arguments.quick && arguments.only.is_empty() {
-        scenarios.retain(|scenario| QUICK.contains(&scenario.name));
-    }
+    let scenarios = chosen(all, &arguments)?;
     if arguments.list {
         return Ok(list(&scenarios));
     }
@@ -209,7 +206,8 @@ async fn another(program: &Path, arguments: &Arguments) -> Result<ExitCode> {
         &arguments.schema,
         arguments.contract.as_deref(),
     )?;
-    let scenarios = chosen(function.scenarios(Size::Full), &arguments.only)?;
+    let size = if arguments.quick { Size::Small } else { Size::Full };
+    let scenarios = chosen(function.scenarios(size), arguments)?;
     if arguments.list {
         return Ok(list(&scenarios));
     }
@@ -218,7 +216,12 @@ async fn another(program: &Path, arguments: &Arguments) -> Result<ExitCode> {
     let mut stop = Stop::listen()?;
     // Without the commit, which is that of this project and not of the function.
     let machine = Machine::here(None).await?.line();
-    let about = format!("{}, seed {}; {machine}.", program.display(), arguments.seed);
+    let quick = if arguments.quick {
+        "A quick run with a small load: "
+    } else {
+        ""
+    };
+    let about = format!("{quick}{}, seed {}; {machine}.", program.display(), arguments.seed);
     let artifacts = Artifacts::Function(function);
     play_and_report(&scenarios, &artifacts, arguments.seed, (&path, &about), &mut stop).await
 }
@@ -259,7 +262,8 @@ fn interrupted(what: &str) -> ExitCode {
 }
 
 /// Returns the requested scenarios.
-fn chosen(mut all: Vec<Scenario>, asked: &[String]) -> Result<Vec<Scenario>> {
+fn chosen(mut all: Vec<Scenario>, arguments: &Arguments) -> Result<Vec<Scenario>> {
+    let asked = &arguments.only;
     for only in asked {
         let names: Vec<_> = all.iter().map(|scenario| scenario.name).collect();
         ensure!(
@@ -270,6 +274,8 @@ fn chosen(mut all: Vec<Scenario>, asked: &[String]) -> Result<Vec<Scenario>> {
     }
     if !asked.is_empty() {
         all.retain(|scenario| asked.iter().any(|only| scenario.name.contains(only.as_str())));
+    } else if arguments.quick {
+        all.retain(|scenario| QUICK.contains(&scenario.name));
     }
     Ok(all)
 }
