@@ -13,7 +13,7 @@ use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Describe, Either, Execute, Executor, Postgres, SqlStr};
 
 use crate::config::{Config, ConfigError};
-use crate::db::{Held, Pool, Transaction};
+use crate::db::{OwnedConnection, Pool, Transaction};
 
 static POOL: OnceLock<Result<Pool, ConfigError>> = OnceLock::new();
 
@@ -37,7 +37,7 @@ pub(crate) fn of(config: &Config) -> &'static Result<Pool, ConfigError> {
 /// The pool is created at first use, from `DATABASE_URL`. Each statement uses a connection of its own for as long as it
 /// runs, and is not retried. Text without even an empty list of arguments can change the session arbitrarily, so its
 /// connection is closed. With `connection_limit=1`, the usual value, a statement that is sent while a [`Transaction`]
-/// or [`Held`] is open waits for it, and fails after `pool_timeout`.
+/// or [`OwnedConnection`] is open waits for it, and fails after `pool_timeout`.
 ///
 /// # Cancel safety
 /// Dropping the future or stream of an unanswered query closes its connection. If its statement was sent, the server
@@ -63,15 +63,15 @@ impl SharedPool {
         Self::pool()?.begin().await
     }
 
-    /// Acquires a connection for as long as the caller keeps it; see [`Pool::hold`].
+    /// Acquires a connection for as long as the caller keeps it; see [`Pool::acquire`].
     ///
     /// # Errors
-    /// As [`Pool::hold`]; `Configuration` if `DATABASE_URL` is not usable.
+    /// As [`Pool::acquire`]; `Configuration` if `DATABASE_URL` is not usable.
     ///
     /// # Cancel safety
-    /// As [`Pool::hold`].
-    pub async fn acquire(&self) -> Result<Held, sqlx::Error> {
-        Self::pool()?.hold().await
+    /// As [`Pool::acquire`].
+    pub async fn acquire(&self) -> Result<OwnedConnection, sqlx::Error> {
+        Self::pool()?.acquire().await
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) enum Replacement {
     /// Replaces a transaction.
     Transaction,
     /// Replaces an owned connection.
-    Held,
+    OwnedConnection,
     /// Replaces a borrowed connection.
     Session,
 }
@@ -25,7 +25,7 @@ impl Replacement {
         match self {
             Self::SharedPool => "SharedPool",
             Self::Transaction => "Transaction",
-            Self::Held => "Held",
+            Self::OwnedConnection => "OwnedConnection",
             Self::Session => "Session",
         }
     }
@@ -35,7 +35,7 @@ impl Replacement {
         match self {
             Self::SharedPool => "shared::SharedPool",
             Self::Transaction => "shared::db::Transaction",
-            Self::Held => "shared::db::Held",
+            Self::OwnedConnection => "shared::db::OwnedConnection",
             Self::Session => "shared::db::Session",
         }
     }

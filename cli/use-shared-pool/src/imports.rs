@@ -105,8 +105,8 @@ fn matters(names: &Names, inventory: &Inventory, at: &Absolute, path: &[String],
     Some(match kind {
         Kind::Pool => Matter::Goes(&[Replacement::SharedPool]),
         Kind::Transaction => Matter::Goes(&[Replacement::Transaction]),
-        Kind::Lent => Matter::Goes(&[Replacement::Held]),
-        Kind::Connection => Matter::Goes(&[Replacement::Held, Replacement::Session]),
+        Kind::Lent => Matter::Goes(&[Replacement::OwnedConnection]),
+        Kind::Connection => Matter::Goes(&[Replacement::OwnedConnection, Replacement::Session]),
         Kind::PoolOptions | Kind::ConnectOptions => Matter::Anchor,
     })
 }
@@ -156,7 +156,7 @@ impl Importer<'_> {
             let all = [
                 Replacement::SharedPool,
                 Replacement::Transaction,
-                Replacement::Held,
+                Replacement::OwnedConnection,
                 Replacement::Session,
             ];
             new.extend(all.iter().filter(|one| self.needed(**one)));

@@ -11,7 +11,7 @@
 //! | `work` | `read`: the unit of work of domain code; attempts |
 //! | `write` | `write` and `transact`: the write protocol |
 //! | `witness` | whether a late answer will still come |
-//! | `by_hand` | for moved code: executor, transactions, connections that the caller ends |
+//! | `executor` | for moved code: executor, transactions, connections that the caller ends |
 //! | `receipt` | the rows that record a write: idempotency, lost commits, audit |
 //! | `known` | the result of looking up the key of a write |
 //! | `session` | the connection as domain code sees it |
@@ -26,7 +26,6 @@
 //! Invariants: knows nothing of HTTP, never reads the environment, and runs nothing in the background.
 //! `docs/RELIABILITY.md` explains the retry table and the time budget.
 
-mod by_hand;
 mod circuit;
 pub(crate) mod classify;
 pub(crate) mod clock;
@@ -34,6 +33,7 @@ pub(crate) mod connect;
 mod credentials;
 pub(crate) mod deadline;
 pub(crate) mod error;
+mod executor;
 pub(crate) mod first_message;
 mod known;
 pub mod migrate;
@@ -48,9 +48,9 @@ mod witness;
 mod work;
 mod write;
 
-pub use by_hand::{Held, Transaction};
 pub use deadline::Deadline;
 pub use error::{Abort, Error, Kind, Phase};
+pub use executor::{OwnedConnection, Transaction};
 pub use known::{Known, Receipt};
 pub(crate) use pool::Opened;
 pub use pool::Pool;

@@ -6,10 +6,10 @@
 #![allow(clippy::result_large_err, reason = "the tests' own refusal, made a few times")]
 
 mod bench;
-mod by_hand;
 mod checkout;
 mod commit;
 mod crowd;
+mod executor;
 mod lookup;
 mod outage;
 mod pooler;

@@ -130,9 +130,9 @@ impl Mover<'_> {
         let replacement = match kind {
             Kind::Pool => Replacement::SharedPool,
             Kind::Transaction => Replacement::Transaction,
-            Kind::Lent => Replacement::Held,
+            Kind::Lent => Replacement::OwnedConnection,
             Kind::Connection if borrowed => Replacement::Session,
-            Kind::Connection => Replacement::Held,
+            Kind::Connection => Replacement::OwnedConnection,
             Kind::PoolOptions | Kind::ConnectOptions => return,
         };
         if aliased {

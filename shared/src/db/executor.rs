@@ -117,12 +117,12 @@ impl Pool {
     ///
     /// # Cancel safety
     /// Dropping the future drops the connection.
-    pub async fn hold(&self) -> Result<Held, sqlx::Error> {
+    pub async fn acquire(&self) -> Result<OwnedConnection, sqlx::Error> {
         if self.target.pooled {
             let why = "a connection cannot be held behind a transaction pooler (pgbouncer=true)";
             return Err(sqlx::Error::Configuration(why.into()));
         }
-        self.acquire_until_released().await.map(Held)
+        self.acquire_until_released().await.map(OwnedConnection)
     }
 }
 
@@ -326,9 +326,9 @@ impl DerefMut for Transaction<'_> {
 /// Meanwhile it occupies one of the environment's few slots; with `connection_limit=1`, the usual value, everything
 /// else waits.
 #[derive(Debug)]
-pub struct Held(PooledConnection);
+pub struct OwnedConnection(PooledConnection);
 
-impl Held {
+impl OwnedConnection {
     /// Closes it with Terminate, so that the server's slot is free at once.
     ///
     /// # Errors
@@ -342,7 +342,7 @@ impl Held {
     }
 }
 
-impl Deref for Held {
+impl Deref for OwnedConnection {
     type Target = Session;
 
     fn deref(&self) -> &Session {
@@ -350,13 +350,13 @@ impl Deref for Held {
     }
 }
 
-impl DerefMut for Held {
+impl DerefMut for OwnedConnection {
     fn deref_mut(&mut self) -> &mut Session {
         &mut self.0.inner.session
     }
 }
 
-impl<'c> Executor<'c> for &'c mut Held {
+impl<'c> Executor<'c> for &'c mut OwnedConnection {
     type Database = Postgres;
 
     fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>

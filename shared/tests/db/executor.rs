@@ -123,7 +123,7 @@ async fn uncommitted_write_is_absent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn held_session_state_does_not_leak() {
     let bench = Bench::new().await;
-    let mut held = bench.pool.hold().await.unwrap();
+    let mut held = bench.pool.acquire().await.unwrap();
     held.execute("SET work_mem = '77MB'").await.unwrap();
     let set: String = sqlx::query_scalar("SHOW work_mem").fetch_one(&mut held).await.unwrap();
     assert_eq!(set, "77MB");
@@ -193,7 +193,7 @@ async fn pooler_statement_gets_a_transaction() {
         .await
         .unwrap();
     assert_ne!(limit, "0", "the statement is outside the transaction that sets it");
-    let refused = bench.pool.hold().await.unwrap_err();
+    let refused = bench.pool.acquire().await.unwrap_err();
     assert!(refused.to_string().contains("pgbouncer=true"), "{refused}");
 }
 
@@ -239,7 +239,7 @@ async fn shared_pool_uses_database_url() {
     let bench = Bench::new().await;
     let run = |url: String| {
         let mut again = tokio::process::Command::new(std::env::current_exe().unwrap());
-        again.args(["--exact", "by_hand::shared_pool_uses_database_url", "--nocapture"]);
+        again.args(["--exact", "executor::shared_pool_uses_database_url", "--nocapture"]);
         again.env(WITHIN, "1").env("DATABASE_URL", url).kill_on_drop(true);
         async move { again.output().await.unwrap() }
     };
