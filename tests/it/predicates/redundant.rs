@@ -30,6 +30,7 @@ pub const REDUNDANT: &[Entry] = &[
         OWN_RECEIPT,
     ),
     (r#"i.id AS "invitation?" FROM users u LEFT JOIN invitations i ON"#, "i.id = $2", "the answer has the caller's row alone"),
+    ("ON u.id = $2 AND writes(c, u) LEFT JOIN key_areas a ON", "a.id = $3", "it chooses among the areas of one member, whom the caller leads"),
     ("interval '7 days' FROM caller c WHERE", "c.admin", ROLLED_BACK),
     ("FROM verdict v WHERE u.id = v.id AND", "v.valid", ROLLED_BACK),
     ("FROM registered WHERE", "id = $5", "of two registrations at once the later returns the row of the first"),
