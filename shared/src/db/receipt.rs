@@ -413,6 +413,13 @@ mod tests {
     }
 
     #[test]
+    fn key_of_a_client_is_kept_for_a_day() {
+        let kept = |key: IdempotencyKey| key.attempt().record.0.lifetime;
+        assert_eq!(kept(IdempotencyKey::from_client("a", "k", &[b"body"])), 86_400.0);
+        assert_eq!(kept(IdempotencyKey::generated()), 3_600.0);
+    }
+
+    #[test]
     fn rehearsal_is_never_admitted() {
         let rehearsal = WriteAttempt::rehearsal();
         assert_eq!(rehearsal.check(false, None), Err(Known::Tombstone(None)));

@@ -255,6 +255,13 @@ mod tests {
             assert_eq!(kind_of_sqlstate(code), kind, "{code}");
             assert_ne!(verdict(Phase::Connect, kind, false), Verdict::Permanent, "{code}");
         }
+        for (code, kind) in [
+            ("3D000", Kind::NoDatabase),
+            ("55P03", Kind::LockTimeout),
+            ("57014", Kind::Timeout),
+        ] {
+            assert_eq!(kind_of_sqlstate(code), kind, "{code}");
+        }
         for code in ["3D000", "42501", "42704"] {
             let kind = kind_of_sqlstate(code);
             assert_eq!(verdict(Phase::Connect, kind, true), Verdict::Permanent, "{code}");
