@@ -219,13 +219,13 @@ pub(super) fn next_address(path: &str, query: &str, cursor: &Cursor) -> String {
 
 /// Returns the size of an item in an answer, in bytes. An answer is JSON inside the JSON text of an event, so the
 /// backslashes of its escapes are escaped again.
-fn weight<T: Serialize>(item: &T) -> usize {
+pub fn weight<T: Serialize + ?Sized>(item: &T) -> usize {
     let json = serde_json::to_string(item).unwrap_or_default();
     weight_of_text(&json)
 }
 
 /// Returns the size of JSON as text within JSON, in bytes.
-pub fn weight_of_text(json: &str) -> usize {
+pub(super) fn weight_of_text(json: &str) -> usize {
     json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }
 

@@ -13,7 +13,7 @@ use super::super::fields::{BotId, EventId, ProcessingStatus, Status};
 use super::repair::repaired;
 use super::values::{Members, given, name, number_of, time_of};
 use shared::http::body;
-use shared::http::page::{self, weight_of_text};
+use shared::http::page::{self, weight};
 use shared::http::{Error, Request};
 use shared::text::{HttpUrl, Id};
 
@@ -297,11 +297,6 @@ impl Turn {
         let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
         format!("{}: {}", self.speaker, words.join(" "))
     }
-}
-
-/// Returns the size of a text in an answer, in bytes.
-fn weight(text: &str) -> usize {
-    weight_of_text(&serde_json::to_string(text).unwrap_or_default())
 }
 
 /// Returns the beginning of a transcript, as much as fits an answer.
