@@ -30,7 +30,8 @@ const TERMINATE_TIMEOUT: Duration = Duration::from_millis(200);
 pub(super) struct Session {
     connection: PgConnection,
     deadline: Deadline,
-    limits: String,
+    /// Statements, each of which sets one for a transaction.
+    limits: Vec<String>,
     lost: bool,
 }
 
@@ -75,9 +76,12 @@ pub(super) enum Unavailable {
 
 impl Session {
     pub(super) fn new(connection: PgConnection, url: &DatabaseUrl, deadline: Deadline) -> Self {
-        let mut limits = format!("SET LOCAL statement_timeout = {STATEMENT_MS}; SET LOCAL lock_timeout = 500;");
+        let mut limits = vec![
+            format!("SET LOCAL statement_timeout = {STATEMENT_MS};"),
+            "SET LOCAL lock_timeout = 500;".to_owned(),
+        ];
         if let Some(path) = url.search_path().filter(|_| url.is_pooled()) {
-            limits.push_str(&format!("SET LOCAL search_path = {path};"));
+            limits.push(format!("SET LOCAL search_path = {path};"));
         }
         Self {
             connection,
@@ -89,8 +93,7 @@ impl Session {
 
     /// Lets the following queries find the tables of `schema`, whatever the session's search_path.
     pub(super) fn look_into(&mut self, schema: &str) {
-        self.limits
-            .push_str(&format!("SET LOCAL search_path = {};", quoted(schema)));
+        self.limits.push(format!("SET LOCAL search_path = {};", quoted(schema)));
     }
 
     /// Returns the rows of a SELECT, deserialized by column name.
@@ -99,7 +102,7 @@ impl Session {
         if self.lost || bound.is_zero() {
             return Err(Unavailable::Lost);
         }
-        let limits = &self.limits;
+        let limits = self.limits.concat();
         let sql = format!("{READ_ONLY} {limits} SELECT to_json(q)::text AS answer FROM ({select}) AS q");
         let asked = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.connection);
         let rows = match timeout(bound, asked).await {
@@ -135,7 +138,7 @@ impl Session {
         if self.lost || bound.is_zero() {
             return None;
         }
-        let sql = format!("{READ_ONLY} {} {statements}", self.limits);
+        let sql = format!("{READ_ONLY} {} {statements}", self.limits.concat());
         let asked = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection);
         let Ok(answered) = timeout(bound, asked).await else {
             self.lost = bound == ANSWER;
@@ -224,10 +227,11 @@ impl Session {
 
 /// Runs a trial; fails with an error that is not the server's. One message, because a pooler that gives a session to one
 /// statement accepts no transaction of several.
-async fn tried_out(connection: &mut PgConnection, limits: &str, statements: &str) -> Result<Trial, sqlx::Error> {
-    let sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits} {statements} ROLLBACK");
+async fn tried_out(connection: &mut PgConnection, limits: &[String], statements: &str) -> Result<Trial, sqlx::Error> {
+    let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;";
+    let sql = format!("{begin} {} {statements} ROLLBACK", limits.concat());
     // The results of BEGIN and the limits come first, that of ROLLBACK last.
-    let before = 1 + limits.matches("SET LOCAL ").count();
+    let before = 1 + limits.len();
     let count = statements.matches(";\n").count();
     let (mut done, mut trial, mut aborted) = (0_usize, Trial::Passed, false);
     {

@@ -18,11 +18,18 @@ const CATALOGS: [&str; 2] = [
     "SELECT * FROM pg_policies;",
 ];
 
-/// Runs the statements of `trial`, if the role may be the functions'. `schema` is the one that has the tables.
-pub(super) async fn examine(session: &mut Session, server: &Server, schema: &str, trial: &str, report: &mut Report) {
+/// Runs the statements of `trial`, if the role may be the functions': if it may write. `schema` has the tables.
+pub(super) async fn examine(
+    session: &mut Session,
+    server: &Server,
+    schema: &str,
+    may_write: bool,
+    trial: &str,
+    report: &mut Report,
+) {
     let skipped = if server.rejects_writes() {
         Some("not run: the server is read-only")
-    } else if !server.superuser && !session.may_write(schema).await {
+    } else if !may_write {
         Some("not run: this role may not write, so it is not the functions'")
     } else {
         None

@@ -35,16 +35,24 @@ pub(super) async fn examine(
     shadows(session, schema, correction, report).await;
     row_security(session, server, schema, report).await;
     unlogged(session, schema, report).await;
-    planned(session, server, schema, &product.queries, report).await;
+    let may_write = session.may_write(schema).await;
+    planned(session, server, schema, may_write, &product.queries, report).await;
     if report.findings.iter().all(|finding| !CAUSES.contains(&finding.id)) {
-        trial::examine(session, server, schema, product.trial, report).await;
+        trial::examine(session, server, schema, may_write, product.trial, report).await;
     } else {
         report.note_schema("trial", "not run: what fails is known", json!({ "run": false }));
     }
 }
 
 /// Plans every statement. `queries` has the types of their parameters, as the compiler checked them.
-async fn planned(session: &mut Session, server: &Server, schema: &str, queries: &[&str], report: &mut Report) {
+async fn planned(
+    session: &mut Session,
+    server: &Server,
+    schema: &str,
+    may_write: bool,
+    queries: &[&str],
+    report: &mut Report,
+) {
     let statements = statements(queries);
     if statements.is_empty() {
         return report.note_schema(
@@ -63,7 +71,7 @@ async fn planned(session: &mut Session, server: &Server, schema: &str, queries: 
         }
     }
     // The functions' role may be a monitoring role too.
-    let application = server.is_application() || (!server.superuser && session.may_write(schema).await);
+    let application = server.is_application() || (!server.superuser && may_write);
     if !application {
         failed.retain(|(code, _), _| code != "42501");
     }
