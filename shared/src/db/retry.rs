@@ -172,10 +172,14 @@ mod tests {
         }
     }
 
+    /// Returns a loop that no deadline ends.
+    fn unhurried(policy: Policy, max_attempts: u32) -> RetryLoop {
+        RetryLoop::new(policy, &config(max_attempts), Deadline::after(Duration::from_secs(60)))
+    }
+
     #[tokio::test]
     async fn attempts_stop_at_the_maximum() {
-        let deadline = Deadline::after(Duration::from_secs(60));
-        let mut effort = RetryLoop::new(Policy::Read, &config(3), deadline);
+        let mut effort = unhurried(Policy::Read, 3);
         assert_eq!(effort.attempt(), 1);
         assert!(effort.next_attempt().await);
         assert!(effort.next_attempt().await);
@@ -192,7 +196,7 @@ mod tests {
 
     #[test]
     fn attempts_at_once_stop_at_the_maximum() {
-        let mut effort = RetryLoop::new(Policy::Read, &config(2), Deadline::after(Duration::from_secs(60)));
+        let mut effort = unhurried(Policy::Read, 2);
         assert!(effort.next_attempt_at_once());
         assert_eq!(effort.attempt(), 2);
         assert!(!effort.next_attempt_at_once(), "a third attempt was allowed");
@@ -203,14 +207,14 @@ mod tests {
 
     #[test]
     fn fresh_connection_is_tried_once() {
-        let mut effort = RetryLoop::new(Policy::Read, &config(5), Deadline::after(Duration::from_secs(60)));
+        let mut effort = unhurried(Policy::Read, 5);
         assert!(effort.first_reconnect());
         assert!(!effort.first_reconnect() && !effort.first_reconnect());
     }
 
     #[test]
     fn failure_counts_sends_and_connects() {
-        let mut effort = RetryLoop::new(Policy::Read, &config(5), Deadline::after(Duration::from_secs(60)));
+        let mut effort = unhurried(Policy::Read, 5);
         effort.sending();
         effort.add_failed_connects(3);
         effort.sending();
@@ -224,7 +228,7 @@ mod tests {
 
     #[test]
     fn other_policy_changes_the_waits() {
-        let mut effort = RetryLoop::new(Policy::Connect, &config(5), Deadline::after(Duration::from_secs(60)));
+        let mut effort = unhurried(Policy::Connect, 5);
         effort.follow(Policy::Saturated);
         let drawn = (0..50).filter_map(|_| effort.waits.next_backoff());
         assert!(drawn.max() > Some(Policy::Connect.bounds(effort.base).1));

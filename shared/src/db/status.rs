@@ -141,14 +141,12 @@ mod tests {
     #[test]
     fn capacity_is_near_above_four_fifths() {
         let near = |used| {
-            let read_only = false;
-            let usable = 97;
-            ServerStatus {
-                read_only,
+            let status = ServerStatus {
+                read_only: false,
                 used,
-                usable,
-            }
-            .near_capacity()
+                usable: 97,
+            };
+            status.near_capacity()
         };
         assert!(!near(1) && !near(77));
         assert!(near(78) && near(97) && near(100));

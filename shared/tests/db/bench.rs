@@ -1,5 +1,6 @@
 //! A test's environment: a cluster, a proxy in front of it, a pool that connects through the proxy.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -19,7 +20,15 @@ pub(crate) static NOTES: Service = Service::new("notes");
 pub(crate) const PLENTY: Duration = Duration::from_secs(25);
 
 /// Matches the statements of writes by a part of their text.
-const WRITES: Statements = Statements::Containing("known AS (");
+pub(crate) const WRITES: Statements = Statements::Containing("known AS (");
+
+/// Every place in an exchange where it can be cut.
+pub(crate) const CUTS: [Cut; 4] = [
+    Cut::BeforeServer,
+    Cut::BeforeSync,
+    Cut::AfterServer,
+    Cut::BeforeAcknowledgement,
+];
 
 pub(crate) struct Bench {
     pub(crate) cluster: Cluster,
@@ -115,6 +124,17 @@ impl Bench {
     ) -> Result<Written<Uuid, Refusal>, Error> {
         let written = self.pool.write(deadline, key, &id, note, replayed).await;
         written.map_err(|Refusal(error)| error)
+    }
+
+    /// Writes a note, which has to be acknowledged as new and to be there once.
+    pub(crate) async fn write_once(&self, key: &IdempotencyKey, about: impl fmt::Debug) {
+        let id = Uuid::now_v7();
+        let written = self.write_under(key, id).await.unwrap();
+        assert!(
+            matches!(written, Written::Done(done) if done == id),
+            "{about:?}: {written:?}"
+        );
+        assert_eq!(self.notes(id).await, 1, "{about:?}");
     }
 
     /// Cuts the connections of the next writes.

@@ -1,32 +1,19 @@
 //! A write is applied exactly once, however often it is sent, and a key is answered once.
 
-use local::proxy::{self, Cut, Effect, Statements};
+use local::proxy::{self, Cut, Effect};
 use shared::db::{Change, Deadline, IdempotencyKey, Session, Written};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::bench::{Bench, PLENTY, Refusal, replayed, until};
-
-const CUTS: [Cut; 4] = [
-    Cut::BeforeServer,
-    Cut::BeforeSync,
-    Cut::AfterServer,
-    Cut::BeforeAcknowledgement,
-];
+use super::bench::{Bench, CUTS, PLENTY, Refusal, WRITES, replayed, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_writes_are_applied_exactly_once() {
     let bench = Bench::new().await;
     for cut in CUTS {
         for round in 0..5 {
-            let id = Uuid::now_v7();
             bench.cut_writes(cut, 1);
-            let written = bench.write(id).await.unwrap();
-            assert!(
-                matches!(written, Written::Done(done) if done == id),
-                "{cut:?}, round {round}"
-            );
-            assert_eq!(bench.notes(id).await, 1, "{cut:?}, round {round}");
+            bench.write_once(&IdempotencyKey::generated(), (cut, round)).await;
         }
     }
     assert_eq!(bench.proxy.counts().cut, 20);
@@ -41,16 +28,9 @@ async fn fatal_error_reply_decides_nothing() {
         ("08P01", "server conn crashed?"),
         ("40001", "terminating connection due to conflict with recovery"),
     ] {
-        let (id, key) = (Uuid::now_v7(), IdempotencyKey::generated());
         let refusal = proxy::Refusal { sqlstate, message };
-        let writes = Statements::Containing("known AS (");
-        bench.proxy.order(writes, [Effect::Fatal(refusal)]);
-        let written = bench.write_under(&key, id).await;
-        assert!(
-            matches!(written, Ok(Written::Done(done)) if done == id),
-            "{sqlstate}: {written:?}"
-        );
-        assert_eq!(bench.notes(id).await, 1, "{sqlstate}");
+        bench.proxy.order(WRITES, [Effect::Fatal(refusal)]);
+        bench.write_once(&IdempotencyKey::generated(), sqlstate).await;
     }
     assert_eq!(bench.proxy.counts().cut, 4);
 }

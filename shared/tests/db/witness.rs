@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use local::postgres::Settings;
-use local::proxy::{Cut, Effect, Statements};
+use local::proxy::{Effect, Statements};
 use shared::db::{Abort, Deadline, IdempotencyKey, Session, Written};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,14 +14,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::bench::{Bench, PLENTY, Refusal, note, pool, replayed, until};
-
-const PLACES: [Cut; 4] = [
-    Cut::BeforeServer,
-    Cut::BeforeSync,
-    Cut::AfterServer,
-    Cut::BeforeAcknowledgement,
-];
+use super::bench::{Bench, CUTS, PLENTY, Refusal, WRITES, note, pool, replayed, until};
 
 async fn bench() -> Bench {
     Bench::with(Settings::default(), "socket_timeout=600").await
@@ -34,16 +27,14 @@ async fn idle_hung_path_is_abandoned() {
     assert_eq!(bench.proxy.hang(), 1);
     assert_eq!(bench.read().await.unwrap(), 1);
     assert_eq!(bench.proxy.hang(), 2);
-    let id = Uuid::now_v7();
-    assert!(matches!(bench.write(id).await.unwrap(), Written::Done(done) if done == id));
-    assert_eq!(bench.notes(id).await, 1);
+    bench.write_once(&IdempotencyKey::generated(), "idle").await;
     assert_eq!(bench.proxy.counts().opened, 3);
     until("the dead sessions are ended", async || bench.sessions().await == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hung_path_read_is_answered() {
-    for place in PLACES {
+    for place in CUTS {
         let bench = bench().await;
         bench.read().await.unwrap();
         bench
@@ -57,32 +48,22 @@ async fn hung_path_read_is_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hung_path_write_is_applied_once() {
-    for place in PLACES {
+    for place in CUTS {
         let bench = bench().await;
         bench.write(Uuid::now_v7()).await.unwrap();
-        bench
-            .proxy
-            .order(Statements::Containing("known AS ("), [Effect::Hang(place)]);
-        let id = Uuid::now_v7();
-        let written = bench.write(id).await.unwrap();
-        assert!(
-            matches!(written, Written::Done(done) if done == id),
-            "{place:?}: {written:?}"
-        );
-        assert_eq!(bench.notes(id).await, 1, "{place:?}");
+        bench.proxy.order(WRITES, [Effect::Hang(place)]);
+        bench.write_once(&IdempotencyKey::generated(), place).await;
         assert_eq!(bench.proxy.counts().cut, 1, "{place:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hung_path_refusal_is_final() {
-    for place in PLACES {
+    for place in CUTS {
         let bench = bench().await;
         let id = Uuid::now_v7();
         bench.write(id).await.unwrap();
-        bench
-            .proxy
-            .order(Statements::Containing("known AS ("), [Effect::Hang(place)]);
+        bench.proxy.order(WRITES, [Effect::Hang(place)]);
         // The same row under another key: it violates the primary key.
         let refused = bench.write(id).await.unwrap_err();
         assert_eq!(refused.sqlstate.as_deref(), Some("23505"), "{place:?}: {refused}");
@@ -92,11 +73,9 @@ async fn hung_path_refusal_is_final() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hung_path_rehearsal_leaves_no_session() {
-    for place in PLACES {
+    for place in CUTS {
         let bench = bench().await;
-        bench
-            .proxy
-            .order(Statements::Containing("known AS ("), [Effect::Hang(place)]);
+        bench.proxy.order(WRITES, [Effect::Hang(place)]);
         let id = Uuid::now_v7();
         bench.pool.rehearse_write(Deadline::after(PLENTY), &id, note).await;
         assert_eq!(bench.proxy.counts().cut, 1, "{place:?}");
@@ -113,17 +92,11 @@ async fn late_path_has_a_witness_each_time() {
     for round in 1..=3 {
         // Longer than a witness takes to be opened, and shorter than the interval after one that found a living session.
         let late = [Effect::LateRequest(Duration::from_secs(4))];
-        bench.proxy.order(Statements::Containing("known AS ("), late);
+        bench.proxy.order(WRITES, late);
         let news = [Effect::LateReply(Duration::from_millis(500))];
         bench.proxy.order(Statements::Containing("pg_terminate_backend"), news);
         let opened = bench.proxy.counts().opened;
-        let id = Uuid::now_v7();
-        let written = bench.write(id).await.unwrap();
-        assert!(
-            matches!(written, Written::Done(done) if done == id),
-            "{round}: {written:?}"
-        );
-        assert_eq!(bench.notes(id).await, 1, "{round}");
+        bench.write_once(&IdempotencyKey::generated(), round).await;
         // The witness, and the session after it.
         assert_eq!(bench.proxy.counts().opened, opened + 2, "{round}");
     }
