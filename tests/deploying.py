@@ -45,7 +45,7 @@ CLI_ONLY = {
 # What the CLI has in place of options of the service.
 IN_PLACE = {("ec2", "run-instances"): {"count": {"min-count", "max-count"}}}
 
-# Knows version 7 of every function but $WITHOUT, and writes down what it is told to turn.
+# Knows version 7 of every function but $WITHOUT, and records the versions that it is told to use.
 LAMBDA = """#!/bin/sh
 case "$*" in
 *"list-versions-by-function --function-name $WITHOUT "*) echo null ;;
