@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
 use crate::config;
+use crate::repair::repaired;
 use crate::signature;
 use shared::db::{Session, WriteAttempt};
 use shared::http::body::Object;
@@ -59,17 +60,17 @@ struct Body<T> {
     data: Object<T>,
 }
 
-/// A changed account, as far as it is stored here. An address that cannot be read is passed over, because the name and
-/// the other addresses are worth keeping.
+/// A changed account, as far as it is stored here. A member that cannot be read is skipped, because the others are worth
+/// keeping.
 #[derive(Debug, Deserialize)]
 pub struct Updated {
     id: Subject,
     #[serde(default)]
-    first_name: Option<String>,
+    first_name: Value,
     #[serde(default)]
-    last_name: Option<String>,
+    last_name: Value,
     #[serde(default)]
-    primary_email_address_id: Option<String>,
+    primary_email_address_id: Value,
     #[serde(default)]
     email_addresses: Value,
     updated_at: Milliseconds,
@@ -113,10 +114,11 @@ impl Delivery {
             let keys = config::clerk_signing_keys()?;
             signature::verify(keys, request.headers(), request.body()).ok_or_else(|| Error::unauthorized(REFUSED))?
         };
-        let Named { r#type } = request.json()?;
+        let (text, _) = repaired(request.body());
+        let Named { r#type } = request.json_from(text.as_bytes())?;
         let event = match r#type.as_str() {
-            "user.updated" => Event::Updated(request.json::<Body<_>>()?.data.0),
-            "user.deleted" => Event::Deleted(request.json::<Body<_>>()?.data.0),
+            "user.updated" => Event::Updated(request.json_from::<Body<_>>(text.as_bytes())?.data.0),
+            "user.deleted" => Event::Deleted(request.json_from::<Body<_>>(text.as_bytes())?.data.0),
             _ => Event::Other,
         };
         Ok(Self { id, event })
@@ -126,7 +128,7 @@ impl Delivery {
 impl Updated {
     /// Returns the primary address in lower case, if the provider has verified it.
     fn email(&self) -> Option<String> {
-        let primary = self.primary_email_address_id.as_deref()?;
+        let primary = self.primary_email_address_id.as_str()?;
         let mut addresses = self.email_addresses.as_array()?.iter();
         let address = addresses.find(|address| address["id"].as_str() == Some(primary))?;
         let verified = address["verification"]["status"].as_str() == Some("verified");
@@ -135,8 +137,12 @@ impl Updated {
 
     /// Returns the first and the last name.
     fn name(&self) -> Option<String> {
-        let names = [&self.first_name, &self.last_name].into_iter().flatten();
-        let names: Vec<_> = names.map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
+        let names = [&self.first_name, &self.last_name].into_iter();
+        let names: Vec<_> = names
+            .filter_map(Value::as_str)
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .collect();
         usable(&names.join(" "))
     }
 }
@@ -239,9 +245,10 @@ mod tests {
         for (primary, addresses) in [
             (json!("Two"), both.clone()),
             (json!("Three"), both.clone()),
-            (json!(null), both),
+            (json!(null), both.clone()),
             (json!("One"), json!([])),
             (json!("One"), json!(null)),
+            (json!(5), both),
             (json!("One"), json!({"id": "One"})),
             (json!("One"), json!([{"id": "One", "email_address": null}])),
             (
@@ -289,7 +296,9 @@ mod tests {
     fn name_is_kept_without_a_new_one() {
         let of = |first: Value, last: Value| updated(json!({"first_name": first, "last_name": last})).name();
         assert_eq!(of(json!(" Ada "), json!("Byron")).as_deref(), Some("Ada Byron"));
-        assert_eq!(of(json!(null), json!("Byron")).as_deref(), Some("Byron"));
+        for unread in [json!(null), json!(5), json!({"first": "Ada"})] {
+            assert_eq!(of(unread, json!("Byron")).as_deref(), Some("Byron"));
+        }
         for (first, last) in [
             (json!(null), json!(null)),
             (json!(" "), json!("")),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`users`], [`team`], [`invitations`], [`key_areas`], [`analyses`], [`meetings`], [`tasks`], [`ai_settings`], [`google`] | one statement for each operation, with its access rule and its refusals |
 //! | [`clerk`] | the identity provider's events about users |
-//! | `signature` | the signature of other services' webhooks |
+//! | `signature`, `repair` | the signature of other services' webhooks, and what their JSON has that JSON has not |
 //! | [`config`] | the product's own environment variables |
 //! | `openapi` | the description of the routes, with the feature `openapi` |
 //!
@@ -24,6 +24,7 @@ pub mod meetings;
 pub mod openapi;
 mod partial;
 mod permission;
+mod repair;
 mod signature;
 mod success;
 pub mod tasks;

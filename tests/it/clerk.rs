@@ -12,9 +12,8 @@ use super::people::{Person, id};
 
 pub const WEBHOOK: &str = "/api/webhooks/clerk";
 
-fn delivery<'a>(backend: &'a Backend, event: &Value, id: &str, secret: &str) -> Call<'a> {
+fn delivery<'a>(backend: &'a Backend, body: String, id: &str, secret: &str) -> Call<'a> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let body = event.to_string();
     let signature = Webhook::new(secret)
         .unwrap()
         .sign(id, i64::try_from(now).unwrap(), body.as_bytes())
@@ -29,7 +28,12 @@ fn delivery<'a>(backend: &'a Backend, event: &Value, id: &str, secret: &str) -> 
 
 /// A signed event, with a new id.
 pub fn signed<'a>(backend: &'a Backend, event: &Value) -> Call<'a> {
-    delivery(backend, event, &format!("msg_{}", Uuid::now_v7()), CLERK_SECRET)
+    delivery(
+        backend,
+        event.to_string(),
+        &format!("msg_{}", Uuid::now_v7()),
+        CLERK_SECRET,
+    )
 }
 
 fn updated(person: &Person, email: &str, name: &str, at: u64) -> Value {
@@ -80,14 +84,44 @@ async fn newest_name_and_address_are_kept() {
     assert_eq!(me(&backend, &team.admin).await["email"], team.admin.email);
 }
 
+/// Half a character, values nested too deep for a JSON reader, a number without end, members of other types.
+#[tokio::test]
+async fn odd_detail_loses_no_event() {
+    let backend = Backend::start().await;
+    let ada = backend.admin("ada").await;
+    let mut event = updated(&ada, "new@example.com", "New", 1_000);
+    event["data"]["last_name"] = json!({"family": 5});
+    let body = event
+        .to_string()
+        .replace("New", "N\\ud800w")
+        .replace("1000.0", &format!("1e999, {}{}", "[".repeat(500), "]".repeat(500)));
+    delivery(&backend, body, "msg_1", CLERK_SECRET).send().await.is(200);
+    let user = me(&backend, &ada).await;
+    assert_eq!(
+        (&user["name"], &user["email"]),
+        (&json!("N\u{fffd}w"), &json!("new@example.com"))
+    );
+    event["data"]["email_addresses"] = json!({});
+    event["data"]["first_name"] = json!("Ada");
+    event["data"]["updated_at"] = json!("2000");
+    signed(&backend, &event).send().await.is(200);
+    assert_eq!(me(&backend, &ada).await["name"], "Ada");
+}
+
 #[tokio::test]
 async fn repeated_event_is_applied_once() {
     let backend = Backend::start().await;
     let ada = backend.admin("ada").await;
     let event = updated(&ada, "new@example.com", "New", 1_000);
-    delivery(&backend, &event, "msg_1", CLERK_SECRET).send().await.is(200);
+    delivery(&backend, event.to_string(), "msg_1", CLERK_SECRET)
+        .send()
+        .await
+        .is(200);
     let stored = backend.stored().await;
-    delivery(&backend, &event, "msg_1", CLERK_SECRET).send().await.is(200);
+    delivery(&backend, event.to_string(), "msg_1", CLERK_SECRET)
+        .send()
+        .await
+        .is(200);
     assert_eq!(backend.stored().await, stored);
 }
 
@@ -148,7 +182,7 @@ async fn unusable_event_changes_nothing() {
     let before = backend.stored().await;
     let event = deleted(&ada);
     // Another service's secret is no secret of this one.
-    delivery(&backend, &event, "msg_1", WEBHOOK_SECRET)
+    delivery(&backend, event.to_string(), "msg_1", WEBHOOK_SECRET)
         .send()
         .await
         .problem(401, "unauthorized");
@@ -161,7 +195,6 @@ async fn unusable_event_changes_nothing() {
     for (event, field) in [
         (json!({"data": {}}), "type"),
         (json!({"type": "user.deleted", "data": {}}), "data.id"),
-        (json!({"type": "user.deleted", "data": {"id": "a\u{0}"}}), "data.id"),
         (
             json!({"type": "user.updated", "data": {"id": "x", "updated_at": "soon"}}),
             "data.updated_at",

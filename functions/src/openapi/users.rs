@@ -65,8 +65,10 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
 fn clerk(schemas: &mut Schemas) -> Operation {
     let receipt = schemas.answer::<Receipt>();
     let id = json!({"type": "string"});
-    let text = json!({"type": ["string", "null"]});
-    let time = json!({"type": "integer", "format": "int64", "minimum": 0, "maximum": 253_402_300_799_999_i64});
+    let time = json!({
+        "type": ["integer", "string"], "minimum": 0, "maximum": 253_402_300_799_999_i64, "pattern": "^[0-9]{1,14}$",
+        "description": "A Unix time in milliseconds.",
+    });
     let mut object = |name: &str, properties: Value, required: &[&str]| {
         let mut schema = json!({"type": "object", "properties": properties});
         if !required.is_empty() {
@@ -75,24 +77,14 @@ fn clerk(schemas: &mut Schemas) -> Operation {
         schemas.component(name, schema)
     };
     // Each object is a component, because generators name it.
-    let verification = object("ClerkVerification", json!({"status": text}), &[]);
-    let address = object(
-        "ClerkAddress",
-        json!({
-            "id": text,
-            "email_address": {"type": "string"},
-            "verification": {"oneOf": [{"type": "null"}, verification]},
-        }),
-        &["email_address"],
-    );
     let user = object(
         "ClerkUser",
         json!({
             "id": id,
-            "first_name": text,
-            "last_name": text,
-            "primary_email_address_id": text,
-            "email_addresses": {"type": "array", "items": address},
+            "first_name": {"description": "Text."},
+            "last_name": {"description": "Text."},
+            "primary_email_address_id": {"description": "The `id` of one of the addresses."},
+            "email_addresses": {"description": "Objects `{id, email_address, verification: {status}}`."},
             "updated_at": time,
         }),
         &["id", "updated_at"],
@@ -118,7 +110,8 @@ fn clerk(schemas: &mut Schemas) -> Operation {
     let body = schemas.component(
         "ClerkEvent",
         json!({
-            "description": "An event of the identity provider. Other types are acknowledged and ignored.",
+            "description": "An event of the identity provider. Of a changed account only its id and the time are \
+                required: members that cannot be read are skipped. Other types are acknowledged and ignored.",
             "oneOf": [updated, deleted, other],
         }),
     );

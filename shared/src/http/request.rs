@@ -158,12 +158,20 @@ impl Request {
     /// # Errors
     /// Fails with 415 for a compressed body, and with 415, 400, or 422 and the field's name; see [`body::json`].
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        self.json_from(&self.body)
+    }
+
+    /// Deserializes JSON like [`json`](Self::json), from a corrected copy of the body.
+    ///
+    /// # Errors
+    /// As [`json`](Self::json).
+    pub fn json_from<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Error> {
         let mut codings = self.headers().get_all(http::header::CONTENT_ENCODING).iter();
         if codings.any(|coding| !body::is_identity(coding.to_str().unwrap_or("?"))) {
             return Err(Error::UnsupportedEncoding);
         }
         let content_type = self.headers().get(http::header::CONTENT_TYPE);
-        body::json(content_type.and_then(|value| value.to_str().ok()), &self.body)
+        body::json(content_type.and_then(|value| value.to_str().ok()), body)
     }
 
     /// Deserializes the query string into a struct of fields that are parsed from text.

@@ -9,11 +9,11 @@
 //! | file | purpose |
 //! |---|---|
 //! | `report.rs` | the readable part of a delivery |
+//! | `transcript.rs` | its words with their times, as one JSON text |
 //! | `values.rs` | single values, in each form in which senders write them |
-//! | `repair.rs` | JSON that PostgreSQL cannot store, made storable |
 
-mod repair;
 mod report;
+mod transcript;
 mod values;
 
 use std::time::Duration;

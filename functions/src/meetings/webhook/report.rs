@@ -5,24 +5,16 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::super::fields::{BotId, EventId, ProcessingStatus, Status};
-use super::repair::repaired;
-use super::values::{Members, given, name, number_of, time_of};
-use shared::http::body;
-use shared::http::page::{self, weight};
+use super::transcript;
+use super::values::{Members, Skipped, given, name, time_of};
+use crate::repair::repaired;
+use shared::http::page::weight;
 use shared::http::{Error, Request};
 use shared::text::{HttpUrl, Id};
-
-/// The speaker of a turn that names none.
-const UNKNOWN_SPEAKER: &str = "Unknown";
-
-/// The size of a transcript in an answer, in bytes. It leaves the rest of a meeting a megabyte of the answer. A longer one
-/// is kept without the words' times, and if that does not suffice without its end, because the meeting must stay readable.
-const LONGEST_TRANSCRIPT: usize = 5_000_000;
 
 /// The size of all speakers' names in an answer, in bytes: a list of meetings has them too.
 const LONGEST_SPEAKERS: usize = 200_000;
@@ -43,7 +35,7 @@ pub struct Report {
     transcript_url: Option<HttpUrl>,
     speakers: Option<Vec<String>>,
     recording_url: Option<HttpUrl>,
-    skipped: usize,
+    skipped: Skipped,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -54,33 +46,14 @@ enum Kind {
     Complete,
 }
 
-/// One speaker's words, as the transcript holds them.
-#[derive(Debug, PartialEq, Serialize)]
-struct Turn {
-    speaker: String,
-    words: Vec<Word>,
-}
-
-/// A word and its times, in seconds from the start of the recording.
-#[derive(Debug, PartialEq, Serialize)]
-struct Word {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    start: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    end: Option<f64>,
-    word: String,
-}
-
 impl Report {
     /// Reads a verified delivery; returns `None` if it changes nothing about a meeting.
     ///
     /// # Errors
     /// Fails with 400 or 415 for a body that is not JSON, and with 422 if it has no event, or its event no bot.
     pub(super) fn read(request: &Request) -> Result<Option<Self>, Error> {
-        let content_type = request.headers().get(http::header::CONTENT_TYPE);
         let (text, replaced) = repaired(request.body());
-        let body = body::json(content_type.and_then(|value| value.to_str().ok()), text.as_bytes())?;
-        Self::of(body, replaced)
+        Self::of(request.json_from(text.as_bytes())?, replaced)
     }
 
     fn of(body: Map<String, Value>, replaced: usize) -> Result<Option<Self>, Error> {
@@ -118,10 +91,10 @@ impl Report {
             transcript_url: None,
             speakers: None,
             recording_url: None,
-            skipped: replaced,
+            skipped: Skipped::new(replaced),
         };
         // As version 1 names it, and version 2.
-        report.event_id = report.usable(members.take(&["event_uuid", "event_id"]));
+        report.event_id = report.skipped.usable(members.take(&["event_uuid", "event_id"]));
         let changes = match kind {
             Kind::Complete => report.read_recording(&mut members),
             Kind::Failed => {
@@ -135,23 +108,23 @@ impl Report {
 
     /// Reads what was recorded. An empty transcript or list of speakers is none, so that it replaces no other.
     fn read_recording(&mut self, members: &mut Members) -> bool {
-        self.recording_url = self.usable(members.take(&["mp4"]));
-        let speakers = self.items(members.take(&["speakers"]));
+        self.recording_url = self.skipped.usable(members.take(&["mp4"]));
+        let speakers = self.skipped.items(members.take(&["speakers"]));
         self.speakers = speakers
             .map(|speakers| self.names(speakers))
             .filter(|names| !names.is_empty());
         for member in ["transcript", "transcription"] {
             match members.take(&[member]) {
                 Some(Value::String(text)) if text.starts_with("https://") || text.starts_with("http://") => {
-                    self.transcript_url = self.usable(Some(Value::String(text)));
+                    self.transcript_url = self.skipped.usable(Some(Value::String(text)));
                 }
                 Some(Value::String(text)) if text.trim().is_empty() => {}
-                Some(Value::String(text)) => self.transcript = Some(cut(text)),
+                Some(Value::String(text)) => self.transcript = Some(transcript::cut(text)),
                 // A single turn.
-                Some(turn @ Value::Object(_)) => self.transcript = self.transcript_of(vec![turn]),
+                Some(turn @ Value::Object(_)) => self.transcript = transcript::of(vec![turn], &mut self.skipped),
                 other => {
-                    if let Some(turns) = self.items(other) {
-                        self.transcript = self.transcript_of(turns);
+                    if let Some(turns) = self.skipped.items(other) {
+                        self.transcript = transcript::of(turns, &mut self.skipped);
                     }
                 }
             }
@@ -167,7 +140,7 @@ impl Report {
             left.is_some()
         });
         let names: Vec<_> = fitting.collect();
-        self.skipped += sent - names.len();
+        self.skipped.add(sent - names.len());
         names
     }
 
@@ -184,86 +157,11 @@ impl Report {
         };
         (self.status, self.processing_status) = (status, processing);
         let at = given(&mut step, "created_at").or_else(|| members.take(&["created_at"]));
-        self.at = Some(at.and_then(|at| self.time(&at)).unwrap_or(self.received_at));
+        self.at = Some(
+            at.and_then(|at| self.skipped.checked(time_of(&at)))
+                .unwrap_or(self.received_at),
+        );
         true
-    }
-
-    /// Returns a time, and counts one that cannot be read.
-    fn time(&mut self, value: &Value) -> Option<DateTime<Utc>> {
-        let time = time_of(value);
-        self.skipped += usize::from(time.is_none());
-        time
-    }
-
-    /// Returns a value that follows its type's rule, and counts one that does not. Null is no value.
-    fn usable<T: DeserializeOwned>(&mut self, value: Option<Value>) -> Option<T> {
-        let value = value.filter(|value| !value.is_null())?;
-        let usable = serde_json::from_value(value).ok();
-        self.skipped += usize::from(usable.is_none());
-        usable
-    }
-
-    /// Returns the items of an array; see [`usable`](Self::usable).
-    fn items(&mut self, value: Option<Value>) -> Option<Vec<Value>> {
-        self.usable(value)
-    }
-
-    /// Returns the turns as JSON with the words' times, or as a line each if that does not fit an answer; `None` without
-    /// a word.
-    fn transcript_of(&mut self, turns: Vec<Value>) -> Option<String> {
-        let turns: Vec<_> = turns.into_iter().filter_map(|turn| self.turn(turn)).collect();
-        if turns.iter().all(|turn| turn.words.is_empty()) {
-            return None;
-        }
-        let timed = serde_json::to_string(&turns).unwrap_or_default();
-        if weight(&timed) <= LONGEST_TRANSCRIPT {
-            return Some(timed);
-        }
-        tracing::warn!("a transcript is too long for an answer, and is stored without the words' times");
-        Some(cut(turns.iter().map(Turn::line).collect::<Vec<_>>().join("\n")))
-    }
-
-    fn turn(&mut self, turn: Value) -> Option<Turn> {
-        let Value::Object(mut turn) = turn else {
-            self.skipped += 1;
-            return None;
-        };
-        let speaker = given(&mut turn, "speaker").and_then(name);
-        self.skipped += usize::from(speaker.is_none());
-        let words = match given(&mut turn, "words") {
-            // The text of the whole turn has the names of a word.
-            None if turn.get("text").is_some_and(Value::is_string) => vec![Value::Object(turn)],
-            words => self.items(words).unwrap_or_default(),
-        };
-        Some(Turn {
-            speaker: speaker.unwrap_or_else(|| UNKNOWN_SPEAKER.to_owned()),
-            words: words.into_iter().filter_map(|word| self.word(word)).collect(),
-        })
-    }
-
-    /// Returns a word: an object, or text without times.
-    fn word(&mut self, word: Value) -> Option<Word> {
-        let mut members = match word {
-            Value::Object(members) => members,
-            text @ Value::String(_) => [("word".to_owned(), text)].into_iter().collect(),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => Map::new(),
-        };
-        let text = given(&mut members, "word").or_else(|| given(&mut members, "text"));
-        let Some(Value::String(text)) = text else {
-            self.skipped += 1;
-            return None;
-        };
-        let mut seconds = |name, other_name| {
-            let value = given(&mut members, name).or_else(|| given(&mut members, other_name))?;
-            let seconds = number_of(&value);
-            self.skipped += usize::from(seconds.is_none());
-            seconds
-        };
-        Some(Word {
-            start: seconds("start", "start_time"),
-            end: seconds("end", "end_time"),
-            word: text,
-        })
     }
 
     /// Returns its id in the inbox.
@@ -273,7 +171,7 @@ impl Report {
 
     /// Writes the operator's log lines: what could not be read, and what waits.
     pub(super) fn log(&self, applied: bool) {
-        let (id, skipped) = (self.id.to_string(), self.skipped);
+        let (id, skipped) = (self.id.to_string(), self.skipped.count());
         if skipped > 0 {
             tracing::warn!(
                 id,
@@ -288,25 +186,6 @@ impl Report {
             tracing::warn!(id, "a delivery has the address of its transcript, which is not fetched");
         }
     }
-}
-
-impl Turn {
-    /// Returns the speaker, a colon and the text.
-    fn line(&self) -> String {
-        let words = self.words.iter().map(|word| word.word.trim());
-        let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
-        format!("{}: {}", self.speaker, words.join(" "))
-    }
-}
-
-/// Returns the beginning of a transcript, as much as fits an answer.
-fn cut(mut text: String) -> String {
-    let whole = text.len();
-    page::cut_to(&mut text, LONGEST_TRANSCRIPT);
-    if text.len() < whole {
-        tracing::warn!("a transcript is too long for an answer, and is stored without its end");
-    }
-    text
 }
 
 /// Returns the effect of a bot's status code on its meeting; `None` for intermediate and unknown codes.
@@ -357,7 +236,7 @@ mod tests {
         let expected = r#"[{"speaker":"Ada","words":[{"start":0.1,"end":0.2,"word":"Good"},{"word":" morning. "}]},{"speaker":"Ben","words":[]}]"#;
         assert_eq!(report.transcript.as_deref(), Some(expected));
         assert_eq!(report.speakers.unwrap(), ["Ada", "Ben"]);
-        assert_eq!(report.skipped, 0);
+        assert_eq!(report.skipped.count(), 0);
     }
 
     #[test]
@@ -377,9 +256,9 @@ mod tests {
         assert_eq!(report.transcript.as_deref(), Some(expected));
         assert_eq!(report.speakers.as_deref(), Some(&["Ada".to_owned()][..]));
         assert!(report.recording_url.is_none());
-        assert_eq!(report.skipped, 3 + 1 + 2 + 3 + 1 + 3 + 1);
+        assert_eq!(report.skipped.count(), 3 + 1 + 2 + 3 + 1 + 3 + 1);
         for data in [json!({"transcript": 5}), json!({"speakers": 5}), json!({"mp4": []})] {
-            assert_eq!(recording(data).skipped, 1);
+            assert_eq!(recording(data).skipped.count(), 1);
         }
     }
 
@@ -397,7 +276,7 @@ mod tests {
         assert_eq!(report.transcript.as_deref(), Some(expected));
         assert_eq!(report.speakers.unwrap(), ["0", "Ada"]);
         assert!(report.recording_url.is_some());
-        assert_eq!(report.skipped, 0);
+        assert_eq!(report.skipped.count(), 0);
         let turn = json!({"speaker": "Ada", "words": [{"word": "Hi"}]});
         let expected = r#"[{"speaker":"Ada","words":[{"word":"Hi"}]}]"#;
         assert_eq!(
@@ -442,11 +321,11 @@ mod tests {
             let report = recording(json!({"transcript": transcript, "speakers": ["Ada", quotes, "Ben"]}));
             let weight = weight(&report.transcript.unwrap());
             assert!(
-                (LONGEST_TRANSCRIPT - 10..=LONGEST_TRANSCRIPT).contains(&weight),
+                (transcript::LONGEST - 10..=transcript::LONGEST).contains(&weight),
                 "{weight}"
             );
             assert_eq!(report.speakers.unwrap(), ["Ada", "Ben"]);
-            assert_eq!(report.skipped, 1);
+            assert_eq!(report.skipped.count(), 1);
         }
     }
 
@@ -512,7 +391,7 @@ mod tests {
         ] {
             let report = recording(json!({name: value}));
             assert_eq!(report.event_id.as_ref().map(|id| id.as_str()), expected);
-            assert_eq!(report.skipped, skipped);
+            assert_eq!(report.skipped.count(), skipped);
         }
     }
 

@@ -1,6 +1,8 @@
-//! Reads single values of a delivery, in each form in which senders write them.
+//! Reads single values of a delivery, in each form in which senders write them, and counts those that it cannot read.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::super::fields::Time;
@@ -30,6 +32,41 @@ impl Members {
         names
             .iter()
             .find_map(|name| given(data, name).or_else(|| given(body, name)))
+    }
+}
+
+/// The number of values that could not be read.
+#[derive(Debug, Serialize)]
+pub(super) struct Skipped(usize);
+
+impl Skipped {
+    pub(super) fn new(count: usize) -> Self {
+        Self(count)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0
+    }
+
+    pub(super) fn add(&mut self, count: usize) {
+        self.0 += count;
+    }
+
+    /// Returns what was read, and counts one that was not.
+    pub(super) fn checked<T>(&mut self, read: Option<T>) -> Option<T> {
+        self.0 += usize::from(read.is_none());
+        read
+    }
+
+    /// Returns a value that follows its type's rule, and counts one that does not. Null is no value.
+    pub(super) fn usable<T: DeserializeOwned>(&mut self, value: Option<Value>) -> Option<T> {
+        let value = value.filter(|value| !value.is_null())?;
+        self.checked(serde_json::from_value(value).ok())
+    }
+
+    /// Returns the items of an array; see [`usable`](Self::usable).
+    pub(super) fn items(&mut self, value: Option<Value>) -> Option<Vec<Value>> {
+        self.usable(value)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Makes a JSON text storable: only values are replaced that PostgreSQL or `f64` cannot hold, or that JSON does not have.
+//! Makes a webhook's JSON readable and storable: only values are replaced that PostgreSQL, `f64` or the JSON reader cannot
+//! hold, or that JSON does not have. Its sender does not correct it, and the rest is worth keeping.
 
 /// Numbers that JSON does not have, as some libraries write them.
 const NOT_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
@@ -6,14 +7,20 @@ const NOT_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 /// Stands for a character that cannot be stored.
 const REPLACEMENT: &str = "\\ufffd";
 
-/// Returns the text with NUL characters and lone surrogates replaced, numbers that overflow or are none as null, and the
-/// number of replacements. Bytes that are not UTF-8 are replaced too, and count as one. A byte order mark is left out.
-pub(super) fn repaired(body: &[u8]) -> (String, usize) {
+/// The greatest depth of an array or object. The JSON reader's limit is 128, and it refuses the whole text.
+const DEEPEST: usize = 100;
+
+/// Returns the text with NUL characters and lone surrogates replaced, numbers that overflow or are none and values that
+/// are too deep as null, and the number of replacements. Bytes that are not UTF-8 are replaced too, and count as one. A
+/// byte order mark is left out.
+pub(crate) fn repaired(body: &[u8]) -> (String, usize) {
     let text = String::from_utf8_lossy(body);
     let mut replaced = usize::from(matches!(text, std::borrow::Cow::Owned(_)));
     let mut repaired = String::with_capacity(text.len());
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut in_string = false;
+    // How many arrays and objects are open, and where the outermost of those that are too deep begins.
+    let (mut depth, mut too_deep) = (0_usize, 0);
     while let Some(first) = rest.chars().next() {
         let not_a_number = NOT_NUMBERS.into_iter().find(|name| rest.starts_with(name));
         if let Some(name) = not_a_number.filter(|_| !in_string) {
@@ -37,6 +44,25 @@ pub(super) fn repaired(body: &[u8]) -> (String, usize) {
                 repaired.push_str(if overflows { "null" } else { &rest[..taken] });
                 replaced += usize::from(overflows);
                 taken
+            }
+            '[' | '{' if !in_string => {
+                if depth == DEEPEST {
+                    too_deep = repaired.len();
+                }
+                depth += 1;
+                repaired.push(first);
+                1
+            }
+            ']' | '}' if !in_string => {
+                depth = depth.saturating_sub(1);
+                if depth == DEEPEST {
+                    repaired.truncate(too_deep);
+                    repaired.push_str("null");
+                    replaced += 1;
+                } else {
+                    repaired.push(first);
+                }
+                1
             }
             _ => {
                 in_string ^= first == '"';
@@ -99,6 +125,27 @@ mod tests {
             assert!(serde_json::from_str::<serde_json::Value>(stored).is_ok(), "{stored}");
         }
         assert_eq!(repaired(b"[\"\xff\"]"), ("[\"\u{fffd}\"]".to_owned(), 1));
+    }
+
+    #[test]
+    fn too_deep_value_is_null() {
+        let nested = |depth: usize, inner: &str| format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth));
+        for (inner, stored, count) in [
+            (r#"1, "[[{""#, r#"1, "[[{""#, 0),
+            ("[]", "null", 1),
+            (r#"{"a": [{}, "]"]}, 5, []"#, "null, 5, null", 2),
+            (&nested(100_000, ""), "null", 1),
+        ] {
+            assert_eq!(
+                repaired(nested(DEEPEST, inner).as_bytes()),
+                (nested(DEEPEST, stored), count)
+            );
+        }
+        assert!(serde_json::from_str::<serde_json::Value>(&nested(DEEPEST, "")).is_ok());
+        // The reader refuses what is not closed, or not open.
+        for broken in ["[".repeat(200), "]".repeat(200)] {
+            assert_eq!(repaired(broken.as_bytes()), (broken.clone(), 0));
+        }
     }
 
     #[test]
