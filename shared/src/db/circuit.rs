@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::clock::Moment;
 use super::connect::Purpose;
-use super::error::Kind;
+use super::kind::Kind;
 
 /// How long requests are refused between probes: half of the second within which a returned database must be detected.
 const REFUSE_FOR: Duration = Duration::from_millis(500);

@@ -21,7 +21,8 @@ use super::classify::{RefusalContext, Verdict, is_managed, kind_of, kind_of_conn
 use super::clock::{Moment, jitter};
 use super::credentials::Credentials;
 use super::deadline::Deadline;
-use super::error::{Error, Kind, Phase};
+use super::error::Error;
+use super::kind::{Kind, Phase};
 use super::retry::{Policy, RetryLoop};
 use super::session::Session;
 use super::socket::{Peek, SocketHandle, Tuned};

@@ -16,7 +16,8 @@ use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use super::classify::{Verdict, kind_of, verdict};
 use super::connect::{self, Purpose, Target, Unfinished};
 use super::deadline::Deadline;
-use super::error::{Error, Kind, Phase};
+use super::error::Error;
+use super::kind::{Kind, Phase};
 use crate::config::{DatabaseUrl, RetryConfig};
 use crate::service::Service;
 

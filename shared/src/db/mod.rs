@@ -19,7 +19,7 @@
 //! | `retry` | attempts and back-off |
 //! | `circuit` | refusing fast while the database is down |
 //! | `deadline`, `clock` | time |
-//! | `error` | the kinds of failure |
+//! | `error`, `kind` | an error for the operator; the kinds of failure, with advice |
 //! | `migrate` | the schema |
 //! | `roles` | the roles that functions log in as |
 //!
@@ -35,6 +35,7 @@ pub(crate) mod deadline;
 pub(crate) mod error;
 mod executor;
 pub(crate) mod first_message;
+pub(crate) mod kind;
 mod known;
 pub mod migrate;
 mod pool;
@@ -49,8 +50,9 @@ mod work;
 mod write;
 
 pub use deadline::Deadline;
-pub use error::{Abort, Error, Kind, Phase};
+pub use error::{Abort, Error};
 pub use executor::{OwnedConnection, Transaction};
+pub use kind::{Kind, Phase};
 pub use known::{Known, Receipt};
 pub(crate) use pool::Opened;
 pub use pool::Pool;

@@ -163,7 +163,7 @@ fn waits(policy: Policy, base: Duration) -> ExponentialBackoff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::error::{Kind, Phase};
+    use crate::db::kind::{Kind, Phase};
 
     fn config(max_attempts: u32) -> RetryConfig {
         RetryConfig {

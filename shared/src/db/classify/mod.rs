@@ -10,8 +10,8 @@ use std::io;
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-use super::error::{Kind, Phase};
 use super::first_message::{ForeignReply, LONGEST, NO_PROCESS};
+use super::kind::{Kind, Phase};
 pub(crate) use refusal::{RefusalContext, is_managed, kind_of_connect};
 
 /// The reaction to a failure.

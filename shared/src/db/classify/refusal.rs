@@ -4,7 +4,7 @@
 //! are those of servers with English `lc_messages`; proxies only have English ones.
 
 use super::{kind_of_log_in, kind_of_sqlstate};
-use crate::db::error::Kind;
+use crate::db::kind::Kind;
 
 /// The facts about a server that decide what its rejection of a connection means.
 #[derive(Clone, Copy, Debug, Default)]
@@ -110,7 +110,7 @@ const REFUSALS: [(&str, Kind); 28] = [
 mod tests {
     use super::super::{Verdict, verdict};
     use super::*;
-    use crate::db::error::Phase;
+    use crate::db::kind::Phase;
 
     const OTHER: RefusalContext = RefusalContext {
         managed: false,

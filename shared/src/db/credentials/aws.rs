@@ -29,7 +29,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Failure, https};
 use crate::config::SecretSource;
-use crate::db::error::Kind;
+use crate::db::kind::Kind;
 
 /// How long RDS accepts a token after signing: the maximum it allows.
 const TOKEN_LIFE: Duration = Duration::from_secs(15 * 60);

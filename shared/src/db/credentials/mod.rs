@@ -20,7 +20,8 @@ use futures_util::FutureExt as _;
 use tokio::time::timeout;
 
 use super::deadline::Deadline;
-use super::error::{Error, Kind, Phase};
+use super::error::Error;
+use super::kind::{Kind, Phase};
 use crate::config::{DatabaseUrl, Login};
 use secret::Secret;
 use token::Tokens;

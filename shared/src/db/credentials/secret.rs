@@ -20,7 +20,7 @@ use super::Failure;
 use super::aws::{self, VersionStage};
 use crate::config::{DatabaseUrl, SecretSource};
 use crate::db::clock::Moment;
-use crate::db::error::Kind;
+use crate::db::kind::Kind;
 
 /// How long a rejected credential is not tried again, and Secrets Manager not asked for another. A rotation that is
 /// stuck needs an operator; a rotation in progress is covered by AWSPENDING.
