@@ -28,15 +28,20 @@ fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("adopter")
 }
 
-fn build() -> PathBuf {
-    let target = target();
+/// Cargo in the package. Nobody debugs what it builds.
+fn cargo() -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
-        .args(["build", "--quiet", "--locked", "--target-dir"])
-        .arg(&target)
+        .env("CARGO_TARGET_DIR", target())
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
         .current_dir(package());
-    assert!(cargo.status().unwrap().success());
-    target.join("debug")
+    cargo
+}
+
+fn build() -> PathBuf {
+    let built = cargo().args(["build", "--quiet", "--locked"]).status();
+    assert!(built.unwrap().success());
+    target().join("debug")
 }
 
 fn event(name: &str) -> Value {
@@ -129,13 +134,11 @@ impl Watch {
         // Below the range for outgoing connections, where a connect to a port without a listener can meet itself.
         let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
         let port = (9_100..9_900).find(free).unwrap();
-        let child = Command::new(env!("CARGO"))
+        let child = cargo()
             .args(["lambda", "watch", "--ignore-changes", "--invoke-address", "127.0.0.1"])
             .arg("--invoke-port")
             .arg(port.to_string())
-            .env("CARGO_TARGET_DIR", target())
             .env("DATABASE_URL", url)
-            .current_dir(package())
             .stdout(Stdio::null())
             .process_group(0)
             .spawn()
@@ -147,13 +150,12 @@ impl Watch {
     }
 
     fn invoke(&self, function: &str, event: &Value) -> Value {
-        let invoked = Command::new(env!("CARGO"))
+        let invoked = cargo()
             .args(["lambda", "invoke", function, "--invoke-address", "127.0.0.1"])
             .arg("--invoke-port")
             .arg(self.port.to_string())
             .arg("--data-ascii")
             .arg(event.to_string())
-            .current_dir(package())
             .output()
             .unwrap();
         assert!(invoked.status.success(), "{invoked:?}");
