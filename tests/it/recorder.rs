@@ -70,7 +70,7 @@ fn second_version(bot: &str) -> Vec<Value> {
     let step = |code: &str, at: &str| {
         let mut step = status(bot, code, at);
         step["data"]["event_id"] = json!(null);
-        step["data"]["extra"] = json!({"source": "calendar"});
+        step["extra"] = json!({"source": "calendar"});
         step
     };
     vec![
@@ -81,12 +81,16 @@ fn second_version(bot: &str) -> Vec<Value> {
         step("transcribing", "09:30:10"),
         step("completed", "09:31:00"),
         json!({"event": "bot.completed", "data": {
-            "bot_id": bot, "event_id": null, "duration_seconds": 1_800, "participants": [{"name": "Ada"}],
-            "mp4": "https://artifacts.example.com/1.mp4?signature=x", "audio": "https://artifacts.example.com/1.flac",
+            "bot_id": bot, "event_id": null, "duration_seconds": 1_800, "data_deleted": false,
+            "joined_at": "2031-03-04T09:00:10Z", "exited_at": "2031-03-04T09:30:00Z",
+            "participants": [{"name": "Ada", "id": 1}, {"name": "Max", "id": null}],
+            "speakers": [{"name": "Ada", "id": 1, "display_name": "Ada (host)"}],
+            "video": "https://artifacts.example.com/1.mp4?signature=x", "audio": "https://artifacts.example.com/1.flac",
+            "diarization": "https://artifacts.example.com/1.jsonl",
+            "raw_transcription": "https://artifacts.example.com/raw.json?signature=x",
             "transcription": "https://artifacts.example.com/1.json?signature=x",
-            "diarization": "https://artifacts.example.com/1.jsonl", "speakers": [{"name": "Ada", "id": 0}],
-            "extra": {"source": "calendar"},
-        }}),
+            "transcription_provider": "gladia", "transcription_ids": ["job-1"], "sent_at": "2031-03-04T09:31:00Z",
+        }, "extra": {"source": "calendar"}}),
         json!({"event": "calendar.events_synced", "data": {"calendar_id": "cal-1"}}),
     ]
 }
