@@ -546,6 +546,37 @@ async fn other_forms_lose_no_recording() {
     assert_eq!(meeting["recordingUrl"], "https://recordings.example.com/1.mp4");
 }
 
+/// A sender is verified by then, and sends nothing else if it is refused.
+#[tokio::test]
+async fn media_type_loses_no_recording() {
+    let (backend, team, path) = recorded(json!({})).await;
+    for (number, media_type) in [
+        "text/plain",
+        "application/octet-stream",
+        "application/json, application/json",
+        "",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut event = complete("bot-1");
+        let url = format!("https://recordings.example.com/{number}.mp4");
+        event["data"]["mp4"] = json!(url);
+        let call = backend.post(WEBHOOK).body(media_type, event.to_string());
+        call.header("x-meeting-baas-api-key", API_KEY).send().await.is(200);
+        assert_eq!(
+            read(&backend, &team, &path).await["recordingUrl"],
+            url,
+            "{media_type:?}"
+        );
+    }
+    let call = backend.post(WEBHOOK).body("application/json", b"\x1f\x8b".to_vec());
+    let call = call
+        .header("x-meeting-baas-api-key", API_KEY)
+        .header("content-encoding", "gzip");
+    call.send().await.problem(415, "unsupported-media-type");
+}
+
 /// Three hours of speech at 150 words a minute.
 #[tokio::test]
 async fn three_hours_of_speech_arrive() {
