@@ -577,6 +577,36 @@ async fn media_type_loses_no_recording() {
     call.send().await.problem(415, "unsupported-media-type");
 }
 
+/// A bot's id that was copied with a line's end is the one that the recorder reports.
+#[tokio::test]
+async fn spaces_around_ids_are_left_out() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    let ids = json!({"meetingBaasId": " bot-1\n", "calendarEventId": "\tevent-1 "});
+    let made = backend.meeting(&team, ids.clone()).await;
+    assert_eq!(
+        (&made["meetingBaasId"], &made["calendarEventId"]),
+        (&json!("bot-1"), &json!("event-1"))
+    );
+    deliver(&backend, Proof::ApiKey, WEBHOOK, &complete("bot-1 ").to_string())
+        .await
+        .is(200);
+    let path = format!("/api/meetings/{}", id(&made));
+    assert_eq!(outcome(&read(&backend, &team, &path).await), of_first_version());
+    let put = backend
+        .put(&path)
+        .by(&team.admin)
+        .json(&ids)
+        .send()
+        .await
+        .is(200)
+        .json();
+    assert_eq!(
+        (&put["meetingBaasId"], &put["calendarEventId"]),
+        (&json!("bot-1"), &json!("event-1"))
+    );
+}
+
 /// Three hours of speech at 150 words a minute.
 #[tokio::test]
 async fn three_hours_of_speech_arrive() {
