@@ -132,6 +132,26 @@ async fn erasure_leaves_nothing_about_the_person() {
     assert_eq!(scene.column(audited).await, ["cargo seer person erase"]);
 }
 
+/// Its subject is inside the one that replaced it, in either form that releases have written.
+#[tokio::test]
+async fn deleted_account_is_a_person_too() {
+    let mut scene = Scene::new().await;
+    for subject in ["E'\\x01deleted:dev-member'", "E'\\x01deleted:dev-member\\x01' || id"] {
+        let deleted = format!("UPDATE users SET clerk_id = {subject} WHERE id = '{MEMBER}'");
+        sqlx::raw_sql(AssertSqlSafe(deleted))
+            .execute(&mut scene.session)
+            .await
+            .unwrap();
+        let rows: Value = serde_json::from_str(&scene.printed(&["export", "--id", MEMBER]).await).unwrap();
+        assert_eq!(rows["audit"].as_array().unwrap().len(), 1, "{subject}");
+        let said = scene.printed(&["erase", "--id", MEMBER]).await;
+        assert!(
+            said.contains("1 changed: the actor is a pseudonym"),
+            "{subject}: {said}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn invited_address_is_a_person_too() {
     let mut scene = Scene::new().await;

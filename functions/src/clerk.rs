@@ -191,13 +191,14 @@ async fn update(db: &mut Session, attempt: &WriteAttempt, updated: &Updated) -> 
     Ok(())
 }
 
-/// Replaces subject, address and name, and withdraws the pending invitations. The team stays.
+/// Replaces subject, address and name, and withdraws the pending invitations. The team stays. The new subject is unique
+/// by the row's id: a token that outlives its account may register the old subject again, which is then deleted too.
 async fn deactivate(db: &mut Session, attempt: &WriteAttempt, deleted: &Deleted) -> Result<(), Abort> {
     let row = write_query!(
         attempt,
         r#"deactivated AS (
             UPDATE users u
-            SET clerk_id = $6 || u.clerk_id, email = u.id || '@deleted.invalid', name = $7,
+            SET clerk_id = $6 || u.clerk_id || chr(1) || u.id, email = u.id || '@deleted.invalid', name = $7,
                 updated_at = clock_timestamp()
             FROM known
             WHERE u.clerk_id = $5 AND clear

@@ -5,7 +5,7 @@
 //! who changes teams takes none along.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use shared::db::{Session, WriteAttempt};
 use shared::http::page::{Cursor, Page, PageQuery};
 use shared::http::{Abort, Caller, Error};
 use shared::stored::Timestamp;
-use shared::text::Text;
+use shared::text::Trimmed;
 use shared::write_query;
 
 /// A key area of a member.
@@ -44,22 +44,15 @@ pub struct KeyArea {
     pub updated_at: DateTime<Utc>,
 }
 
-/// A key area as a client writes it, with the id for a new one: created once, so that the create can be retried. Spaces
-/// around the texts are not stored.
+/// A key area as a client writes it, with the id for a new one: created once, so that the create can be retried.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = KeyAreaDraft))]
 #[serde(deny_unknown_fields)]
 pub struct Draft {
     #[serde(skip_deserializing, default = "Uuid::now_v7")]
     id: Uuid,
-    #[serde(serialize_with = "trimmed")]
-    name: Text<200>,
-    #[serde(serialize_with = "trimmed")]
-    description: Text<2000>,
-}
-
-fn trimmed<S: Serializer, const MAX: usize>(text: &Text<MAX>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(text.as_str().trim())
+    name: Trimmed<200>,
+    description: Trimmed<2000>,
 }
 
 /// Returns a member's key areas, newest first.

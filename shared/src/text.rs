@@ -10,6 +10,11 @@ use uuid::Uuid;
 #[serde(transparent)]
 pub struct Text<const MAX: usize>(String);
 
+/// [`Text`] without the spaces around it: a copied id or name may have some.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Trimmed<const MAX: usize>(String);
+
 /// An absolute http or https URL of at most 8,192 characters: presigned URLs can be long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -22,6 +27,13 @@ pub struct HttpUrl(String);
 pub struct Id(Uuid);
 
 impl<const MAX: usize> Text<MAX> {
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const MAX: usize> Trimmed<MAX> {
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -76,6 +88,13 @@ impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
             return Err(rule("must not contain the character NUL"));
         }
         Ok(Self(text))
+    }
+}
+
+impl<'de, const MAX: usize> Deserialize<'de> for Trimmed<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Text::<MAX>::deserialize(deserializer)?.0;
+        Ok(Self(text.trim().to_owned()))
     }
 }
 
@@ -170,6 +189,9 @@ crate::schema!(Text<MAX>, <const MAX>, |schema| {
 });
 
 #[cfg(feature = "openapi")]
+crate::schema!(Trimmed<MAX>, <const MAX>, |_schema| Text::<MAX>::schema());
+
+#[cfg(feature = "openapi")]
 crate::schema!(HttpUrl, |schema| {
     let text = schema
         .schema_type(Type::String)
@@ -201,6 +223,15 @@ mod tests {
     fn unstorable_text_is_refused() {
         assert!(text(r#""a\u0000""#).unwrap_err().contains("NUL"));
         assert!(text(r#""  ""#).unwrap_err().contains("empty"));
+    }
+
+    #[test]
+    fn trimmed_text_has_the_rules_of_text() {
+        let read = |text: &str| serde_json::from_value::<Trimmed<5>>(text.into()).map_err(|error| error.to_string());
+        assert_eq!(read(" a b\n").unwrap().as_str(), "a b");
+        assert!(read(" \t").unwrap_err().contains("empty"));
+        assert!(read("\0").unwrap_err().contains("NUL"));
+        assert!(read("123456").unwrap_err().contains("at most 5"));
     }
 
     #[test]

@@ -175,6 +175,25 @@ async fn deleted_account_is_deactivated() {
     assert_eq!(backend.number(claimable).await, 0);
 }
 
+/// A token can outlive its account by a minute, and a page registers with it again.
+#[tokio::test]
+async fn account_is_deleted_each_time() {
+    let backend = Backend::start().await;
+    let ada = backend.admin("ada").await;
+    for _ in 0..2 {
+        let call = signed(&backend, &deleted(&ada));
+        call.header("content-type", "text/plain").send().await.is(200);
+        backend
+            .get("/api/users/me")
+            .by(&ada)
+            .send()
+            .await
+            .problem(401, "not-registered");
+        backend.post("/api/users/register").by(&ada).send().await.is(201);
+    }
+    assert_eq!(backend.number("SELECT count(*) FROM users").await, 3);
+}
+
 #[tokio::test]
 async fn unusable_event_changes_nothing() {
     let backend = Backend::start().await;

@@ -70,7 +70,7 @@ fn second_version(bot: &str) -> Vec<Value> {
     let step = |code: &str, at: &str| {
         let mut step = status(bot, code, at);
         step["data"]["event_id"] = json!(null);
-        step["data"]["extra"] = json!({"source": "calendar"});
+        step["extra"] = json!({"source": "calendar"});
         step
     };
     vec![
@@ -81,12 +81,16 @@ fn second_version(bot: &str) -> Vec<Value> {
         step("transcribing", "09:30:10"),
         step("completed", "09:31:00"),
         json!({"event": "bot.completed", "data": {
-            "bot_id": bot, "event_id": null, "duration_seconds": 1_800, "participants": [{"name": "Ada"}],
-            "mp4": "https://artifacts.example.com/1.mp4?signature=x", "audio": "https://artifacts.example.com/1.flac",
+            "bot_id": bot, "event_id": null, "duration_seconds": 1_800, "data_deleted": false,
+            "joined_at": "2031-03-04T09:00:10Z", "exited_at": "2031-03-04T09:30:00Z",
+            "participants": [{"name": "Ada", "id": 1}, {"name": "Max", "id": null}],
+            "speakers": [{"name": "Ada", "id": 1, "display_name": "Ada (host)"}],
+            "video": "https://artifacts.example.com/1.mp4?signature=x", "audio": "https://artifacts.example.com/1.flac",
+            "diarization": "https://artifacts.example.com/1.jsonl",
+            "raw_transcription": "https://artifacts.example.com/raw.json?signature=x",
             "transcription": "https://artifacts.example.com/1.json?signature=x",
-            "diarization": "https://artifacts.example.com/1.jsonl", "speakers": [{"name": "Ada", "id": 0}],
-            "extra": {"source": "calendar"},
-        }}),
+            "transcription_provider": "gladia", "transcription_ids": ["job-1"], "sent_at": "2031-03-04T09:31:00Z",
+        }, "extra": {"source": "calendar"}}),
         json!({"event": "calendar.events_synced", "data": {"calendar_id": "cal-1"}}),
     ]
 }
@@ -540,6 +544,67 @@ async fn other_forms_lose_no_recording() {
     );
     assert_eq!(meeting["speakers"], json!(["1"]));
     assert_eq!(meeting["recordingUrl"], "https://recordings.example.com/1.mp4");
+}
+
+/// A sender is verified by then, and sends nothing else if it is refused.
+#[tokio::test]
+async fn media_type_loses_no_recording() {
+    let (backend, team, path) = recorded(json!({})).await;
+    for (number, media_type) in [
+        "text/plain",
+        "application/octet-stream",
+        "application/json, application/json",
+        "",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut event = complete("bot-1");
+        let url = format!("https://recordings.example.com/{number}.mp4");
+        event["data"]["mp4"] = json!(url);
+        let call = backend.post(WEBHOOK).body(media_type, event.to_string());
+        call.header("x-meeting-baas-api-key", API_KEY).send().await.is(200);
+        assert_eq!(
+            read(&backend, &team, &path).await["recordingUrl"],
+            url,
+            "{media_type:?}"
+        );
+    }
+    let call = backend.post(WEBHOOK).body("application/json", b"\x1f\x8b".to_vec());
+    let call = call
+        .header("x-meeting-baas-api-key", API_KEY)
+        .header("content-encoding", "gzip");
+    call.send().await.problem(415, "unsupported-media-type");
+}
+
+/// A bot's id that was copied with a line's end is the one that the recorder reports.
+#[tokio::test]
+async fn spaces_around_ids_are_left_out() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    let ids = json!({"meetingBaasId": " bot-1\n", "calendarEventId": "\tevent-1 "});
+    let made = backend.meeting(&team, ids.clone()).await;
+    assert_eq!(
+        (&made["meetingBaasId"], &made["calendarEventId"]),
+        (&json!("bot-1"), &json!("event-1"))
+    );
+    deliver(&backend, Proof::ApiKey, WEBHOOK, &complete("bot-1 ").to_string())
+        .await
+        .is(200);
+    let path = format!("/api/meetings/{}", id(&made));
+    assert_eq!(outcome(&read(&backend, &team, &path).await), of_first_version());
+    let put = backend
+        .put(&path)
+        .by(&team.admin)
+        .json(&ids)
+        .send()
+        .await
+        .is(200)
+        .json();
+    assert_eq!(
+        (&put["meetingBaasId"], &put["calendarEventId"]),
+        (&json!("bot-1"), &json!("event-1"))
+    );
 }
 
 /// Three hours of speech at 150 words a minute.

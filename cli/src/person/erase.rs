@@ -48,7 +48,7 @@ const OF_USER: [(&str, &str, &str); 9] = [
         "audit",
         "changed: the actor is a pseudonym",
         "UPDATE audit a SET actor = 'erased:' || u.id FROM users u
-         WHERE u.id = $1 AND a.actor = replace(u.clerk_id, E'\\x01deleted:', '')",
+         WHERE u.id = $1 AND a.actor = split_part(replace(u.clerk_id, E'\\x01deleted:', ''), E'\\x01', 1)",
     ),
     (
         "audit",

@@ -5,8 +5,9 @@ use shared::db::Session;
 
 use super::Person;
 
-/// One object: the name of each table with its rows. A meeting is a person's if they lead it or it is about them. Secrets
-/// are left out: the digest of an invitation's link.
+/// One object: the name of each table with its rows. A meeting is a person's if they lead it or it is about them. The
+/// subject of a deleted account is inside what `functions::clerk` made of it. Secrets are left out: the digest of an
+/// invitation's link.
 const ROWS: &str = "
     WITH person AS (
         SELECT * FROM users WHERE id = $1
@@ -40,7 +41,9 @@ const ROWS: &str = "
         )
         UNION ALL SELECT 'audit', (
             SELECT jsonb_agg(to_jsonb(r) ORDER BY r.at) FROM audit r
-            WHERE r.row_id = $1 OR r.actor IN (SELECT clerk_id FROM person)
+            WHERE r.row_id = $1 OR r.actor IN (
+                SELECT split_part(replace(clerk_id, E'\\x01deleted:', ''), E'\\x01', 1) FROM person
+            )
         )
     )
     SELECT jsonb_pretty(jsonb_object_agg(name, coalesce(rows, '[]'))) FROM found";

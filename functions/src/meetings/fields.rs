@@ -8,7 +8,7 @@ use chrono::{DateTime, Datelike as _, Utc};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use uuid::Uuid;
 
-use shared::text::{HttpUrl, Id, Text};
+use shared::text::{HttpUrl, Id, Text, Trimmed};
 
 /// The status of a meeting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -211,8 +211,8 @@ impl<'de> Deserialize<'de> for Lines {
 }
 
 pub(super) type Title = Text<200>;
-pub(super) type BotId = Text<200>;
-pub(super) type EventId = Text<200>;
+pub(super) type BotId = Trimmed<200>;
+pub(super) type EventId = Trimmed<200>;
 pub(super) type LongText = Text<20_000>;
 pub(super) type Transcript = Text<1_000_000>;
 

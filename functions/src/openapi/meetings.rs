@@ -157,6 +157,7 @@ fn webhooks(schemas: &mut Schemas) -> [Operation; 2] {
                 "transcription": {"description": "The same, or its address."},
                 "speakers": {"description": "Names, or objects with a `name`."},
                 "mp4": {"description": "The address of the recording."},
+                "video": {"description": "The same, in version 2."},
             },
             "required": ["bot_id"],
         }),

@@ -158,20 +158,27 @@ impl Request {
     /// # Errors
     /// Fails with 415 for a compressed body, and with 415, 400, or 422 and the field's name; see [`body::json`].
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        self.json_from(&self.body)
+        self.refuse_compression()?;
+        let content_type = self.headers().get(http::header::CONTENT_TYPE);
+        body::json(content_type.and_then(|value| value.to_str().ok()), &self.body)
     }
 
-    /// Deserializes JSON like [`json`](Self::json), from a corrected copy of the body.
+    /// Deserializes JSON like [`json`](Self::json), from a corrected copy of the body. For a sender that cannot be told to
+    /// send something else, so its Content-Type does not matter.
     ///
     /// # Errors
-    /// As [`json`](Self::json).
+    /// As [`json`](Self::json), except for the Content-Type.
     pub fn json_from<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Error> {
+        self.refuse_compression()?;
+        body::json(None, body)
+    }
+
+    fn refuse_compression(&self) -> Result<(), Error> {
         let mut codings = self.headers().get_all(http::header::CONTENT_ENCODING).iter();
         if codings.any(|coding| !body::is_identity(coding.to_str().unwrap_or("?"))) {
             return Err(Error::UnsupportedEncoding);
         }
-        let content_type = self.headers().get(http::header::CONTENT_TYPE);
-        body::json(content_type.and_then(|value| value.to_str().ok()), body)
+        Ok(())
     }
 
     /// Deserializes the query string into a struct of fields that are parsed from text.

@@ -58,7 +58,7 @@ impl Report {
 
     fn of(body: Map<String, Value>, replaced: usize) -> Result<Option<Self>, Error> {
         let event = match body.get("event") {
-            Some(Value::String(event)) => event.clone(),
+            Some(Value::String(event)) => normalized(event),
             Some(_) => return Err(Error::field("event", "must be text")),
             None => return Err(Error::field("event", "is required")),
         };
@@ -108,26 +108,28 @@ impl Report {
 
     /// Reads what was recorded. An empty transcript or list of speakers is none, so that it replaces no other.
     fn read_recording(&mut self, members: &mut Members) -> bool {
-        self.recording_url = self.skipped.usable(members.take(&["mp4"]));
+        // As version 1 names it, and version 2.
+        self.recording_url = self.skipped.usable(members.take(&["mp4", "video"]));
         let speakers = self.skipped.items(members.take(&["speakers"]));
         self.speakers = speakers
             .map(|speakers| self.names(speakers))
             .filter(|names| !names.is_empty());
         for member in ["transcript", "transcription"] {
-            match members.take(&[member]) {
-                Some(Value::String(text)) if text.starts_with("https://") || text.starts_with("http://") => {
+            let transcript = match members.take(&[member]) {
+                Some(Value::String(text)) if is_address(&text) => {
                     self.transcript_url = self.skipped.usable(Some(Value::String(text)));
+                    None
                 }
-                Some(Value::String(text)) if text.trim().is_empty() => {}
-                Some(Value::String(text)) => self.transcript = Some(transcript::cut(text)),
+                Some(Value::String(text)) if text.trim().is_empty() => None,
+                Some(Value::String(text)) => Some(transcript::cut(text)),
                 // A single turn.
-                Some(turn @ Value::Object(_)) => self.transcript = transcript::of(vec![turn], &mut self.skipped),
+                Some(turn @ Value::Object(_)) => transcript::of(vec![turn], &mut self.skipped),
                 other => {
-                    if let Some(turns) = self.skipped.items(other) {
-                        self.transcript = transcript::of(turns, &mut self.skipped);
-                    }
+                    let turns = self.skipped.items(other);
+                    turns.and_then(|turns| transcript::of(turns, &mut self.skipped))
                 }
-            }
+            };
+            self.transcript = self.transcript.take().or(transcript);
         }
         true
     }
@@ -152,7 +154,8 @@ impl Report {
             _ => Map::new(),
         };
         let code = given(&mut step, "code").or_else(|| members.take(&["code"]));
-        let Some((status, processing)) = code.as_ref().and_then(Value::as_str).and_then(effect) else {
+        let code = code.as_ref().and_then(Value::as_str).map(normalized);
+        let Some((status, processing)) = code.as_deref().and_then(effect) else {
             return false;
         };
         (self.status, self.processing_status) = (status, processing);
@@ -186,6 +189,17 @@ impl Report {
             tracing::warn!(id, "a delivery has the address of its transcript, which is not fetched");
         }
     }
+}
+
+/// Returns the name of an event or the code of a status in lower case, as the service writes them.
+fn normalized(name: &str) -> String {
+    name.trim().to_ascii_lowercase()
+}
+
+/// Returns whether a transcript is its address, and not a text that begins with one.
+fn is_address(text: &str) -> bool {
+    let begins = ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme));
+    begins && !text.contains(char::is_whitespace)
 }
 
 /// Returns the effect of a bot's status code on its meeting; `None` for intermediate and unknown codes.
@@ -299,6 +313,51 @@ mod tests {
     }
 
     #[test]
+    fn one_member_replaces_no_other() {
+        let turn = json!({"speaker": "Ada", "words": [{"word": "Hi"}]});
+        for (member, other) in [("transcript", "transcription"), ("transcription", "transcript")] {
+            for nothing in [
+                json!([]),
+                json!({}),
+                json!(""),
+                json!(null),
+                json!(5),
+                json!("https://x.example.com/1.json"),
+            ] {
+                let report = recording(json!({member: [turn], other: nothing}));
+                assert!(report.transcript.is_some_and(|text| text.contains("Hi")), "{nothing}");
+            }
+        }
+    }
+
+    #[test]
+    fn recording_has_the_name_of_either_version() {
+        let url = "https://recordings.example.com/1.mp4";
+        for data in [
+            json!({"mp4": url}),
+            json!({"video": url}),
+            json!({"mp4": null, "video": url}),
+            json!({"mp4": url, "video": null}),
+        ] {
+            assert_eq!(recording(data.clone()).recording_url.unwrap().as_str(), url, "{data}");
+        }
+    }
+
+    #[test]
+    fn names_are_read_in_any_case() {
+        for event in ["Complete", " complete\n", "BOT.COMPLETED"] {
+            assert_eq!(
+                read(json!({"event": event, "data": {"bot_id": "b"}})).kind,
+                Kind::Complete
+            );
+        }
+        for code in ["IN_CALL_RECORDING", "In_Call_Recording", " in_call_recording "] {
+            let report = read(json!({"event": "Bot.Status_Change", "bot_id": "b", "status": {"code": code}}));
+            assert_eq!(report.status, Some(Status::InProgress), "{code}");
+        }
+    }
+
+    #[test]
     fn long_transcript_loses_times_not_words() {
         let word = json!({"start": 1.25, "end": 1.75, "word": "word"});
         let turn = json!({"speaker": "Ada", "words": vec![word; 90_000]});
@@ -335,6 +394,10 @@ mod tests {
         let report = read(json!({"event": "bot.completed", "data": {"bot_id": "b", "transcription": url}}));
         assert_eq!(report.transcript_url.unwrap().as_str(), url);
         assert_eq!(report.transcript, None);
+        let text = format!("{url} is the link.\nAda: Hi!");
+        let report = recording(json!({"transcript": text}));
+        assert_eq!(report.transcript, Some(text));
+        assert!(report.transcript_url.is_none());
     }
 
     #[test]
