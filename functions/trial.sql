@@ -47,14 +47,14 @@ INSERT INTO receipts (key, request, kind, id, version, status, expires_at) VALUE
 INSERT INTO receipts AS r (key, request, nonce, expires_at) VALUES
     ('00000000-0000-4000-8000-000000000021', '00000000-0000-4000-8000-000000000022',
         '00000000-0000-4000-8000-000000000023', now())
-ON CONFLICT (key) DO UPDATE SET nonce = CASE WHEN r.kind IS NULL THEN excluded.nonce END RETURNING r.kind;
+ON CONFLICT (key) DO UPDATE SET nonce = CASE WHEN r.kind IS NULL THEN excluded.nonce END RETURNING r.*;
 SELECT m.id FROM users u, meetings m
 WHERE u.clerk_id = E'\x01trial 2' AND m.id = '00000000-0000-4000-8000-0000000000c1' AND sees(u, m)
     AND m.transcript = 'Trial: words' AND m.status = 'completed';
 SELECT t.id FROM users u JOIN meetings m ON manages(u, m) JOIN tasks t ON t.meeting_id = m.id
 WHERE u.clerk_id = E'\x01trial 1' AND m.id = '00000000-0000-4000-8000-0000000000c1' AND m.team_id = team_of(u)
     AND t.status = 'complete';
-SELECT id FROM meeting_changes WHERE meeting_id = '00000000-0000-4000-8000-0000000000c1';
+SELECT * FROM meeting_changes WHERE meeting_id = '00000000-0000-4000-8000-0000000000c1';
 SELECT k.id FROM users u, users o JOIN key_areas k ON k.user_id = o.id
 WHERE u.clerk_id = E'\x01trial 1' AND o.clerk_id = E'\x01trial 2' AND writes(u, o) AND reads(u, o);
 SELECT id FROM colleagues WHERE id = '00000000-0000-4000-8000-0000000000a2';

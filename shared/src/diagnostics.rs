@@ -4,7 +4,7 @@
 
 pub use crate::config::database_url::RDS_ROOTS;
 pub use crate::db::classify::{kind_of, kind_of_log_in};
-pub use crate::db::connect::{Connection, Purpose, Target, complete, connect_once};
+pub use crate::db::connect::{Connection, IDLE_SESSION, Purpose, Target, complete, connect_once};
 pub use crate::db::deadline::FUNCTION_TIMEOUT;
 pub use crate::db::error::about_certificate;
 pub use crate::db::first_message::{FirstBytes, ForeignReply, judge};

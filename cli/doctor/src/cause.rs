@@ -81,10 +81,21 @@ pub(super) fn shell(word: &str) -> String {
     }
 }
 
+/// The key words that cannot name a role, a database or a schema without quotes, separated by spaces.
+const RESERVED: &str = "\
+    all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation \
+    column concurrently constraint create cross current_catalog current_date current_role current_schema current_time \
+    current_timestamp current_user default deferrable desc distinct do else end except false fetch for foreign freeze \
+    from full grant group having ilike in initially inner intersect into is isnull join lateral leading left like limit \
+    localtime localtimestamp natural not notnull null offset on only or order outer overlaps placing primary references \
+    returning right select session_user similar some symmetric system_user table tablesample then to trailing true union \
+    unique user using variadic verbose when where window with";
+
 /// Quotes an SQL identifier.
 pub(super) fn quoted(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(plain) {
+    let reserved = || RESERVED.split(' ').any(|word| word == name);
+    if name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(plain) && !reserved() {
         name.to_owned()
     } else {
         format!("\"{}\"", name.replace('"', "\"\""))
@@ -352,4 +363,30 @@ pub(super) fn words(error: &sqlx::Error) -> String {
         None => error.to_string(),
     };
     one_line(&words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use local::postgres::{Cluster, Settings};
+    use sqlx::Connection as _;
+
+    /// A role may be named `user`, as containers' often is.
+    #[tokio::test]
+    async fn every_name_is_quoted_as_the_server_needs_it() {
+        let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+        #[expect(clippy::disallowed_methods, reason = "the server's own list of words is wanted")]
+        let mut session = sqlx::PgConnection::connect(&cluster.url()).await.unwrap();
+        let reserved: Vec<String> =
+            sqlx::query_scalar("SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')")
+                .fetch_all(&mut session)
+                .await
+                .unwrap();
+        assert!(reserved.contains(&"user".to_owned()));
+        for word in reserved {
+            assert_ne!(quoted(&word), word);
+        }
+        assert_eq!(quoted("seer_app"), "seer_app");
+        assert_eq!(quoted("two words"), "\"two words\"");
+    }
 }

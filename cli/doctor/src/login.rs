@@ -141,6 +141,13 @@ pub(super) fn refused(target: &TargetNames, error: &sqlx::Error) -> Cause {
 /// The pooler rejects the log-in, for a reason that its message identifies.
 fn refused_by_pooler(target: &TargetNames, words: &str) -> Option<Cause> {
     let says = |some: &[&str]| some.iter().any(|part| words.contains(part));
+    let other = |what: &str, own: &str| {
+        let name = words.split_once(what).and_then(|(_, rest)| rest.split_once('"'));
+        name.is_some_and(|(name, _)| name != own)
+    };
+    if other("user \"", &target.user) || other("database \"", &target.database) {
+        return Some(pooler::other_name(target, words));
+    }
     if says(&[
         "SASL authentication failed",
         "password authentication failed",
@@ -210,9 +217,9 @@ mod tests {
     use shared::config::DatabaseUrl;
     use sqlx::Connection as _;
 
-    /// RDS Proxy supports no startup options; the URL does not mention a pooler.
+    /// RDS Proxy supports no startup options; the URL does not mention a pooler. PgBouncer logs in with names of its own.
     #[tokio::test]
-    async fn rds_proxy_schema_refusal_is_a_pooler() {
+    async fn pooler_refusal_has_its_cause() {
         let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
         let url = DatabaseUrl::parse(&cluster.url()).unwrap();
         #[expect(
@@ -222,12 +229,28 @@ mod tests {
         let mut session = sqlx::PgConnection::connect_with(&url.connect_options("test"))
             .await
             .unwrap();
-        let sql = "DO $$ BEGIN
-                       RAISE 'Feature not supported: RDS Proxy currently doesn''t support command-line options'
-                           USING ERRCODE = '0A000';
-                   END $$";
-        let error = sqlx::raw_sql(sql).execute(&mut session).await.unwrap_err();
-        let found = Finding::from(refused(&TargetNames::of(&url), &error));
-        assert_eq!(found.id, "pooler", "{found:?}");
+        for (code, message, id) in [
+            (
+                "0A000",
+                "Feature not supported: RDS Proxy currently doesn''t support command-line options",
+                "pooler",
+            ),
+            ("08P01", r#"password authentication failed for user "seer""#, "auth"),
+            (
+                "08P01",
+                r#"password authentication failed for user "other""#,
+                "pooler-target",
+            ),
+            ("08P01", r#"database "seer" does not exist"#, "no-database"),
+            ("08P01", r#"database "other" does not exist"#, "pooler-target"),
+        ] {
+            let sql = format!("DO $$ BEGIN RAISE '{message}' USING ERRCODE = '{code}'; END $$");
+            let error = sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+                .execute(&mut session)
+                .await
+                .unwrap_err();
+            let found = Finding::from(refused(&TargetNames::of(&url), &error));
+            assert_eq!(found.id, id, "{found:?}");
+        }
     }
 }

@@ -109,6 +109,57 @@ pub(super) fn unmentioned(words: &str) -> Cause {
     )
 }
 
+/// A pooler accepts the session limits of functions without setting them, because it ignores start-up parameters.
+/// `shares`: two sessions were served by one process of the server.
+pub(super) fn hidden(shares: bool, report: &mut Report) {
+    let (level, what) = if shares {
+        (
+            Level::Fail,
+            "a transaction pooler is in between, and DATABASE_URL lacks pgbouncer=true",
+        )
+    } else {
+        (
+            Level::Warn,
+            "a pooler is in between, and drops the session limits of functions",
+        )
+    };
+    report.find(
+        level,
+        "pooler-hidden",
+        what,
+        "It ignores the start-up parameter `options`, so it seems to be the server. In transaction mode, statements that one \
+         function prepares are found by others, which then fail.",
+        vec![
+            "add pgbouncer=true to the parameters of DATABASE_URL".to_owned(),
+            "remove options from ignore_startup_parameters in pgbouncer.ini, then: RELOAD".to_owned(),
+        ],
+    );
+}
+
+/// The pooler accepts no client besides doctor's session.
+pub(super) fn last_client(report: &mut Report) {
+    report.find(
+        Level::Warn,
+        "last-slot",
+        "this session is the last client that the pooler accepts",
+        "More environments are connected than its max_client_conn, max_user_connections or max_db_connections allows.",
+        vec![SHOW.to_owned()],
+    );
+}
+
+/// The pooler itself cannot log in to the server, with a name that is not DATABASE_URL's.
+pub(super) fn other_name(target: &TargetNames, words: &str) -> Cause {
+    cause(
+        "pooler-target",
+        format!("the pooler at {} cannot log in to its server: {words}", target.endpoint),
+        "Its line for this database names a role, a password or a database that the server does not have.",
+        [
+            "psql -p PORT -U ADMIN pgbouncer -c 'SHOW DATABASES'   # at the pooler".to_owned(),
+            "correct the line of [databases] in pgbouncer.ini, then: RELOAD".to_owned(),
+        ],
+    )
+}
+
 /// The pooler accepts clients but has no server connection for them.
 pub(super) fn waiting(target: &TargetNames, seconds: f64) -> Cause {
     cause(
@@ -117,7 +168,8 @@ pub(super) fn waiting(target: &TargetNames, seconds: f64) -> Cause {
             "the pooler at {} lets clients in, but gives them no connection to the server within {seconds:.1} s",
             target.endpoint
         ),
-        "All connections of its pool are taken, by long transactions or a burst; or the server behind it is down or hangs.",
+        "All connections of its pool are taken, by long transactions or a burst; or the server behind it is down or hangs; or \
+         the pooler is paused (PAUSE, KILL), until RESUME.",
         [
             SHOW.to_owned(),
             "cargo seer doctor, with the URL of the server itself   # whether it is the server".to_owned(),

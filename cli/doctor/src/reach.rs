@@ -14,17 +14,20 @@ use serde::Deserialize;
 use shared::config::{DatabaseUrl, Login};
 use shared::db::Deadline;
 use shared::db::Kind;
-use shared::diagnostics::{self, Purpose, Tuned, complete, connect_once};
+use shared::diagnostics::{self, IDLE_SESSION, Purpose, Tuned, complete, connect_once};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::WHOLE;
 use super::activity::WHO;
-use super::cause::{self, Cause, TargetNames};
+use super::cause::{self, Cause, TargetNames, quoted};
 use super::login;
 use super::pooler;
 use super::report::{Finding, Level, Outcome, Report, Step};
+use super::server::span;
 use super::session::{Session, Unavailable};
 use super::startup::{self, APPLICATION, Method};
 use super::step::{STEPS, StepTimer};
@@ -155,7 +158,7 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
     let wire = Wire { tls, mode, local };
 
     let timer = StepTimer::start(report);
-    let method = ask_method(target, &mut stream, deadline).await;
+    let method = ask_method(url, target, &mut stream, deadline).await;
     drop(stream);
     let method = match method {
         Ok(method) => method,
@@ -164,8 +167,8 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
     if method == Method::Other {
         return Err(timer.fail(report, method.name(), login::method(target)));
     }
-    let connection = log_in(url, target, &timer, deadline).await;
-    let connection = match connection {
+    let options = url.connect_options(APPLICATION);
+    let connection = match log_in(url, &options, target, &timer, deadline).await {
         Ok(connection) => connection,
         Err(cause) => {
             let detail = format!("{} as {}: refused", method.name(), target.user);
@@ -177,11 +180,25 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
 
     let mut session = Session::new(connection, url, deadline);
     let timer = StepTimer::start(report);
-    match session
-        .one::<Version>("SELECT current_setting('server_version') AS version")
-        .await
-    {
-        Ok(Version { version }) => timer.ok(report, format!("PostgreSQL {version}")),
+    let mut first = session.one::<First>(FIRST).await;
+    // Behind a pooler the session is the pooler's.
+    if !url.is_pooled() && ends_when_idle(&first) {
+        short_idle_timeout(target, &first, report);
+        let options = options.options([("idle_session_timeout", "0")]);
+        session.close().await;
+        let connection = match log_in(url, &options, target, &timer, deadline).await {
+            Ok(connection) => connection,
+            Err(cause) => return Err(timer.fail(report, "a second log-in: refused", cause)),
+        };
+        session = Session::new(connection, url, deadline);
+        first = session.one(FIRST).await;
+    }
+    let mut pid = None;
+    match first {
+        Ok(First { version, pid: own, .. }) => {
+            pid = Some(own);
+            timer.ok(report, format!("PostgreSQL {version}"));
+        }
         Err(unavailable @ Unavailable::Lost) => {
             let cause = if url.is_pooled() {
                 pooler::waiting(target, timer.seconds())
@@ -205,7 +222,7 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
             Vec::new(),
         );
     }
-    as_a_function(url, deadline, report).await;
+    as_a_function(url, pid, deadline, report).await;
     Ok(Reached {
         url: Arc::clone(url),
         session,
@@ -215,8 +232,45 @@ async fn go(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) -> Resul
 }
 
 #[derive(Deserialize)]
-struct Version {
+struct First {
     version: String,
+    pid: i32,
+    /// Seconds; `None` before PostgreSQL 14, which has no such limit.
+    idle_session_timeout: Option<f64>,
+}
+
+const FIRST: &str = "SELECT current_setting('server_version') AS version, pg_backend_pid() AS pid, \
+    extract(epoch FROM current_setting('idle_session_timeout', true)::interval)::float8 AS idle_session_timeout";
+
+/// Returns whether the server's limit would end this session while other steps are taken.
+fn ends_when_idle(first: &Result<First, Unavailable>) -> bool {
+    match first {
+        Ok(First {
+            idle_session_timeout, ..
+        }) => idle_session_timeout.is_some_and(|limit| limit > 0.0 && limit < WHOLE.as_secs_f64()),
+        Err(unavailable) => matches!(unavailable, Unavailable::Idle),
+    }
+}
+
+/// Reports a limit that functions do not notice: they set their own when they connect.
+fn short_idle_timeout(target: &TargetNames, first: &Result<First, Unavailable>, report: &mut Report) {
+    let limit = first.as_ref().ok().and_then(|first| first.idle_session_timeout);
+    let limit = limit.map_or_else(|| "shorter than a round trip".to_owned(), span);
+    let (role, database) = (quoted(&target.user), quoted(&target.database));
+    report.find(
+        Level::Advice,
+        "idle-session",
+        format!("idle_session_timeout is {limit}: it ends other sessions between two statements"),
+        "Functions set their own limit when they connect, and work. Sessions of psql and of other clients end.",
+        vec![
+            "PGOPTIONS='-c idle_session_timeout=0' psql   # a session that stays, for that of these which applies"
+                .to_owned(),
+            format!("ALTER ROLE {role} RESET idle_session_timeout;"),
+            format!("ALTER ROLE {role} IN DATABASE {database} RESET idle_session_timeout;"),
+            format!("ALTER DATABASE {database} RESET idle_session_timeout;"),
+            "ALTER SYSTEM SET idle_session_timeout = '15min'; SELECT pg_reload_conf();".to_owned(),
+        ],
+    );
 }
 
 async fn resolve(target: &TargetNames, deadline: Deadline, report: &mut Report) -> Result<Vec<SocketAddr>, Cause> {
@@ -335,7 +389,12 @@ async fn unix(target: &TargetNames, deadline: Deadline, report: &mut Report) -> 
     }
 }
 
-async fn ask_method(target: &TargetNames, stream: &mut Box<dyn Stream>, deadline: Deadline) -> Result<Method, Cause> {
+async fn ask_method(
+    url: &DatabaseUrl,
+    target: &TargetNames,
+    stream: &mut Box<dyn Stream>,
+    deadline: Deadline,
+) -> Result<Method, Cause> {
     let since = Instant::now();
     let asked = startup::method(stream.as_mut(), &target.user, &target.database);
     match timeout(LOG_IN.min(deadline.left()), asked).await {
@@ -343,6 +402,8 @@ async fn ask_method(target: &TargetNames, stream: &mut Box<dyn Stream>, deadline
         Ok(Ok(method)) => Ok(method),
         // The server may have closed it for a reason, which the log-in reveals.
         Ok(Err(_)) => Ok(Method::Unasked),
+        // A pooler answers as soon as it has a connection to the server.
+        Err(_) if url.is_pooled() => Err(pooler::waiting(target, since.elapsed().as_secs_f64())),
         Err(_) => Err(cause::silent(
             target,
             "answer to the start-up message",
@@ -351,38 +412,50 @@ async fn ask_method(target: &TargetNames, stream: &mut Box<dyn Stream>, deadline
     }
 }
 
-/// Logs in with the driver, without the limits that a function's session sets, so that the server's own limits can be
-/// examined.
+/// Logs in with the driver. `options` lack the limits that a function's session sets, so that the server's own limits can
+/// be examined.
 async fn log_in(
     url: &DatabaseUrl,
+    options: &PgConnectOptions,
     target: &TargetNames,
     timer: &StepTimer,
     deadline: Deadline,
 ) -> Result<PgConnection, Cause> {
-    let options = url.connect_options(APPLICATION);
     #[expect(
         clippy::disallowed_methods,
         reason = "bounded and tuned here; without a function's session limits"
     )]
-    let connect = PgConnection::connect_with(&options);
+    let connect = PgConnection::connect_with(options);
     match timeout(LOG_IN.min(deadline.left()), Tuned::new(connect, url)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(login::refused(target, &error)),
+        Err(_) if url.is_pooled() => Err(pooler::waiting(target, timer.seconds())),
         Err(_) => Err(cause::slow(target, timer.seconds())),
     }
 }
 
-/// Connects again exactly as a function does, because a pooler can reject parameters that a function sets.
-async fn as_a_function(url: &DatabaseUrl, deadline: Deadline, report: &mut Report) {
+/// The first statement as a function: the process that serves it, and the seconds after which the server ends the session.
+const SESSION: &str =
+    "SELECT pg_backend_pid(), extract(epoch FROM current_setting('idle_session_timeout')::interval)::float8";
+
+/// Connects again exactly as a function does, because a pooler can reject or ignore parameters that a function sets. `own` is
+/// the process that serves the other session, which stays open.
+async fn as_a_function(url: &DatabaseUrl, own: Option<i32>, deadline: Deadline, report: &mut Report) {
     let timer = StepTimer::start(report);
     let target = diagnostics::Target::new(url, APPLICATION);
     match connect_once(&target, Purpose::Read, deadline.within(LOG_IN)).await {
         Ok(mut live) => {
-            let one = async |db: &mut shared::db::Session| sqlx::query_scalar::<_, i32>("SELECT 1").fetch_one(db).await;
+            let one = async |db: &mut shared::db::Session| sqlx::query_as::<_, (i32, f64)>(SESSION).fetch_one(db).await;
             match live.ask(deadline.within(LOG_IN), one).await {
-                Ok(_) => {
+                Ok((pid, limit)) => {
                     live.close().await;
-                    timer.ok(report, "connected, session limits accepted, first statement answered");
+                    let (shares, limited) = (own == Some(pid), limit == IDLE_SESSION.as_secs_f64());
+                    if url.is_pooled() || (limited && !shares) {
+                        timer.ok(report, "connected, session limits accepted, first statement answered");
+                    } else {
+                        timer.end(report, Outcome::Failed, "connected, but a pooler is in between");
+                        pooler::hidden(shares, report);
+                    }
                 }
                 Err(error) => {
                     let words = error
@@ -391,12 +464,19 @@ async fn as_a_function(url: &DatabaseUrl, deadline: Deadline, report: &mut Repor
                         .map(|cause| one_line(&cause.to_string()))
                         .unwrap_or_default();
                     timer.end(report, Outcome::Failed, words.clone());
-                    pooler::statement_refused(&words, report);
+                    if error.kind == Kind::StalePlan && !url.is_pooled() {
+                        pooler::hidden(true, report);
+                    } else {
+                        pooler::statement_refused(&words, report);
+                    }
                 }
             }
         }
         Err(error) if error.kind == Kind::Saturated => {
             timer.end(report, Outcome::Skipped, "no free slot besides this session's");
+            if url.is_pooled() {
+                return pooler::last_client(report);
+            }
             report.find(
                 Level::Warn,
                 "last-slot",

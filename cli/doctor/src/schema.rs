@@ -9,7 +9,6 @@ use serde_json::json;
 use shared::Service;
 use shared::config::DatabaseUrl;
 use shared::db::migrate;
-use shared::db::roles::application_privileges;
 
 use super::Product;
 use super::cause::{literal, quoted};
@@ -100,7 +99,7 @@ pub(super) async fn examine(
                 server.role, table.schema
             ),
             "Every statement of the functions fails: to this role the tables do not exist.",
-            application_privileges(&schema, &role).to_vec(),
+            workload::grants(&schema, &role),
         );
     }
     let applied = migrations(session, server, &table, service, report).await;

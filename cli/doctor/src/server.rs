@@ -6,6 +6,7 @@ use serde_json::json;
 use super::cause::quoted;
 use super::report::{Level, Report};
 use super::session::{Session, Unavailable};
+use super::settings;
 
 /// When each major version's support ends: postgresql.org/support/versioning.
 const SUPPORTED_UNTIL: [(i32, &str); 6] = [
@@ -171,20 +172,16 @@ pub(super) async fn examine(session: &mut Session, report: &mut Report) -> Optio
     support(&server, report);
     replication(session, &server, report).await;
     if server.read_only && !server.standby {
-        let role = quoted(&server.role);
+        let name = "default_transaction_read_only";
+        // Else the session that runs the next line would be read-only too.
+        let mut run = vec![format!("SET {name} = off;")];
+        run.extend(settings::correction(session, &server, name, "off").await);
         report.find(
             Level::Fail,
             "read-only",
             "read-only: default_transaction_read_only is on, and no write is accepted",
             "An operator, or a provider whose disk is full, set the server, the database or the role to reject writes.",
-            vec![
-                "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();".to_owned(),
-                format!(
-                    "ALTER ROLE {role} RESET default_transaction_read_only; \
-                     ALTER DATABASE {} RESET default_transaction_read_only;",
-                    quoted(&server.database)
-                ),
-            ],
+            run,
         );
     }
     Some(server)

@@ -1,6 +1,6 @@
 //! The session that examines the server: queries with a timeout each, and results or the reason for their absence.
 //!
-//! Every query is one message of the simple protocol and its own read-only transaction with its own limits, so that it
+//! Every query is one message of the simple protocol and its own read-only transaction with its own settings, so that it
 //! works through a transaction pooler, leaves nothing behind, and does not affect the next one if it fails. Only a trial
 //! writes, in a transaction that is always rolled back. Invariants: commits no write, never waits past the deadline.
 
@@ -18,8 +18,14 @@ use tokio::time::timeout;
 use super::cause::{literal, quoted};
 use super::report::{Fact, Report};
 
-/// `statement_timeout` of each query.
-const STATEMENT_MS: u32 = 1_500;
+/// Settings of each query, whatever the server, the database and the role have. An error ends its statement and not the
+/// session, and nothing is compiled, because `statement_timeout` does not interrupt a compilation.
+const SETTINGS: [&str; 4] = [
+    "SET LOCAL statement_timeout = 1500;",
+    "SET LOCAL lock_timeout = 500;",
+    "SET LOCAL exit_on_error = off;",
+    "SET LOCAL jit_above_cost = -1;",
+];
 /// The client's timeout of each query; the server's timeout precedes it, unless the server hangs.
 const ANSWER: Duration = Duration::from_millis(2_500);
 /// The timeout for sending Terminate.
@@ -31,7 +37,7 @@ pub(super) struct Session {
     connection: PgConnection,
     deadline: Deadline,
     /// Statements, each of which sets one for a transaction.
-    limits: Vec<String>,
+    settings: Vec<String>,
     lost: bool,
 }
 
@@ -68,6 +74,8 @@ pub(super) enum Unavailable {
     Absent,
     /// The server did not finish in time, or a lock blocks the query.
     Late,
+    /// The server ended the session because it was idle.
+    Idle,
     /// The connection is lost, or the time of the whole examination has run out.
     Lost,
     /// The server returned an error, with this code.
@@ -76,24 +84,22 @@ pub(super) enum Unavailable {
 
 impl Session {
     pub(super) fn new(connection: PgConnection, url: &DatabaseUrl, deadline: Deadline) -> Self {
-        let mut limits = vec![
-            format!("SET LOCAL statement_timeout = {STATEMENT_MS};"),
-            "SET LOCAL lock_timeout = 500;".to_owned(),
-        ];
+        let mut settings = SETTINGS.map(str::to_owned).to_vec();
         if let Some(path) = url.search_path().filter(|_| url.is_pooled()) {
-            limits.push(format!("SET LOCAL search_path = {path};"));
+            settings.push(format!("SET LOCAL search_path = {path};"));
         }
         Self {
             connection,
             deadline,
-            limits,
+            settings,
             lost: false,
         }
     }
 
     /// Lets the following queries find the tables of `schema`, whatever the session's search_path.
     pub(super) fn look_into(&mut self, schema: &str) {
-        self.limits.push(format!("SET LOCAL search_path = {};", quoted(schema)));
+        self.settings
+            .push(format!("SET LOCAL search_path = {};", quoted(schema)));
     }
 
     /// Returns the rows of a SELECT, deserialized by column name.
@@ -102,8 +108,8 @@ impl Session {
         if self.lost || bound.is_zero() {
             return Err(Unavailable::Lost);
         }
-        let limits = self.limits.concat();
-        let sql = format!("{READ_ONLY} {limits} SELECT to_json(q)::text AS answer FROM ({select}) AS q");
+        let settings = self.settings.concat();
+        let sql = format!("{READ_ONLY} {settings} SELECT to_json(q)::text AS answer FROM ({select}) AS q");
         let asked = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.connection);
         let rows = match timeout(bound, asked).await {
             Ok(Ok(rows)) => rows,
@@ -138,7 +144,7 @@ impl Session {
         if self.lost || bound.is_zero() {
             return None;
         }
-        let sql = format!("{READ_ONLY} {} {statements}", self.limits.concat());
+        let sql = format!("{READ_ONLY} {} {statements}", self.settings.concat());
         let asked = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection);
         let Ok(answered) = timeout(bound, asked).await else {
             self.lost = bound == ANSWER;
@@ -160,7 +166,7 @@ impl Session {
         if self.lost || bound.is_zero() {
             return Trial::Unfinished;
         }
-        let Ok(trial) = timeout(bound, tried_out(&mut self.connection, &self.limits, statements)).await else {
+        let Ok(trial) = timeout(bound, tried_out(&mut self.connection, &self.settings, statements)).await else {
             // The server ends the transaction with the connection.
             self.lost = true;
             return Trial::Unfinished;
@@ -215,6 +221,10 @@ impl Session {
                 self.lost = true;
                 Unavailable::Lost
             }
+            "57P05" => {
+                self.lost = true;
+                Unavailable::Idle
+            }
             _ => Unavailable::Failed(format!("SQLSTATE {code}: {}", database.message())),
         }
     }
@@ -227,11 +237,11 @@ impl Session {
 
 /// Runs a trial; fails with an error that is not the server's. One message, because a pooler that gives a session to one
 /// statement accepts no transaction of several.
-async fn tried_out(connection: &mut PgConnection, limits: &[String], statements: &str) -> Result<Trial, sqlx::Error> {
+async fn tried_out(connection: &mut PgConnection, settings: &[String], statements: &str) -> Result<Trial, sqlx::Error> {
     let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;";
-    let sql = format!("{begin} {} {statements} ROLLBACK", limits.concat());
-    // The results of BEGIN and the limits come first, that of ROLLBACK last.
-    let before = 1 + limits.len();
+    let sql = format!("{begin} {} {statements} ROLLBACK", settings.concat());
+    // The results of BEGIN and the settings come first, that of ROLLBACK last.
+    let before = 1 + settings.len();
     let count = statements.matches(";\n").count();
     let (mut done, mut trial, mut aborted) = (0_usize, Trial::Passed, false);
     {
@@ -277,6 +287,7 @@ impl Unavailable {
             Self::Hidden => format!("not visible to this role: {grant}"),
             Self::Absent => "this server does not tell".to_owned(),
             Self::Late => "no answer in time: the server is busy, or a lock is in the way".to_owned(),
+            Self::Idle => "the server ended the session: idle_session_timeout".to_owned(),
             Self::Lost => "not asked: no answers any more".to_owned(),
             Self::Failed(why) => format!("the server refused the question ({why})"),
         }
@@ -286,7 +297,9 @@ impl Unavailable {
     pub(super) fn data(&self, grant: &str) -> Value {
         match self {
             Self::Hidden => json!({ "notVisible": grant }),
-            Self::Absent | Self::Late | Self::Lost | Self::Failed(_) => json!({ "unknown": self.text(grant) }),
+            Self::Absent | Self::Late | Self::Idle | Self::Lost | Self::Failed(_) => {
+                json!({ "unknown": self.text(grant) })
+            }
         }
     }
 

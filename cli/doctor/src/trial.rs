@@ -5,12 +5,12 @@
 //! that may be the functions'.
 
 use serde_json::json;
-use shared::db::roles::application_privileges;
 
 use super::cause::quoted;
 use super::report::{Level, Report};
 use super::server::Server;
 use super::session::{Session, Trial};
+use super::workload::grants;
 
 /// The catalogs that show what the migrations did not make.
 const CATALOGS: [&str; 2] = [
@@ -94,7 +94,7 @@ fn cause(server: &Server, schema: &str, code: &str, message: &str) -> (&'static 
         ),
         None => (
             "The functions' role lacks a privilege that a trigger or function needs, which runs as the role.",
-            application_privileges(&schema, &role).to_vec(),
+            grants(&schema, &role),
         ),
     }
 }

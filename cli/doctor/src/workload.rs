@@ -90,7 +90,7 @@ async fn planned(
             (
                 "privileges",
                 "The functions' role lacks a privilege; default privileges also cover the tables of later migrations.",
-                application_privileges(&schema, &role).to_vec(),
+                grants(&schema, &role),
             )
         } else {
             (
@@ -110,6 +110,14 @@ async fn planned(
             run,
         );
     }
+}
+
+/// Returns the lines that give the functions' role every privilege it needs, those of PUBLIC included, which a server may
+/// have revoked.
+pub(super) fn grants(schema: &str, role: &str) -> Vec<String> {
+    let mut lines = application_privileges(schema, role).to_vec();
+    lines.push(format!("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {role};"));
+    lines
 }
 
 /// Reads the statements of the query data, with NULL for each parameter.

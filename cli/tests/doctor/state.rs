@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use local::postgres::Replication;
-use sqlx::Connection as _;
+use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::time::{sleep, timeout};
 
-use super::{BOUND, FAILING, UNREACHABLE, address, connect, execute, ids, json, migrated, role, run, sound, verdict};
+use super::{
+    BOUND, FAILING, UNREACHABLE, WARNINGS, address, commands, connect, execute, ids, json, migrated, role, run, sound,
+    verdict,
+};
 
 #[tokio::test]
 async fn standby_is_read_only() {
@@ -37,17 +40,73 @@ async fn standby_is_read_only() {
     assert_eq!(code, UNREACHABLE, "{first}");
 }
 
+/// Wherever it was set; the lines set it there. A later place takes precedence over the ones before.
 #[tokio::test]
 async fn read_only_setting_is_detected() {
     let cluster = migrated(sound()).await;
-    cluster.set("default_transaction_read_only", "on").await.unwrap();
-    cluster.reload().await.unwrap();
-    let (code, first) = verdict(&cluster.url()).await;
-    assert_eq!(code, FAILING, "{first}");
-    assert!(
-        first.contains("read-only: default_transaction_read_only is on"),
-        "{first}"
-    );
+    let url = role(&cluster, "app").await;
+    for place in ["SYSTEM", "DATABASE seer", "ROLE app", "ROLE app IN DATABASE seer"] {
+        let set = format!("ALTER {place} SET default_transaction_read_only = on");
+        execute(&cluster.url(), &set).await;
+        cluster.reload().await.unwrap();
+        let report = json(&url, &[]).await;
+        assert_eq!(report["exitCode"], FAILING, "{place}: {report:#}");
+        let cause = report["cause"].as_str().unwrap();
+        assert!(
+            cause.starts_with("read-only: default_transaction_read_only is on"),
+            "{cause}"
+        );
+        let mut session = connect(&cluster.url()).await;
+        for line in commands(&report, "read-only") {
+            for statement in line.split_inclusive(';') {
+                let sql = AssertSqlSafe(statement.to_owned());
+                sqlx::raw_sql(sql).execute(&mut session).await.unwrap();
+            }
+        }
+        cluster.reload().await.unwrap();
+        assert!(!ids(&json(&url, &[]).await).contains(&"read-only"), "{place}");
+    }
+}
+
+/// The role's settings end or stop other sessions, and functions set their own.
+#[tokio::test]
+async fn settings_of_the_role_do_not_stop_doctor() {
+    let cluster = migrated(sound()).await;
+    let url = role(&cluster, "app").await;
+    execute(
+        &cluster.url(),
+        "GRANT ALL ON ALL TABLES IN SCHEMA public TO app; GRANT ALL ON SEQUENCE audit_id_seq TO app",
+    )
+    .await;
+    let before = json(&url, &[]).await;
+    assert_eq!(before["exitCode"], WARNINGS, "{before:#}");
+    for settings in [
+        &["idle_session_timeout = '1ms'"][..],
+        &["idle_session_timeout = '30ms'"],
+        // Some of doctor's queries are only for superusers.
+        &["exit_on_error = on"],
+        // Every query is compiled.
+        &[
+            "jit_above_cost = 0",
+            "jit_inline_above_cost = 0",
+            "jit_optimize_above_cost = 0",
+        ],
+    ] {
+        for setting in settings {
+            execute(&cluster.url(), &format!("ALTER ROLE app SET {setting}")).await;
+        }
+        let report = json(&url, &[]).await;
+        assert_eq!(report["exitCode"], WARNINGS, "{settings:?}: {report:#}");
+        assert_eq!(report["schema"]["trial"]["passed"], true, "{settings:?}: {report:#}");
+        let idle = settings[0].starts_with("idle");
+        assert_eq!(ids(&report).contains(&"idle-session"), idle, "{settings:?}: {report:#}");
+        if idle {
+            let reset = commands(&report, "idle-session").swap_remove(1);
+            execute(&cluster.url(), &reset).await;
+            assert_eq!(ids(&json(&url, &[]).await), ids(&before), "{reset}");
+        }
+        execute(&cluster.url(), "ALTER ROLE app RESET ALL").await;
+    }
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
 
 /// The server ends an abandoned session of a destroyed environment after this time. Longer than `MAX_IDLE`, so that the
 /// server never closes a connection that the pool would still reuse.
-pub(crate) const IDLE_SESSION: Duration = Duration::from_secs(10 * 60);
+pub const IDLE_SESSION: Duration = Duration::from_secs(10 * 60);
 
 /// How long the next of several servers is delayed while one is being tried.
 const HEAD_START: Duration = Duration::from_millis(500);

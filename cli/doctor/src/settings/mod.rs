@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::report::{Compared, Level, Report, Setting};
 use super::server::{Provider, Server};
-use super::session::Session;
+use super::session::{Session, Unavailable};
 use amount::matches;
 use rules::{RULES, Rule, Scope, Want};
 
@@ -52,23 +52,8 @@ pub(super) struct Surroundings<'a> {
 
 /// Compares every setting. `budget`: connections that the whole fleet may hold; `None` if a pooler holds them.
 pub(super) async fn examine(session: &mut Session, server: &Server, budget: Option<i64>, report: &mut Report) {
-    let names: Vec<String> = RULES
-        .iter()
-        .map(|rule| rule.name)
-        .chain(SIZED)
-        .map(|name| format!("'{name}'"))
-        .collect();
-    // This session sets its own statement_timeout; the value at its start is the role's.
-    let rows = session
-        .rows::<Row>(&format!(
-            "SELECT name, CASE name WHEN 'statement_timeout' THEN reset_val ELSE setting END AS setting, unit, context, \
-             source, pending_restart, CASE WHEN name <> 'statement_timeout' THEN current_setting(name) \
-             WHEN reset_val = '0' THEN '0' ELSE reset_val || unit END AS shown \
-             FROM pg_settings WHERE name IN ({})",
-            names.join(", ")
-        ))
-        .await;
-    let rows = match rows {
+    let names: Vec<&str> = RULES.iter().map(|rule| rule.name).chain(SIZED).collect();
+    let rows = match rows(session, &names).await {
         Ok(rows) => rows.into_iter().map(|row| (row.name.clone(), row)).collect(),
         Err(unavailable) => {
             report.settings_note = unavailable.text(&server.grant());
@@ -88,6 +73,30 @@ pub(super) async fn examine(session: &mut Session, server: &Server, budget: Opti
     report.settings_note = line::note(server.provider).to_owned();
 }
 
+async fn rows(session: &mut Session, names: &[&str]) -> Result<Vec<Row>, Unavailable> {
+    let names = names.join("', '");
+    // This session sets its own statement_timeout; the value at its start is the role's.
+    let select = format!(
+        "SELECT name, CASE name WHEN 'statement_timeout' THEN reset_val ELSE setting END AS setting, unit, context, \
+         source, pending_restart, CASE WHEN name <> 'statement_timeout' THEN current_setting(name) \
+         WHEN reset_val = '0' THEN '0' ELSE reset_val || unit END AS shown \
+         FROM pg_settings WHERE name IN ('{names}')"
+    );
+    session.rows(&select).await
+}
+
+/// Returns the line that sets `name` to `value` where its value of now comes from, if something can change it.
+pub(super) async fn correction(session: &mut Session, server: &Server, name: &str, value: &str) -> Option<String> {
+    let row = rows(session, &[name]).await.ok()?.into_iter().next()?;
+    let line = line::change(server, &row, value)?;
+    let reload = if line.starts_with("ALTER SYSTEM") {
+        " SELECT pg_reload_conf();"
+    } else {
+        ""
+    };
+    Some(format!("{line}{reload}"))
+}
+
 impl Surroundings<'_> {
     fn row(&self, name: &str) -> Option<&Row> {
         self.rows.get(name)
@@ -99,6 +108,10 @@ impl Surroundings<'_> {
             return None;
         }
         let row = self.row(rule.name);
+        // This session's own value: the server's is a finding already.
+        if row.is_some_and(|row| row.source == "client") {
+            return None;
+        }
         // A server built without TLS: a proxy in front of it may provide TLS instead.
         if rule.name == "ssl"
             && self
