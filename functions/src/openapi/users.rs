@@ -66,7 +66,10 @@ fn clerk(schemas: &mut Schemas) -> Operation {
     let receipt = schemas.answer::<Receipt>();
     let id = json!({"type": "string"});
     let time = json!({
-        "type": ["integer", "string"], "minimum": 0, "maximum": 253_402_300_799_999_i64, "pattern": "^[0-9]{1,14}$",
+        "oneOf": [
+            {"type": "integer", "format": "int64", "minimum": 0, "maximum": 253_402_300_799_999_i64},
+            {"type": "string", "pattern": "^[0-9]{1,14}$"},
+        ],
         "description": "A Unix time in milliseconds.",
     });
     let mut object = |name: &str, properties: Value, required: &[&str]| {
