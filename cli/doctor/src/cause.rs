@@ -356,6 +356,19 @@ pub(super) fn authorities(problem: &str) -> Cause {
     )
 }
 
+/// The client's certificate or its key is not usable.
+pub(super) fn client_certificate(problem: &str) -> Cause {
+    cause(
+        "tls",
+        problem,
+        "Both must be PEM, and the key must have no passphrase: nothing asks for it.",
+        [
+            "openssl x509 -in SSLCERT -noout -subject".to_owned(),
+            "openssl pkey -in SSLKEY -noout   # must not ask for a passphrase".to_owned(),
+        ],
+    )
+}
+
 /// Returns the server's or the driver's error message on one line.
 pub(super) fn words(error: &sqlx::Error) -> String {
     let words = match error.as_database_error() {

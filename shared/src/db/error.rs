@@ -175,6 +175,9 @@ pub fn about_certificate(problem: &str) -> Option<&'static str> {
              server with it, CA:FALSE and the host in subjectAltName, and keep sslrootcert",
         );
     }
+    if problem.contains("sslcert") || problem.contains("sslkey") {
+        return Some("let sslcert name the client's certificate, and sslkey its key without a passphrase, both as PEM");
+    }
     None
 }
 

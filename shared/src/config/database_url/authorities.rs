@@ -12,8 +12,8 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio_rustls::rustls::RootCertStore;
-use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Reads the authorities of a file as PEM. A file with one certificate in DER is converted; libpq reads only PEM.
 ///
@@ -38,11 +38,32 @@ pub(super) fn read(file: &Path) -> Result<Vec<u8>, String> {
     }
     for certificate in found {
         let added = certificate
-            .map_err(|error| error.to_string())
+            .map_err(|_| NO_PEM.to_owned())
             .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()));
         added.map_err(|error| format!("has a certificate that is not valid ({error})"))?;
     }
     Ok(bytes)
+}
+
+/// Not the reader's own error, which has lines of the file: a key that is in it by mistake would be logged.
+const NO_PEM: &str = "not PEM: its -----BEGIN … and -----END … stand on lines of their own";
+
+/// Returns what is wrong with the client's certificate or its key, which the driver reads as PEM; nothing of their text.
+pub(super) fn client_problem(certificate: &Path, key: &Path) -> Option<String> {
+    let of = |parameter: &str, file: &Path, is_there: fn(&[u8]) -> bool, missing: &str| match std::fs::read(file) {
+        Err(error) => Some(format!("the file that {parameter} names cannot be read ({error})")),
+        Ok(bytes) if is_there(&bytes) => None,
+        Ok(_) => Some(format!(
+            "the file that {parameter} names has no {missing}, or is {NO_PEM}"
+        )),
+    };
+    let certificates = |bytes: &[u8]| {
+        let mut found = CertificateDer::pem_slice_iter(bytes).peekable();
+        found.peek().is_some() && found.all(|certificate| certificate.is_ok())
+    };
+    let private_key = |bytes: &[u8]| PrivateKeyDer::from_pem_slice(bytes).is_ok();
+    of("sslcert", certificate, certificates, "certificate")
+        .or_else(|| of("sslkey", key, private_key, "private key without a passphrase"))
 }
 
 fn pem(der: &[u8]) -> Vec<u8> {
@@ -96,15 +117,56 @@ mod tests {
             (b"\x30\x03\x02\x01\x01", "has no certificate"),
             (cut, "not valid"),
             (
+                b"-----BEGIN PRIVATE KEY-----c2VjcmV0-----END PRIVATE KEY-----",
+                "not PEM",
+            ),
+            (
                 b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
                 "not valid",
             ),
         ] {
             let error = read_of(bad).unwrap_err();
             assert!(error.contains(said), "{error}");
+            assert!(!error.contains('['), "the text of the file: {error}");
         }
         assert!(read(&folder).unwrap_err().contains("is a folder"));
         assert!(read(&folder.join("absent")).unwrap_err().contains("cannot be read"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// The driver's message would have the key, as numbers.
+    #[test]
+    fn client_problem_hides_the_key() {
+        let folder = std::env::temp_dir().join(format!("client-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (certificate, key) = (folder.join("certificate"), folder.join("key"));
+        let mut all = CertificateDer::pem_slice_iter(RDS_ROOTS.as_bytes());
+        std::fs::write(&certificate, pem(&all.next().unwrap().unwrap())).unwrap();
+        let good = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
+        std::fs::write(&key, good).unwrap();
+        assert_eq!(client_problem(&certificate, &key), None);
+        for bad in [
+            &good.replace('\n', ""),
+            &good.replace("c2", "!!"),
+            &good.replace("PRIVATE", "ENCRYPTED PRIVATE"),
+            "",
+        ] {
+            std::fs::write(&key, bad).unwrap();
+            let problem = client_problem(&certificate, &key).unwrap();
+            assert!(
+                problem.starts_with("the file that sslkey names has no private key"),
+                "{problem}"
+            );
+            assert!(!problem.contains('[') && !problem.contains("2VjcmV0"), "{problem}");
+        }
+        for (certificate, key, parameter) in [
+            (&key, &key, "sslcert"),
+            (&folder, &key, "sslcert"),
+            (&certificate, &folder.join("absent"), "sslkey"),
+        ] {
+            let problem = client_problem(certificate, key).unwrap();
+            assert!(problem.contains(parameter), "{problem}");
+        }
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -378,6 +378,14 @@ impl DatabaseUrl {
         read.map_err(|problem| format!("the file that sslrootcert names {problem}"))
     }
 
+    /// Returns what is wrong with the files that `sslcert` and `sslkey` name, without their paths and their text; `None`
+    /// if the URL names none, or they are fine. The driver's own error may have the text of the key.
+    #[must_use]
+    pub fn client_certificate_problem(&self) -> Option<String> {
+        let (certificate, key) = self.parameters.ssl_client.as_ref()?;
+        authorities::client_problem(certificate, key)
+    }
+
     /// Returns whether the server is reached over a Unix socket.
     #[must_use]
     pub fn is_socket(&self) -> bool {
