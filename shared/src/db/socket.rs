@@ -105,9 +105,7 @@ impl SocketHandle {
     fn first_bytes(self, buffer: &mut [u8]) -> Option<&[u8]> {
         let socket = self.socket()?;
         let (_, received) = self.bytes()?;
-        let unread = ioctl_fionread(socket).ok()?;
-        // The end of the stream counts as one byte received.
-        if received > unread + 1 {
+        if received > ioctl_fionread(socket).ok()? {
             return None;
         }
         match recv(socket, &mut *buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
@@ -123,7 +121,9 @@ impl SocketHandle {
     #[cfg(target_os = "linux")]
     fn bytes(self) -> Option<(u64, u64)> {
         use std::os::fd::AsRawFd as _;
-        // `struct tcp_info` (linux/tcp.h), which only grows: tcpi_bytes_acked and tcpi_bytes_received.
+        // `struct tcp_info` (linux/tcp.h), which only grows: tcpi_state, tcpi_bytes_acked and tcpi_bytes_received.
+        const STATE: usize = 0;
+        const ESTABLISHED: u8 = 1;
         const BYTES_ACKED: usize = 120;
         const BYTES_RECEIVED: usize = 128;
         let socket = self.socket()?;
@@ -149,7 +149,9 @@ impl SocketHandle {
         if failed != 0 {
             return None;
         }
-        Some((field(BYTES_ACKED)?, field(BYTES_RECEIVED)?))
+        // The end of the stream counts as one byte received.
+        let end = u64::from(info[STATE] != ESTABLISHED);
+        Some((field(BYTES_ACKED)?, field(BYTES_RECEIVED)?.saturating_sub(end)))
     }
 
     /// Not available on this system.
@@ -400,6 +402,7 @@ mod tests {
 
     use local::postgres::{Cluster, Settings};
     use sqlx::{Connection as _, PgConnection};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Notify;
 
@@ -555,13 +558,43 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn peek_reports_the_socket_state() {
+    /// Returns a connection's two ends, and the handle of the client's.
+    async fn connected() -> (TcpStream, SocketHandle, TcpStream) {
         let (listener, address, url) = server().await;
         let mut connect = Tuned::new(TcpStream::connect(address), &url);
         let stream = (&mut connect).await.unwrap();
-        let handle = connect.socket().unwrap();
         let (server, _) = listener.accept().await.unwrap();
+        (stream, connect.socket().unwrap(), server)
+    }
+
+    /// The letter that accepts TLS may be read in the same poll in which it was requested: what follows is not first.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn first_bytes_end_with_the_first_one_read() {
+        for (read, ends) in [(0, false), (0, true), (1, false), (1, true)] {
+            let (mut stream, handle, mut server) = connected().await;
+            assert_eq!(handle.first_bytes(&mut [0; 8]), Some(&[][..]));
+            server.write_all(b"S\x16\x03\x03").await.unwrap();
+            if ends {
+                server.shutdown().await.unwrap();
+            }
+            stream.read_exact(&mut [0; 1][..read]).await.unwrap();
+            // Until the rest, and the end, have arrived.
+            let whole = async || {
+                let ended = stream.ready(Interest::READABLE).await.unwrap().is_read_closed();
+                ended == ends && ioctl_fionread(&stream) == Ok(4 - read as u64)
+            };
+            while !whole().await {
+                tokio::task::yield_now().await;
+            }
+            let expected = (read == 0).then_some(&b"S\x16\x03\x03"[..]);
+            assert_eq!(handle.first_bytes(&mut [0; 8]), expected, "{read} read, ends: {ends}");
+        }
+    }
+
+    #[tokio::test]
+    async fn peek_reports_the_socket_state() {
+        let (stream, handle, server) = connected().await;
         assert_eq!(handle.peek(), Peek::Quiet);
         server.writable().await.unwrap();
         assert_eq!(server.try_write(b"notice").unwrap(), 6);
