@@ -92,7 +92,9 @@ struct Milliseconds(DateTime<Utc>);
 impl<'de> Deserialize<'de> for Milliseconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        let number = value.as_i64().or_else(|| value.as_str()?.parse().ok());
+        let whole = || value.as_f64().filter(|number| number.fract() == 0.0);
+        let number = value.as_i64().or_else(|| whole().map(|number| number as i64));
+        let number = number.or_else(|| value.as_str()?.parse().ok());
         let time = number
             .filter(|number| (0..253_402_300_800_000).contains(number))
             .and_then(DateTime::from_timestamp_millis);
@@ -289,8 +291,10 @@ mod tests {
         ] {
             assert!(refused(json!({"updated_at": time})).contains("milliseconds"), "{time}");
         }
-        let text = updated(json!({"updated_at": "1767258000000"}));
-        assert_eq!(text.updated_at.0, updated(json!({})).updated_at.0);
+        for time in [json!("1767258000000"), json!(1_767_258_000_000.0)] {
+            let time = updated(json!({"updated_at": time})).updated_at;
+            assert_eq!(time.0, updated(json!({})).updated_at.0);
+        }
     }
 
     #[test]
