@@ -6,7 +6,6 @@ const LOCKS: &str = "it only locks, and the next statement decides";
 const RESULT: &str = "the route refuses by the same condition in the result";
 const OWN_RECEIPT: &str = "the id is that of the caller's own receipt";
 const TWICE: &str = "the statement says it twice, before and after it waits for the row";
-const BESIDE_SEES: &str = "every statement that asks it asks `sees` too";
 const INDEX: &str = "it follows from the others, and an index is for it";
 const ROLLED_BACK: &str = "the route refuses by the result, and its transaction is rolled back";
 
@@ -21,15 +20,7 @@ pub const REDUNDANT: &[Entry] = &[
     ("OR", "id = ( SELECT admin_id FROM invitations WHERE token_hash = $2 OR id = $3 AND email = $4 )", LOCKS),
     ("i.id = $2 AND", "i.accepted_by = u.id", OWN_RECEIPT),
     ("i.id = $2 AND", "i.admin_id = u.id", OWN_RECEIPT),
-    ("key_areas a ON a.id = $3 AND", "a.user_id = u.id", OWN_RECEIPT),
     ("a.user_id = u.id AND", "a.team_id = c.id", OWN_RECEIPT),
-    (r#"SELECT to_jsonb(t) AS "task: Json<Task>" FROM users u LEFT JOIN meetings m ON"#, "m.id = $2", OWN_RECEIPT),
-    (
-        r#"SELECT to_jsonb(t) AS "task: Json<Task>" FROM users u LEFT JOIN meetings m ON m.id = $2 AND sees(u, m) LEFT JOIN tasks t ON"#,
-        "t.meeting_id = m.id",
-        OWN_RECEIPT,
-    ),
-    (r#"i.id AS "invitation?" FROM users u LEFT JOIN invitations i ON"#, "i.id = $2", "the answer has the caller's row alone"),
     ("ON u.id = $2 AND writes(c, u) LEFT JOIN key_areas a ON", "a.id = $3", "it chooses among the areas of one member, whom the caller leads"),
     ("interval '7 days' FROM caller c WHERE", "c.admin", ROLLED_BACK),
     ("FROM verdict v WHERE u.id = v.id AND", "v.valid", ROLLED_BACK),
@@ -46,13 +37,6 @@ pub const REDUNDANT: &[Entry] = &[
     ("(i.status = 'pending' OR", "i.accepted_by = c.id", "a member is answered so by any invitation to their team"),
     ("visible AS ( SELECT m.id FROM caller c JOIN meetings m ON m.id = $6 AND", "sees(c.person, m)", TWICE),
     ("m.id = v.id AND", "sees(c.person, m)", TWICE),
-    ("IMMUTABLE RETURN ((", "person.id = meeting.team_id", BESIDE_SEES),
-    ("(person.id = meeting.team_id) AND (", "person.admin_id IS NULL", BESIDE_SEES),
-    (
-        "public.manages(person users, meeting meetings) RETURNS boolean LANGUAGE sql IMMUTABLE RETURN ((",
-        "meeting.team_id = COALESCE(person.admin_id, person.id)",
-        BESIDE_SEES,
-    ),
 ];
 
 /// Returns the entry of a condition that is not noticed if it is removed from its statement.
