@@ -428,9 +428,9 @@ async fn log_in(
     let connect = PgConnection::connect_with(options);
     match timeout(LOG_IN.min(deadline.left()), Tuned::new(connect, url)).await {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(match url.client_certificate_problem() {
-            Some(problem) if error.as_database_error().is_none() => cause::client_certificate(&problem),
-            Some(_) | None => login::refused(target, &error),
+        Ok(Err(error)) => Err(match url.client_certificate_problem(&error) {
+            Some(problem) => cause::client_certificate(&problem),
+            None => login::refused(target, &error),
         }),
         Err(_) if url.is_pooled() => Err(pooler::waiting(target, timer.seconds())),
         Err(_) => Err(cause::slow(target, timer.seconds())),

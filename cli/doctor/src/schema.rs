@@ -90,7 +90,7 @@ pub(super) async fn examine(
     if table.usable {
         workload::examine(session, server, &table.schema, product, &correction, report).await;
     } else if server.is_application() {
-        let (schema, role) = (quoted(&table.schema), quoted(&server.role));
+        let schema = quoted(&table.schema);
         report.find(
             Level::Fail,
             "privileges",
@@ -99,7 +99,7 @@ pub(super) async fn examine(
                 server.role, table.schema
             ),
             "Every statement of the functions fails: to this role the tables do not exist.",
-            workload::grants(&schema, &role),
+            server.privileges(&schema),
         );
     }
     let applied = migrations(session, server, &table, service, report).await;

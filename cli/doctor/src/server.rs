@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::json;
+use shared::db::roles::application_privileges;
 
 use super::cause::quoted;
 use super::report::{Level, Report};
@@ -116,6 +117,15 @@ impl Server {
     /// Returns the statement that lets this role see other roles' sessions.
     pub(super) fn grant(&self) -> String {
         format!("GRANT pg_monitor TO {};", quoted(&self.role))
+    }
+
+    /// Returns the statements that give this role every privilege that functions need in the (quoted) schema, those of
+    /// PUBLIC included, which a server may have revoked.
+    pub(super) fn privileges(&self, schema: &str) -> Vec<String> {
+        let role = quoted(&self.role);
+        let mut lines = application_privileges(schema, &role).to_vec();
+        lines.push(format!("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {role};"));
+        lines
     }
 
     fn major(&self) -> i32 {

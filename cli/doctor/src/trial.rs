@@ -10,7 +10,6 @@ use super::cause::quoted;
 use super::report::{Level, Report};
 use super::server::Server;
 use super::session::{Session, Trial};
-use super::workload::grants;
 
 /// The catalogs that show what the migrations did not make.
 const CATALOGS: [&str; 2] = [
@@ -94,7 +93,7 @@ fn cause(server: &Server, schema: &str, code: &str, message: &str) -> (&'static 
         ),
         None => (
             "The functions' role lacks a privilege that a trigger or function needs, which runs as the role.",
-            grants(&schema, &role),
+            server.privileges(&schema),
         ),
     }
 }

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shared::db::roles::application_privileges;
 
 use super::Product;
 use super::cause::quoted;
@@ -86,11 +85,11 @@ async fn planned(
     );
     for ((code, message), count) in failed.into_iter().take(SHOWN) {
         let (id, why, run) = if code == "42501" {
-            let (schema, role) = (quoted(schema), quoted(&server.role));
+            let schema = quoted(schema);
             (
                 "privileges",
                 "The functions' role lacks a privilege; default privileges also cover the tables of later migrations.",
-                grants(&schema, &role),
+                server.privileges(&schema),
             )
         } else {
             (
@@ -110,14 +109,6 @@ async fn planned(
             run,
         );
     }
-}
-
-/// Returns the lines that give the functions' role every privilege it needs, those of PUBLIC included, which a server may
-/// have revoked.
-pub(super) fn grants(schema: &str, role: &str) -> Vec<String> {
-    let mut lines = application_privileges(schema, role).to_vec();
-    lines.push(format!("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {role};"));
-    lines
 }
 
 /// Reads the statements of the query data, with NULL for each parameter.

@@ -553,12 +553,10 @@ async fn open_session(target: &Target, url: &DatabaseUrl) -> Result<Connection, 
     #[expect(clippy::disallowed_methods, reason = "only this module opens connections")]
     let connect = PgConnection::connect_with(&options);
     let mut connect = Tuned::new(connect, url);
-    let mut connection = (&mut connect)
-        .await
-        .map_err(|cause| match url.client_certificate_problem() {
-            Some(problem) if cause.as_database_error().is_none() => sqlx::Error::Tls(problem.into()),
-            Some(_) | None => cause,
-        })?;
+    let mut connection = (&mut connect).await.map_err(|cause| {
+        let problem = url.client_certificate_problem(&cause);
+        problem.map_or(cause, |problem| sqlx::Error::Tls(problem.into()))
+    })?;
     let opened = Moment::now();
     let status_query = sqlx::raw_sql(AssertSqlSafe(target.status_query.clone()));
     let row = connection.fetch_one(status_query).await?;

@@ -378,11 +378,15 @@ impl DatabaseUrl {
         read.map_err(|problem| format!("the file that sslrootcert names {problem}"))
     }
 
-    /// Returns what is wrong with the files that `sslcert` and `sslkey` name, without their paths and their text; `None`
-    /// if the URL names none, or they are fine. The driver's own error may have the text of the key.
+    /// Returns what is wrong with the files that `sslcert` and `sslkey` name, without their paths and their text, if a
+    /// connect failed because of that; `None` if the server refused it, the URL names none, or they are fine. The driver's
+    /// own error may have the text of the key.
     #[must_use]
-    pub fn client_certificate_problem(&self) -> Option<String> {
+    pub fn client_certificate_problem(&self, failed: &sqlx::Error) -> Option<String> {
         let (certificate, key) = self.parameters.ssl_client.as_ref()?;
+        if failed.as_database_error().is_some() {
+            return None;
+        }
         authorities::client_problem(certificate, key)
     }
 
