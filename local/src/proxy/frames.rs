@@ -19,6 +19,9 @@ pub struct Refusal {
 /// A longer message is not PostgreSQL's: the stream is TLS.
 const LONGEST: usize = 1 << 30;
 
+/// Free bytes before each read. A message that is read in parts is delayed once for each.
+const ROOM: usize = 64 * 1024;
+
 /// SSLRequest and GSSENCRequest: another untyped message follows.
 const REQUESTS: [u32; 2] = [80_877_103, 80_877_104];
 
@@ -61,8 +64,9 @@ impl Frames {
         self.stage == Stage::Typed
     }
 
-    /// Returns the buffer to read into.
+    /// Returns the buffer to read into, with room for all that arrived together.
     pub(super) fn buffer(&mut self) -> &mut BytesMut {
+        self.buffer.reserve(ROOM);
         &mut self.buffer
     }
 

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{Notify, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::frames::{Frames, Refusal, fatal, is_ready, prepares, sqlstate, with_idle_session_timeout, with_text};
@@ -317,8 +318,10 @@ impl Shared {
     /// each other.
     async fn travel(&self, arrived: &[u8]) {
         let delay = *self.delay.borrow();
-        if !delay.latency.is_zero() || !delay.jitter.is_zero() {
-            sleep(delay.latency + delay.jitter.mul_f64(spread(arrived))).await;
+        let travel = delay.latency + delay.jitter.mul_f64(spread(arrived));
+        if !travel.is_zero() {
+            // Tokio's timer counts whole milliseconds and rounds up; a thread sleeps to within a tenth of one.
+            let _ = spawn_blocking(move || std::thread::sleep(travel)).await;
         }
     }
 }
