@@ -64,13 +64,13 @@ impl Pool {
         Ok(connection)
     }
 
-    /// Releases the connection of a single statement if the server answered. After a batch, which can leave the session
-    /// in any state, including a failed transaction, it is closed; behind a pooler the end of the surrounding
-    /// transaction is sufficient.
+    /// Releases the connection of a statement if the server answered. After text that can leave the session in another
+    /// state, for example in a transaction, it is closed; behind a pooler the end of the surrounding transaction is
+    /// sufficient.
     async fn finish<T>(
         &self,
         mut connection: PooledConnection,
-        batch: bool,
+        keeps_session: bool,
         outcome: Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
         let end = match &outcome {
@@ -83,7 +83,7 @@ impl Pool {
             if let Err(lost) = ended {
                 return outcome.and(Err(lost));
             }
-        } else if batch {
+        } else if !keeps_session {
             connection.close().await;
             return outcome;
         }
@@ -143,10 +143,10 @@ impl<'p> Executor<'p> for &'p Pool {
     {
         let rows = async move {
             let query = Asked::new(query)?;
-            let batch = query.is_batch();
+            let keeps_session = query.keeps_session();
             let mut connection = self.acquire_for_statement().await?;
             let rows = connection.inner.session.fetch_many(query).try_collect::<Vec<_>>().await;
-            self.finish(connection, batch, rows).await
+            self.finish(connection, keeps_session, rows).await
         };
         stream::once(rows)
             .map_ok(|rows| stream::iter(rows.into_iter().map(Ok)))
@@ -161,10 +161,10 @@ impl<'p> Executor<'p> for &'p Pool {
     {
         Box::pin(async move {
             let query = Asked::new(query)?;
-            let batch = query.is_batch();
+            let keeps_session = query.keeps_session();
             let mut connection = self.acquire_for_statement().await?;
             let row = connection.inner.session.fetch_optional(query).await;
-            self.finish(connection, batch, row).await
+            self.finish(connection, keeps_session, row).await
         })
     }
 
@@ -179,7 +179,7 @@ impl<'p> Executor<'p> for &'p Pool {
         Box::pin(async move {
             let mut connection = self.acquire_for_statement().await?;
             let statement = connection.inner.session.prepare_with(sql, parameters).await;
-            self.finish(connection, false, statement).await
+            self.finish(connection, true, statement).await
         })
     }
 
@@ -190,40 +190,43 @@ impl<'p> Executor<'p> for &'p Pool {
         Box::pin(async move {
             let mut connection = self.acquire_for_statement().await?;
             let described = connection.inner.session.describe(sql).await;
-            self.finish(connection, false, described).await
+            self.finish(connection, true, described).await
         })
     }
 }
 
-/// A query whose arguments have been taken out, to check whether it has any.
-struct Asked<E> {
-    query: E,
+/// A query in its parts, to look at its text and its arguments before it is sent.
+struct Asked {
+    sql: SqlStr,
+    statement: Option<PgStatement>,
     arguments: Option<PgArguments>,
+    persistent: bool,
 }
 
-impl<E> Asked<E> {
-    fn new<'q>(mut query: E) -> Result<Self, sqlx::Error>
-    where
-        E: Execute<'q, Postgres>,
-    {
-        let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?;
-        Ok(Self { query, arguments })
+impl Asked {
+    fn new<'q>(mut query: impl Execute<'q, Postgres>) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            arguments: query.take_arguments().map_err(sqlx::Error::Encode)?,
+            statement: query.statement().cloned(),
+            persistent: query.persistent(),
+            sql: query.sql(),
+        })
     }
 
-    /// Returns whether the text is sent unchanged and may be several statements: if it has not even an empty list of
-    /// arguments.
-    fn is_batch(&self) -> bool {
-        self.arguments.is_none()
+    /// Returns whether the session is as before when the server has answered. Text without even an empty list of
+    /// arguments is sent unchanged, and may be several statements.
+    fn keeps_session(&self) -> bool {
+        self.arguments.is_some() && keeps_session(self.sql.as_str())
     }
 }
 
-impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Asked<E> {
+impl<'q> Execute<'q, Postgres> for Asked {
     fn sql(self) -> SqlStr {
-        self.query.sql()
+        self.sql
     }
 
     fn statement(&self) -> Option<&PgStatement> {
-        self.query.statement()
+        self.statement.as_ref()
     }
 
     fn take_arguments(&mut self) -> Result<Option<PgArguments>, BoxDynError> {
@@ -231,7 +234,33 @@ impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Asked<E> {
     }
 
     fn persistent(&self) -> bool {
-        self.query.persistent()
+        self.persistent
+    }
+}
+
+/// Returns whether a statement reads or changes rows and nothing else. Any other, as BEGIN or SET, may leave the session
+/// in a transaction, or with another setting, for whoever uses it next.
+fn keeps_session(sql: &str) -> bool {
+    const ROWS: [&str; 9] = [
+        "SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "TABLE", "SHOW",
+    ];
+    let sql = without_comments(sql).trim_start_matches(|c: char| c == '(' || c.is_whitespace());
+    let word = sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    ROWS.iter().any(|rows| word.eq_ignore_ascii_case(rows))
+}
+
+/// Returns the text after the white space and the comments at its start (manual, "Comments").
+fn without_comments(mut sql: &str) -> &str {
+    loop {
+        sql = sql.trim_start();
+        let rest = if let Some(comment) = sql.strip_prefix("--") {
+            comment.split_once('\n').map(|(_, rest)| rest)
+        } else if let Some(comment) = sql.strip_prefix("/*") {
+            comment.split_once("*/").map(|(_, rest)| rest)
+        } else {
+            return sql;
+        };
+        sql = rest.unwrap_or_default();
     }
 }
 
