@@ -67,6 +67,14 @@ enum Attempt<T, R> {
     Dead(Box<Connection>),
 }
 
+/// How the read of a replay ended.
+enum Replay<T, R> {
+    Read(Written<T, R>),
+    Failed(Error),
+    /// The session is dead; this connection replaces it.
+    Dead(Box<Connection>),
+}
+
 /// The work of a write, sent once.
 trait Work<I, T, R> {
     async fn once(
@@ -252,6 +260,9 @@ impl Pool {
                         Watched::Answered(Err(Abort::Database(cause))) => {
                             let failed = self.failed(Phase::Commit, cause);
                             dispose(self, connection, &failed).await;
+                            if verdict(failed.phase, failed.kind, true) == Verdict::Permanent {
+                                return Err(failed);
+                            }
                             failed
                         }
                         Watched::Answered(Err(Abort::Rejected(error))) => return Err(error),
@@ -341,7 +352,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
                 break retries.spent(late).into();
             }
             retries.sending();
-            let again = match self.once(&mut connection, sending, &attempt, unresolved).await {
+            let again = match self.once(&mut connection, sending, &attempt, &mut unresolved).await {
                 Attempt::Finished(answer) => {
                     if matches!(answer, Ok(Written::Done(_))) {
                         pool.sweep_sometimes(&mut connection, self.deadline).await;
@@ -361,14 +372,10 @@ impl<I, W, P> Protocol<'_, I, W, P> {
                     again.then_some(()).ok_or_else(|| retries.spent(late))
                 }
                 Attempt::Dead(witness) => {
-                    unresolved = true;
                     let resumed = pool.resume(connection, *witness, Purpose::Write, &mut retries).await;
                     resumed.map(|connection| at_hand = connection)
                 }
-                Attempt::Failed(failed) => {
-                    unresolved |= !answered(&failed);
-                    pool.next_attempt(failed, connection, &mut retries).await
-                }
+                Attempt::Failed(failed) => pool.next_attempt(failed, connection, &mut retries).await,
             };
             if let Err(error) = again {
                 break error.into();
@@ -380,13 +387,14 @@ impl<I, W, P> Protocol<'_, I, W, P> {
         self.settle(failure, &retries).await
     }
 
-    /// Sends the work once.
+    /// Sends the work once, and notes if its reply is missing. If it is not let in, because of a row under its key, reads
+    /// that row and what it refers to.
     async fn once<T, R>(
         &self,
         connection: &mut PooledConnection,
         deadline: Deadline,
         attempt: &WriteAttempt,
-        unresolved: bool,
+        unresolved: &mut bool,
     ) -> Attempt<T, R>
     where
         W: Work<I, T, R>,
@@ -399,17 +407,21 @@ impl<I, W, P> Protocol<'_, I, W, P> {
         let once = self.work.once(pool, session, deadline, key, attempt, self.input);
         let answer = match pool.watched(watch, client_timeout, once).await {
             Watched::Answered(answer) => answer,
-            Watched::Dead(witness) => return Attempt::Dead(witness),
+            Watched::Dead(witness) => {
+                *unresolved = true;
+                return Attempt::Dead(witness);
+            }
         };
         let unless_receipt = match answer {
             Ok(value) => return Attempt::Finished(Ok(Written::Done(value))),
             Err(Abort::Known(Known::Tombstone(nonce))) => return Attempt::Nonce(nonce),
             Err(Abort::Known(Known::Receipt(_))) => None,
             // The tombstone that follows looks as well.
-            Err(Abort::Rejected(rejection)) if unresolved || !key.from_client => return Attempt::Rejected(rejection),
+            Err(Abort::Rejected(rejection)) if *unresolved || !key.from_client => return Attempt::Rejected(rejection),
             Err(Abort::Rejected(rejection)) => Some(Attempt::Rejected(rejection)),
             Err(Abort::Database(cause)) => {
                 let failed = pool.failed(Phase::Statement, cause);
+                *unresolved |= !answered(&failed);
                 if failed.sqlstate.as_deref() != Some("23505") {
                     return Attempt::Failed(failed);
                 }
@@ -432,38 +444,39 @@ impl<I, W, P> Protocol<'_, I, W, P> {
             Err(Abort::Rejected(rejection)) => return Attempt::Rejected(rejection),
             Err(Abort::Database(cause)) => return Attempt::Failed(pool.failed(Phase::Statement, cause)),
         };
-        match self.replayed(session, deadline, receipt).await {
+        match self.replayed(connection, deadline, receipt).await {
             // The receipt is that of a statement of this very request whose reply was lost.
-            Ok(Written::Replayed(_, answer)) if unresolved => Attempt::Finished(answer.map(Written::Done)),
-            Ok(answer) => Attempt::Finished(Ok(answer)),
-            Err(failed) => Attempt::Failed(failed),
+            Replay::Read(Written::Replayed(_, answer)) if *unresolved => Attempt::Finished(answer.map(Written::Done)),
+            Replay::Read(answer) => Attempt::Finished(Ok(answer)),
+            Replay::Failed(failed) => Attempt::Failed(failed),
+            Replay::Dead(witness) => Attempt::Dead(witness),
         }
     }
 
     /// Reads the resource that a receipt refers to, under the caller's current permission.
     async fn replayed<T, R>(
         &self,
-        session: &mut Session,
+        connection: &mut PooledConnection,
         deadline: Deadline,
         receipt: Receipt,
-    ) -> Result<Written<T, R>, Error>
+    ) -> Replay<T, R>
     where
         P: AsyncFn(&mut Session, &Receipt, &I) -> Result<T, Abort<R>>,
     {
         let pool = self.pool;
         if !self.key.matches(&receipt) {
-            return Ok(Written::KeyReused);
+            return Replay::Read(Written::KeyReused);
         }
-        let read = timeout(
-            pool.client_timeout(deadline).left(),
-            self.replay_once(session, deadline, &receipt),
-        );
-        match read.await {
-            Ok(Ok(value)) => Ok(Written::Replayed(receipt, Ok(value))),
-            Ok(Err(Abort::Rejected(rejection))) => Ok(Written::Replayed(receipt, Err(rejection))),
-            Ok(Err(Abort::Known(_))) => Err(Error::bare(Kind::Query, Phase::Statement)),
-            Ok(Err(Abort::Database(cause))) => Err(pool.failed(Phase::Statement, cause)),
-            Err(_) => Err(Error::bare(Kind::Timeout, Phase::Statement).trying(&pool.target.name)),
+        let watch = pool.watch(connection, Purpose::Write);
+        let read = self.replay_once(&mut connection.inner.session, deadline, &receipt);
+        match pool.watched(watch, pool.client_timeout(deadline), read).await {
+            Watched::Answered(Ok(value)) => Replay::Read(Written::Replayed(receipt, Ok(value))),
+            Watched::Answered(Err(Abort::Rejected(rejection))) => {
+                Replay::Read(Written::Replayed(receipt, Err(rejection)))
+            }
+            Watched::Answered(Err(Abort::Known(_))) => Replay::Failed(Error::bare(Kind::Query, Phase::Statement)),
+            Watched::Answered(Err(Abort::Database(cause))) => Replay::Failed(pool.failed(Phase::Statement, cause)),
+            Watched::Dead(witness) => Replay::Dead(witness),
         }
     }
 
@@ -511,14 +524,18 @@ impl<I, W, P> Protocol<'_, I, W, P> {
                 return Err(failure);
             }
         };
-        let read = self
-            .replayed(&mut connection.inner.session, self.deadline, receipt)
-            .await;
-        let answer = read.map_err(unknown)?;
-        connection.release().await;
-        match answer {
-            Written::Replayed(_, answer) => answer.map(Written::Done),
-            answer @ (Written::Done(_) | Written::KeyReused) => Ok(answer),
+        loop {
+            match self.replayed(&mut connection, self.deadline, receipt).await {
+                Replay::Read(answer) => {
+                    connection.release().await;
+                    return match answer {
+                        Written::Replayed(_, answer) => answer.map(Written::Done),
+                        answer @ (Written::Done(_) | Written::KeyReused) => Ok(answer),
+                    };
+                }
+                Replay::Failed(failed) => return Err(unknown(failed)),
+                Replay::Dead(witness) => self.pool.connection_lost(connection.replace(*witness)),
+            }
         }
     }
 }

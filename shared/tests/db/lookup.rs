@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use local::postgres::{Replication, Settings};
-use local::proxy::{Admission, Cut};
+use local::proxy::{Admission, Cut, Effect, Statements};
 use shared::config::DatabaseUrl;
 use shared::db::{Deadline, Error, IdempotencyKey, Kind, Written, migrate};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::bench::{Bench, NOTES, PLENTY, Refusal, pool, until};
+use super::bench::{Bench, NOTES, PLENTY, Refusal, WRITES, pool, until};
 
 /// From now on COMMIT of a transaction that wrote a note waits until this session is closed.
 async fn held_commits(bench: &Bench) -> PgConnection {
@@ -171,6 +171,37 @@ async fn commit_lookup_outlasts_pool_timeout() {
     }
 }
 
+/// A refusal is final once the tombstone is there, even if that takes until the end of an outage.
+#[tokio::test(flavor = "multi_thread")]
+async fn tombstone_outlasts_pool_timeout() {
+    let bench = Bench::with(Settings::default(), "pool_timeout=1&connect_timeout=1").await;
+    let id = Uuid::now_v7();
+    bench.write(id).await.unwrap();
+    let (lost, held) = (
+        Effect::Cut(Cut::BeforeServer),
+        Effect::LateReply(Duration::from_millis(200)),
+    );
+    // Sent again, the write violates the primary key.
+    bench.proxy.order(WRITES, [lost, held]);
+    bench
+        .proxy
+        .order(Statements::Containing("INSERT INTO receipts AS"), [lost]);
+    let opened = bench.proxy.counts().opened;
+    let (refused, ()) = tokio::join!(bench.write(id), async {
+        until("it is sent again", async || bench.proxy.counts().opened > opened).await;
+        bench.proxy.set_admission(Admission::Refused).await;
+        until("the tombstone is lost", async || bench.proxy.counts().cut == 2).await;
+        until("everybody is refused at once", async || {
+            bench.read().await.is_err_and(|refused| refused.attempts == 0)
+        })
+        .await;
+        bench.proxy.set_admission(Admission::Open).await;
+    });
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.sqlstate.as_deref(), Some("23505"), "{refused}");
+    assert_eq!(bench.notes(id).await, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_lookup_is_not_waited_for() {
     let bench = Bench::new().await;
@@ -189,6 +220,50 @@ async fn refused_lookup_is_not_waited_for() {
     let unknown = tokio::time::timeout(PLENTY, write).await.unwrap().unwrap_err();
     assert_eq!(unknown.kind, Kind::CommitUnknown, "{unknown}");
     assert!(unknown.to_string().contains("not permitted to log in"), "{unknown}");
+}
+
+/// Without the right to insert receipts no tombstone is possible, now or later.
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_tombstone_is_not_waited_for() {
+    let bench = Bench::new().await;
+    bench
+        .sql(
+            "CREATE ROLE other LOGIN PASSWORD 'other'; GRANT SELECT, INSERT ON notes TO other; \
+             GRANT SELECT, INSERT, UPDATE, DELETE ON receipts, audit TO other",
+        )
+        .await;
+    let theirs = bench.cluster.url().replacen(bench.cluster.password(), "other", 1);
+    let theirs = bench.proxy.url(&theirs.replacen("seer:", "other:", 1));
+    let bench = Bench {
+        pool: pool(&theirs, ""),
+        ..bench
+    };
+    bench.write(Uuid::now_v7()).await.unwrap();
+    bench.sql("REVOKE INSERT ON receipts FROM other").await;
+    bench.cut_writes(Cut::BeforeServer, 1);
+    // A write that waits for its deadline fails here.
+    let write = write_within(&bench, 4 * PLENTY, Uuid::now_v7());
+    let unknown = tokio::time::timeout(PLENTY, write).await.unwrap().unwrap_err();
+    assert_eq!(unknown.kind, Kind::CommitUnknown, "{unknown}");
+    assert!(unknown.to_string().contains("permission denied"), "{unknown}");
+}
+
+/// The key's receipt is of an earlier request, even if the reply to the look for it is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_look_is_still_a_replay() {
+    let bench = Bench::new().await;
+    let key = IdempotencyKey::from_client("caller", "key", &[b"body"]);
+    let (first, again) = (Uuid::now_v7(), Uuid::now_v7());
+    bench.write_under(&key, first).await.unwrap();
+    let look = Statements::Containing("FROM receipts WHERE key = '");
+    bench.proxy.order(look, [Effect::Cut(Cut::BeforeAcknowledgement)]);
+    let replayed = bench.write_under(&key, again).await.unwrap();
+    assert!(
+        matches!(replayed, Written::Replayed(_, Ok(id)) if id == first),
+        "{replayed:?}"
+    );
+    assert_eq!(bench.proxy.counts().cut, 1);
+    assert_eq!(bench.notes(again).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use local::postgres::Settings;
-use local::proxy::{Effect, Statements};
-use shared::db::{Abort, Deadline, IdempotencyKey, Session, Written};
+use local::proxy::{Cut, Effect, Statements};
+use shared::db::{Abort, Deadline, IdempotencyKey, Receipt, Session, Written};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -54,6 +54,36 @@ async fn hung_path_write_is_applied_once() {
         bench.proxy.order(WRITES, [Effect::Hang(place)]);
         bench.write_once(&IdempotencyKey::generated(), place).await;
         assert_eq!(bench.proxy.counts().cut, 1, "{place:?}");
+    }
+}
+
+/// The read of a replay, and of the row that a lost reply left.
+#[tokio::test(flavor = "multi_thread")]
+async fn hung_path_replay_is_answered() {
+    const READ: &str = "SELECT id FROM notes WHERE id = $1";
+    let read = async |db: &mut Session, receipt: &Receipt, _: &Uuid| {
+        Ok(sqlx::query_scalar(READ).bind(receipt.id).fetch_one(db).await?)
+    };
+    for place in CUTS {
+        for lost in [None, Some(Effect::Cut(Cut::BeforeAcknowledgement))] {
+            let bench = bench().await;
+            let key = IdempotencyKey::from_client("caller", "key", &[b"body"]);
+            let id = Uuid::now_v7();
+            if lost.is_none() {
+                bench.write_under(&key, id).await.unwrap();
+            }
+            bench.proxy.order(WRITES, lost);
+            bench.proxy.order(Statements::Containing(READ), [Effect::Hang(place)]);
+            let written = bench.pool.write(Deadline::after(PLENTY), &key, &id, note, read).await;
+            let first = match written.map_err(|Refusal(error)| error).unwrap() {
+                Written::Replayed(_, first) if lost.is_none() => first.unwrap(),
+                Written::Done(first) if lost.is_some() => first,
+                other => panic!("{place:?}, {lost:?}: {other:?}"),
+            };
+            assert_eq!(first, id, "{place:?}, {lost:?}");
+            assert_eq!(bench.notes(id).await, 1, "{place:?}, {lost:?}");
+            assert_eq!(bench.proxy.counts().cut, 1 + u64::from(lost.is_some()), "{place:?}");
+        }
     }
 }
 
