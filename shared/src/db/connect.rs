@@ -521,6 +521,7 @@ pub(super) async fn connect_beside(target: &Target, number: usize, deadline: Dea
         return Err(Error::bare(Kind::Timeout, Phase::Connect).trying(&target.name));
     };
     let mut connection = opened?;
+    target.credentials.accepted();
     (connection.server, connection.connected_in) = (number, since.elapsed());
     Ok(connection)
 }
