@@ -114,23 +114,51 @@ impl fmt::Display for Error {
             .as_ref()
             .and_then(|cause| about_certificate(&cause.to_string()));
         let particular = certificate
-            .or_else(|| self.about_missing_object())
+            .or_else(|| self.about_statement())
             .or_else(|| self.about_missing_library());
         write!(f, "; {}", particular.unwrap_or_else(|| self.kind.advice(self.phase)))
     }
 }
 
 impl Error {
-    /// Returns what to do if a statement named a table, column, type, function or schema that the server did not find.
-    fn about_missing_object(&self) -> Option<&'static str> {
-        let running = matches!(self.phase, Phase::Statement | Phase::Commit);
-        let code = self.sqlstate.as_deref();
-        let missing = matches!(code, Some("42P01" | "42703" | "42704" | "42883" | "3F000"));
-        (running && missing).then_some(
-            "compare the schema with the migrations of this build; if all are applied, the session looks into another \
-             schema: correct schema= in DATABASE_URL, or without it the role's search_path (ALTER ROLE … SET search_path \
-             = …), to the schema of the tables",
-        )
+    /// Returns what to do about the SQLSTATE of a statement, where the kind says too little.
+    fn about_statement(&self) -> Option<&'static str> {
+        if !matches!(self.phase, Phase::Statement | Phase::Commit) {
+            return None;
+        }
+        let code = self.sqlstate.as_deref()?;
+        match code {
+            // A table, column, type, function or schema that the server did not find.
+            "42P01" | "42703" | "42704" | "42883" | "3F000" => Some(
+                "compare the schema with the migrations of this build; if all are applied, the session looks into \
+                 another schema: correct schema= in DATABASE_URL, or without it the role's search_path (ALTER ROLE … SET \
+                 search_path = …), to the schema of the tables",
+            ),
+            "42501" => Some(
+                "let the owner of what the message names GRANT this role the right; if it names row-level security, the \
+                 table needs a policy for the role",
+            ),
+            "53100" => Some(
+                "enlarge the server's disk; delete nothing in pg_wal: a replication slot or a failing archive_command may \
+                 be what keeps it",
+            ),
+            "53000" | "53200" => {
+                Some("the server is out of memory: lower work_mem or max_connections, or give it more")
+            }
+            "58000" | "58030" | "58P01" => Some(
+                "look at the server's disk, and in its log: it cannot read or write the file that the message names",
+            ),
+            "XX001" | "XX002" => {
+                Some("data or an index is corrupt: stop writing, copy the files, then restore a backup")
+            }
+            _ if code.starts_with("23") => {
+                Some("report it with the constraint: a row violates one that this program should have checked")
+            }
+            _ if code.starts_with("54") => {
+                Some("raise the limit that the message names; if it is transaction ids, vacuum the oldest tables")
+            }
+            _ => None,
+        }
     }
 
     /// Returns what to do if the server cannot load a library with which each session of the role begins.
@@ -296,6 +324,32 @@ mod tests {
         ] {
             let said = said(phase, code);
             assert!(!said.contains("search_path"), "{said}");
+        }
+    }
+
+    #[test]
+    fn refused_statement_names_its_cause() {
+        for (kind, code, says) in [
+            (Kind::Query, "42501", "GRANT this role"),
+            (Kind::Saturated, "53100", "enlarge the server's disk"),
+            (Kind::Saturated, "53200", "out of memory"),
+            (Kind::Query, "58030", "the server's disk"),
+            (Kind::Query, "XX001", "corrupt"),
+            (Kind::Query, "23514", "report it with the constraint"),
+            (Kind::Query, "54000", "transaction ids"),
+        ] {
+            for phase in [Phase::Statement, Phase::Commit] {
+                let error = Error {
+                    sqlstate: Some(code.to_owned()),
+                    ..Error::bare(kind, phase)
+                };
+                let said = error.to_string();
+                assert!(said.contains(says), "{said}");
+                assert!(
+                    !said.contains("migrations") && !said.contains("CONNECTION LIMIT"),
+                    "{said}"
+                );
+            }
         }
     }
 }

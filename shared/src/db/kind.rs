@@ -32,7 +32,7 @@ pub enum Kind {
     Waking,
     /// The provider temporarily limits log-ins: 53400, or 28000 for an IAM token.
     Throttled,
-    /// All connection slots of the server (53300) or of a pooler are in use.
+    /// All connection slots of the server (53300) or of a pooler are in use, or its memory (53000, 53200) or disk (53100).
     Saturated,
     /// The server rejects writes (25006): a standby, or a writer that became one.
     ReadOnly,
@@ -43,7 +43,7 @@ pub enum Kind {
     /// A lock was not acquired in time (55P03).
     LockTimeout,
     /// A prepared statement no longer matches the schema or no longer exists (0A000, 26000, 42P05), or the session is
-    /// in an abandoned failed transaction (25P02): a new connection resolves it.
+    /// in a failed transaction of somebody else (25P02): a new connection resolves it.
     StalePlan,
     /// COMMIT was sent, and its outcome could not be determined.
     CommitUnknown,
@@ -195,7 +195,8 @@ impl Kind {
             }
             Self::Throttled => {
                 "lower concurrency or put a pooler in front, so that fewer connections log in at once; if it lasts with \
-                 DATABASE_IAM_AUTH, check rds-db:connect"
+                 DATABASE_IAM_AUTH, check rds-db:connect, and that DATABASE_URL has the endpoint's own name: a token for an \
+                 alias (CNAME) is refused in the same words"
             }
             Self::Saturated => {
                 "raise max_connections (or the CONNECTION LIMIT of the role or database that the message names), lower \

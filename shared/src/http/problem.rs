@@ -371,7 +371,7 @@ fn database_parts(error: &db::Error) -> ProblemParts<'static> {
             LATER,
         ),
         Kind::Timeout => unavailable("The database does not answer. Nothing was changed; try again shortly.", SOON),
-        Kind::Saturated => unavailable("The database is at its limit of connections. Nothing was changed; try again.", LATER),
+        Kind::Saturated => unavailable("The database is at its limit. Nothing was changed; try again.", LATER),
         Kind::Conflict | Kind::LockTimeout => {
             unavailable("Others are changing the same data. Nothing was changed; try again.", SOON)
         }

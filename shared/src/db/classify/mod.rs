@@ -132,7 +132,8 @@ fn kind_of_sqlstate(code: &str) -> Kind {
     match code {
         "28P01" | "28000" => Kind::Auth,
         "3D000" => Kind::NoDatabase,
-        "53300" => Kind::Saturated,
+        // Slots, memory or disk: others may free them.
+        "53000" | "53100" | "53200" | "53300" => Kind::Saturated,
         "57P03" => Kind::Starting,
         // A pooler sends 08P01 for everything that it cannot do at the moment; `kind_of_refusal` interprets its
         // messages. 57P04: the database was dropped; if it does not return, the next connect fails with that reason.
@@ -142,8 +143,7 @@ fn kind_of_sqlstate(code: &str) -> Kind {
         "40001" | "40P01" => Kind::Conflict,
         "55P03" => Kind::LockTimeout,
         "57014" => Kind::Timeout,
-        // The last one: an earlier user left a failed transaction on this session. A new connection resolves it, or
-        // nothing does.
+        // The last one: a session was handed over in a failed transaction. A new connection resolves it, or nothing does.
         "0A000" | "26000" | "42P05" | "25P02" => Kind::StalePlan,
         _ => Kind::Query,
     }

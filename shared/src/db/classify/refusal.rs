@@ -51,8 +51,6 @@ fn kind_of_refusal(code: &str, message: &str, server: RefusalContext) -> Kind {
         "28000" | "28P01" if server.iam && message.contains("am authentication failed") => Kind::Throttled,
         // Aurora DSQL: more than 100 connects per second.
         "53400" => Kind::Throttled,
-        // Not enough memory for another process: it becomes free when others end.
-        "53000" | "53200" => Kind::Saturated,
         // A DROP DATABASE was interrupted (PostgreSQL 17 and the minor versions of 2023).
         "55000" if message.contains("invalid database") => Kind::NoDatabase,
         // ALLOW_CONNECTIONS is off during a restore, an upgrade or a rename.
