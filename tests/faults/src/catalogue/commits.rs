@@ -5,8 +5,9 @@ use super::*;
 /// Returns the scenarios in playing order.
 pub(super) fn commits(size: Size) -> Vec<Scenario> {
     let times = size.of(8, 400);
-    let rounds = |kind| Load::Rounds {
-        rounds: times,
+    let twice = size.of(8, 2_000);
+    let rounds = |kind, rounds| Load::Rounds {
+        rounds,
         kind,
         frozen: None,
     };
@@ -27,7 +28,7 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
             scenario(
                 "write-cut",
                 "A write is cut before the server, before its Sync, after the server, or at its reply, in turn.",
-                rounds(Kind::Writes),
+                rounds(Kind::Writes, times),
                 cut.clone(),
             ),
             &[NothingRefused, Cuts(times as u64)],
@@ -37,7 +38,7 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
             scenario(
                 "write-late",
                 "A write reaches the server late, also after it was sent again; or its reply is late.",
-                rounds(Kind::Writes),
+                rounds(Kind::Writes, times),
                 each(&[Effect::LateRequest(late), Effect::LateReply(late)]),
             ),
             &[NothingRefused, Cuts(times as u64)],
@@ -47,7 +48,7 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
             scenario(
                 "write-doubled",
                 "A write reaches the server twice, and is answered once.",
-                rounds(Kind::Writes),
+                rounds(Kind::Writes, times),
                 each(&[Effect::Twice]),
             ),
             &[NothingRefused, Cuts(times as u64)],
@@ -57,10 +58,10 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
             scenario(
                 "one-key-twice",
                 "Two environments are asked for one write under one key at once, and one of them is cut.",
-                rounds(Kind::Twins),
+                rounds(Kind::Twins, twice),
                 cut,
             ),
-            &[NothingRefused, Cuts(times as u64)],
+            &[NothingRefused, Cuts(twice as u64)],
             Vec::new(),
         ),
         expecting(
@@ -68,7 +69,7 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
                 scenario(
                     "commit-unreplicated",
                     "The server ends a session whose COMMIT waits for a standby; then the primary is lost.",
-                    steady(size, Kind::Update),
+                    steady(size, Kind::Writes),
                     vec![inject(size.of(8, 80), Unreplicated, size.of(ms(500), s(2)))],
                 ),
                 Setup {
@@ -85,13 +86,13 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
         let faults = vec![NewConnections(Admission::Refused), LostReply(WRITES), fault];
         vec![together(size.of(8, 40), faults, hold)]
     };
-    let updates = || steady(size, Kind::Update);
+    let writes = || steady(size, Kind::Writes);
     all.extend([
         expecting(
             scenario(
                 "crashed-at-reply",
                 "The reply to a write is lost, and then all of the server's processes are killed.",
-                updates(),
+                writes(),
                 then(Crashed, Duration::ZERO),
             ),
             &[NothingRefused, Cuts(1)],
@@ -102,7 +103,7 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
                 scenario(
                     "failed-over-at-reply",
                     "The reply to a write is lost, the primary is killed and its synchronous standby promoted.",
-                    updates(),
+                    writes(),
                     then(FailedOver, Duration::ZERO),
                 ),
                 Setup {
@@ -118,7 +119,7 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
                 scenario(
                     "write-unknown",
                     "The reply to a write is lost, and no server can be reached before the deadline, of 6 s here.",
-                    updates(),
+                    writes(),
                     then(Reset, s(8)),
                 ),
                 Setup {
