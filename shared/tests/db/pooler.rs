@@ -1,11 +1,13 @@
 //! Behind PgBouncer: statements that it keeps, and unknown users, passwords and databases.
 
+use std::time::Duration;
+
 use local::postgres::Pooler;
 use local::proxy::{Cut, Effect, Proxy, Statements};
-use shared::db::{Abort, Deadline, Kind};
+use shared::db::{Abort, Deadline, IdempotencyKey, Kind};
 use uuid::Uuid;
 
-use super::bench::{Bench, PLENTY, Refusal, one, pool};
+use super::bench::{Bench, PLENTY, Refusal, note, one, pool};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pgbouncer_refusal_fails_at_once() {
@@ -55,25 +57,31 @@ async fn keeping_statements() -> Option<(Bench, Pooler)> {
     Some((Bench { proxy, pool, ..bench }, pooler))
 }
 
+/// For the first request after INIT, for the next, and after a second without use.
 #[tokio::test(flavor = "multi_thread")]
 async fn kept_statement_is_one_round_trip() {
     let Some((bench, _pooler)) = keeping_statements().await else {
         return;
     };
-    bench.read().await.unwrap();
-    bench.write(Uuid::now_v7()).await.unwrap();
+    let init = Deadline::after(PLENTY);
+    bench.pool.connect_during_init(init).await.unwrap();
+    bench.pool.rehearse(init, async |db| one(db).await).await;
+    bench.pool.rehearse_write(init, &Uuid::now_v7(), note).await;
     // A sweep of expired receipts follows one write in fifty, and is not counted.
     let sweeps = Statements::Containing("sweep_receipts");
-    bench.proxy.order(sweeps, [Effect::Nothing; 5]);
-    let before = bench.proxy.counts();
-    for round in 1..=5 {
+    bench.proxy.order(sweeps, [Effect::Nothing; 3]);
+    for usage in ["first", "fresh", "idle"] {
+        if usage == "idle" {
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+        }
+        let before = bench.proxy.counts();
         bench.read().await.unwrap();
-        let id = Uuid::now_v7();
-        bench.write(id).await.unwrap();
-        assert_eq!(bench.notes(id).await, 1);
+        assert_eq!(bench.proxy.counts().ready - before.ready, 1, "{usage}");
+        bench.write_once(&IdempotencyKey::generated(), usage).await;
         let now = bench.proxy.counts();
-        assert_eq!((now.ready - before.ready) - (now.cut - before.cut), 2 * round);
+        assert_eq!((now.ready - before.ready) - (now.cut - before.cut), 2, "{usage}");
     }
+    assert_eq!(bench.proxy.counts().opened, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
