@@ -35,7 +35,7 @@ use crate::ids::MeetingId;
 use crate::permission::{require_admin, require_admin_still};
 use crate::tasks::Task;
 use shared::db::{Session, WriteAttempt};
-use shared::http::page;
+use shared::http::size;
 use shared::http::{Abort, Caller, Error, IfMatch, Response};
 use shared::write_query;
 
@@ -142,14 +142,14 @@ impl Meeting {
         let mut response = answer(&self);
         if !response.fits() {
             let mut tasks = mem::take(&mut self.tasks_data);
-            page::fit_beside(&mut tasks, &self);
+            size::fit_beside(&mut tasks, &self);
             self.tasks_data = tasks;
             response = answer(&self);
         }
         if !response.fits()
             && let Some(mut transcript) = self.transcript.take()
         {
-            page::cut_beside(&mut transcript, &self);
+            size::cut_beside(&mut transcript, &self);
             self.transcript = Some(transcript);
             response = answer(&self);
         }

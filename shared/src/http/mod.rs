@@ -10,6 +10,7 @@
 //! | `line` | the log line of an invocation |
 //! | [`body`] | deserializes JSON and query strings, names the invalid field |
 //! | [`page`] | lists by keyset cursor |
+//! | [`size`] | the limit of an answer's size, and what is cut to fit it |
 //! | `caller` | the caller's identity, from the token's claims |
 //! | `share` | how much of an environment one caller may use |
 //!
@@ -26,6 +27,7 @@ mod request;
 mod response;
 mod run;
 mod share;
+pub mod size;
 
 pub use caller::Caller;
 pub use function::Function;

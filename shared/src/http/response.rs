@@ -7,8 +7,8 @@ use http::{HeaderValue, StatusCode};
 use problem_details::ProblemDetails;
 use serde::{Serialize, Serializer};
 
-use super::page;
 use super::problem::{Error, Failure, FieldError};
+use super::size::{ANSWER_LIMIT, weight_of_text};
 use crate::service::Service;
 
 /// A response.
@@ -99,8 +99,7 @@ impl Response {
     /// Returns whether Lambda accepts it: at most 6 MB, with the body as text within JSON.
     pub fn fits(&self) -> bool {
         // Escaping at most doubles it, so that a typical body need not be scanned.
-        let fits =
-            |body: &str| body.len() <= page::ANSWER_LIMIT / 2 || page::weight_of_text(body) <= page::ANSWER_LIMIT;
+        let fits = |body: &str| body.len() <= ANSWER_LIMIT / 2 || weight_of_text(body) <= ANSWER_LIMIT;
         self.body.as_deref().is_none_or(fits)
     }
 

@@ -75,12 +75,12 @@ async fn hung_path_replay_is_answered() {
             bench.proxy.order(WRITES, lost);
             bench.proxy.order(Statements::Containing(READ), [Effect::Hang(place)]);
             let written = bench.pool.write(Deadline::after(PLENTY), &key, &id, note, read).await;
-            let first = match written.map_err(|Refusal(error)| error).unwrap() {
-                Written::Replayed(_, first) if lost.is_none() => first.unwrap(),
-                Written::Done(first) if lost.is_some() => first,
-                other => panic!("{place:?}, {lost:?}: {other:?}"),
+            let (replayed, first) = match written.map_err(|Refusal(error)| error).unwrap() {
+                Written::Replayed(_, first) => (true, first.unwrap()),
+                Written::Done(first) => (false, first),
+                Written::KeyReused => panic!("{place:?}, {lost:?}"),
             };
-            assert_eq!(first, id, "{place:?}, {lost:?}");
+            assert_eq!((replayed, first), (lost.is_none(), id), "{place:?}, {lost:?}");
             assert_eq!(bench.notes(id).await, 1, "{place:?}, {lost:?}");
             assert_eq!(bench.proxy.counts().cut, 1 + u64::from(lost.is_some()), "{place:?}");
         }

@@ -12,7 +12,7 @@ use super::super::fields::{BotId, EventId, ProcessingStatus, Status};
 use super::transcript;
 use super::values::{Members, Skipped, given, name, time_of};
 use crate::repair::repaired;
-use shared::http::page::weight;
+use shared::http::size::weight;
 use shared::http::{Error, Request};
 use shared::text::{HttpUrl, Id};
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::values::{Skipped, given, name, number_of};
-use shared::http::page::{self, weight};
+use shared::http::size::{self, weight};
 
 /// The speaker of a turn that names none.
 const UNKNOWN_SPEAKER: &str = "Unknown";
@@ -48,7 +48,7 @@ pub(super) fn of(turns: Vec<Value>, skipped: &mut Skipped) -> Option<String> {
 /// Returns the beginning of a transcript, as much as fits an answer.
 pub(super) fn cut(mut text: String) -> String {
     let whole = text.len();
-    page::cut_to(&mut text, LONGEST);
+    size::cut_to(&mut text, LONGEST);
     if text.len() < whole {
         tracing::warn!("a transcript is too long for an answer, and is stored without its end");
     }
