@@ -21,7 +21,7 @@ use super::{Shared, lock};
 
 /// The state of a line, as ordered by its proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum LineState {
     Flowing,
     Silent,
     Hung,
@@ -95,7 +95,7 @@ pub(super) async fn carry(client: TcpStream, upstream: SocketAddr, shared: Arc<S
     };
     let (_, _) = (client.set_nodelay(true), server.set_nodelay(true));
     let number = shared.opened.fetch_add(1, Ordering::SeqCst);
-    let (told, state) = watch::channel(State::Flowing);
+    let (told, state) = watch::channel(LineState::Flowing);
     {
         let mut lines = lock(&shared.lines);
         lines.insert(number, told);
@@ -105,7 +105,7 @@ pub(super) async fn carry(client: TcpStream, upstream: SocketAddr, shared: Arc<S
     lock(&shared.lines).remove(&number);
 }
 
-async fn flow(mut client: TcpStream, mut server: TcpStream, mut state: watch::Receiver<State>, shared: &Shared) {
+async fn flow(mut client: TcpStream, mut server: TcpStream, mut state: watch::Receiver<LineState>, shared: &Shared) {
     let session = OnceLock::new();
     let ended = {
         let (client_read, client_write) = client.split();
@@ -113,17 +113,17 @@ async fn flow(mut client: TcpStream, mut server: TcpStream, mut state: watch::Re
         let replies = Replies::default();
         tokio::select! {
             biased;
-            told = state.wait_for(|state| *state != State::Flowing) => told.map_or(End::Reset, |state| match *state {
-                State::Silent => End::Silent,
-                State::Hung => End::Hung,
-                State::Flowing | State::Reset => End::Reset,
+            told = state.wait_for(|state| *state != LineState::Flowing) => told.map_or(End::Reset, |state| match *state {
+                LineState::Silent => End::Silent,
+                LineState::Hung => End::Hung,
+                LineState::Flowing | LineState::Reset => End::Reset,
             }),
             end = to_server(client_read, server_write, &replies, shared) => end,
             end = to_client(server_read, client_write, &replies, &session, shared) => end,
         }
     };
     let mut until_reset = async || {
-        let _ = state.wait_for(|state| *state == State::Reset).await;
+        let _ = state.wait_for(|state| *state == LineState::Reset).await;
     };
     match ended {
         End::Closed => {

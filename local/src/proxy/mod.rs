@@ -41,7 +41,7 @@ pub use frames::Refusal;
 pub use orders::{Cut, Effect};
 pub use requests::Statements;
 
-use line::State;
+use line::LineState;
 use orders::Orders;
 use requests::Request;
 
@@ -83,7 +83,7 @@ pub struct Counts {
 #[derive(Debug)]
 struct Shared {
     upstream: Mutex<SocketAddr>,
-    lines: Mutex<HashMap<u64, watch::Sender<State>>>,
+    lines: Mutex<HashMap<u64, watch::Sender<LineState>>>,
     delay: watch::Sender<Delay>,
     orders: Mutex<Orders>,
     idle_sessions: watch::Sender<Option<Duration>>,
@@ -198,19 +198,19 @@ impl Proxy {
     /// Silences existing connections permanently: everything that arrives is dropped without an acknowledgement,
     /// including FIN and RST. Returns how many.
     pub fn silence(&self) -> usize {
-        self.tell(State::Silent)
+        self.tell(LineState::Silent)
     }
 
     /// Hangs existing connections permanently, as behind a stopped process or a hung load balancer: data and the end of
     /// the stream are acknowledged, and nothing is delivered in either direction. The server keeps the session. Returns
     /// how many.
     pub fn hang(&self) -> usize {
-        self.tell(State::Hung)
+        self.tell(LineState::Hung)
     }
 
     /// Resets existing connections on both sides. Returns how many.
     pub fn reset(&self) -> usize {
-        self.tell(State::Reset)
+        self.tell(LineState::Reset)
     }
 
     /// Orders effects for the next requests that run these statements, one effect per request, after earlier orders. A
@@ -280,7 +280,7 @@ impl Proxy {
         *lock(&self.shared.upstream)
     }
 
-    fn tell(&self, state: State) -> usize {
+    fn tell(&self, state: LineState) -> usize {
         let mut told = 0;
         for line in lock(&self.shared.lines).values().filter(|line| !line.is_closed()) {
             line.send_replace(state);
@@ -293,7 +293,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.acceptor.abort();
-        self.tell(State::Reset);
+        self.tell(LineState::Reset);
     }
 }
 

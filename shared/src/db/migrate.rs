@@ -34,7 +34,7 @@ const TABLE_LOCK: &str = "10s";
 
 /// Why the migration failed. The database is unchanged, with one exception.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum MigrationError {
     /// No connection within ten seconds, or one to a server that rejects writes.
     #[error("{0}")]
     Connect(Error),
@@ -58,7 +58,7 @@ pub enum Failure {
     Migration(MigrateError),
 }
 
-impl From<sqlx::Error> for Failure {
+impl From<sqlx::Error> for MigrationError {
     fn from(cause: sqlx::Error) -> Self {
         Self::Statement(cause)
     }
@@ -93,11 +93,11 @@ pub fn migrations(service: &Service) -> Migrator {
 /// limited.
 ///
 /// # Errors
-/// See [`Failure`]; except with [`Failure::Unknown`], nothing is applied.
+/// See [`MigrationError`]; except with [`MigrationError::Unknown`], nothing is applied.
 ///
 /// # Cancel safety
 /// Dropping the future, or losing the process, rolls back, unless COMMIT has been sent.
-pub async fn migrate(url: &DatabaseUrl, service: &Service) -> Result<Vec<String>, Failure> {
+pub async fn migrate(url: &DatabaseUrl, service: &Service) -> Result<Vec<String>, MigrationError> {
     let mut connection = open(url, service).await?;
     let mut transaction = connection.begin().await?;
     alone(&mut transaction, url, service).await?;
@@ -108,7 +108,7 @@ pub async fn migrate(url: &DatabaseUrl, service: &Service) -> Result<Vec<String>
     migrations
         .run_direct(None, &mut *transaction, false)
         .await
-        .map_err(Failure::Migration)?;
+        .map_err(MigrationError::Migration)?;
     // Statements that sqlx has prepared must not stay on a pooler's connection for the next client.
     sqlx::raw_sql("DEALLOCATE ALL").execute(&mut *transaction).await?;
     commit(transaction).await?;
@@ -124,11 +124,11 @@ pub async fn migrate(url: &DatabaseUrl, service: &Service) -> Result<Vec<String>
 /// Runs a script on a migrated database, in one transaction, and never concurrently with [`migrate`].
 ///
 /// # Errors
-/// See [`Failure`]; except with [`Failure::Unknown`], nothing is applied.
+/// See [`MigrationError`]; except with [`MigrationError::Unknown`], nothing is applied.
 ///
 /// # Cancel safety
 /// As [`migrate`].
-pub async fn seed(url: &DatabaseUrl, service: &Service, script: &'static str) -> Result<(), Failure> {
+pub async fn seed(url: &DatabaseUrl, service: &Service, script: &'static str) -> Result<(), MigrationError> {
     let mut connection = open(url, service).await?;
     let mut transaction = connection.begin().await?;
     alone(&mut transaction, url, service).await?;
@@ -138,7 +138,7 @@ pub async fn seed(url: &DatabaseUrl, service: &Service, script: &'static str) ->
     Ok(())
 }
 
-pub(super) async fn open(url: &DatabaseUrl, service: &Service) -> Result<PgConnection, Failure> {
+pub(super) async fn open(url: &DatabaseUrl, service: &Service) -> Result<PgConnection, MigrationError> {
     let retry = RetryConfig {
         max_attempts: 1, // Of statements, which are not retried here.
         base_delay: Duration::from_millis(50),
@@ -147,22 +147,22 @@ pub(super) async fn open(url: &DatabaseUrl, service: &Service) -> Result<PgConne
     let timeout = url.pool_timeout().unwrap_or_default().max(CONNECT_TIMEOUT);
     let (deadline, unfinished) = (Deadline::after(timeout), Unfinished::default());
     let connection = connect::connect_with_retry(&target, Purpose::Write, &retry, deadline, &unfinished).await;
-    Ok(connection.map_err(Failure::Connect)?.session.connection)
+    Ok(connection.map_err(MigrationError::Connect)?.session.connection)
 }
 
 /// Commits, and distinguishes an error of the server from a lost reply.
-pub(super) async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(), Failure> {
+pub(super) async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(), MigrationError> {
     let committed = transaction.commit().await;
     committed.map_err(|cause| match verdict(Phase::Commit, kind_of(&cause), true) {
-        Verdict::Ambiguous => Failure::Unknown(cause),
+        Verdict::Ambiguous => MigrationError::Unknown(cause),
         Verdict::Transient | Verdict::Reconnect | Verdict::ReconnectOnce | Verdict::Permanent => {
-            Failure::Statement(cause)
+            MigrationError::Statement(cause)
         }
     })
 }
 
 /// Acquires the lock, removes the limits of a function's session, and creates the schema: for this transaction only.
-async fn alone(transaction: &mut PgConnection, url: &DatabaseUrl, service: &Service) -> Result<(), Failure> {
+async fn alone(transaction: &mut PgConnection, url: &DatabaseUrl, service: &Service) -> Result<(), MigrationError> {
     let lock = service.migration_lock();
     let begin = format!(
         "DEALLOCATE ALL; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; \
@@ -175,13 +175,13 @@ async fn alone(transaction: &mut PgConnection, url: &DatabaseUrl, service: &Serv
         .await
     {
         let locked = kind_of(&cause) == Kind::LockTimeout;
-        return Err(if locked { Failure::Locked } else { cause.into() });
+        return Err(if locked { MigrationError::Locked } else { cause.into() });
     }
     let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
         .fetch_one(&mut *transaction)
         .await?;
     if encoding != "UTF8" {
-        return Err(Failure::Encoding(encoding));
+        return Err(MigrationError::Encoding(encoding));
     }
     let Some(schema) = url.search_path() else { return Ok(()) };
     // Not IF NOT EXISTS, which requires the right to create even if the schema exists.

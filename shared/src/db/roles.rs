@@ -10,7 +10,7 @@
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
 
-use super::migrate::{Failure, commit, open};
+use super::migrate::{MigrationError, commit, open};
 use crate::config::{DatabaseUrl, Roles};
 use crate::service::Service;
 
@@ -44,11 +44,11 @@ pub struct Granted {
 /// table. In one transaction.
 ///
 /// # Errors
-/// See [`Failure`]; except with [`Failure::Unknown`], nothing is changed.
+/// See [`MigrationError`]; except with [`MigrationError::Unknown`], nothing is changed.
 ///
 /// # Cancel safety
 /// Dropping the future rolls back, unless COMMIT has been sent.
-pub async fn grant(url: &DatabaseUrl, service: &Service, roles: &Roles) -> Result<Vec<Granted>, Failure> {
+pub async fn grant(url: &DatabaseUrl, service: &Service, roles: &Roles) -> Result<Vec<Granted>, MigrationError> {
     let mut granted = Vec::new();
     if roles.application.is_none() && roles.monitoring.is_none() {
         return Ok(granted);

@@ -2,7 +2,7 @@
 
 use local::proxy::Cut;
 use shared::config::{DatabaseUrl, Roles};
-use shared::db::migrate::{Failure, migrate, seed};
+use shared::db::migrate::{MigrationError, migrate, seed};
 use shared::db::roles::grant;
 
 use super::bench::{Bench, NOTES};
@@ -24,7 +24,7 @@ async fn unanswered_commit_is_unknown() {
         cut_once();
         let seeded = seed(&url, &NOTES, script).await.unwrap_err();
         for told in [&migrated, &seeded] {
-            assert!(matches!(told, Failure::Unknown(_)), "{cut:?}: {told}");
+            assert!(matches!(told, MigrationError::Unknown(_)), "{cut:?}: {told}");
             assert!(told.to_string().contains("run it again"), "{told}");
         }
         let there = "SELECT count(*) FROM pg_class WHERE oid = to_regclass('elsewhere.receipts')";
@@ -34,7 +34,7 @@ async fn unanswered_commit_is_unknown() {
     assert_eq!(migrate(&url, &NOTES).await.unwrap(), Vec::<String>::new());
     bench.proxy.cut_commits(Cut::BeforeAcknowledgement, 1);
     let granted = grant(&url, &NOTES, &roles).await.unwrap_err();
-    assert!(matches!(granted, Failure::Unknown(_)), "{granted}");
+    assert!(matches!(granted, MigrationError::Unknown(_)), "{granted}");
     assert!(!grant(&url, &NOTES, &roles).await.unwrap()[0].made);
     assert_eq!(bench.proxy.counts().cut, 5);
 }

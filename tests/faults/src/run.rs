@@ -14,7 +14,7 @@ use super::client::Client;
 use super::fault::Fault;
 use super::function;
 use super::history::History;
-use super::operations::{Kind, joined};
+use super::operations::{Workload, joined};
 use super::oracle::{self, Verdict};
 use super::played::Played;
 use super::scenario::{Injection, Load, Scenario};
@@ -32,7 +32,7 @@ const MET: Duration = Duration::from_secs(60);
 /// A client that sends the requests of a load one after the other.
 pub(super) trait LoadClient: Send + 'static {
     /// Sends a request of this kind, and further ones as its answer demands.
-    fn act(&mut self, kind: Kind) -> impl Future<Output = Result<()>> + Send;
+    fn act(&mut self, kind: Workload) -> impl Future<Output = Result<()>> + Send;
 
     /// Waits for a client's time between two requests.
     fn pause(&mut self) -> impl Future<Output = ()> + Send;
@@ -228,7 +228,7 @@ async fn round(
     testbed: &Testbed,
     history: &History,
     client: &mut impl LoadClient,
-    kind: Kind,
+    kind: Workload,
 ) -> Result<()> {
     let mut active = Vec::new();
     for fault in injection.iter().flat_map(|injection| &injection.faults) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::operations::Kind;
+use super::operations::Workload;
 use super::testbed::Setup;
 
 /// The load on the fleet.
@@ -16,7 +16,7 @@ pub enum Load {
         /// Requests of each, attempts at the same one counted once.
         requests: usize,
         /// Their kind.
-        kind: Kind,
+        kind: Workload,
     },
     /// One client, one request per round; before each, one of the faults is injected in turn, and it is cleared
     /// afterwards.
@@ -24,7 +24,7 @@ pub enum Load {
         /// Rounds.
         rounds: usize,
         /// The kind of requests.
-        kind: Kind,
+        kind: Workload,
         /// Before a fault is injected, everything is frozen, and stays so for this long.
         frozen: Option<Duration>,
     },

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use faults::{Artifacts, Expectation, Fault, Injection, Kind, Load, Played, Scenario, Setup, Size};
+use faults::{Artifacts, Expectation, Fault, Injection, Load, Played, Scenario, Setup, Size, Workload};
 use faults::{catalogue, missing, play};
 
 /// The random seed: every run sends the same requests.
@@ -132,7 +132,7 @@ async fn same_seed_asks_the_same() {
             cold: false,
             load: Load::Rounds {
                 rounds: 12,
-                kind: Kind::Everything,
+                kind: Workload::Everything,
                 frozen: None,
             },
             injections,
@@ -172,7 +172,7 @@ async fn real_loss_is_detected() {
         load: Load::Steady {
             clients: 2,
             requests: 10,
-            kind: Kind::Writes,
+            kind: Workload::Writes,
         },
         injections: vec![inject(0, Fault::CommitsUnflushed), inject(15, Fault::Crashed)],
         expectations: vec![Expectation::NothingRefused],

@@ -27,7 +27,7 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, 
 use aws_sigv4::sign::v4;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Failure, https};
+use super::{CredentialError, https};
 use crate::config::SecretSource;
 use crate::db::kind::Kind;
 
@@ -47,7 +47,7 @@ pub(super) enum VersionStage {
 }
 
 /// Returns the role's credentials.
-pub(super) async fn role() -> Result<Credentials, Failure> {
+pub(super) async fn role() -> Result<Credentials, CredentialError> {
     let container = ProviderConfig::without_region().with_http_client(http_client()?);
     let chain = CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new())
         .or_else(
@@ -55,7 +55,7 @@ pub(super) async fn role() -> Result<Credentials, Failure> {
             EcsCredentialsProvider::builder().configure(&container).build(),
         );
     chain.provide_credentials().await.map_err(|error| {
-        Failure::new(
+        CredentialError::new(
             Kind::NoCredential,
             format!("the function has no role's credentials: {}", chain_of(&error)),
         )
@@ -63,7 +63,7 @@ pub(super) async fn role() -> Result<Credentials, Failure> {
 }
 
 /// Returns the content of a secret's version; `None` if no version is AWSPENDING.
-pub(super) async fn secret(source: &SecretSource, version: VersionStage) -> Result<Option<String>, Failure> {
+pub(super) async fn secret(source: &SecretSource, version: VersionStage) -> Result<Option<String>, CredentialError> {
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(source.region.clone()))
@@ -85,13 +85,13 @@ pub(super) async fn secret(source: &SecretSource, version: VersionStage) -> Resu
         .version_stage(label);
     match asked.send().await {
         Ok(answer) => answer.secret_string.map(Some).ok_or_else(|| {
-            Failure::new(
+            CredentialError::new(
                 Kind::NoCredential,
                 format!("{} ({label}) must be text, not binary", source.arn),
             )
         }),
         Err(error) if version == VersionStage::Pending && is_absent(&error) => Ok(None),
-        Err(error) => Err(Failure::new(
+        Err(error) => Err(CredentialError::new(
             kind_of(&error),
             format!("{} ({label}): {}", source.arn, message_of(&error)),
         )),
@@ -136,8 +136,8 @@ fn chain_of(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
-fn http_client() -> Result<SharedHttpClient, Failure> {
-    https::client().map_err(|error| Failure::new(Kind::NoCredential, chain_of(&error)))
+fn http_client() -> Result<SharedHttpClient, CredentialError> {
+    https::client().map_err(|error| CredentialError::new(Kind::NoCredential, chain_of(&error)))
 }
 
 /// Returns the password with which `user` logs in to the RDS database at `host` and `port` in `region`, for fifteen
@@ -149,9 +149,9 @@ pub(super) fn token(
     region: &str,
     role: Credentials,
     now: SystemTime,
-) -> Result<String, Failure> {
+) -> Result<String, CredentialError> {
     let failed = |error: &dyn std::error::Error| {
-        Failure::new(
+        CredentialError::new(
             Kind::NoCredential,
             format!("the token could not be signed: {}", chain_of(error)),
         )

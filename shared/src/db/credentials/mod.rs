@@ -43,12 +43,12 @@ enum Source {
 
 /// Why there is no credential.
 #[derive(Clone, Debug)]
-struct Failure {
+struct CredentialError {
     kind: Kind,
     cause: String,
 }
 
-impl Failure {
+impl CredentialError {
     fn new(kind: Kind, cause: impl Into<String>) -> Self {
         Self {
             kind,
@@ -57,8 +57,8 @@ impl Failure {
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
+impl From<CredentialError> for Error {
+    fn from(failure: CredentialError) -> Self {
         Self::bare(failure.kind, Phase::Connect).caused_by(failure.cause)
     }
 }
@@ -143,14 +143,14 @@ impl Credentials {
         }
     }
 
-    fn late(&self, bound: Duration) -> Failure {
+    fn late(&self, bound: Duration) -> CredentialError {
         let bound = bound.as_millis();
         match &self.source {
-            Source::Secret(secret) => Failure::new(
+            Source::Secret(secret) => CredentialError::new(
                 Kind::SecretUnreachable,
                 format!("{}: no answer within {bound} ms", secret.arn()),
             ),
-            Source::Url | Source::Iam(_) => Failure::new(
+            Source::Url | Source::Iam(_) => CredentialError::new(
                 Kind::NoCredential,
                 format!("the role's credentials were not there within {bound} ms"),
             ),

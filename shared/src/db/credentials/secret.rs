@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::Failure;
+use super::CredentialError;
 use super::aws::{self, VersionStage};
 use crate::config::{DatabaseUrl, SecretSource};
 use crate::db::clock::Moment;
@@ -47,7 +47,7 @@ struct State {
     cached: Option<CachedSecret>,
     /// The texts that the database has rejected, and when.
     refused: Vec<(String, Moment)>,
-    cooling: Option<(Failure, Moment)>,
+    cooling: Option<(CredentialError, Moment)>,
     rechecked: Option<Moment>,
 }
 
@@ -78,7 +78,7 @@ impl Secret {
 
     /// Returns the cached credential for a connect, or reads it from Secrets Manager. During a lasting outage it uses
     /// at most half of `bound` to find out whether the secret has changed.
-    pub(super) async fn get(&self, bound: Duration) -> Result<Arc<DatabaseUrl>, Failure> {
+    pub(super) async fn get(&self, bound: Duration) -> Result<Arc<DatabaseUrl>, CredentialError> {
         let mut state = self.state.lock().await;
         if self.outage_has_lasted() && state.cached.is_some() {
             self.recheck(&mut state, bound / 2).await;
@@ -118,7 +118,7 @@ impl Secret {
 
     /// Returns the credential that another task has found meanwhile, or another one than the rejected from Secrets
     /// Manager.
-    pub(super) async fn instead_of(&self, refused: &Arc<DatabaseUrl>) -> Result<Arc<DatabaseUrl>, Failure> {
+    pub(super) async fn instead_of(&self, refused: &Arc<DatabaseUrl>) -> Result<Arc<DatabaseUrl>, CredentialError> {
         let mut state = self.state.lock().await;
         if let Some(cached) = state.cached.take_if(|cached| Arc::ptr_eq(&cached.url, refused)) {
             state.refused.retain(|(_, since)| since.elapsed() < COOL_DOWN);
@@ -127,7 +127,7 @@ impl Secret {
         self.usable(&mut state).await
     }
 
-    async fn usable(&self, state: &mut State) -> Result<Arc<DatabaseUrl>, Failure> {
+    async fn usable(&self, state: &mut State) -> Result<Arc<DatabaseUrl>, CredentialError> {
         if let Some(cached) = &state.cached {
             return Ok(Arc::clone(&cached.url));
         }
@@ -151,7 +151,7 @@ impl Secret {
         }
     }
 
-    async fn look(&self, state: &State) -> Result<CachedSecret, Failure> {
+    async fn look(&self, state: &State) -> Result<CachedSecret, CredentialError> {
         // AWSCURRENT twice: AWSPENDING is gone if the rotation ended between the first two requests.
         for version in [VersionStage::Current, VersionStage::Pending, VersionStage::Current] {
             let Some(text) = aws::secret(&self.source, version).await? else {
@@ -159,7 +159,7 @@ impl Secret {
             };
             if !state.refused_lately(&text) {
                 let url = self.url.with_secret(&text);
-                let url = url.map_err(|error| Failure::new(Kind::NoCredential, error.to_string()))?;
+                let url = url.map_err(|error| CredentialError::new(Kind::NoCredential, error.to_string()))?;
                 return Ok(CachedSecret {
                     text,
                     url: Arc::new(url),
@@ -169,7 +169,7 @@ impl Secret {
                 break;
             }
         }
-        Err(Failure::new(
+        Err(CredentialError::new(
             Kind::Auth,
             format!(
                 "the database has refused what {} holds, AWSPENDING included; it is asked for again in {} s at most",

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::{Failure, aws};
+use super::{CredentialError, aws};
 use crate::config::DatabaseUrl;
 use crate::db::clock::Moment;
 
@@ -44,7 +44,7 @@ impl Tokens {
     }
 
     /// Returns `url` with a token in it.
-    pub(super) async fn get(&self, url: &DatabaseUrl) -> Result<Arc<DatabaseUrl>, Failure> {
+    pub(super) async fn get(&self, url: &DatabaseUrl) -> Result<Arc<DatabaseUrl>, CredentialError> {
         let (host, port) = url.address();
         let login = (host.to_owned(), port, url.user().to_owned());
         if let Some(token) = self.cached().get(&login)

@@ -28,7 +28,7 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
             scenario(
                 "write-cut",
                 "A write is cut before the server, before its Sync, after the server, or at its reply, in turn.",
-                rounds(Kind::Writes, times),
+                rounds(Workload::Writes, times),
                 cut.clone(),
             ),
             &[NothingRefused, Cuts(times as u64)],
@@ -38,7 +38,7 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
             scenario(
                 "write-late",
                 "A write reaches the server late, also after it was sent again; or its reply is late.",
-                rounds(Kind::Writes, times),
+                rounds(Workload::Writes, times),
                 each(&[Effect::LateRequest(late), Effect::LateReply(late)]),
             ),
             &[NothingRefused, Cuts(times as u64)],
@@ -48,7 +48,7 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
             scenario(
                 "write-doubled",
                 "A write reaches the server twice, and is answered once.",
-                rounds(Kind::Writes, times),
+                rounds(Workload::Writes, times),
                 each(&[Effect::Twice]),
             ),
             &[NothingRefused, Cuts(times as u64)],
@@ -58,7 +58,7 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
             scenario(
                 "one-key-twice",
                 "Two environments are asked for one write under one key at once, and one of them is cut.",
-                rounds(Kind::Twins, twice),
+                rounds(Workload::Twins, twice),
                 cut,
             ),
             &[NothingRefused, Cuts(twice as u64)],
@@ -69,7 +69,7 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
                 scenario(
                     "commit-unreplicated",
                     "The server ends a session whose COMMIT waits for a standby; then the primary is lost.",
-                    steady(size, Kind::Writes),
+                    steady(size, Workload::Writes),
                     vec![inject(size.of(8, 80), Unreplicated, size.of(ms(500), s(2)))],
                 ),
                 Setup {
@@ -86,7 +86,7 @@ pub(super) fn commits(size: Size) -> Vec<Scenario> {
         let faults = vec![NewConnections(Admission::Refused), LostReply(WRITES), fault];
         vec![together(size.of(8, 40), faults, hold)]
     };
-    let writes = || steady(size, Kind::Writes);
+    let writes = || steady(size, Workload::Writes);
     all.extend([
         expecting(
             scenario(

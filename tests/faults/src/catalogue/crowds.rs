@@ -69,7 +69,7 @@ pub(super) fn crowds(size: Size) -> Vec<Scenario> {
                 scenario(
                     "initialised-unasked",
                     "Environments of another function are initialised on a small server, and never asked.",
-                    steady(size, Kind::Get),
+                    steady(size, Workload::Get),
                     vec![inject(
                         0,
                         EnvironmentsInitialised(size.of(11, 24)),

@@ -18,7 +18,7 @@ pub(super) fn frozen(size: Size) -> Vec<Scenario> {
             scenario(
                 "terminated-while-frozen",
                 "The server ends the session of a frozen environment; then it is asked.",
-                load(Kind::Get, STALE),
+                load(Workload::Get, STALE),
                 each(Terminate(Whose::Idle)),
             ),
             &[NothingRefused, connections],
@@ -28,7 +28,7 @@ pub(super) fn frozen(size: Size) -> Vec<Scenario> {
             scenario(
                 "terminated-while-frozen-briefly",
                 "The same within the second in which no connection is questioned, before a write.",
-                load(Kind::Update, Duration::ZERO),
+                load(Workload::Update, Duration::ZERO),
                 each(Terminate(Whose::Idle)),
             ),
             // The PUT's own environment starts in the round before the first.
@@ -39,7 +39,7 @@ pub(super) fn frozen(size: Size) -> Vec<Scenario> {
             scenario(
                 "blackholed-while-frozen",
                 "The connection of a frozen environment falls silent for good; then it is asked.",
-                load(Kind::Get, STALE),
+                load(Workload::Get, STALE),
                 each(Silence),
             ),
             &[NothingRefused, connections],
@@ -49,7 +49,7 @@ pub(super) fn frozen(size: Size) -> Vec<Scenario> {
             scenario(
                 "blackholed-while-frozen-writes",
                 "The same, before a write.",
-                load(Kind::Update, STALE),
+                load(Workload::Update, STALE),
                 each(Silence),
             ),
             &[NothingRefused],
@@ -74,7 +74,7 @@ pub(super) fn frozen(size: Size) -> Vec<Scenario> {
             ..Setup::default()
         };
         all.push(expecting(
-            staged(scenario(name, about, load(Kind::Get, STALE), injections), setup),
+            staged(scenario(name, about, load(Workload::Get, STALE), injections), setup),
             &[NothingRefused, connections],
             Vec::new(),
         ));

@@ -16,7 +16,7 @@ pub(super) fn hung(size: Size) -> Vec<Scenario> {
             scenario(
                 "hung-while-frozen",
                 "The connection of a frozen environment hangs and is still acknowledged; then a read is sent.",
-                idle(Kind::Get),
+                idle(Workload::Get),
                 each.clone(),
             ),
             &[NothingRefused],
@@ -26,7 +26,7 @@ pub(super) fn hung(size: Size) -> Vec<Scenario> {
             scenario(
                 "hung-while-frozen-writes",
                 "The same, before a write.",
-                idle(Kind::Update),
+                idle(Workload::Update),
                 each,
             ),
             &[NothingRefused],
@@ -36,7 +36,7 @@ pub(super) fn hung(size: Size) -> Vec<Scenario> {
             scenario(
                 "hung-at-a-read",
                 "The path hangs before a read, after it, or at its reply, and is still acknowledged.",
-                asked(size.of(3, 30), Kind::Get),
+                asked(size.of(3, 30), Workload::Get),
                 places(READS),
             ),
             &[NothingRefused, Cuts(size.of(3, 30))],
@@ -46,7 +46,7 @@ pub(super) fn hung(size: Size) -> Vec<Scenario> {
             scenario(
                 "hung-at-a-write",
                 "The same at a write, and before the end of its request: then the server holds its locks.",
-                asked(size.of(8, 80), Kind::Writes),
+                asked(size.of(8, 80), Workload::Writes),
                 places(WRITES),
             ),
             &[NothingRefused, Cuts(size.of(8, 80))],
@@ -56,7 +56,7 @@ pub(super) fn hung(size: Size) -> Vec<Scenario> {
             scenario(
                 "hung-at-a-refusal",
                 "The same at a write that is refused: it stays refused, and nothing is applied.",
-                asked(size.of(4, 40), Kind::Refusals),
+                asked(size.of(4, 40), Workload::Refusals),
                 places(WRITES),
             ),
             &[NothingRefused, Cuts(size.of(4, 40))],
@@ -65,7 +65,7 @@ pub(super) fn hung(size: Size) -> Vec<Scenario> {
     ]
 }
 
-fn asked(rounds: u64, kind: Kind) -> Load {
+fn asked(rounds: u64, kind: Workload) -> Load {
     Load::Rounds {
         rounds: usize::try_from(rounds).unwrap_or(usize::MAX),
         kind,

@@ -18,7 +18,7 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
         Load::Steady {
             clients: size.of(2, 4),
             requests: 4,
-            kind: Kind::Get,
+            kind: Workload::Get,
         },
         vec![down(size.of(s(1), s(12)))],
     );
@@ -70,7 +70,7 @@ pub(super) fn lives(size: Size) -> Vec<Scenario> {
                 // The service may lose requests in flight: with one client there are none.
                 Load::Rounds {
                     rounds: size.of(3, 10),
-                    kind: Kind::Everything,
+                    kind: Workload::Everything,
                     frozen: Some(Duration::ZERO),
                 },
                 vec![inject(0, EnvironmentsRetired, Duration::ZERO)],

@@ -16,7 +16,7 @@ mod waking;
 use std::time::Duration;
 
 use super::fault::{Fault, Whose};
-use super::operations::Kind;
+use super::operations::Workload;
 use super::scenario::{Expectation, Injection, Load, Scenario};
 use super::testbed::{NAME, Setup};
 use local::postgres::Shutdown;
@@ -236,7 +236,7 @@ fn volley(fault: Fault, times: usize, every: usize) -> Vec<Injection> {
     (1..=times).map(|n| inject(n * every, fault, Duration::ZERO)).collect()
 }
 
-fn steady(size: Size, kind: Kind) -> Load {
+fn steady(size: Size, kind: Workload) -> Load {
     Load::Steady {
         clients: size.of(3, 8),
         requests: size.of(8, 60),
@@ -245,5 +245,5 @@ fn steady(size: Size, kind: Kind) -> Load {
 }
 
 fn everyone(size: Size) -> Load {
-    steady(size, Kind::Everything)
+    steady(size, Workload::Everything)
 }

@@ -26,7 +26,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                     Load::Steady {
                         clients: 16,
                         requests: size.of(8, 60),
-                        kind: Kind::Get,
+                        kind: Workload::Get,
                     },
                     (1..=size.of(2, 10))
                         .map(|n| inject(n * size.of(30, 80), Terminate(Whose::All), Duration::ZERO))
@@ -74,7 +74,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
             scenario(
                 "stopped-2s-reads",
                 "The same, under reads alone.",
-                steady(size, Kind::Get),
+                steady(size, Workload::Get),
                 vec![inject(after, Stopped(Shutdown::Immediate), size.of(ms(500), s(2)))],
             ),
             &[NothingRefused],
@@ -131,7 +131,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 scenario(
                     "standby-serves",
                     "The name leads to a standby that is 20 s behind for a while, then to the primary again.",
-                    steady(size, Kind::GetAndUpdate),
+                    steady(size, Workload::GetAndUpdate),
                     vec![inject(after, StandbyServes, size.of(s(2), s(5)))],
                 ),
                 Setup {
@@ -184,7 +184,7 @@ pub(super) fn server(size: Size) -> Vec<Scenario> {
                 Load::Steady {
                     clients: size.of(3, 8),
                     requests: size.of(8, 12_500),
-                    kind: Kind::Update,
+                    kind: Workload::Update,
                 },
                 vec![inject(0, SnapshotHeld, size.of(ms(500), s(360)))],
             ),

@@ -15,7 +15,7 @@ use super::{AnyFunction, ID};
 use crate::answer::payload;
 use crate::client::{LONGEST, TRIES, with_last_words};
 use crate::history::{Entry, History, Seen};
-use crate::operations::{Kind, joined};
+use crate::operations::{Workload, joined};
 use crate::run::LoadClient;
 use crate::team::WriteOutcome;
 use crate::testbed::Testbed;
@@ -193,7 +193,7 @@ impl Client {
     }
 
     /// Sends a request of this kind, and repeats a write if the contract allows it. Returns the last answer.
-    pub(super) async fn request(&mut self, kind: Kind, cold: bool) -> Result<Seen> {
+    pub(super) async fn request(&mut self, kind: Workload, cold: bool) -> Result<Seen> {
         let (event, id, function) = (self.pick(kind), self.id(), Arc::clone(&self.function));
         let Some(write) = function.write(event) else {
             return self.send(event, &id, 1, cold).await;
@@ -217,12 +217,12 @@ impl Client {
     }
 
     /// Chooses an event of this kind; any event if there is none.
-    fn pick(&mut self, kind: Kind) -> usize {
+    fn pick(&mut self, kind: Workload) -> usize {
         let events = &self.function.events;
         let fits = |event: &usize| match kind {
-            Kind::Everything => true,
-            Kind::Get => !events[*event].is_write(),
-            Kind::Writes | Kind::Update | Kind::GetAndUpdate | Kind::Refusals | Kind::Twins => {
+            Workload::Everything => true,
+            Workload::Get => !events[*event].is_write(),
+            Workload::Writes | Workload::Update | Workload::GetAndUpdate | Workload::Refusals | Workload::Twins => {
                 events[*event].is_write()
             }
         };
@@ -270,7 +270,7 @@ impl Client {
 }
 
 impl LoadClient for Client {
-    async fn act(&mut self, kind: Kind) -> Result<()> {
+    async fn act(&mut self, kind: Workload) -> Result<()> {
         self.request(kind, false).await.map(drop)
     }
 
@@ -282,13 +282,13 @@ impl LoadClient for Client {
         let mut cold = JoinSet::new();
         for _ in 0..environments {
             let mut one = self.fork();
-            cold.spawn(async move { one.request(Kind::Get, true).await.map(|_| one) });
+            cold.spawn(async move { one.request(Workload::Get, true).await.map(|_| one) });
         }
         let mut warm = JoinSet::new();
         for mut one in joined(cold).await? {
             warm.spawn(async move {
                 for _ in 0..requests {
-                    one.request(Kind::Get, false).await?;
+                    one.request(Workload::Get, false).await?;
                 }
                 anyhow::Ok(one)
             });

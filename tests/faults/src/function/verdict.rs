@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::{AnyFunction, Client, ID};
 use crate::fault::{Fault, SESSIONS};
 use crate::history::{Entry, Seen};
-use crate::operations::{Kind, joined};
+use crate::operations::{Workload, joined};
 use crate::oracle::{self, LEFT_BEHIND, Verdict};
 use crate::scenario::Scenario;
 use crate::team::WriteOutcome;
@@ -99,7 +99,7 @@ async fn not_recovered(function: &AnyFunction, testbed: &Testbed, client: &mut C
         let mut asking = JoinSet::new();
         for _ in 0..testbed.lambda.environments(&function.name()).len().max(1) {
             let mut one = client.fork();
-            asking.spawn(async move { one.request(Kind::Get, false).await.map(|seen| (one, seen)) });
+            asking.spawn(async move { one.request(Workload::Get, false).await.map(|seen| (one, seen)) });
         }
         let (mut failed, mut asked) = (0, 0);
         for (one, seen) in joined(asking).await? {

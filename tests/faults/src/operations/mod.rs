@@ -19,9 +19,9 @@ use super::run::LoadClient;
 use super::team::{Invited, Meeting, RecordedWrite, Task, WriteEffect, WriteOutcome};
 use super::testbed::WEBHOOK_SECRET;
 
-/// The kinds of requests in a load.
+/// The requests of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Workload {
     /// All routes.
     Everything,
     /// Writes of all kinds.
@@ -56,16 +56,16 @@ impl Client {
     }
 
     /// Performs one operation of this kind.
-    async fn operation(&mut self, kind: Kind) -> Result<()> {
+    async fn operation(&mut self, kind: Workload) -> Result<()> {
         let chance = match kind {
-            Kind::Everything => self.random.u32(0..100),
-            Kind::Writes => self.random.u32(45..100),
-            Kind::Get => return self.get_meeting().await,
-            Kind::Update => return self.update_meeting().await,
-            Kind::GetAndUpdate if self.random.bool() => return self.get_meeting().await,
-            Kind::GetAndUpdate => return self.update_meeting().await,
-            Kind::Refusals => return self.be_refused().await,
-            Kind::Twins => return self.create_twice_at_once().await,
+            Workload::Everything => self.random.u32(0..100),
+            Workload::Writes => self.random.u32(45..100),
+            Workload::Get => return self.get_meeting().await,
+            Workload::Update => return self.update_meeting().await,
+            Workload::GetAndUpdate if self.random.bool() => return self.get_meeting().await,
+            Workload::GetAndUpdate => return self.update_meeting().await,
+            Workload::Refusals => return self.be_refused().await,
+            Workload::Twins => return self.create_twice_at_once().await,
         };
         match chance {
             0..12 => self.get_meeting().await,
@@ -336,7 +336,7 @@ impl Client {
 }
 
 impl LoadClient for Client {
-    async fn act(&mut self, kind: Kind) -> Result<()> {
+    async fn act(&mut self, kind: Workload) -> Result<()> {
         self.operation(kind).await
     }
 
