@@ -4,6 +4,7 @@
 //! refuses the row, or that a trigger does nothing. Invariants: commits nothing; blames missing privileges only on a role
 //! that may be the functions'.
 
+use serde::Deserialize;
 use serde_json::json;
 
 use super::cause::quoted;
@@ -40,7 +41,8 @@ pub(super) async fn examine(
     let text = match &outcome {
         Trial::Passed => "a write and a read of each kind worked, and were rolled back",
         Trial::Refused { .. } | Trial::NoRow { .. } => "failed, and was rolled back",
-        Trial::Unfinished => "not finished: the server is busy, or a lock is in the way",
+        Trial::Blocked { .. } => "not finished: the server is busy, or a lock is in the way",
+        Trial::Unanswered => "not finished: no answer in time",
     };
     report.note_schema(
         "trial",
@@ -48,7 +50,8 @@ pub(super) async fn examine(
         json!({ "run": true, "passed": outcome == Trial::Passed }),
     );
     match outcome {
-        Trial::Passed | Trial::Unfinished => {}
+        Trial::Passed | Trial::Unanswered => {}
+        Trial::Blocked { number, code } => blocked(session, &statement(trial, number), &code, report).await,
         Trial::NoRow { number } => {
             let statement = statement(trial, number);
             let verb = if statement.starts_with("SELECT") {
@@ -71,6 +74,54 @@ pub(super) async fn examine(
             report.find(Level::Fail, "trial", what, why, run);
         }
     }
+}
+
+#[derive(Deserialize)]
+struct Holder {
+    pid: i64,
+    name: String,
+    what: String,
+}
+
+/// Reports that `what` did not finish, because of a lock, or because the server is busy.
+pub(super) async fn blocked(session: &mut Session, what: &str, code: &str, report: &mut Report) {
+    if code != "55P03" {
+        return report.find(
+            Level::Warn,
+            "blocked",
+            format!("{what} did not finish (SQLSTATE {code})"),
+            "The server is overloaded, or an operator or a deadlock cancelled it. Run this again.",
+            Vec::new(),
+        );
+    }
+    let holders = session
+        .rows::<Holder>(
+            "SELECT a.pid, coalesce(nullif(a.application_name, ''), 'a session') AS name, \
+             coalesce(min(l.relation::regclass::text) FILTER (WHERE c.relkind IN ('r', 'p')), 'a key') AS what \
+             FROM pg_locks l JOIN pg_stat_activity a USING (pid) LEFT JOIN pg_class c ON c.oid = l.relation \
+             WHERE l.granted AND l.locktype IN ('relation', 'advisory') AND a.datname = current_database() \
+             AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') \
+             GROUP BY a.pid, a.application_name, a.xact_start ORDER BY a.xact_start",
+        )
+        .await
+        .unwrap_or_default();
+    let names = holders
+        .iter()
+        .map(|Holder { pid, name, what }| format!("{name} (pid {pid}) on {what}"));
+    let names = match names.collect::<Vec<_>>().join(", ") {
+        names if names.is_empty() => String::new(),
+        names => format!(" of {names}"),
+    };
+    report.find(
+        Level::Fail,
+        "blocked",
+        format!("{what} waits for a lock{names}"),
+        "A migration, an index built without CONCURRENTLY, or a transaction left open. Requests wait for it too.",
+        holders
+            .iter()
+            .map(|holder| format!("SELECT pg_terminate_backend({});", holder.pid))
+            .collect(),
+    );
 }
 
 fn cause(server: &Server, schema: &str, code: &str, message: &str) -> (&'static str, Vec<String>) {

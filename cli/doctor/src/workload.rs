@@ -13,11 +13,11 @@ use super::Product;
 use super::cause::quoted;
 use super::report::{Level, Report};
 use super::server::Server;
-use super::session::Session;
+use super::session::{Session, is_passing};
 use super::trial;
 
 /// The findings that a trial would only repeat.
-const CAUSES: [&str; 4] = ["privileges", "row-security", "shadowed-table", "statement"];
+const CAUSES: [&str; 5] = ["blocked", "privileges", "row-security", "shadowed-table", "statement"];
 
 /// How many different failures are reported.
 const SHOWN: usize = 5;
@@ -62,9 +62,16 @@ async fn planned(
     }
     let mut failed: BTreeMap<(String, String), usize> = BTreeMap::new();
     // One message for all of them; one by one only to find out which are refused.
-    if session.refusal(&statements.join(";\n")).await.is_some() {
+    let refusal = session.refusal(&statements.join(";\n")).await;
+    if let Some((code, _)) = refusal.as_ref().filter(|(code, _)| is_passing(code)) {
+        let text = "not checked: the server is busy, or a lock is in the way";
+        report.note_schema("statements", text, json!({ "unknown": text }));
+        return trial::blocked(session, "a statement of the functions", code, report).await;
+    }
+    if refusal.is_some() {
         for statement in &statements {
-            if let Some(refusal) = session.refusal(statement).await {
+            let refusal = session.refusal(statement).await;
+            if let Some(refusal) = refusal.filter(|(code, _)| !is_passing(code)) {
                 *failed.entry(refusal).or_default() += 1;
             }
         }

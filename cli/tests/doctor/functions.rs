@@ -1,6 +1,7 @@
 //! States in which a function fails though its role can log in.
 
 use local::postgres::{Binaries, Cluster, Pooler, Settings};
+use sqlx::AssertSqlSafe;
 
 use super::{FAILING, UNREACHABLE, WARNINGS, address, connect, execute, ids, json, migrated, role, sound, verdict};
 
@@ -232,6 +233,47 @@ async fn refused_row_is_found() {
     )
     .await;
     assert_eq!(json(&watcher, &[]).await["schema"]["trial"]["run"], false);
+}
+
+/// Also one that lets functions read. The finding names the session and the table, and its line ends the session.
+#[tokio::test]
+async fn lock_in_the_way_is_found() {
+    let cluster = migrated(sound()).await;
+    let url = application(&cluster).await;
+    let waits = "a statement of the functions waits for a lock of a session";
+    for (lock, table) in [
+        ("LOCK TABLE tasks IN SHARE MODE", "tasks"),
+        ("CREATE INDEX odd ON receipts (nonce)", "receipts"),
+        ("LOCK TABLE meetings", "meetings"),
+    ] {
+        let mut holder = connect(&cluster.url()).await;
+        sqlx::raw_sql(AssertSqlSafe(format!("BEGIN; {lock}")))
+            .execute(&mut holder)
+            .await
+            .unwrap();
+        let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut holder)
+            .await
+            .unwrap();
+        let report = json(&url, &[]).await;
+        assert_eq!(report["exitCode"], FAILING, "{lock}: {report:#}");
+        assert_eq!(ids(&report)[0], "blocked", "{lock}: {report:#}");
+        let what = report["findings"][0]["what"].as_str().unwrap();
+        assert_eq!(what, format!("{waits} (pid {pid}) on {table}"), "{lock}");
+        execute(&cluster.url(), &super::commands(&report, "blocked").remove(0)).await;
+        assert_eq!(json(&url, &[]).await["exitCode"], WARNINGS, "{lock}");
+    }
+    // Only the trial waits for the key of a row.
+    let mut holder = connect(&cluster.url()).await;
+    let key = "BEGIN; INSERT INTO receipts (key, request, nonce, expires_at) \
+               VALUES ('00000000-0000-4000-8000-000000000021', gen_random_uuid(), gen_random_uuid(), now())";
+    sqlx::raw_sql(key).execute(&mut holder).await.unwrap();
+    let report = json(&url, &[]).await;
+    assert_eq!(report["exitCode"], FAILING, "{report:#}");
+    assert_eq!(
+        report["findings"][0]["what"], "INSERT INTO receipts waits for a lock",
+        "{report:#}"
+    );
 }
 
 /// Neither the role's search_path nor `schema=` leads to the tables: one finding, whose lines are what helps.
