@@ -198,18 +198,21 @@ impl Session {
         recovery.is_ok_and(|recovery| recovery.standby)
     }
 
-    /// Returns whether the role may add rows to a table of `schema`: a role that only watches may not.
-    pub(super) async fn may_write(&mut self, schema: &str) -> bool {
+    /// Returns whether the role may read or write a row of a table of `schema`. A role that only watches may not, except
+    /// the list of the migrations.
+    pub(super) async fn may_use_rows(&mut self, schema: &str) -> bool {
         #[derive(Deserialize)]
-        struct Writer {
-            writes: bool,
+        struct Rows {
+            usable: bool,
         }
         let select = format!(
             "SELECT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = to_regnamespace({}) \
-             AND c.relkind IN ('r', 'p') AND has_table_privilege(c.oid, 'INSERT')) AS writes",
+             AND c.relkind IN ('r', 'p') AND c.relname <> '_sqlx_migrations' \
+             AND (has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE') OR has_table_privilege(c.oid, 'DELETE'))) \
+             AS usable",
             literal(&quoted(schema))
         );
-        self.one::<Writer>(&select).await.is_ok_and(|role| role.writes)
+        self.one::<Rows>(&select).await.is_ok_and(|rows| rows.usable)
     }
 
     /// Returns whether the server no longer responds.
@@ -249,10 +252,14 @@ impl Session {
 /// Runs a trial; fails with an error that is not the server's. One message, because a pooler that gives a session to one
 /// statement accepts no transaction of several.
 async fn tried_out(connection: &mut PgConnection, settings: &[String], statements: &str) -> Result<Trial, sqlx::Error> {
-    let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;";
-    let sql = format!("{begin} {} {statements} ROLLBACK", settings.concat());
-    // The results of BEGIN and the settings come first, that of ROLLBACK last.
-    let before = 1 + settings.len();
+    // Each statement of a function is a transaction of its own, which ends with the deferred constraints.
+    let begin = [
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;",
+        "SET CONSTRAINTS ALL IMMEDIATE;",
+    ];
+    let sql = format!("{} {} {statements} ROLLBACK", begin.concat(), settings.concat());
+    // The results of these and the settings come first, that of ROLLBACK last.
+    let before = begin.len() + settings.len();
     let count = statements.matches(";\n").count();
     let (mut done, mut trial, mut aborted) = (0_usize, Trial::Passed, false);
     {

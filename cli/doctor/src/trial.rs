@@ -18,19 +18,19 @@ const CATALOGS: [&str; 2] = [
     "SELECT * FROM pg_policies;",
 ];
 
-/// Runs the statements of `trial`, if the role may be the functions': if it may write. `schema` has the tables.
+/// Runs the statements of `trial`, if the role may be the functions': if it may use rows. `schema` has the tables.
 pub(super) async fn examine(
     session: &mut Session,
     server: &Server,
     schema: &str,
-    may_write: bool,
+    may_use_rows: bool,
     trial: &str,
     report: &mut Report,
 ) {
     let skipped = if server.rejects_writes() {
         Some("not run: the server is read-only")
-    } else if !may_write {
-        Some("not run: this role may not write, so it is not the functions'")
+    } else if !may_use_rows {
+        Some("not run: this role may use no row, so it is not the functions'")
     } else {
         None
     };

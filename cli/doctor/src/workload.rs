@@ -34,10 +34,10 @@ pub(super) async fn examine(
     shadows(session, schema, correction, report).await;
     row_security(session, server, schema, report).await;
     unlogged(session, schema, report).await;
-    let may_write = session.may_write(schema).await;
-    planned(session, server, schema, may_write, &product.queries, report).await;
+    let may_use_rows = session.may_use_rows(schema).await;
+    planned(session, server, schema, may_use_rows, &product.queries, report).await;
     if report.findings.iter().all(|finding| !CAUSES.contains(&finding.id)) {
-        trial::examine(session, server, schema, may_write, product.trial, report).await;
+        trial::examine(session, server, schema, may_use_rows, product.trial, report).await;
     } else {
         report.note_schema("trial", "not run: what fails is known", json!({ "run": false }));
     }
@@ -48,7 +48,7 @@ async fn planned(
     session: &mut Session,
     server: &Server,
     schema: &str,
-    may_write: bool,
+    may_use_rows: bool,
     queries: &[&str],
     report: &mut Report,
 ) {
@@ -77,7 +77,7 @@ async fn planned(
         }
     }
     // The functions' role may be a monitoring role too.
-    let application = server.is_application() || (!server.superuser && may_write);
+    let application = server.is_application() || (!server.superuser && may_use_rows);
     if !application {
         failed.retain(|(code, _), _| code != "42501");
     }

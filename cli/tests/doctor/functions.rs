@@ -202,6 +202,16 @@ async fn refused_row_is_found() {
             "REVOKE pg_monitor FROM app; GRANT INSERT ON tasks TO app",
             "privileges",
         ),
+        (
+            "GRANT pg_monitor TO app; REVOKE INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public FROM app",
+            "REVOKE pg_monitor FROM app; GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app",
+            "privileges",
+        ),
+        (
+            "GRANT pg_monitor TO app; REVOKE USAGE ON SCHEMA public FROM app",
+            "REVOKE pg_monitor FROM app; GRANT USAGE ON SCHEMA public TO app",
+            "privileges",
+        ),
     ] {
         execute(&owner, break_it).await;
         let report = json(&url, &[]).await;
@@ -232,7 +242,16 @@ async fn refused_row_is_found() {
         "GRANT pg_monitor TO watcher; GRANT USAGE ON SCHEMA public TO watcher",
     )
     .await;
-    assert_eq!(json(&watcher, &[]).await["schema"]["trial"]["run"], false);
+    let report = json(&watcher, &[]).await;
+    assert_eq!(report["schema"]["trial"]["run"], false, "{report:#}");
+    assert!(!ids(&report).contains(&"privileges"), "{report:#}");
+    execute(&owner, "REVOKE USAGE ON SCHEMA public FROM watcher").await;
+    let report = json(&watcher, &[]).await;
+    assert_eq!(report["exitCode"], WARNINGS, "{report:#}");
+    assert_eq!(
+        super::commands(&report, "privileges"),
+        ["GRANT USAGE ON SCHEMA public TO watcher;"]
+    );
 }
 
 /// Also one that lets functions read. The finding names the session and the table, and its line ends the session.
