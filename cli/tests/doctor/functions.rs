@@ -158,6 +158,20 @@ async fn refused_row_is_found() {
             "trial",
         ),
         (
+            &format!(
+                "{function} RAISE 'odd'; END $$; CREATE CONSTRAINT TRIGGER odd AFTER INSERT ON tasks DEFERRABLE \
+                 INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION odd()"
+            ),
+            "DROP FUNCTION odd CASCADE",
+            "trial",
+        ),
+        (
+            "CREATE TABLE odd (id uuid PRIMARY KEY); ALTER TABLE tasks ADD CONSTRAINT odd FOREIGN KEY (id) REFERENCES odd \
+             DEFERRABLE INITIALLY DEFERRED",
+            "DROP TABLE odd CASCADE",
+            "trial",
+        ),
+        (
             "ALTER TABLE meetings DISABLE TRIGGER take_deliveries",
             "ALTER TABLE meetings ENABLE TRIGGER take_deliveries",
             "trial",
