@@ -74,7 +74,10 @@ impl Project {
         if template.at("/Resources/Api/Properties/Auth/DefaultAuthorizer") != "Jwt" {
             found.push("Api: without a default authorizer every route is open".to_owned());
         }
-        found.extend(self.throttles(template, &values));
+        for reserved in ["0", "1", "2", "8"] {
+            let parameters = BTreeMap::from([("ReservedConcurrency".to_owned(), reserved.to_owned())]);
+            found.extend(self.throttles(template, &stacks.deployment(&parameters).unwrap().functions));
+        }
         let log = values.of(template.at("/Resources/Log/Properties"));
         // Text, because parameters are.
         if log["RetentionInDays"] != "30" {
@@ -85,15 +88,14 @@ impl Project {
         found
     }
 
-    /// A route that anyone may call has a throttle of its own, below that of the others.
+    /// A route that anyone may call has a throttle of its own, below that of the others, which lets no more through at
+    /// once than the function reserves.
     fn throttles(&self, template: &Template, values: &Values) -> Vec<String> {
         let api = values.of(template.at("/Resources/Api/Properties"));
-        let limits = |settings: &Value| {
-            ["ThrottlingRateLimit", "ThrottlingBurstLimit"].map(|name| {
-                let limit = &settings[name];
-                limit.as_u64().or_else(|| limit.as_str()?.parse().ok())
-            })
-        };
+        let number = |limit: &Value| limit.as_u64().or_else(|| limit.as_str()?.parse().ok());
+        let limits =
+            |settings: &Value| ["ThrottlingRateLimit", "ThrottlingBurstLimit"].map(|name| number(&settings[name]));
+        let functions = template.functions();
         let others = limits(&api["DefaultRouteSettings"]);
         let mut own = api["RouteSettings"].as_object().cloned().unwrap_or_default();
         let mut found = Vec::new();
@@ -109,18 +111,21 @@ impl Project {
                     "Api: {name}, which anyone may call, has no throttle of its own"
                 ));
             }
+            let function = functions.iter().find(|function| function.id == camel(name));
+            let properties = function.map(|function| values.of(&function.properties));
+            // Without a reserve the account's limit decides.
+            let reserved = properties.and_then(|properties| number(&properties["ReservedConcurrentExecutions"]));
+            let [_, burst] = limits;
+            if let Some(reserved) = reserved.filter(|reserved| burst.is_none_or(|burst| burst > *reserved)) {
+                found.push(format!(
+                    "{name}: reserves {reserved}, less than its throttle lets through at once"
+                ));
+            }
         }
         found.extend(
             own.into_iter()
                 .map(|(route, _)| format!("Api: {route} has a throttle, and takes a token or is none")),
         );
-        let reserved = &values.of(template.at("/Resources/Health/Properties"))["ReservedConcurrentExecutions"];
-        let [_, burst] = limits(&api["RouteSettings"]["GET /api/health"]);
-        if reserved.as_u64() < burst {
-            found.push(format!(
-                "Health: reserves {reserved}, less than its throttle lets through at once"
-            ));
-        }
         found
     }
 
@@ -436,7 +441,7 @@ type Mutation = (&'static str, fn(&mut Value), &'static str);
 
 #[test]
 fn template_difference_is_located() {
-    let mutations: [Mutation; 19] = [
+    let mutations: [Mutation; 21] = [
         (
             "schedule on the function that anyone may call",
             |t| {
@@ -459,7 +464,23 @@ fn template_difference_is_located() {
                 let settings = &mut t["Resources"]["Api"]["Properties"]["RouteSettings"];
                 settings["GET /api/health"]["ThrottlingBurstLimit"] = json!(3);
             },
-            "Health: reserves 2",
+            "health: reserves 2",
+        ),
+        (
+            "burst over the reserve of one",
+            |t| {
+                let settings = &mut t["Resources"]["Api"]["Properties"]["RouteSettings"];
+                settings["POST /api/webhooks/clerk"]["ThrottlingBurstLimit"] = json!(2);
+            },
+            "clerk-webhook: reserves 1",
+        ),
+        (
+            "burst over the reserve that a parameter gives",
+            |t| {
+                let settings = &mut t["Resources"]["Api"]["Properties"]["RouteSettings"];
+                settings["POST /api/meetings/webhook"]["ThrottlingBurstLimit"] = json!(40);
+            },
+            "meetings-webhook: reserves 8",
         ),
         (
             "renamed binary",
