@@ -229,6 +229,8 @@ def policies(tools: Path, plain: dict, names: set[str]) -> list[str]:
         if resource["Type"] == "AWS::IAM::ManagedPolicy":
             documents.append(properties["PolicyDocument"])
         for document in documents:
+            open_keys = [one for one in document["Statement"] if "kms:" in str(one["Action"]) and "Condition" not in one]
+            found += ["%s: a key may be used for anything: %s" % (name, one) for one in open_keys]
             analyzed = parliament.analyze_policy_string(json.dumps(matrix.with_arns(document, plain)))
             findings = [str(finding) for finding in analyzed.findings]
             found += ["%s: %s" % (name, one) for one in findings if not any(known in one for known in ACCEPTED)]
