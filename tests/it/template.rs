@@ -237,7 +237,7 @@ impl Project {
         found
     }
 
-    /// Alarms are about metrics that health writes, of the function that writes them.
+    /// Alarms are about metrics that health writes, of the function that writes them, and about one of the access log.
     fn alarms(&self, template: &Template) -> Vec<String> {
         let (mut found, mut watched) = (Vec::new(), BTreeSet::new());
         for (id, alarm) in template.resources("AWS::CloudWatch::Alarm") {
@@ -265,6 +265,21 @@ impl Project {
         ] {
             if !watched.contains(metric) {
                 found.push(format!("no alarm is about {metric}"));
+            }
+        }
+        let (filter, alarm) = (
+            template.at("/Resources/TooLarge/Properties"),
+            template.at("/Resources/DeliveriesTooLarge/Properties"),
+        );
+        let counted = &filter["MetricTransformations"][0];
+        if [&alarm["Namespace"], &alarm["MetricName"]] != [&counted["MetricNamespace"], &counted["MetricName"]] {
+            found.push("DeliveriesTooLarge: no filter of the log counts its metric".to_owned());
+        }
+        let pattern = filter["FilterPattern"].as_str().unwrap_or_default();
+        for name in WEBHOOKS.into_iter().filter(|name| name.starts_with("meetings-")) {
+            let route = &self.routes[name];
+            if !pattern.contains(&format!("$.route = \"{route}\"")) {
+                found.push(format!("TooLarge: a delivery to {route} is not counted"));
             }
         }
         found
@@ -613,7 +628,17 @@ fn template_difference_is_located() {
             "{name}: {differences:#?}"
         );
     }
-    let alarms: [Mutation; 2] = [
+    let alarms: [Mutation; 4] = [
+        (
+            "uncounted metric",
+            |t| t["Resources"]["DeliveriesTooLarge"]["Properties"]["Namespace"] = json!("AWS/Logs"),
+            "DeliveriesTooLarge: no filter of the log counts its metric",
+        ),
+        (
+            "uncounted route",
+            |t| t["Resources"]["TooLarge"]["Properties"]["FilterPattern"] = json!("{ $.status = \"413\" }"),
+            "TooLarge: a delivery to POST /api/meetings/webhook is not counted",
+        ),
         (
             "unwritten metric",
             |t| t["Resources"]["DatabaseDown"]["Properties"]["MetricName"] = json!("DatabaseDown"),
