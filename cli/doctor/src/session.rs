@@ -215,6 +215,16 @@ impl Session {
         self.one::<Rows>(&select).await.is_ok_and(|rows| rows.usable)
     }
 
+    /// Returns the value of a setting.
+    pub(super) async fn setting(&mut self, name: &str) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Setting {
+            value: String,
+        }
+        let select = format!("SELECT current_setting({}) AS value", literal(name));
+        self.one::<Setting>(&select).await.ok().map(|setting| setting.value)
+    }
+
     /// Returns whether the server no longer responds.
     pub(super) fn is_lost(&self) -> bool {
         self.lost

@@ -7,16 +7,20 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::cause::quoted;
+use super::cause::{literal, quoted};
 use super::report::{Level, Report};
 use super::server::Server;
 use super::session::{Session, Trial};
+use super::settings;
 
 /// The catalogs that show what the migrations did not make.
 const CATALOGS: [&str; 2] = [
     "SELECT tgrelid::regclass, tgname, tgenabled, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal;",
     "SELECT * FROM pg_policies;",
 ];
+
+/// The setting with which triggers do not run.
+const REPLICATION_ROLE: &str = "session_replication_role";
 
 /// Runs the statements of `trial`, if the role may be the functions': if it may use rows. `schema` has the tables.
 pub(super) async fn examine(
@@ -59,6 +63,15 @@ pub(super) async fn examine(
             } else {
                 "writes"
             };
+            if session.setting(REPLICATION_ROLE).await.as_deref() == Some("replica") {
+                return report.find(
+                    Level::Fail,
+                    "trial",
+                    format!("{statement} {verb} no row: {REPLICATION_ROLE} is replica, with which no trigger runs"),
+                    "A tool that copies data set it and did not reset it. Foreign keys are not checked either.",
+                    Vec::from_iter(settings::correction(session, server, REPLICATION_ROLE, "origin").await),
+                );
+            }
             report.find(
                 Level::Fail,
                 "trial",
@@ -126,9 +139,27 @@ pub(super) async fn blocked(session: &mut Session, what: &str, code: &str, repor
 
 fn cause(server: &Server, schema: &str, code: &str, message: &str) -> (&'static str, Vec<String>) {
     let (schema, role) = (quoted(schema), quoted(&server.role));
+    // A constraint that is violated.
+    if code.starts_with("23") {
+        let class = literal(&schema);
+        return (
+            "A constraint, or a column without its default, is not as this build's migrations make it.",
+            vec![
+                format!(
+                    "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint \
+                     WHERE connamespace = {class}::regnamespace;"
+                ),
+                format!(
+                    "SELECT attrelid::regclass, attname FROM pg_attribute JOIN pg_class c ON c.oid = attrelid \
+                     WHERE relnamespace = {class}::regnamespace AND relkind = 'r' AND attnum > 0 AND attnotnull \
+                     AND NOT atthasdef AND NOT attisdropped;"
+                ),
+            ],
+        );
+    }
     if code != "42501" {
         return (
-            "A trigger, constraint, default, sequence or function is not as this build's migrations make it.",
+            "A trigger, default, sequence or function is not as this build's migrations make it.",
             CATALOGS.map(str::to_owned).to_vec(),
         );
     }

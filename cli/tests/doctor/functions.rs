@@ -248,6 +248,36 @@ async fn refused_row_is_found() {
         }
     }
     assert_eq!(json(&url, &[]).await["schema"]["trial"]["passed"], true);
+    // A violated constraint gets a query about constraints.
+    execute(
+        &owner,
+        "ALTER TABLE tasks ADD CONSTRAINT odd CHECK (length(text) > 100)",
+    )
+    .await;
+    let report = json(&url, &[]).await;
+    let lines = super::commands(&report, "trial");
+    let definitions: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
+        "SELECT pg_get_constraintdef FROM ({}) AS q",
+        lines[0].trim_end_matches(';')
+    )))
+    .fetch_all(&mut connect(&url).await)
+    .await
+    .unwrap();
+    assert!(definitions.iter().any(|one| one.contains("> 100")), "{definitions:?}");
+    execute(&url, &lines[1]).await;
+    execute(&owner, "ALTER TABLE tasks DROP CONSTRAINT odd").await;
+    for place in ["ROLE app", "DATABASE seer"] {
+        execute(&owner, &format!("ALTER {place} SET session_replication_role = replica")).await;
+        let report = json(&url, &[]).await;
+        assert_eq!(report["exitCode"], FAILING, "{report:#}");
+        let what = report["findings"][0]["what"].as_str().unwrap();
+        assert!(what.contains("session_replication_role is replica"), "{what}");
+        for line in super::commands(&report, "trial") {
+            execute(&owner, &line).await;
+        }
+        assert_eq!(json(&url, &[]).await["exitCode"], WARNINGS, "{place}");
+        execute(&owner, &format!("ALTER {place} RESET session_replication_role")).await;
+    }
     // Nothing is left, and a role that only watches does not try.
     execute(&owner, "DO $$ BEGIN ASSERT (SELECT count(*) FROM users) = 0; END $$").await;
     let watcher = role(&cluster, "watcher").await;
