@@ -95,7 +95,7 @@ pub(super) async fn examine(
             "role {} may not use schema {}, which has the tables",
             server.role, table.schema
         );
-        if server.is_application() || session.may_use_rows(&table.schema).await {
+        if server.is_application() {
             let why = "Every statement of the functions fails: to this role the tables do not exist.";
             report.find(Level::Fail, "privileges", what, why, server.privileges(&schema));
         } else {

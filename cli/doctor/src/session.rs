@@ -198,23 +198,6 @@ impl Session {
         recovery.is_ok_and(|recovery| recovery.standby)
     }
 
-    /// Returns whether the role may read or write a row of a table of `schema`. A role that only watches may not, except
-    /// the list of the migrations.
-    pub(super) async fn may_use_rows(&mut self, schema: &str) -> bool {
-        #[derive(Deserialize)]
-        struct Rows {
-            usable: bool,
-        }
-        let select = format!(
-            "SELECT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = to_regnamespace({}) \
-             AND c.relkind IN ('r', 'p') AND c.relname <> '_sqlx_migrations' \
-             AND (has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE') OR has_table_privilege(c.oid, 'DELETE'))) \
-             AS usable",
-            literal(&quoted(schema))
-        );
-        self.one::<Rows>(&select).await.is_ok_and(|rows| rows.usable)
-    }
-
     /// Returns the value of a setting.
     pub(super) async fn setting(&mut self, name: &str) -> Option<String> {
         #[derive(Deserialize)]

@@ -23,17 +23,10 @@ const CATALOGS: [&str; 2] = [
 const REPLICATION_ROLE: &str = "session_replication_role";
 
 /// Runs the statements of `trial`, if the role may be the functions': if it may use rows. `schema` has the tables.
-pub(super) async fn examine(
-    session: &mut Session,
-    server: &Server,
-    schema: &str,
-    may_use_rows: bool,
-    trial: &str,
-    report: &mut Report,
-) {
+pub(super) async fn examine(session: &mut Session, server: &Server, schema: &str, trial: &str, report: &mut Report) {
     let skipped = if server.rejects_writes() {
         Some("not run: the server is read-only")
-    } else if !may_use_rows {
+    } else if !server.uses_rows {
         Some("not run: this role may use no row, so it is not the functions'")
     } else {
         None
