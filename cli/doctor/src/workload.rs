@@ -54,32 +54,41 @@ async fn planned(session: &mut Session, server: &Server, schema: &str, queries: 
     }
     let mut failed: BTreeMap<(String, String), usize> = BTreeMap::new();
     // One message for all of them; one by one only to find out which are refused.
-    let refusal = session.refusal(&statements.join(";\n")).await;
-    if let Some((code, _)) = refusal.as_ref().filter(|(code, _)| is_passing(code)) {
-        let text = "not checked: the server is busy, or a lock is in the way";
-        report.note_schema("statements", text, json!({ "unknown": text }));
-        return trial::blocked(session, "a statement of the functions", code, report).await;
-    }
-    if refusal.is_some() {
-        for statement in &statements {
-            let refusal = session.refusal(statement).await;
-            if let Some(refusal) = refusal.filter(|(code, _)| !is_passing(code)) {
-                *failed.entry(refusal).or_default() += 1;
+    let mut blocked = None;
+    // One message for all of them; one by one only to find out which are refused.
+    match session.refusal(&statements.join(";\n")).await {
+        Some((code, _)) if is_passing(&code) => blocked = Some(code),
+        Some(_) => {
+            for statement in &statements {
+                match session.refusal(statement).await {
+                    // So would the others be, each for as long.
+                    Some((code, _)) if is_passing(&code) => {
+                        blocked = Some(code);
+                        break;
+                    }
+                    Some(refusal) => *failed.entry(refusal).or_default() += 1,
+                    None => {}
+                }
             }
         }
+        None => {}
+    }
+    if let Some(code) = &blocked {
+        trial::blocked(session, "a statement of the functions", code, report).await;
     }
     if !server.is_application() {
         failed.retain(|(code, _), _| code != "42501");
     }
     let refused: usize = failed.values().sum();
-    report.note_schema(
-        "statements",
-        format!(
+    let text = match &blocked {
+        Some(_) => "not all checked: the server is busy, or a lock is in the way".to_owned(),
+        None => format!(
             "{refused} of {} statements of the functions would fail",
             statements.len()
         ),
-        json!({ "checked": statements.len(), "failing": refused }),
-    );
+    };
+    let checked = blocked.is_none().then_some(statements.len());
+    report.note_schema("statements", text, json!({ "checked": checked, "failing": refused }));
     for ((code, message), count) in failed.into_iter().take(SHOWN) {
         let (id, why, run) = if code == "42501" {
             let schema = quoted(schema);

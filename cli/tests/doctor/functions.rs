@@ -303,11 +303,16 @@ async fn refused_row_is_found() {
 async fn lock_in_the_way_is_found() {
     let cluster = migrated(sound()).await;
     let url = application(&cluster).await;
+    let watcher = role(&cluster, "watcher").await;
+    let grant = "GRANT pg_monitor TO watcher; GRANT USAGE ON SCHEMA public TO watcher";
+    execute(&cluster.url(), grant).await;
     let waits = "a statement of the functions waits for a lock of a session";
-    for (lock, table) in [
-        ("LOCK TABLE tasks IN SHARE MODE", "tasks"),
-        ("CREATE INDEX odd ON receipts (nonce)", "receipts"),
-        ("LOCK TABLE meetings", "meetings"),
+    for (url, lock, table) in [
+        (&url, "LOCK TABLE tasks IN SHARE MODE", "tasks"),
+        (&url, "CREATE INDEX odd ON receipts (nonce)", "receipts"),
+        (&url, "LOCK TABLE meetings", "meetings"),
+        // To this role other statements are refused before one waits.
+        (&watcher, "LOCK TABLE meetings", "meetings"),
     ] {
         let mut holder = connect(&cluster.url()).await;
         sqlx::raw_sql(AssertSqlSafe(format!("BEGIN; {lock}")))
@@ -318,13 +323,13 @@ async fn lock_in_the_way_is_found() {
             .fetch_one(&mut holder)
             .await
             .unwrap();
-        let report = json(&url, &[]).await;
+        let report = json(url, &[]).await;
         assert_eq!(report["exitCode"], FAILING, "{lock}: {report:#}");
         assert_eq!(ids(&report)[0], "blocked", "{lock}: {report:#}");
         let what = report["findings"][0]["what"].as_str().unwrap();
         assert_eq!(what, format!("{waits} (pid {pid}) on {table}"), "{lock}");
         execute(&cluster.url(), &super::commands(&report, "blocked").remove(0)).await;
-        assert_eq!(json(&url, &[]).await["exitCode"], WARNINGS, "{lock}");
+        assert_eq!(json(url, &[]).await["exitCode"], WARNINGS, "{lock}");
     }
     // Only the trial waits for the key of a row.
     let mut holder = connect(&cluster.url()).await;
