@@ -8,9 +8,10 @@ replaced by tests/frontend/identity.js.
 
 Each page is opened as the seed's admin and as its member (tests/frontend/pages.py). Then a new team signs up, meets and
 parts (walk.py), recorded by recorder.py. No request may fail, none may be repeated in a loop, and the console may show
-no error. The data in target/local is deleted first. The pages call the literal address http://localhost:3001, so this
-port must be free, and 5173, where they are served from. Needs npm and Chromium; Playwright comes from PyPI into
-target/tools. Linux only, as readme.py, which starts `cargo local`.
+no error. At last a route is tried out on the documentation of the API. The data in target/local is deleted first. The
+pages call the literal address http://localhost:3001, so this port must be free, and 5173, where they are served from.
+Needs npm and Chromium; Playwright comes from PyPI into target/tools. Linux only, as readme.py, which starts
+`cargo local`.
 """
 
 import os
@@ -61,6 +62,22 @@ def build(source: Path) -> None:
     subprocess.run(pages, cwd=BUILD, check=True, env=environment)
 
 
+def documentation(chromium) -> list[str]:
+    """Tries a route out on the page of the API's documentation, and returns the faults."""
+    page, found = chromium.new_page(), []
+    page.on("console", lambda message: message.type == "error" and found.append("/docs: " + message.text))
+    page.on("pageerror", lambda error: found.append("/docs: %s" % error))
+    page.goto(API + "/docs")
+    route = page.locator("[id$=-users-me]")
+    route.locator(".opblock-summary-control").click()
+    route.locator("button.execute").click()
+    status = route.locator(".live-responses-table .response-col_status").nth(1).inner_text()
+    if not status.startswith("200"):
+        found.append("/docs: GET /api/users/me is answered %s" % status)
+    page.close()
+    return found
+
+
 def drive(pictures: Path | None) -> list[str]:
     """Opens the pages and walks, and returns the faults."""
     from playwright.sync_api import sync_playwright
@@ -70,7 +87,7 @@ def drive(pictures: Path | None) -> list[str]:
         raise Wrong("there is no Chromium on the PATH")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        found = every_page(chromium, pictures) + Walk(chromium, pictures).whole()
+        found = every_page(chromium, pictures) + Walk(chromium, pictures).whole() + documentation(chromium)
         chromium.close()
     return found
 

@@ -54,7 +54,7 @@ TOGETHER = {
 }
 # The nested stack's, which have no default.
 NESTED = {
-    "Name": "seer", "Api": "a1b2c3", "Health": "seer-health", "HealthSchedule": "seer-health-schedule",
+    "Name": "seer", "Api": "a1b2c3", "ApiLog": "/aws/vendedlogs/seer/api", "Health": "seer-health", "HealthSchedule": "seer-health-schedule",
     "ClusterName": "", "BackupVaultName": "", "AlarmEmail": "",
     "LetDatabaseSleep": "false", "KeyArn": "arn:aws:kms:%s:key/0a" % ACCOUNT,
 }

@@ -7,8 +7,8 @@ On a template as it stands a linter does not see what SAM's own resources become
 the default. So SAM's translator expands template.yaml, and all three templates are linted for parameters that are
 resolved: every value that is allowed, every bound, and every way to log in, in many combinations. parliament looks at
 the policies of each, checkov at one with everything in it, with the exceptions that the templates have as comments.
-Mistakes are made in copies, to see that they are found. What the rules refuse is checked here, because no linter
-evaluates them.
+Mistakes are made in copies, to see that they are found. What the rules and the patterns refuse is checked here, because no
+linter evaluates them.
 """
 
 import copy
@@ -80,6 +80,49 @@ GIVEN = {
     ],
 }
 
+
+# Values that each AllowedPattern takes, and values that it refuses. No linter evaluates one.
+SECRET_ARNS = (
+    ["arn:aws:secretsmanager:us-east-1:123456789012:secret:a-AbCdEf", "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:a/b-AbCdEf"],
+    ["seer/webhook", "arn:aws:ssm:us-east-1:123456789012:parameter/a", "arn:aws:secretsmanager:us-east-1:1234:secret:a", "arn:aws:secretsmanager:us-east-1:123456789012:secret:"],
+)
+ADDRESSES = (
+    ["db.example.com:5432/seer?sslmode=verify-full", "db.example.com/seer", "/?sslmode=verify-full", "a:5432,b:5432/seer", "db.example.com/seer?pgbouncer=true&sslmode=verify-full"],
+    ["db.example.com:5432/seer?sslmode=require", "db.example.com/seer?sslmode=disable", "db.example.com/seer?sslmode=verify-ca",
+     "db.example.com/seer?sslmode=verify-full&sslmode=prefer", "db.example.com/seer?sslmode=", "seer_app:secret@db.example.com/seer", "db.example.com", "db.example.com/seer x"],
+)
+SUBNET_LISTS = (["subnet-0a1b2c3d", "subnet-0a,subnet-1b"], ["vpc-0a", "subnet-0a,", "subnet-0a, subnet-1b", "subnet-0A", "subnet-0a subnet-1b"])
+PATTERNS = {
+    TEMPLATE: {
+        "JwtIssuer": (["https://issuer.example.com", "https://example.com/pool/"], ["", "http://issuer.example.com", "issuer.example.com", "https://a b"]),
+        "JwtAudience": (["seer", "one,two"], ["", "one,", ",one", "one, two"]),
+        "AllowedOrigins": (["", "https://app.example.com", "https://a.example,http://localhost:5173"], ["*", "app.example.com", "https://a.example,", "https://a.example, https://b.example"]),
+        "WebhookSecretArn": (SECRET_ARNS[0], ["", *SECRET_ARNS[1]]),
+        "WebhookSecretVersionId": (["", "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"], ["a b", "a:b", "AWS_CURRENT"]),
+        "ClerkWebhookSecretArn": (["", *SECRET_ARNS[0]], SECRET_ARNS[1]),
+        "DatabaseAddress": (ADDRESSES[0], ["", *ADDRESSES[1]]),
+        "MigrationsAddress": (["", *ADDRESSES[0]], ADDRESSES[1]),
+        "MigrationsSecretArn": (SECRET_ARNS[0], ["", *SECRET_ARNS[1]]),
+        "DatabaseUsersArn": (
+            ["", "arn:aws:rds-db:us-east-1:123456789012:dbuser:cluster-C0FFEE"],
+            ["arn:aws:rds:us-east-1:123456789012:cluster:seer", "arn:aws:rds-db:us-east-1:123456789012:dbuser:cluster-C0FFEE/seer_app", "arn:aws:rds-db:us-east-1:123456789012:dbuser:*"],
+        ),
+        "DatabaseSecretArn": (["", *SECRET_ARNS[0]], SECRET_ARNS[1]),
+        "MonitoringSecretArn": (["", *SECRET_ARNS[0]], SECRET_ARNS[1]),
+        "SecretsKeyArn": (["", "arn:aws:kms:us-east-1:123456789012:key/0a"], ["alias/seer", "*", "arn:aws:s3:::seer"]),
+        "SubnetIds": (["", *SUBNET_LISTS[0]], SUBNET_LISTS[1]),
+        "SecurityGroupIds": (["", "sg-0a1b2c3d", "sg-0a,sg-1b"], ["subnet-0a", "sg-0a,", "sg-0a, sg-1b", "sg-0A"]),
+        "Release": (["1790000000", "abcdefABCD"], ["", "179000000", "17900000000", "v1.0.0-rc1"]),
+        "AlarmEmail": (["", "you@example.com"], ["you", "you@", "@example.com", "you@a@b", "you @example.com"]),
+    },
+    DATABASE: {
+        "AuroraVersion": (["18.4", "18.10"], ["", "18", "17.6", "118.4", "18x4", "18.4.1"]),
+        "VpcCidr": (["10.42.0.0/16", "192.168.7.0/24"], ["", "10.42.0.0", "10.42.0.0/8", "10.42.0.0/15", "10.42.0.0/25", "10.42.0/16"]),
+        "AvailabilityZones": (["", "us-east-1a,us-east-1c"], ["us-east-1a", "us-east-1a, us-east-1c", "us-east-1a,us-east-1b,us-east-1c"]),
+        "VpcId": (["", "vpc-0a1b2c3d"], ["subnet-0a", "vpc-", "vpc-0A", "vpc-0a,vpc-1b"]),
+        "SubnetIds": (["", *SUBNET_LISTS[0]], SUBNET_LISTS[1]),
+    },
+}
 
 # Everything that a condition makes is there.
 WHOLE = {
@@ -176,6 +219,24 @@ def rules() -> list[str]:
     return faults
 
 
+def patterns() -> list[str]:
+    """Where the pattern of a parameter takes or refuses another value than expected."""
+    from samtranslator.yaml_helper import yaml_parse
+
+    faults = []
+    for source, cases in PATTERNS.items():
+        declared = yaml_parse(source.read_text())["Parameters"]
+        patterns = {name: one["AllowedPattern"] for name, one in declared.items() if "AllowedPattern" in one}
+        if set(patterns) != set(cases):
+            faults.append("%s has other patterns than expected: %s" % (source.name, set(patterns) ^ set(cases)))
+        for name, pattern in patterns.items():
+            taken, refused = cases.get(name, ([], []))
+            for value in taken + refused:
+                if bool(re.fullmatch(pattern, value)) != (value in taken):
+                    faults.append("%s: %s %s %r" % (source.name, name, "takes" if value in refused else "refuses", value))
+    return faults
+
+
 def without_most_routes(template: dict) -> dict:
     """The template with one of the routes that are alike, and one of the rare ones."""
     text = TEMPLATE.read_text()
@@ -229,6 +290,8 @@ def policies(tools: Path, plain: dict, names: set[str]) -> list[str]:
         if resource["Type"] == "AWS::IAM::ManagedPolicy":
             documents.append(properties["PolicyDocument"])
         for document in documents:
+            open_keys = [one for one in document["Statement"] if "kms:" in str(one["Action"]) and "Condition" not in one]
+            found += ["%s: a key may be used for anything: %s" % (name, one) for one in open_keys]
             analyzed = parliament.analyze_policy_string(json.dumps(matrix.with_arns(document, plain)))
             findings = [str(finding) for finding in analyzed.findings]
             found += ["%s: %s" % (name, one) for one in findings if not any(known in one for known in ACCEPTED)]
@@ -260,7 +323,7 @@ def main() -> int:
     logging.disable(logging.WARNING)
     from samtranslator.yaml_helper import yaml_parse
 
-    faults = rules()
+    faults = rules() + patterns()
     template = yaml_parse(TEMPLATE.read_text())
     made = expanded(template)
     faults += ["template.yaml: %s" % fault for fault in mistaken(made)]

@@ -1,7 +1,7 @@
 //! Tests the commands as users run them: the real binary, a real PostgreSQL, the output and the exit code.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use local::gateway::DevelopmentKey;
 use local::postgres::{Cluster, Settings, Shutdown};
+use local::proxy::{Admission, Proxy, Refusal};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
@@ -88,6 +89,34 @@ async fn migrate_waits_for_starting_server() {
     let (output, started) = tokio::join!(migrate(&url), cluster.start());
     started.unwrap();
     assert!(printed(&output).starts_with("applied"));
+}
+
+/// The refusals of a pooler without a free slot, and of databases that wake or recover.
+#[tokio::test]
+async fn migrate_waits_for_pooler_and_waking_server() {
+    for (sqlstate, message) in [
+        ("XX000", "(EMAXCONN) max client connections reached, limit: 200"),
+        ("XX000", "endpoint is idle, retry"),
+        ("57P03", "the database system is starting up"),
+    ] {
+        let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], cluster.port()));
+        let proxy = Proxy::start(address).await.unwrap();
+        let refusal = Refusal { sqlstate, message };
+        proxy.set_admission(Admission::Refusing(refusal)).await;
+        let url = proxy.url(&cluster.url());
+        let (output, ()) = tokio::join!(migrate(&url), async {
+            let repeated = async {
+                while proxy.errors(sqlstate) < 2 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let repeated = tokio::time::timeout(EVENT_TIMEOUT, repeated).await;
+            assert!(repeated.is_ok(), "{message}: it was not tried again");
+            proxy.set_admission(Admission::Open).await;
+        });
+        assert!(printed(&output).starts_with("applied"), "{message}");
+    }
 }
 
 #[tokio::test]

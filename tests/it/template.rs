@@ -74,7 +74,10 @@ impl Project {
         if template.at("/Resources/Api/Properties/Auth/DefaultAuthorizer") != "Jwt" {
             found.push("Api: without a default authorizer every route is open".to_owned());
         }
-        found.extend(self.throttles(template, &values));
+        for reserved in ["0", "1", "2", "8"] {
+            let parameters = BTreeMap::from([("ReservedConcurrency".to_owned(), reserved.to_owned())]);
+            found.extend(self.throttles(template, &stacks.deployment(&parameters).unwrap().functions));
+        }
         let log = values.of(template.at("/Resources/Log/Properties"));
         // Text, because parameters are.
         if log["RetentionInDays"] != "30" {
@@ -85,15 +88,14 @@ impl Project {
         found
     }
 
-    /// A route that anyone may call has a throttle of its own, below that of the others.
+    /// A route that anyone may call has a throttle of its own, below that of the others, which lets no more through at
+    /// once than the function reserves.
     fn throttles(&self, template: &Template, values: &Values) -> Vec<String> {
         let api = values.of(template.at("/Resources/Api/Properties"));
-        let limits = |settings: &Value| {
-            ["ThrottlingRateLimit", "ThrottlingBurstLimit"].map(|name| {
-                let limit = &settings[name];
-                limit.as_u64().or_else(|| limit.as_str()?.parse().ok())
-            })
-        };
+        let number = |limit: &Value| limit.as_u64().or_else(|| limit.as_str()?.parse().ok());
+        let limits =
+            |settings: &Value| ["ThrottlingRateLimit", "ThrottlingBurstLimit"].map(|name| number(&settings[name]));
+        let functions = template.functions();
         let others = limits(&api["DefaultRouteSettings"]);
         let mut own = api["RouteSettings"].as_object().cloned().unwrap_or_default();
         let mut found = Vec::new();
@@ -109,18 +111,21 @@ impl Project {
                     "Api: {name}, which anyone may call, has no throttle of its own"
                 ));
             }
+            let function = functions.iter().find(|function| function.id == camel(name));
+            let properties = function.map(|function| values.of(&function.properties));
+            // Without a reserve the account's limit decides.
+            let reserved = properties.and_then(|properties| number(&properties["ReservedConcurrentExecutions"]));
+            let [_, burst] = limits;
+            if let Some(reserved) = reserved.filter(|reserved| burst.is_none_or(|burst| burst > *reserved)) {
+                found.push(format!(
+                    "{name}: reserves {reserved}, less than its throttle lets through at once"
+                ));
+            }
         }
         found.extend(
             own.into_iter()
                 .map(|(route, _)| format!("Api: {route} has a throttle, and takes a token or is none")),
         );
-        let reserved = &values.of(template.at("/Resources/Health/Properties"))["ReservedConcurrentExecutions"];
-        let [_, burst] = limits(&api["RouteSettings"]["GET /api/health"]);
-        if reserved.as_u64() < burst {
-            found.push(format!(
-                "Health: reserves {reserved}, less than its throttle lets through at once"
-            ));
-        }
         found
     }
 
@@ -232,7 +237,7 @@ impl Project {
         found
     }
 
-    /// Alarms are about metrics that health writes, of the function that writes them.
+    /// Alarms are about metrics that health writes, of the function that writes them, and about one of the access log.
     fn alarms(&self, template: &Template) -> Vec<String> {
         let (mut found, mut watched) = (Vec::new(), BTreeSet::new());
         for (id, alarm) in template.resources("AWS::CloudWatch::Alarm") {
@@ -260,6 +265,21 @@ impl Project {
         ] {
             if !watched.contains(metric) {
                 found.push(format!("no alarm is about {metric}"));
+            }
+        }
+        let (filter, alarm) = (
+            template.at("/Resources/TooLarge/Properties"),
+            template.at("/Resources/DeliveriesTooLarge/Properties"),
+        );
+        let counted = &filter["MetricTransformations"][0];
+        if [&alarm["Namespace"], &alarm["MetricName"]] != [&counted["MetricNamespace"], &counted["MetricName"]] {
+            found.push("DeliveriesTooLarge: no filter of the log counts its metric".to_owned());
+        }
+        let pattern = filter["FilterPattern"].as_str().unwrap_or_default();
+        for name in WEBHOOKS.into_iter().filter(|name| name.starts_with("meetings-")) {
+            let route = &self.routes[name];
+            if !pattern.contains(&format!("$.route = \"{route}\"")) {
+                found.push(format!("TooLarge: a delivery to {route} is not counted"));
             }
         }
         found
@@ -436,7 +456,7 @@ type Mutation = (&'static str, fn(&mut Value), &'static str);
 
 #[test]
 fn template_difference_is_located() {
-    let mutations: [Mutation; 19] = [
+    let mutations: [Mutation; 21] = [
         (
             "schedule on the function that anyone may call",
             |t| {
@@ -459,7 +479,23 @@ fn template_difference_is_located() {
                 let settings = &mut t["Resources"]["Api"]["Properties"]["RouteSettings"];
                 settings["GET /api/health"]["ThrottlingBurstLimit"] = json!(3);
             },
-            "Health: reserves 2",
+            "health: reserves 2",
+        ),
+        (
+            "burst over the reserve of one",
+            |t| {
+                let settings = &mut t["Resources"]["Api"]["Properties"]["RouteSettings"];
+                settings["POST /api/webhooks/clerk"]["ThrottlingBurstLimit"] = json!(2);
+            },
+            "clerk-webhook: reserves 1",
+        ),
+        (
+            "burst over the reserve that a parameter gives",
+            |t| {
+                let settings = &mut t["Resources"]["Api"]["Properties"]["RouteSettings"];
+                settings["POST /api/meetings/webhook"]["ThrottlingBurstLimit"] = json!(40);
+            },
+            "meetings-webhook: reserves 8",
         ),
         (
             "renamed binary",
@@ -592,7 +628,17 @@ fn template_difference_is_located() {
             "{name}: {differences:#?}"
         );
     }
-    let alarms: [Mutation; 2] = [
+    let alarms: [Mutation; 4] = [
+        (
+            "uncounted metric",
+            |t| t["Resources"]["DeliveriesTooLarge"]["Properties"]["Namespace"] = json!("AWS/Logs"),
+            "DeliveriesTooLarge: no filter of the log counts its metric",
+        ),
+        (
+            "uncounted route",
+            |t| t["Resources"]["TooLarge"]["Properties"]["FilterPattern"] = json!("{ $.status = \"413\" }"),
+            "TooLarge: a delivery to POST /api/meetings/webhook is not counted",
+        ),
         (
             "unwritten metric",
             |t| t["Resources"]["DatabaseDown"]["Properties"]["MetricName"] = json!("DatabaseDown"),

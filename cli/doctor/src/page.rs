@@ -44,9 +44,10 @@ pub(super) fn render_on_screen(report: &Report, height: u16, columns: u16) -> St
     page.what_to_do(report);
     page.facts("State", &report.state);
     let columns = usize::from(columns.max(1));
-    let rows = |line: &String| measure_text_width(line).div_ceil(columns).max(1);
+    let rows = |line: &str| measure_text_width(line).div_ceil(columns).max(1);
+    let about = |missing: usize| format!("… and {missing} lines more; without --watch there is everything");
     // The cursor's line below the page, and the line about what is missing.
-    let room = usize::from(height).saturating_sub(2);
+    let room = usize::from(height).saturating_sub(1 + rows(&about(page.lines.len())));
     let mut used = 0;
     let fitting = page.lines.iter().take_while(|line| {
         used += rows(line);
@@ -57,7 +58,7 @@ pub(super) fn render_on_screen(report: &Report, height: u16, columns: u16) -> St
     page.lines.truncate(fitting);
     page.lines.push(match missing {
         0 => String::new(),
-        _ => format!("… and {missing} lines more; without --watch there is everything"),
+        _ => about(missing),
     });
     page.lines.join("\n")
 }
@@ -417,4 +418,36 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn screen_fits_any_terminal() {
+        let mut report = Report::default();
+        for number in 0..20 {
+            let what = format!("finding {number}: {}", "a few words ".repeat(9));
+            report.find(Level::Warn, "test", what, "A reason. ", vec!["SELECT 1;".repeat(9)]);
+        }
+        let whole = render_on_screen(&report, u16::MAX, 120);
+        assert!(whole.contains("finding 19") && !whole.contains("lines more"), "{whole}");
+        for columns in [40, 59, 60, 80, 120, 250] {
+            for height in [10, 24, 25, 60] {
+                let screen = render_on_screen(&report, height, columns);
+                let rows = |line: &str| measure_text_width(line).div_ceil(columns.into()).max(1);
+                let used: usize = screen.lines().map(rows).sum();
+                assert!(
+                    used < height.into(),
+                    "{used} rows of {height} with {columns} columns:\n{screen}"
+                );
+                assert!(screen.starts_with("WARNINGS"), "{screen}");
+                let (shown, last) = screen.rsplit_once('\n').unwrap();
+                let lines = render_on_screen(&report, u16::MAX, columns).split('\n').count() - 1;
+                let missing = lines - shown.split('\n').count();
+                assert!(last.starts_with(&format!("… and {missing} lines more")), "{last}");
+            }
+        }
+    }
 }

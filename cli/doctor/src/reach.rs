@@ -22,7 +22,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::WHOLE;
-use super::activity::WHO;
 use super::cause::{self, Cause, TargetNames, quoted};
 use super::login;
 use super::pooler;
@@ -480,12 +479,21 @@ async fn as_a_function(url: &DatabaseUrl, own: Option<i32>, deadline: Deadline, 
             if url.is_pooled() {
                 return pooler::last_client(report);
             }
+            let refusal = error
+                .cause
+                .as_ref()
+                .and_then(|cause| cause.downcast_ref::<sqlx::Error>());
+            let refusal = refusal.map(|refusal| Finding::from(login::refused(&TargetNames::of(url), refusal)));
+            let what = refusal.as_ref().map_or("no other is free", |refusal| &refusal.what);
             report.find(
                 Level::Warn,
                 "last-slot",
-                "this session took the last connection slot that its role may have",
+                format!(
+                    "this session took the last connection slot: {}",
+                    what.trim_start_matches("saturated: ")
+                ),
                 "One more environment gets a connection, and none after it: State lists the roles that hold the others.",
-                vec![WHO.to_owned()],
+                refusal.map(|refusal| refusal.run).unwrap_or_default(),
             );
         }
         Err(error) => {

@@ -89,18 +89,20 @@ pub(super) async fn examine(
     }
     if table.usable {
         workload::examine(session, server, &table.schema, product, &correction, report).await;
-    } else if server.is_application() {
+    } else {
         let schema = quoted(&table.schema);
-        report.find(
-            Level::Fail,
-            "privileges",
-            format!(
-                "role {} may not use schema {}, which has the tables",
-                server.role, table.schema
-            ),
-            "Every statement of the functions fails: to this role the tables do not exist.",
-            server.privileges(&schema),
+        let what = format!(
+            "role {} may not use schema {}, which has the tables",
+            server.role, table.schema
         );
+        if server.is_application() {
+            let why = "Every statement of the functions fails: to this role the tables do not exist.";
+            report.find(Level::Fail, "privileges", what, why, server.privileges(&schema));
+        } else {
+            let why = "The function health, if it logs in as this role, deletes no expired receipts.";
+            let grant = format!("GRANT USAGE ON SCHEMA {schema} TO {};", quoted(&server.role));
+            report.find(Level::Warn, "privileges", what, why, vec![grant]);
+        }
     }
     let applied = migrations(session, server, &table, service, report).await;
     columns::examine(session, service, &table.schema, applied.as_ref(), report).await;

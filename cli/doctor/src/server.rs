@@ -62,6 +62,8 @@ pub(super) struct Server {
     pub(super) superuser: bool,
     /// Whether the role sees other roles' sessions and statements.
     pub(super) sees_activity: bool,
+    /// Whether the role may read or write a row of the tables. One that only watches may not, except the migrations' list.
+    pub(super) uses_rows: bool,
     /// Whether the role sees every setting.
     pub(super) sees_settings: bool,
     pub(super) max: i64,
@@ -84,6 +86,10 @@ const SERVER: &str = "\
         current_user::text AS role, current_database()::text AS database, \
         (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser, \
         pg_has_role('pg_read_all_stats', 'USAGE') AS sees_activity, \
+        EXISTS (SELECT FROM pg_class m JOIN pg_class c ON c.relnamespace = m.relnamespace \
+            WHERE m.relname = '_sqlx_migrations' AND m.relkind = 'r' AND c.relkind IN ('r', 'p') AND c.oid <> m.oid \
+            AND (has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE') OR has_table_privilege(c.oid, 'DELETE'))) \
+            AS uses_rows, \
         pg_has_role('pg_read_all_settings', 'USAGE') AS sees_settings, \
         current_setting('max_connections')::int8 AS max, \
         current_setting('superuser_reserved_connections')::int8 AS superuser_reserved, \
@@ -104,9 +110,9 @@ impl Server {
         (self.max - self.superuser_reserved - self.reserved).max(1)
     }
 
-    /// Returns whether the role may be the functions' role: neither a superuser nor a monitoring role.
+    /// Returns whether the role may be the functions' role: neither a superuser nor a role that only watches.
     pub(super) fn is_application(&self) -> bool {
-        !self.superuser && !self.sees_activity
+        !self.superuser && (self.uses_rows || !self.sees_activity)
     }
 
     /// Returns whether the server accepts no write at the moment, which is reported already.

@@ -55,8 +55,14 @@ pub(super) enum Trial {
     },
     /// The statement of this number wrote or found no row.
     NoRow { number: usize },
-    /// The server is busy, a lock blocks it, or there is no answer.
-    Unfinished,
+    /// The server is busy, or a lock blocks the statement of this number.
+    Blocked {
+        number: usize,
+        /// The SQLSTATE.
+        code: String,
+    },
+    /// The server did not answer in time, which the end of the examination reports.
+    Unanswered,
 }
 
 /// Keeps a query from writing.
@@ -64,6 +70,11 @@ const READ_ONLY: &str = "SET LOCAL transaction_read_only = on;";
 
 /// SQLSTATEs of a busy server, or of a lock in the way.
 const PASSING: [&str; 5] = ["57014", "55P03", "57P01", "40001", "40P01"];
+
+/// Returns whether a refusal with this SQLSTATE is of a busy server, or of a lock in the way.
+pub(super) fn is_passing(code: &str) -> bool {
+    PASSING.contains(&code)
+}
 
 /// Why a query has no result.
 #[derive(Clone, Debug)]
@@ -157,23 +168,23 @@ impl Session {
             return None;
         };
         let code = refused.code().unwrap_or_default().into_owned();
-        (!PASSING.contains(&code.as_str())).then(|| (code, super::text::one_line(refused.message())))
+        Some((code, super::text::one_line(refused.message())))
     }
 
     /// Runs statements, each of which has to write or find a row, in a transaction that it rolls back.
     pub(super) async fn try_out(&mut self, statements: &str) -> Trial {
         let bound = self.deadline.left().min(ANSWER);
         if self.lost || bound.is_zero() {
-            return Trial::Unfinished;
+            return Trial::Unanswered;
         }
         let Ok(trial) = timeout(bound, tried_out(&mut self.connection, &self.settings, statements)).await else {
             // The server ends the transaction with the connection.
             self.lost = true;
-            return Trial::Unfinished;
+            return Trial::Unanswered;
         };
         trial.unwrap_or_else(|_| {
             self.lost = true;
-            Trial::Unfinished
+            Trial::Unanswered
         })
     }
 
@@ -187,18 +198,14 @@ impl Session {
         recovery.is_ok_and(|recovery| recovery.standby)
     }
 
-    /// Returns whether the role may add rows to a table of `schema`: a role that only watches may not.
-    pub(super) async fn may_write(&mut self, schema: &str) -> bool {
+    /// Returns the value of a setting.
+    pub(super) async fn setting(&mut self, name: &str) -> Option<String> {
         #[derive(Deserialize)]
-        struct Writer {
-            writes: bool,
+        struct Setting {
+            value: String,
         }
-        let select = format!(
-            "SELECT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = to_regnamespace({}) \
-             AND c.relkind IN ('r', 'p') AND has_table_privilege(c.oid, 'INSERT')) AS writes",
-            literal(&quoted(schema))
-        );
-        self.one::<Writer>(&select).await.is_ok_and(|role| role.writes)
+        let select = format!("SELECT current_setting({}) AS value", literal(name));
+        self.one::<Setting>(&select).await.ok().map(|setting| setting.value)
     }
 
     /// Returns whether the server no longer responds.
@@ -238,10 +245,14 @@ impl Session {
 /// Runs a trial; fails with an error that is not the server's. One message, because a pooler that gives a session to one
 /// statement accepts no transaction of several.
 async fn tried_out(connection: &mut PgConnection, settings: &[String], statements: &str) -> Result<Trial, sqlx::Error> {
-    let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;";
-    let sql = format!("{begin} {} {statements} ROLLBACK", settings.concat());
-    // The results of BEGIN and the settings come first, that of ROLLBACK last.
-    let before = 1 + settings.len();
+    // Each statement of a function is a transaction of its own, which ends with the deferred constraints.
+    let begin = [
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;",
+        "SET CONSTRAINTS ALL IMMEDIATE;",
+    ];
+    let sql = format!("{} {} {statements} ROLLBACK", begin.concat(), settings.concat());
+    // The results of these and the settings come first, that of ROLLBACK last.
+    let before = begin.len() + settings.len();
     let count = statements.matches(";\n").count();
     let (mut done, mut trial, mut aborted) = (0_usize, Trial::Passed, false);
     {
@@ -266,9 +277,11 @@ async fn tried_out(connection: &mut PgConnection, settings: &[String], statement
                     let message = super::text::one_line(refused.message());
                     let number = done.saturating_sub(before);
                     trial = match trial {
-                        Trial::Passed if PASSING.contains(&code.as_str()) => Trial::Unfinished,
+                        Trial::Passed if is_passing(&code) => Trial::Blocked { number, code },
                         Trial::Passed => Trial::Refused { number, code, message },
-                        Trial::NoRow { .. } | Trial::Refused { .. } | Trial::Unfinished => trial,
+                        Trial::NoRow { .. } | Trial::Refused { .. } | Trial::Blocked { .. } | Trial::Unanswered => {
+                            trial
+                        }
                     };
                 }
             }

@@ -4,12 +4,14 @@
 //! refuses the row, or that a trigger does nothing. Invariants: commits nothing; blames missing privileges only on a role
 //! that may be the functions'.
 
+use serde::Deserialize;
 use serde_json::json;
 
-use super::cause::quoted;
+use super::cause::{literal, quoted};
 use super::report::{Level, Report};
 use super::server::Server;
 use super::session::{Session, Trial};
+use super::settings;
 
 /// The catalogs that show what the migrations did not make.
 const CATALOGS: [&str; 2] = [
@@ -17,19 +19,15 @@ const CATALOGS: [&str; 2] = [
     "SELECT * FROM pg_policies;",
 ];
 
-/// Runs the statements of `trial`, if the role may be the functions': if it may write. `schema` has the tables.
-pub(super) async fn examine(
-    session: &mut Session,
-    server: &Server,
-    schema: &str,
-    may_write: bool,
-    trial: &str,
-    report: &mut Report,
-) {
+/// The setting with which triggers do not run.
+const REPLICATION_ROLE: &str = "session_replication_role";
+
+/// Runs the statements of `trial`, if the role may be the functions': if it may use rows. `schema` has the tables.
+pub(super) async fn examine(session: &mut Session, server: &Server, schema: &str, trial: &str, report: &mut Report) {
     let skipped = if server.rejects_writes() {
         Some("not run: the server is read-only")
-    } else if !may_write {
-        Some("not run: this role may not write, so it is not the functions'")
+    } else if !server.uses_rows {
+        Some("not run: this role may use no row, so it is not the functions'")
     } else {
         None
     };
@@ -40,7 +38,8 @@ pub(super) async fn examine(
     let text = match &outcome {
         Trial::Passed => "a write and a read of each kind worked, and were rolled back",
         Trial::Refused { .. } | Trial::NoRow { .. } => "failed, and was rolled back",
-        Trial::Unfinished => "not finished: the server is busy, or a lock is in the way",
+        Trial::Blocked { .. } => "not finished: the server is busy, or a lock is in the way",
+        Trial::Unanswered => "not finished: no answer in time",
     };
     report.note_schema(
         "trial",
@@ -48,7 +47,8 @@ pub(super) async fn examine(
         json!({ "run": true, "passed": outcome == Trial::Passed }),
     );
     match outcome {
-        Trial::Passed | Trial::Unfinished => {}
+        Trial::Passed | Trial::Unanswered => {}
+        Trial::Blocked { number, code } => blocked(session, &statement(trial, number), &code, report).await,
         Trial::NoRow { number } => {
             let statement = statement(trial, number);
             let verb = if statement.starts_with("SELECT") {
@@ -56,6 +56,15 @@ pub(super) async fn examine(
             } else {
                 "writes"
             };
+            if session.setting(REPLICATION_ROLE).await.as_deref() == Some("replica") {
+                return report.find(
+                    Level::Fail,
+                    "trial",
+                    format!("{statement} {verb} no row: {REPLICATION_ROLE} is replica, with which no trigger runs"),
+                    "A tool that copies data set it and did not reset it. Foreign keys are not checked either.",
+                    Vec::from_iter(settings::correction(session, server, REPLICATION_ROLE, "origin").await),
+                );
+            }
             report.find(
                 Level::Fail,
                 "trial",
@@ -73,11 +82,77 @@ pub(super) async fn examine(
     }
 }
 
+#[derive(Deserialize)]
+struct Holder {
+    pid: i64,
+    name: String,
+    what: String,
+}
+
+/// Reports that `what` did not finish, because of a lock, or because the server is busy.
+pub(super) async fn blocked(session: &mut Session, what: &str, code: &str, report: &mut Report) {
+    if code != "55P03" {
+        return report.find(
+            Level::Warn,
+            "blocked",
+            format!("{what} did not finish (SQLSTATE {code})"),
+            "The server is overloaded, or an operator or a deadlock cancelled it. Run this again.",
+            Vec::new(),
+        );
+    }
+    let holders = session
+        .rows::<Holder>(
+            "SELECT a.pid, coalesce(nullif(a.application_name, ''), 'a session') AS name, \
+             coalesce(min(l.relation::regclass::text) FILTER (WHERE c.relkind IN ('r', 'p')), 'a key') AS what \
+             FROM pg_locks l JOIN pg_stat_activity a USING (pid) LEFT JOIN pg_class c ON c.oid = l.relation \
+             WHERE l.granted AND l.locktype IN ('relation', 'advisory') AND a.datname = current_database() \
+             AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') \
+             GROUP BY a.pid, a.application_name, a.xact_start ORDER BY a.xact_start",
+        )
+        .await
+        .unwrap_or_default();
+    let names = holders
+        .iter()
+        .map(|Holder { pid, name, what }| format!("{name} (pid {pid}) on {what}"));
+    let names = match names.collect::<Vec<_>>().join(", ") {
+        names if names.is_empty() => String::new(),
+        names => format!(" of {names}"),
+    };
+    report.find(
+        Level::Fail,
+        "blocked",
+        format!("{what} waits for a lock{names}"),
+        "A migration, an index built without CONCURRENTLY, or a transaction left open. Requests wait for it too.",
+        holders
+            .iter()
+            .map(|holder| format!("SELECT pg_terminate_backend({});", holder.pid))
+            .collect(),
+    );
+}
+
 fn cause(server: &Server, schema: &str, code: &str, message: &str) -> (&'static str, Vec<String>) {
     let (schema, role) = (quoted(schema), quoted(&server.role));
+    // A constraint that is violated.
+    if code.starts_with("23") {
+        let class = literal(&schema);
+        return (
+            "A constraint, or a column without its default, is not as this build's migrations make it.",
+            vec![
+                format!(
+                    "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint \
+                     WHERE connamespace = {class}::regnamespace;"
+                ),
+                format!(
+                    "SELECT attrelid::regclass, attname FROM pg_attribute JOIN pg_class c ON c.oid = attrelid \
+                     WHERE relnamespace = {class}::regnamespace AND relkind = 'r' AND attnum > 0 AND attnotnull \
+                     AND NOT atthasdef AND NOT attisdropped;"
+                ),
+            ],
+        );
+    }
     if code != "42501" {
         return (
-            "A trigger, constraint, default, sequence or function is not as this build's migrations make it.",
+            "A trigger, default, sequence or function is not as this build's migrations make it.",
             CATALOGS.map(str::to_owned).to_vec(),
         );
     }

@@ -13,11 +13,11 @@ use super::Product;
 use super::cause::quoted;
 use super::report::{Level, Report};
 use super::server::Server;
-use super::session::Session;
+use super::session::{Session, is_passing};
 use super::trial;
 
 /// The findings that a trial would only repeat.
-const CAUSES: [&str; 4] = ["privileges", "row-security", "shadowed-table", "statement"];
+const CAUSES: [&str; 5] = ["blocked", "privileges", "row-security", "shadowed-table", "statement"];
 
 /// How many different failures are reported.
 const SHOWN: usize = 5;
@@ -34,24 +34,16 @@ pub(super) async fn examine(
     shadows(session, schema, correction, report).await;
     row_security(session, server, schema, report).await;
     unlogged(session, schema, report).await;
-    let may_write = session.may_write(schema).await;
-    planned(session, server, schema, may_write, &product.queries, report).await;
+    planned(session, server, schema, &product.queries, report).await;
     if report.findings.iter().all(|finding| !CAUSES.contains(&finding.id)) {
-        trial::examine(session, server, schema, may_write, product.trial, report).await;
+        trial::examine(session, server, schema, product.trial, report).await;
     } else {
         report.note_schema("trial", "not run: what fails is known", json!({ "run": false }));
     }
 }
 
 /// Plans every statement. `queries` has the types of their parameters, as the compiler checked them.
-async fn planned(
-    session: &mut Session,
-    server: &Server,
-    schema: &str,
-    may_write: bool,
-    queries: &[&str],
-    report: &mut Report,
-) {
+async fn planned(session: &mut Session, server: &Server, schema: &str, queries: &[&str], report: &mut Report) {
     let statements = statements(queries);
     if statements.is_empty() {
         return report.note_schema(
@@ -62,27 +54,41 @@ async fn planned(
     }
     let mut failed: BTreeMap<(String, String), usize> = BTreeMap::new();
     // One message for all of them; one by one only to find out which are refused.
-    if session.refusal(&statements.join(";\n")).await.is_some() {
-        for statement in &statements {
-            if let Some(refusal) = session.refusal(statement).await {
-                *failed.entry(refusal).or_default() += 1;
+    let mut blocked = None;
+    // One message for all of them; one by one only to find out which are refused.
+    match session.refusal(&statements.join(";\n")).await {
+        Some((code, _)) if is_passing(&code) => blocked = Some(code),
+        Some(_) => {
+            for statement in &statements {
+                match session.refusal(statement).await {
+                    // So would the others be, each for as long.
+                    Some((code, _)) if is_passing(&code) => {
+                        blocked = Some(code);
+                        break;
+                    }
+                    Some(refusal) => *failed.entry(refusal).or_default() += 1,
+                    None => {}
+                }
             }
         }
+        None => {}
     }
-    // The functions' role may be a monitoring role too.
-    let application = server.is_application() || (!server.superuser && may_write);
-    if !application {
+    if let Some(code) = &blocked {
+        trial::blocked(session, "a statement of the functions", code, report).await;
+    }
+    if !server.is_application() {
         failed.retain(|(code, _), _| code != "42501");
     }
     let refused: usize = failed.values().sum();
-    report.note_schema(
-        "statements",
-        format!(
+    let text = match &blocked {
+        Some(_) => "not all checked: the server is busy, or a lock is in the way".to_owned(),
+        None => format!(
             "{refused} of {} statements of the functions would fail",
             statements.len()
         ),
-        json!({ "checked": statements.len(), "failing": refused }),
-    );
+    };
+    let checked = blocked.is_none().then_some(statements.len());
+    report.note_schema("statements", text, json!({ "checked": checked, "failing": refused }));
     for ((code, message), count) in failed.into_iter().take(SHOWN) {
         let (id, why, run) = if code == "42501" {
             let schema = quoted(schema);

@@ -1,6 +1,7 @@
 //! States in which a function fails though its role can log in.
 
 use local::postgres::{Binaries, Cluster, Pooler, Settings};
+use sqlx::AssertSqlSafe;
 
 use super::{FAILING, UNREACHABLE, WARNINGS, address, connect, execute, ids, json, migrated, role, sound, verdict};
 
@@ -157,6 +158,20 @@ async fn refused_row_is_found() {
             "trial",
         ),
         (
+            &format!(
+                "{function} RAISE 'odd'; END $$; CREATE CONSTRAINT TRIGGER odd AFTER INSERT ON tasks DEFERRABLE \
+                 INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION odd()"
+            ),
+            "DROP FUNCTION odd CASCADE",
+            "trial",
+        ),
+        (
+            "CREATE TABLE odd (id uuid PRIMARY KEY); ALTER TABLE tasks ADD CONSTRAINT odd FOREIGN KEY (id) REFERENCES odd \
+             DEFERRABLE INITIALLY DEFERRED",
+            "DROP TABLE odd CASCADE",
+            "trial",
+        ),
+        (
             "ALTER TABLE meetings DISABLE TRIGGER take_deliveries",
             "ALTER TABLE meetings ENABLE TRIGGER take_deliveries",
             "trial",
@@ -201,6 +216,16 @@ async fn refused_row_is_found() {
             "REVOKE pg_monitor FROM app; GRANT INSERT ON tasks TO app",
             "privileges",
         ),
+        (
+            "GRANT pg_monitor TO app; REVOKE INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public FROM app",
+            "REVOKE pg_monitor FROM app; GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app",
+            "privileges",
+        ),
+        (
+            "GRANT pg_monitor TO app; REVOKE USAGE ON SCHEMA public FROM app",
+            "REVOKE pg_monitor FROM app; GRANT USAGE ON SCHEMA public TO app",
+            "privileges",
+        ),
     ] {
         execute(&owner, break_it).await;
         let report = json(&url, &[]).await;
@@ -223,6 +248,36 @@ async fn refused_row_is_found() {
         }
     }
     assert_eq!(json(&url, &[]).await["schema"]["trial"]["passed"], true);
+    // A violated constraint gets a query about constraints.
+    execute(
+        &owner,
+        "ALTER TABLE tasks ADD CONSTRAINT odd CHECK (length(text) > 100)",
+    )
+    .await;
+    let report = json(&url, &[]).await;
+    let lines = super::commands(&report, "trial");
+    let definitions: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
+        "SELECT pg_get_constraintdef FROM ({}) AS q",
+        lines[0].trim_end_matches(';')
+    )))
+    .fetch_all(&mut connect(&url).await)
+    .await
+    .unwrap();
+    assert!(definitions.iter().any(|one| one.contains("> 100")), "{definitions:?}");
+    execute(&url, &lines[1]).await;
+    execute(&owner, "ALTER TABLE tasks DROP CONSTRAINT odd").await;
+    for place in ["ROLE app", "DATABASE seer"] {
+        execute(&owner, &format!("ALTER {place} SET session_replication_role = replica")).await;
+        let report = json(&url, &[]).await;
+        assert_eq!(report["exitCode"], FAILING, "{report:#}");
+        let what = report["findings"][0]["what"].as_str().unwrap();
+        assert!(what.contains("session_replication_role is replica"), "{what}");
+        for line in super::commands(&report, "trial") {
+            execute(&owner, &line).await;
+        }
+        assert_eq!(json(&url, &[]).await["exitCode"], WARNINGS, "{place}");
+        execute(&owner, &format!("ALTER {place} RESET session_replication_role")).await;
+    }
     // Nothing is left, and a role that only watches does not try.
     execute(&owner, "DO $$ BEGIN ASSERT (SELECT count(*) FROM users) = 0; END $$").await;
     let watcher = role(&cluster, "watcher").await;
@@ -231,7 +286,62 @@ async fn refused_row_is_found() {
         "GRANT pg_monitor TO watcher; GRANT USAGE ON SCHEMA public TO watcher",
     )
     .await;
-    assert_eq!(json(&watcher, &[]).await["schema"]["trial"]["run"], false);
+    let report = json(&watcher, &[]).await;
+    assert_eq!(report["schema"]["trial"]["run"], false, "{report:#}");
+    assert!(!ids(&report).contains(&"privileges"), "{report:#}");
+    execute(&owner, "REVOKE USAGE ON SCHEMA public FROM watcher").await;
+    let report = json(&watcher, &[]).await;
+    assert_eq!(report["exitCode"], WARNINGS, "{report:#}");
+    assert_eq!(
+        super::commands(&report, "privileges"),
+        ["GRANT USAGE ON SCHEMA public TO watcher;"]
+    );
+}
+
+/// Also one that lets functions read. The finding names the session and the table, and its line ends the session.
+#[tokio::test]
+async fn lock_in_the_way_is_found() {
+    let cluster = migrated(sound()).await;
+    let url = application(&cluster).await;
+    let watcher = role(&cluster, "watcher").await;
+    let grant = "GRANT pg_monitor TO watcher; GRANT USAGE ON SCHEMA public TO watcher";
+    execute(&cluster.url(), grant).await;
+    let waits = "a statement of the functions waits for a lock of a session";
+    for (url, lock, table) in [
+        (&url, "LOCK TABLE tasks IN SHARE MODE", "tasks"),
+        (&url, "CREATE INDEX odd ON receipts (nonce)", "receipts"),
+        (&url, "LOCK TABLE meetings", "meetings"),
+        // To this role other statements are refused before one waits.
+        (&watcher, "LOCK TABLE meetings", "meetings"),
+    ] {
+        let mut holder = connect(&cluster.url()).await;
+        sqlx::raw_sql(AssertSqlSafe(format!("BEGIN; {lock}")))
+            .execute(&mut holder)
+            .await
+            .unwrap();
+        let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut holder)
+            .await
+            .unwrap();
+        let report = json(url, &[]).await;
+        assert_eq!(report["exitCode"], FAILING, "{lock}: {report:#}");
+        assert_eq!(ids(&report)[0], "blocked", "{lock}: {report:#}");
+        let what = report["findings"][0]["what"].as_str().unwrap();
+        assert_eq!(what, format!("{waits} (pid {pid}) on {table}"), "{lock}");
+        execute(&cluster.url(), &super::commands(&report, "blocked").remove(0)).await;
+        assert_eq!(json(url, &[]).await["exitCode"], WARNINGS, "{lock}");
+    }
+    // Only the trial waits for the key of a row.
+    let mut holder = connect(&cluster.url()).await;
+    let key = "BEGIN; INSERT INTO receipts (key, request, nonce, expires_at) \
+               VALUES ('00000000-0000-4000-8000-000000000021', gen_random_uuid(), gen_random_uuid(), now())";
+    sqlx::raw_sql(key).execute(&mut holder).await.unwrap();
+    let report = json(&url, &[]).await;
+    assert_eq!(report["exitCode"], FAILING, "{report:#}");
+    assert_eq!(
+        report["findings"][0]["what"], "INSERT INTO receipts waits for a lock",
+        "{report:#}"
+    );
 }
 
 /// Neither the role's search_path nor `schema=` leads to the tables: one finding, whose lines are what helps.

@@ -170,6 +170,13 @@ async fn low_role_limit_is_reported() {
         commands(&report, "role-budget"),
         ["ALTER ROLE app CONNECTION LIMIT 50;"]
     );
+    // The functions' role may be a monitoring role too.
+    execute(&cluster.url(), "GRANT pg_monitor TO app").await;
+    let watcher = json(&url, &["--budget", "50"]).await;
+    assert!(!ids(&watcher).contains(&"role-budget"), "{watcher:#}");
+    execute(&cluster.url(), "GRANT SELECT ON meetings TO app").await;
+    let report = json(&url, &["--budget", "50"]).await;
+    assert!(ids(&report).contains(&"role-budget"), "{report:#}");
     execute(&cluster.url(), "ALTER ROLE app CONNECTION LIMIT 50").await;
     assert!(!ids(&json(&url, &["--budget", "50"]).await).contains(&"role-budget"));
 }

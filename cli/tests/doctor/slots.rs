@@ -138,3 +138,26 @@ async fn role_at_its_limit_is_not_saturation() {
     assert!(first.contains("saturated: role limited has used up"), "{first}");
     drop(only);
 }
+
+/// The role's or the database's, at which the line raises it.
+#[tokio::test]
+async fn last_slot_names_the_limit() {
+    let cluster = migrated(sound()).await;
+    let url = role(&cluster, "app").await;
+    execute(
+        &cluster.url(),
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app",
+    )
+    .await;
+    for (of, name) in [("ROLE app", "role app"), ("DATABASE seer", "database seer")] {
+        execute(&cluster.url(), &format!("ALTER {of} CONNECTION LIMIT 1")).await;
+        let report = json(&url, &[]).await;
+        let findings = report["findings"].as_array().unwrap();
+        let finding = findings.iter().find(|finding| finding["id"] == "last-slot").unwrap();
+        let what = finding["what"].as_str().unwrap();
+        assert!(what.contains(&format!("slot: {name} has used up its own")), "{what}");
+        let line = commands(&report, "last-slot").remove(0);
+        execute(&cluster.url(), &line).await;
+        assert!(!ids(&json(&url, &[]).await).contains(&"last-slot"), "{line}");
+    }
+}

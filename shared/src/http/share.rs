@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    /// Counts how many of 16 requests of another caller, one each half a second, are served while one sends 60 a second
+    /// Counts how many of 16 requests of another caller, one each second, are served while one sends 60 a second
     /// that take 150 ms.
     fn served_of_16(percent: u32) -> usize {
         let mut fleet = Fleet::new(percent);
