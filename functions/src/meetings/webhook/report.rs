@@ -303,12 +303,35 @@ mod tests {
     }
 
     #[test]
+    fn text_of_a_turn_without_words_is_kept() {
+        for (words, skipped) in [
+            (json!(null), 0),
+            (json!([]), 0),
+            (json!("none"), 1),
+            (json!([null, {"word": 7}]), 2),
+        ] {
+            let turn = json!({"speaker": "Ada", "text": "Hi!", "start": 1, "end": 2, "words": words});
+            let report = recording(json!({"transcript": [turn]}));
+            let expected = r#"[{"speaker":"Ada","words":[{"start":1.0,"end":2.0,"word":"Hi!"}]}]"#;
+            assert_eq!(report.transcript.as_deref(), Some(expected), "{words}");
+            assert_eq!(report.skipped.count(), skipped, "{words}");
+        }
+        let turn = json!({"speaker": "Ada", "text": "Hello", "words": [{"word": "Hi"}]});
+        let expected = r#"[{"speaker":"Ada","words":[{"word":"Hi"}]}]"#;
+        assert_eq!(
+            recording(json!({"transcript": [turn]})).transcript.as_deref(),
+            Some(expected)
+        );
+    }
+
+    #[test]
     fn empty_transcript_replaces_none() {
         for transcript in [
             json!([]),
             json!(" "),
             json!(null),
             json!([{"speaker": "Ada", "words": []}]),
+            json!([{"speaker": "Ada", "text": " ", "words": []}]),
         ] {
             let report = recording(json!({"transcript": transcript, "speakers": []}));
             assert_eq!((report.transcript, report.speakers), (None, None), "{transcript}");
