@@ -74,10 +74,10 @@ impl Skipped {
     /// Returns the first value that follows its type's rule, without the white space around it, and counts those before
     /// that do not. Empty text is no value.
     pub(super) fn first_usable<T: DeserializeOwned>(&mut self, values: Vec<Value>) -> Option<T> {
-        values.into_iter().find_map(|value| match value {
-            Value::String(text) if text.trim().is_empty() => None,
-            Value::String(text) => self.usable(Some(text.trim().into())),
-            other => self.usable(Some(other)),
+        values.into_iter().find_map(|value| {
+            let trimmed = value.as_str().map(|text| Value::from(text.trim()));
+            let value = trimmed.unwrap_or(value);
+            self.usable((value != "").then_some(value))
         })
     }
 
