@@ -100,16 +100,20 @@ const REFUSAL: &str = "Only the member and the admin of their team may read anal
 /// Fails with 401 for an unregistered caller, 404, 403 for a colleague.
 pub async fn list(db: &mut Session, caller: &Caller, user: UserId, query: &PageQuery) -> Result<Page<Analysis>, Abort> {
     let before = query.cursor.unwrap_or(Cursor::NEWEST);
+    // Rows are read in a subquery, after the permission was checked: joined as a whole, they would be decompressed before.
     let rows = sqlx::query!(
         r#"
         SELECT reads(c, u) AS "reads?", to_jsonb(a) AS "analysis: Json<Analysis>"
         FROM users c
         LEFT JOIN users u ON u.id = $2
-        LEFT JOIN analyses a
-            ON a.user_id = u.id AND a.team_id = team_of(u) AND reads(c, u) AND (a.analyzed_at, a.id) < ($3, $4)
+        LEFT JOIN LATERAL (
+            SELECT * FROM analyses
+            WHERE user_id = u.id AND team_id = team_of(u) AND reads(c, u) AND (analyzed_at, id) < ($3, $4)
+            ORDER BY analyzed_at DESC, id DESC
+            LIMIT $5
+        ) a ON true
         WHERE c.clerk_id = $1
         ORDER BY a.analyzed_at DESC, a.id DESC
-        LIMIT $5
         "#,
         caller.sub,
         user.0,
@@ -139,10 +143,12 @@ pub async fn list(db: &mut Session, caller: &Caller, user: UserId, query: &PageQ
 pub async fn get(db: &mut Session, caller: &Caller, user: UserId, id: AnalysisId) -> Result<Analysis, Abort> {
     let row = sqlx::query!(
         r#"
-        SELECT reads(c, u) AS "reads?", to_jsonb(a) AS "analysis: Json<Analysis>"
+        SELECT reads(c, u) AS "reads?", (
+            SELECT to_jsonb(a) FROM analyses a
+            WHERE a.id = $3 AND a.user_id = u.id AND a.team_id = team_of(u) AND reads(c, u)
+        ) AS "analysis: Json<Analysis>"
         FROM users c
         LEFT JOIN users u ON u.id = $2
-        LEFT JOIN analyses a ON a.id = $3 AND a.user_id = u.id AND a.team_id = team_of(u) AND reads(c, u)
         WHERE c.clerk_id = $1
         "#,
         caller.sub,

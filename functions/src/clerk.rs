@@ -151,7 +151,7 @@ impl Updated {
 
 /// Returns text that a claim could be too; see `shared::http::Caller`.
 fn usable(text: &str) -> Option<String> {
-    let text = text.trim();
+    let text = text.trim_matches(' ');
     let usable = !text.is_empty() && text.chars().count() <= LONGEST && !text.contains(char::is_control);
     usable.then(|| text.to_owned())
 }
@@ -269,6 +269,25 @@ mod tests {
             ),
         ] {
             assert_eq!(of(primary, addresses.clone()), None, "{addresses}");
+        }
+    }
+
+    /// As a token's claim: an address with another white space is another address.
+    #[test]
+    fn address_loses_only_spaces_around() {
+        let of = |address: &str| {
+            let verified = json!({"status": "verified"});
+            let addresses = json!([{"id": "One", "email_address": address, "verification": verified}]);
+            updated(json!({"primary_email_address_id": "One", "email_addresses": addresses})).email()
+        };
+        assert_eq!(of("  Ada@Example.com ").as_deref(), Some("ada@example.com"));
+        assert_eq!(of("\u{a0}ada@example.com").as_deref(), Some("\u{a0}ada@example.com"));
+        assert_eq!(
+            of("ada@example.com\u{3000}").as_deref(),
+            Some("ada@example.com\u{3000}")
+        );
+        for control in ["\tada@example.com", "ada@example.com\n", " \u{85}ada@example.com"] {
+            assert_eq!(of(control), None, "{control:?}");
         }
     }
 

@@ -187,11 +187,9 @@ fn each_entry(
         .peekable();
     entries.peek().ok_or_else(unset)?;
     for entry in entries {
-        // The key itself is public, however it is written.
-        if !local
-            && SigningKey::parse(entry).is_ok()
-            && SigningKey::parse(entry) == SigningKey::parse(DEVELOPMENT_SECRET)
-        {
+        // The key itself is public, however it is written and whatever it verifies.
+        let secret = SigningKey::parse(entry.rsplit_once(':').map_or(entry, |(_, secret)| secret));
+        if !local && secret.is_ok() && secret == SigningKey::parse(DEVELOPMENT_SECRET) {
             return Err(ConfigError::new(
                 name,
                 "is the public secret of cargo local; set it to the secret that the sender shows",
@@ -261,7 +259,13 @@ mod tests {
     #[test]
     fn development_secret_is_local() {
         let bare = DEVELOPMENT_SECRET.trim_start_matches("whsec_");
-        for text in [DEVELOPMENT_SECRET, bare, &format!("{KEY} {bare}")] {
+        for text in [
+            DEVELOPMENT_SECRET,
+            bare,
+            &format!("{KEY} {bare}"),
+            &format!("api-key:{DEVELOPMENT_SECRET}"),
+            &format!("{KEY},mb-secret:{bare}"),
+        ] {
             assert!(parse(text).unwrap_err().to_string().contains("public"));
             assert!(RecorderSecrets::parse(Some(text.to_owned()), true).is_ok());
         }

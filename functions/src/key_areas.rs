@@ -61,6 +61,7 @@ pub struct Draft {
 /// Fails with 401 for an unregistered caller, 404, 403 for a colleague.
 pub async fn list(db: &mut Session, caller: &Caller, user: UserId, query: &PageQuery) -> Result<Page<KeyArea>, Abort> {
     let before = query.cursor.unwrap_or(Cursor::NEWEST);
+    // Rows are read in a subquery, after the permission was checked: joined as a whole, they would be decompressed before.
     let rows = sqlx::query!(
         r#"
         SELECT
@@ -68,12 +69,15 @@ pub async fn list(db: &mut Session, caller: &Caller, user: UserId, query: &PageQ
             to_jsonb(a) || jsonb_build_object('created_by_id', p.id, 'created_by', to_jsonb(p)) AS "area: Json<KeyArea>"
         FROM users c
         LEFT JOIN users u ON u.id = $2
-        LEFT JOIN key_areas a
-            ON a.user_id = u.id AND a.team_id = team_of(u) AND reads(c, u) AND (a.created_at, a.id) < ($3, $4)
+        LEFT JOIN LATERAL (
+            SELECT * FROM key_areas
+            WHERE user_id = u.id AND team_id = team_of(u) AND reads(c, u) AND (created_at, id) < ($3, $4)
+            ORDER BY created_at DESC, id DESC
+            LIMIT $5
+        ) a ON true
         LEFT JOIN users p ON p.id = a.created_by
         WHERE c.clerk_id = $1
         ORDER BY a.created_at DESC, a.id DESC
-        LIMIT $5
         "#,
         caller.sub,
         user.0,
@@ -103,12 +107,13 @@ pub async fn list(db: &mut Session, caller: &Caller, user: UserId, query: &PageQ
 pub async fn get(db: &mut Session, caller: &Caller, user: UserId, id: KeyAreaId) -> Result<KeyArea, Abort> {
     let area = sqlx::query_scalar!(
         r#"
-        SELECT
-            to_jsonb(a) || jsonb_build_object('created_by_id', p.id, 'created_by', to_jsonb(p)) AS "area: Json<KeyArea>"
+        SELECT (
+            SELECT to_jsonb(a) || jsonb_build_object('created_by_id', p.id, 'created_by', to_jsonb(p))
+            FROM key_areas a JOIN users p ON p.id = a.created_by
+            WHERE a.id = $3 AND a.user_id = u.id AND a.team_id = c.id
+        ) AS "area: Json<KeyArea>"
         FROM users c
         LEFT JOIN users u ON u.id = $2 AND writes(c, u)
-        LEFT JOIN key_areas a ON a.id = $3 AND a.user_id = u.id AND a.team_id = c.id
-        LEFT JOIN users p ON p.id = a.created_by
         WHERE c.clerk_id = $1
         "#,
         caller.sub,

@@ -419,6 +419,224 @@ async fn event_of_several_meetings_gives_none() {
     assert_eq!(outcome(&read(&backend, &other, &path(&second)).await), outcome(&second));
 }
 
+/// Returns a report that names the event of a calendar.
+fn of_event(mut report: Value, event: &str) -> Value {
+    report["data"]["event_uuid"] = json!(event);
+    report
+}
+
+fn failed(bot: &str) -> Value {
+    json!({"event": "failed", "data": {"bot_id": bot, "error": "BotNotAccepted", "message": "x"}})
+}
+
+async fn deliver_all(backend: &Backend, reports: &[Value]) {
+    for report in reports {
+        let body = report.to_string();
+        deliver(backend, Proof::ApiKey, WEBHOOK, &body).await.is(200);
+    }
+}
+
+/// There is no video then, in either version.
+#[tokio::test]
+async fn recording_of_sound_alone_is_stored() {
+    let (backend, team, path) = recorded(json!({})).await;
+    let first = "https://recordings.example.com/1.wav";
+    let second = "https://artifacts.example.com/1.flac?signature=x";
+    for (event, url) in [
+        (
+            json!({"event": "complete", "data": {"bot_id": "bot-1", "audio": first}}),
+            first,
+        ),
+        (
+            json!({"event": "bot.completed", "data": {"bot_id": "bot-1", "video": null, "audio": second}}),
+            second,
+        ),
+    ] {
+        deliver_all(&backend, &[event]).await;
+        assert_eq!(read(&backend, &team, &path).await["recordingUrl"], url);
+    }
+}
+
+/// A bot that is sent again after the first failed, and the reports of both in any order.
+#[tokio::test]
+async fn second_bot_brings_its_recording() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    for (number, order) in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0]].into_iter().enumerate() {
+        let [first, second, event] = ["first", "second", "event"].map(|name| format!("{name}-{number}"));
+        for named in [false, true] {
+            let (first, second) = (format!("{first}-{named}"), format!("{second}-{named}"));
+            let made = if named {
+                backend.meeting(&team, json!({"meetingBaasId": first})).await
+            } else {
+                backend.meeting(&team, json!({"calendarEventId": event})).await
+            };
+            let about = |report: Value| {
+                let mut report = if named { report } else { of_event(report, &event) };
+                report["data"]["extra"] = if named {
+                    json!({"meetingId": id(&made)})
+                } else {
+                    json!(null)
+                };
+                report
+            };
+            // Its meeting is the first bot's before the second reports.
+            deliver_all(&backend, &[about(status(&first, "in_call_recording", "09:00:00"))]).await;
+            let reports = [
+                about(status(&second, "in_call_recording", "09:10:00")),
+                // Without the event.
+                failed(&first),
+                about(complete(&second)),
+            ];
+            deliver_all(&backend, &order.map(|place| reports[place].clone())).await;
+            let now = read(&backend, &team, &format!("/api/meetings/{}", id(&made))).await;
+            assert_eq!(now["meetingBaasId"], json!(second), "{order:?}, named {named}");
+            assert_eq!(outcome(&now), of_first_version(), "{order:?}, named {named}");
+        }
+    }
+    assert_eq!(backend.number("SELECT count(*) FROM webhook_inbox").await, 0);
+}
+
+/// The failure of the first bot and the recording of the second are committed at once.
+#[tokio::test]
+async fn simultaneous_failure_and_recording_meet() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    for number in 0..12 {
+        let [first, second, event] = ["first", "second", "event"].map(|name| format!("{name}-{number}"));
+        let made = backend
+            .meeting(&team, json!({"meetingBaasId": first, "calendarEventId": event}))
+            .await;
+        let (failure, recording) = (
+            failed(&first).to_string(),
+            of_event(complete(&second), &event).to_string(),
+        );
+        let (one, other) = tokio::join!(
+            deliver(&backend, Proof::ApiKey, WEBHOOK, &failure),
+            deliver(&backend, Proof::ApiKey, ALIAS, &recording),
+        );
+        one.is(200);
+        other.is(200);
+        let now = read(&backend, &team, &format!("/api/meetings/{}", id(&made))).await;
+        assert_eq!(outcome(&now), of_first_version());
+    }
+}
+
+/// A bot that has not failed keeps its meeting: its own recording may come.
+#[tokio::test]
+async fn second_bot_replaces_no_working_one() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    let other = backend.team("two").await;
+    let made = backend.meeting(&team, json!({"calendarEventId": "event-1"})).await;
+    let path = format!("/api/meetings/{}", id(&made));
+    let second = of_event(complete("bot-2"), "event-1");
+    deliver_all(&backend, &[of_event(complete("bot-1"), "event-1"), second.clone()]).await;
+    assert_eq!(read(&backend, &team, &path).await["meetingBaasId"], "bot-1");
+    // Nor is another team's bot given to a meeting whose own failed.
+    let failing = backend
+        .meeting(&team, json!({"meetingBaasId": "bot-3", "calendarEventId": "event-3"}))
+        .await;
+    backend.meeting(&other, json!({"meetingBaasId": "bot-4"})).await;
+    deliver_all(&backend, &[failed("bot-3"), of_event(complete("bot-4"), "event-3")]).await;
+    let failing = read(&backend, &team, &format!("/api/meetings/{}", id(&failing))).await;
+    assert_eq!(failing["meetingBaasId"], "bot-3");
+    assert_eq!(outcome(&failing), of_failure());
+}
+
+#[tokio::test]
+async fn recording_precedes_a_later_failure() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    let reports = [
+        complete("bot-1"),
+        failed("bot-2"),
+        status("bot-3", "in_call_recording", "09:00:00"),
+    ];
+    deliver_all(&backend, &reports.map(|report| of_event(report, "event-1"))).await;
+    let made = backend.meeting(&team, json!({"calendarEventId": "event-1"})).await;
+    assert_eq!(made["meetingBaasId"], "bot-1");
+    assert_eq!(outcome(&made), of_first_version());
+}
+
+/// The other meeting of the event is deleted, or is about another event, and may be another team's.
+#[tokio::test]
+async fn last_meeting_of_an_event_gets_its_recording() {
+    let backend = Backend::start().await;
+    let (team, other) = (backend.team("one").await, backend.team("two").await);
+    for (number, (deleted, theirs)) in [(true, &team), (true, &other), (false, &team), (false, &other)]
+        .into_iter()
+        .enumerate()
+    {
+        let event = format!("event-{number}");
+        let named = json!({"calendarEventId": event});
+        let made = backend.meeting(&team, named.clone()).await;
+        let second = format!("/api/meetings/{}", id(&backend.meeting(theirs, named).await));
+        deliver_all(&backend, &[of_event(complete(&format!("bot-{number}")), &event)]).await;
+        let path = format!("/api/meetings/{}", id(&made));
+        assert_eq!(read(&backend, &team, &path).await, made);
+        if deleted {
+            backend.delete(&second).by(&theirs.admin).send().await.is(204);
+        } else {
+            let put = backend.put(&second).by(&theirs.admin);
+            put.json(&json!({"calendarEventId": null})).send().await.is(200);
+        }
+        let now = backend.get(&path).by(&team.admin).send().await.is(200);
+        assert_eq!(outcome(&now.json()), of_first_version(), "deleted {deleted}");
+        assert_eq!(now.header("etag"), Some("\"2\""));
+    }
+    assert_eq!(backend.number("SELECT count(*) FROM webhook_inbox").await, 0);
+}
+
+/// Its first meeting had the bot already, so that the bot is the team's.
+#[tokio::test]
+async fn meeting_made_again_gets_its_recording() {
+    let backend = Backend::start().await;
+    let team = backend.team("one").await;
+    for (number, later) in [false, true].into_iter().enumerate() {
+        let (bot, event) = (format!("bot-{number}"), format!("event-{number}"));
+        let named = json!({"calendarEventId": event});
+        let first = id(&backend.meeting(&team, named.clone()).await);
+        deliver_all(
+            &backend,
+            &[of_event(status(&bot, "in_call_recording", "09:00:00"), &event)],
+        )
+        .await;
+        let path = format!("/api/meetings/{first}");
+        backend.delete(&path).by(&team.admin).send().await.is(204);
+        let recorded = of_event(complete(&bot), &event);
+        let again = if later {
+            deliver_all(&backend, &[recorded]).await;
+            backend.meeting(&team, named).await
+        } else {
+            let made = backend.meeting(&team, named).await;
+            deliver_all(&backend, &[recorded]).await;
+            read(&backend, &team, &format!("/api/meetings/{}", id(&made))).await
+        };
+        assert_eq!(again["meetingBaasId"], json!(bot), "later {later}");
+        assert_eq!(outcome(&again), of_first_version(), "later {later}");
+    }
+}
+
+/// The failure is that of the bot before.
+#[tokio::test]
+async fn bot_given_after_a_failure_is_not_failed() {
+    let (backend, team, path) = recorded(json!({})).await;
+    deliver_all(&backend, &[failed("bot-1")]).await;
+    let put = backend.put(&path).by(&team.admin);
+    let given = put.json(&json!({"meetingBaasId": "bot-2"})).send().await.is(200).json();
+    assert_eq!(given["processingStatus"], "pending");
+    deliver_all(&backend, &[status("bot-2", "in_call_recording", "09:10:00")]).await;
+    let now = read(&backend, &team, &path).await;
+    assert_eq!(
+        (&now["status"], &now["processingStatus"]),
+        (&json!("in_progress"), &json!("pending"))
+    );
+    // One that fails too is.
+    deliver_all(&backend, &[failed("bot-2")]).await;
+    assert_eq!(read(&backend, &team, &path).await["processingStatus"], "failed");
+}
+
 /// The meeting and the recording of its event are committed at once, each without having seen the other.
 #[tokio::test]
 async fn simultaneous_event_and_meeting_meet() {
@@ -640,6 +858,29 @@ async fn three_hours_of_speech_arrive() {
         let kept: Value = serde_json::from_str(meeting["transcript"].as_str().unwrap()).unwrap();
         assert_eq!(kept, json!(turns), "later {later}");
     }
+}
+
+/// As many words as fit the largest delivery that the documentation promises.
+#[tokio::test]
+async fn delivery_of_four_mebibytes_arrives() {
+    const LARGEST: usize = 4 * 1024 * 1024;
+    let (backend, team, path) = recorded(json!({})).await;
+    let word = |number: usize| json!({"start": 0.25, "end": 0.5, "word": format!("word{number:06}")});
+    let count = LARGEST / (word(0).to_string().len() + 1) - 10;
+    let mut event = complete("bot-1");
+    event["data"]["transcript"] = json!([{"speaker": "Ada", "words": (0..count).map(word).collect::<Vec<_>>()}]);
+    let body = event.to_string();
+    let padding = " ".repeat(LARGEST - body.len());
+    assert!(padding.len() < 1_000, "{}", padding.len());
+    deliver(&backend, Proof::Signature, WEBHOOK, &format!("{padding}{body}"))
+        .await
+        .is(200);
+    let meeting = read(&backend, &team, &path).await;
+    let last = format!("word{:06}", count - 1);
+    assert!(meeting["transcript"].as_str().unwrap().contains(&last));
+    deliver(&backend, Proof::ApiKey, WEBHOOK, &format!("{padding}{body} "))
+        .await
+        .problem(413, "too-large");
 }
 
 #[tokio::test]

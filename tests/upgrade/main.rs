@@ -1,4 +1,5 @@
-//! Migration 5: functions of the earlier release keep working during and after it, beside the new ones.
+//! Migration 5: functions of the earlier release keep working during and after it, beside the new ones. And migration 51,
+//! which applies what waits already.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -15,6 +16,7 @@ use functions::{MIGRATIONS, SERVICE};
 use local::postgres::{Cluster, Settings};
 use local::proxy::Proxy;
 use sha2::{Digest as _, Sha256};
+use shared::Service;
 use shared::config::DatabaseUrl;
 use shared::db::migrate::migrate;
 use shared::db::{IdempotencyKey, Written};
@@ -243,4 +245,40 @@ async fn sweep_deletes_only_expired_receipts() {
     let left = "SELECT count(*) FILTER (WHERE kind IN ('kept', 'old')) FROM receipts";
     assert_eq!(bench.count(left).await, 2);
     assert_eq!(bench.count("SELECT count(*) FROM receipts").await, 2);
+}
+
+/// A recording that waited although its meeting was known: the first bot of the event failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_recording_is_applied() {
+    let bench = Bench::new().await;
+    let url = DatabaseUrl::parse(&bench.cluster.url()).unwrap();
+    let before = MIGRATIONS.iter().filter(|migration| migration.version < 51);
+    let mut service = Service::new("seer");
+    service.migrations = Some(Box::leak(Box::new(Migrator::with_migrations(
+        before.cloned().collect(),
+    ))));
+    migrate(&url, &service).await.unwrap();
+    let report = |number: u8, bot: &str, kind: &str| {
+        format!(
+            "SELECT deliver_recording(jsonb_populate_record(NULL::webhook_inbox, jsonb_build_object( \
+             'id', '00000000-0000-4000-8000-00000000000{number}', 'received_at', now(), 'bot_id', '{bot}', \
+             'event_id', 'event', 'kind', '{kind}', 'skipped', 0, \
+             'processing_status', CASE '{kind}' WHEN 'failed' THEN 'failed' END, 'transcript', '{bot}')));"
+        )
+    };
+    let lead = "'00000000-0000-4000-8000-0000000000a1'";
+    bench
+        .sql(&format!(
+            "INSERT INTO users (id, clerk_id, email, name, role) VALUES ({lead}, 'lead', '', '', 'admin'); \
+             INSERT INTO meetings (id, team_id, created_by, team_member_id, title, date, duration, calendar_event_id) \
+             VALUES (gen_random_uuid(), {lead}, {lead}, {lead}, '', now(), 30, 'event'); {} {}",
+            report(1, "first", "failed"),
+            report(2, "second", "complete")
+        ))
+        .await;
+    let recorded = "SELECT count(*) FROM meetings WHERE transcript = 'second' AND processing_status = 'completed'";
+    assert_eq!(bench.count(recorded).await, 0);
+    migrate(&url, &SERVICE).await.unwrap();
+    assert_eq!(bench.count(recorded).await, 1);
+    assert_eq!(bench.count("SELECT count(*) FROM webhook_inbox").await, 0);
 }

@@ -158,6 +158,7 @@ fn webhooks(schemas: &mut Schemas) -> [Operation; 2] {
                 "speakers": {"description": "Names, or objects with a `name`."},
                 "mp4": {"description": "The address of the recording."},
                 "video": {"description": "The same, in version 2."},
+                "audio": {"description": "The address of the sound, stored if there is no other recording."},
             },
             "required": ["bot_id"],
         }),

@@ -177,6 +177,46 @@ impl Matrix {
         Ok(tried)
     }
 
+    /// As [`wrong_ids`](Self::wrong_ids), by every caller, for a path of two ids: no caller learns from the answer whether
+    /// the row of a wrong id exists.
+    async fn wrong_nested_ids(&self, backend: &Backend, row: &Row, name: &str) -> Result<usize, String> {
+        let operation = &self.operations[row.operation];
+        let collections = operation.collections();
+        if collections.len() < 2 {
+            return Ok(0);
+        }
+        let (caller, _) = self.scene.caller(name);
+        let on_the_other_team = ["other admin", "other member", "former creator"].contains(&name);
+        let (before, mut tried) = (backend.rows().await, 0);
+        for (place, of) in collections.iter().enumerate() {
+            let mut wrong = vec![self.scene.others[of]];
+            if place == 0 && on_the_other_team {
+                wrong.clear();
+            }
+            if place > 0 {
+                wrong.push(self.scene.beside[of]);
+                wrong.extend(self.scene.strays.get(of));
+            }
+            let mut unknown = None;
+            for other in [vec![Uuid::now_v7()], wrong].concat() {
+                let mut ids: Vec<_> = collections.iter().map(|of| self.scene.own[of]).collect();
+                ids[place] = other;
+                let path = operation.filled(&ids);
+                let answer = self.send(backend, row, &path, caller.as_ref()).await;
+                let told = || format!("{} {path} by {name}: {} {}", row.operation, answer.status, answer.body);
+                let outcome = (answer.status, answer.json()["detail"].clone());
+                demand([401, 403, 404].contains(&answer.status), told)?;
+                demand(*unknown.get_or_insert(outcome.clone()) == outcome, told)?;
+                reads_only(&answer, readable(name))?;
+                tried += 1;
+            }
+        }
+        demand(backend.rows().await == before, || {
+            format!("{} by {name} wrote something", row.operation)
+        })?;
+        Ok(tried)
+    }
+
     /// Sends the other requests of an operation: most name a person of another team.
     async fn foreign(&self, backend: &Backend, row: &Row) -> Result<(), String> {
         for request in others::of(&self.scene, row.operation, &self.operations[row.operation]) {
@@ -339,6 +379,22 @@ async fn wrong_ids_are_not_found() {
         tried += matrix.wrong_ids(&backend, row).await.unwrap();
     }
     assert!(tried >= 72, "only {tried}");
+}
+
+#[tokio::test]
+async fn wrong_nested_ids_look_unknown() {
+    let backend = Backend::start().await;
+    let matrix = Matrix::prepared(&backend).await;
+    let mut tried = 0;
+    for name in CALLERS {
+        let (_, change) = matrix.scene.caller(name);
+        backend.execute(&change).await;
+        for row in &matrix.rows {
+            tried += matrix.wrong_nested_ids(&backend, row, name).await.unwrap();
+        }
+        backend.restore().await;
+    }
+    assert!(tried >= 300, "only {tried}");
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 //! Each is applied exactly once: its id, or the digest of its body if it has none, is its idempotency key. Order does
 //! not matter: a step older than the last applied one is skipped, and nothing undoes the data of a complete recording.
 //! A delivery for a bot that no meeting has waits in `webhook_inbox` and is applied by the statement that gives a
-//! meeting the bot, or the bot's calendar event; see the migrations 0015 and 0031. Invariants: a delivery is not read
-//! before it is verified.
+//! meeting the bot, or the bot's calendar event; see the migrations 0015, 0031 and 0051. Invariants: a delivery is not
+//! read before it is verified.
 //!
 //! | file | purpose |
 //! |---|---|

@@ -94,7 +94,9 @@ impl Report {
             skipped: Skipped::new(replaced),
         };
         // As version 1 names it, and version 2.
-        report.event_id = report.skipped.usable(members.take(&["event_uuid", "event_id"]));
+        report.event_id = report
+            .skipped
+            .first_usable(members.take_all(&["event_uuid", "event_id"]));
         let changes = match kind {
             Kind::Complete => report.read_recording(&mut members),
             Kind::Failed => {
@@ -108,16 +110,17 @@ impl Report {
 
     /// Reads what was recorded. An empty transcript or list of speakers is none, so that it replaces no other.
     fn read_recording(&mut self, members: &mut Members) -> bool {
-        // As version 1 names it, and version 2.
-        self.recording_url = self.skipped.usable(members.take(&["mp4", "video"]));
+        // As version 1 names it, and version 2. A recording of sound alone has only the last.
+        let addresses = members.take_all(&["mp4", "video", "audio"]);
+        self.recording_url = self.skipped.first_usable(addresses);
         let speakers = self.skipped.items(members.take(&["speakers"]));
         self.speakers = speakers
             .map(|speakers| self.names(speakers))
             .filter(|names| !names.is_empty());
         for member in ["transcript", "transcription"] {
             let transcript = match members.take(&[member]) {
-                Some(Value::String(text)) if is_address(&text) => {
-                    self.transcript_url = self.skipped.usable(Some(Value::String(text)));
+                Some(Value::String(text)) if is_address(text.trim()) => {
+                    self.transcript_url = self.skipped.first_usable(vec![text.into()]);
                     None
                 }
                 Some(Value::String(text)) if text.trim().is_empty() => None,
@@ -270,7 +273,7 @@ mod tests {
         assert_eq!(report.transcript.as_deref(), Some(expected));
         assert_eq!(report.speakers.as_deref(), Some(&["Ada".to_owned()][..]));
         assert!(report.recording_url.is_none());
-        assert_eq!(report.skipped.count(), 3 + 1 + 2 + 3 + 1 + 3 + 1);
+        assert_eq!(report.skipped.count(), 3 + 1 + 2 + 3 + 1 + 3 + 2);
         for data in [json!({"transcript": 5}), json!({"speakers": 5}), json!({"mp4": []})] {
             assert_eq!(recording(data).skipped.count(), 1);
         }
@@ -300,12 +303,35 @@ mod tests {
     }
 
     #[test]
+    fn text_of_a_turn_without_words_is_kept() {
+        for (words, skipped) in [
+            (json!(null), 0),
+            (json!([]), 0),
+            (json!("none"), 1),
+            (json!([null, {"word": 7}]), 2),
+        ] {
+            let turn = json!({"speaker": "Ada", "text": "Hi!", "start": 1, "end": 2, "words": words});
+            let report = recording(json!({"transcript": [turn]}));
+            let expected = r#"[{"speaker":"Ada","words":[{"start":1.0,"end":2.0,"word":"Hi!"}]}]"#;
+            assert_eq!(report.transcript.as_deref(), Some(expected), "{words}");
+            assert_eq!(report.skipped.count(), skipped, "{words}");
+        }
+        let turn = json!({"speaker": "Ada", "text": "Hello", "words": [{"word": "Hi"}]});
+        let expected = r#"[{"speaker":"Ada","words":[{"word":"Hi"}]}]"#;
+        assert_eq!(
+            recording(json!({"transcript": [turn]})).transcript.as_deref(),
+            Some(expected)
+        );
+    }
+
+    #[test]
     fn empty_transcript_replaces_none() {
         for transcript in [
             json!([]),
             json!(" "),
             json!(null),
             json!([{"speaker": "Ada", "words": []}]),
+            json!([{"speaker": "Ada", "text": " ", "words": []}]),
         ] {
             let report = recording(json!({"transcript": transcript, "speakers": []}));
             assert_eq!((report.transcript, report.speakers), (None, None), "{transcript}");
@@ -338,8 +364,29 @@ mod tests {
             json!({"video": url}),
             json!({"mp4": null, "video": url}),
             json!({"mp4": url, "video": null}),
+            // Of sound alone; then with sound beside it.
+            json!({"audio": url}),
+            json!({"mp4": null, "video": null, "audio": url}),
+            json!({"video": url, "audio": "https://recordings.example.com/1.flac"}),
         ] {
-            assert_eq!(recording(data.clone()).recording_url.unwrap().as_str(), url, "{data}");
+            let report = recording(data.clone());
+            assert_eq!(report.recording_url.unwrap().as_str(), url, "{data}");
+            assert_eq!(report.skipped.count(), 0, "{data}");
+        }
+    }
+
+    #[test]
+    fn unusable_address_hides_no_other() {
+        let url = "https://recordings.example.com/1.mp4";
+        for (data, skipped) in [
+            (json!({"mp4": "", "video": url}), 0),
+            (json!({"mp4": " ", "video": "", "audio": url}), 0),
+            (json!({"mp4": "javascript:alert(1)", "video": 5, "audio": url}), 2),
+            (json!({"mp4": format!(" {url}\n")}), 0),
+        ] {
+            let report = recording(data.clone());
+            assert_eq!(report.recording_url.unwrap().as_str(), url, "{data}");
+            assert_eq!(report.skipped.count(), skipped, "{data}");
         }
     }
 
@@ -394,6 +441,11 @@ mod tests {
         let report = read(json!({"event": "bot.completed", "data": {"bot_id": "b", "transcription": url}}));
         assert_eq!(report.transcript_url.unwrap().as_str(), url);
         assert_eq!(report.transcript, None);
+        let report = recording(json!({"transcript": format!(" {url}\n")}));
+        assert_eq!(
+            (report.transcript_url.unwrap().as_str(), report.transcript),
+            (url, None)
+        );
         let text = format!("{url} is the link.\nAda: Hi!");
         let report = recording(json!({"transcript": text}));
         assert_eq!(report.transcript, Some(text));
@@ -451,11 +503,14 @@ mod tests {
             ("event_id", json!("e-1"), Some("e-1"), 0),
             ("event_id", json!(null), None, 0),
             ("event_uuid", json!(5), None, 1),
+            ("event_uuid", json!(""), None, 0),
         ] {
             let report = recording(json!({name: value}));
             assert_eq!(report.event_id.as_ref().map(|id| id.as_str()), expected);
             assert_eq!(report.skipped.count(), skipped);
         }
+        let report = recording(json!({"event_uuid": "", "event_id": "e-1"}));
+        assert_eq!(report.event_id.unwrap().as_str(), "e-1");
     }
 
     #[test]

@@ -62,14 +62,16 @@ impl Turn {
             return None;
         };
         let speaker = skipped.checked(given(&mut turn, "speaker").and_then(name));
-        let words = match given(&mut turn, "words") {
+        let words = skipped.items(given(&mut turn, "words")).unwrap_or_default();
+        let mut words: Vec<_> = words.into_iter().filter_map(|word| Word::of(word, skipped)).collect();
+        let text = turn.get("text").and_then(Value::as_str).unwrap_or_default();
+        if words.is_empty() && !text.trim().is_empty() {
             // The text of the whole turn has the names of a word.
-            None if turn.get("text").is_some_and(Value::is_string) => vec![Value::Object(turn)],
-            words => skipped.items(words).unwrap_or_default(),
-        };
+            words.extend(Word::of(Value::Object(turn), skipped));
+        }
         Some(Self {
             speaker: speaker.unwrap_or_else(|| UNKNOWN_SPEAKER.to_owned()),
-            words: words.into_iter().filter_map(|word| Word::of(word, skipped)).collect(),
+            words,
         })
     }
 

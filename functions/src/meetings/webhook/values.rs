@@ -33,6 +33,13 @@ impl Members {
             .iter()
             .find_map(|name| given(data, name).or_else(|| given(body, name)))
     }
+
+    /// Takes all of these members that have a value, in this order.
+    pub(super) fn take_all(&mut self, names: &[&str]) -> Vec<Value> {
+        let Self { data, body } = self;
+        let values = names.iter().flat_map(|name| [given(data, name), given(body, name)]);
+        values.flatten().collect()
+    }
 }
 
 /// The number of values that could not be read.
@@ -62,6 +69,16 @@ impl Skipped {
     pub(super) fn usable<T: DeserializeOwned>(&mut self, value: Option<Value>) -> Option<T> {
         let value = value.filter(|value| !value.is_null())?;
         self.checked(serde_json::from_value(value).ok())
+    }
+
+    /// Returns the first value that follows its type's rule, without the white space around it, and counts those before
+    /// that do not. Empty text is no value.
+    pub(super) fn first_usable<T: DeserializeOwned>(&mut self, values: Vec<Value>) -> Option<T> {
+        values.into_iter().find_map(|value| {
+            let trimmed = value.as_str().map(|text| Value::from(text.trim()));
+            let value = trimmed.unwrap_or(value);
+            self.usable((value != "").then_some(value))
+        })
     }
 
     /// Returns the items of an array; see [`usable`](Self::usable).
