@@ -39,15 +39,6 @@ INSERT INTO key_areas (id, user_id, team_id, created_by, name, description) VALU
     ('00000000-0000-4000-8000-000000000011', '00000000-0000-4000-8000-0000000000a2',
         '00000000-0000-4000-8000-0000000000a1', '00000000-0000-4000-8000-0000000000a1', 'Trial', 'Trial');
 UPDATE key_areas SET name = 'Trial area' WHERE id = '00000000-0000-4000-8000-000000000011';
-INSERT INTO audit (request_id, actor, action, kind, row_id, version, status) VALUES
-    ('trial', E'\x01trial 1', 'trial', 'meeting', '00000000-0000-4000-8000-0000000000c1', 1, 201);
-INSERT INTO receipts (key, request, kind, id, version, status, expires_at) VALUES
-    ('00000000-0000-4000-8000-000000000021', '00000000-0000-4000-8000-000000000022', 'meeting',
-        '00000000-0000-4000-8000-0000000000c1', 1, 201, now());
-INSERT INTO receipts AS r (key, request, nonce, expires_at) VALUES
-    ('00000000-0000-4000-8000-000000000021', '00000000-0000-4000-8000-000000000022',
-        '00000000-0000-4000-8000-000000000023', now())
-ON CONFLICT (key) DO UPDATE SET nonce = CASE WHEN r.kind IS NULL THEN excluded.nonce END RETURNING r.*;
 SELECT m.id FROM users u, meetings m
 WHERE u.clerk_id = E'\x01trial 2' AND m.id = '00000000-0000-4000-8000-0000000000c1' AND sees(u, m)
     AND m.transcript = 'Trial: words' AND m.status = 'completed';
@@ -59,7 +50,6 @@ SELECT k.id FROM users u, users o JOIN key_areas k ON k.user_id = o.id
 WHERE u.clerk_id = E'\x01trial 1' AND o.clerk_id = E'\x01trial 2' AND writes(u, o) AND reads(u, o);
 SELECT id FROM colleagues WHERE id = '00000000-0000-4000-8000-0000000000a2';
 SELECT id FROM invitations WHERE id = '00000000-0000-4000-8000-0000000000b1' AND expires_at > now();
-DELETE FROM receipts WHERE key = '00000000-0000-4000-8000-000000000021';
 DELETE FROM invitations WHERE id = '00000000-0000-4000-8000-0000000000b1';
 DELETE FROM key_areas WHERE id = '00000000-0000-4000-8000-000000000011';
 DELETE FROM tasks WHERE id = '00000000-0000-4000-8000-0000000000f1';

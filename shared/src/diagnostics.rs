@@ -9,3 +9,6 @@ pub use crate::db::deadline::FUNCTION_TIMEOUT;
 pub use crate::db::error::about_certificate;
 pub use crate::db::first_message::{FirstBytes, ForeignReply, judge};
 pub use crate::db::socket::Tuned;
+
+/// What a write does in the engine's tables, as SQL whose statements end with ";\n" and each write a row.
+pub const TRIAL: &str = include_str!("../trial.sql");

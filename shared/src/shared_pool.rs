@@ -34,9 +34,25 @@ pub(crate) fn of(config: &Config) -> &'static Result<Pool, ConfigError> {
 /// The process's pool. It implements sqlx's `Executor`, like a reference to sqlx's pool:
 /// `query.fetch_all(&SharedPool)`.
 ///
+/// ```no_run
+/// # async fn f(id: i64) -> Result<(), sqlx::Error> {
+/// use shared::SharedPool;
+///
+/// let text: String = sqlx::query_scalar("SELECT text FROM notes WHERE id = $1")
+///     .bind(id)
+///     .fetch_one(&SharedPool)
+///     .await?;
+///
+/// let mut transaction = SharedPool.begin().await?;
+/// sqlx::query("UPDATE notes SET text = $1").bind(text).execute(&mut *transaction).await?;
+/// transaction.commit().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// The pool is created at first use, from `DATABASE_URL`. Each statement uses a connection of its own for as long as it
-/// runs, and is not retried. Text without even an empty list of arguments can change the session arbitrarily, so its
-/// connection is closed. With `connection_limit=1`, the usual value, a statement that is sent while a [`Transaction`]
+/// runs, and is not retried. Text without even an empty list of arguments, or that does more than read or change rows,
+/// can change the session, so its connection is closed. With `connection_limit=1`, the usual value, a statement that is sent while a [`Transaction`]
 /// or [`OwnedConnection`] is open waits for it, and fails after `pool_timeout`.
 ///
 /// # Cancel safety

@@ -89,7 +89,7 @@ pub struct Product<F> {
     /// The query data of its functions' statements: the JSON documents that `cargo sqlx prepare` writes.
     pub queries: Vec<&'static str>,
     /// Writes and reads as the functions' are, each of which has to write or find a row; see [`trial`]. A statement ends
-    /// with `;` and a line break.
+    /// with `;` and a line break. Those of the engine's own tables follow them.
     pub trial: &'static str,
     /// Returns the connections that the whole fleet may open at a server with this many `max_connections`.
     pub fleet: F,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use shared::diagnostics::TRIAL;
 
 use super::Product;
 use super::cause::quoted;
@@ -36,7 +37,8 @@ pub(super) async fn examine(
     unlogged(session, schema, report).await;
     planned(session, server, schema, &product.queries, report).await;
     if report.findings.iter().all(|finding| !CAUSES.contains(&finding.id)) {
-        trial::examine(session, server, schema, product.trial, report).await;
+        let statements = [product.trial, TRIAL].concat();
+        trial::examine(session, server, schema, &statements, report).await;
     } else {
         report.note_schema("trial", "not run: what fails is known", json!({ "run": false }));
     }

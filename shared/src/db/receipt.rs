@@ -323,6 +323,23 @@ macro_rules! write_query {
 }
 
 /// As [`write_query!`](crate::write_query), without the check at compile time: its own parameters are bound after it.
+///
+/// ```
+/// use shared::db::{Session, WriteAttempt};
+/// use shared::http::Abort;
+/// use sqlx::types::Uuid;
+///
+/// async fn insert(db: &mut Session, attempt: &WriteAttempt, id: Uuid, text: &str) -> Result<(), Abort> {
+///     let write = shared::write_query_unchecked!(
+///         attempt,
+///         "made AS (INSERT INTO notes SELECT $5, $6 FROM known WHERE clear RETURNING id),
+///         changed AS (SELECT 'note' AS kind, id, NULL::int AS version, 201 AS status FROM made)",
+///         "1 FROM known"
+///     );
+///     let row = write.bind(id).bind(text).fetch_one(db).await?;
+///     Ok(attempt.check_row(&row)?)
+/// }
+/// ```
 #[macro_export]
 macro_rules! write_query_unchecked {
     ($attempt:expr, $ctes:tt, $result:tt) => {
