@@ -237,7 +237,7 @@ impl Project {
         found
     }
 
-    /// Alarms are about metrics that health writes, of the function that writes them, and about one of the access log.
+    /// Each alarm is about a metric that health writes, of the function that writes it, or about one of the access log.
     fn alarms(&self, template: &Template) -> Vec<String> {
         let (mut found, mut watched) = (Vec::new(), BTreeSet::new());
         for (id, alarm) in template.resources("AWS::CloudWatch::Alarm") {

@@ -22,12 +22,13 @@ const CATALOGS: [&str; 2] = [
 /// The setting with which triggers do not run.
 const REPLICATION_ROLE: &str = "session_replication_role";
 
-/// Runs the statements of `trial`, if the role may be the functions': if it may use rows. `schema` has the tables.
+/// Runs the statements of `trial` if the role may read or write rows, because the functions may use it then. `schema` is
+/// that of the tables.
 pub(super) async fn examine(session: &mut Session, server: &Server, schema: &str, trial: &str, report: &mut Report) {
     let skipped = if server.rejects_writes() {
         Some("not run: the server is read-only")
     } else if !server.uses_rows {
-        Some("not run: this role may use no row, so it is not the functions'")
+        Some("not run: this role may read and write no row, so the functions do not use it")
     } else {
         None
     };

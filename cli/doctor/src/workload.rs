@@ -63,7 +63,7 @@ async fn planned(session: &mut Session, server: &Server, schema: &str, queries: 
         Some(_) => {
             for statement in &statements {
                 match session.refusal(statement).await {
-                    // So would the others be, each for as long.
+                    // The others would be blocked too, each until its timeout.
                     Some((code, _)) if is_passing(&code) => {
                         blocked = Some(code);
                         break;

@@ -298,7 +298,8 @@ async fn refused_row_is_found() {
     );
 }
 
-/// Also one that lets functions read. The finding names the session and the table, and its line ends the session.
+/// A lock that blocks only writes is found too. The finding names the session and the table, and its line ends the
+/// session.
 #[tokio::test]
 async fn lock_in_the_way_is_found() {
     let cluster = migrated(sound()).await;
@@ -311,7 +312,7 @@ async fn lock_in_the_way_is_found() {
         (&url, "LOCK TABLE tasks IN SHARE MODE", "tasks"),
         (&url, "CREATE INDEX odd ON receipts (nonce)", "receipts"),
         (&url, "LOCK TABLE meetings", "meetings"),
-        // To this role other statements are refused before one waits.
+        // This role lacks other privileges, so statements are refused before one waits for the lock.
         (&watcher, "LOCK TABLE meetings", "meetings"),
     ] {
         let mut holder = connect(&cluster.url()).await;

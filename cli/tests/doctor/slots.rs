@@ -139,7 +139,7 @@ async fn role_at_its_limit_is_not_saturation() {
     drop(only);
 }
 
-/// The role's or the database's, at which the line raises it.
+/// The finding names whose connection limit is reached, the role's or the database's, and its line raises that limit.
 #[tokio::test]
 async fn last_slot_names_the_limit() {
     let cluster = migrated(sound()).await;

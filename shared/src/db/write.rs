@@ -387,8 +387,8 @@ impl<I, W, P> Protocol<'_, I, W, P> {
         self.settle(failure, &retries).await
     }
 
-    /// Sends the work once, and notes if its reply is missing. If it is not let in, because of a row under its key, reads
-    /// that row and what it refers to.
+    /// Sends the work once, and notes if its reply is missing. If a row under its key keeps it from being applied, reads
+    /// that row and the resource it refers to.
     async fn once<T, R>(
         &self,
         connection: &mut PooledConnection,

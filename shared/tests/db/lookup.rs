@@ -248,9 +248,9 @@ async fn refused_tombstone_is_not_waited_for() {
     assert!(unknown.to_string().contains("permission denied"), "{unknown}");
 }
 
-/// The key's receipt is of an earlier request, even if the reply to the look for it is lost.
+/// The key's receipt is of an earlier request, even if the reply to the lookup is lost.
 #[tokio::test(flavor = "multi_thread")]
-async fn lost_look_is_still_a_replay() {
+async fn lost_lookup_is_still_a_replay() {
     let bench = Bench::new().await;
     let key = IdempotencyKey::from_client("caller", "key", &[b"body"]);
     let (first, again) = (Uuid::now_v7(), Uuid::now_v7());

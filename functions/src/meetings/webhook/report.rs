@@ -93,7 +93,7 @@ impl Report {
             recording_url: None,
             skipped: Skipped::new(replaced),
         };
-        // As version 1 names it, and version 2.
+        // Version 1 calls it event_uuid, version 2 event_id.
         report.event_id = report
             .skipped
             .first_usable(members.take_all(&["event_uuid", "event_id"]));
@@ -110,7 +110,7 @@ impl Report {
 
     /// Reads what was recorded. An empty transcript or list of speakers is none, so that it replaces no other.
     fn read_recording(&mut self, members: &mut Members) -> bool {
-        // As version 1 names it, and version 2. A recording of sound alone has only the last.
+        // Version 1 calls the video mp4, version 2 video. A recording of sound alone has only audio.
         let addresses = members.take_all(&["mp4", "video", "audio"]);
         self.recording_url = self.skipped.first_usable(addresses);
         let speakers = self.skipped.items(members.take(&["speakers"]));
