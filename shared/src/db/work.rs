@@ -110,7 +110,7 @@ impl Pool {
                 dispose(self, connection, &self.failed(Phase::Statement, cause)).await;
             }
             Watched::Dead(witness) => {
-                self.connection_lost(connection.replace(*witness));
+                self.replace_dead(&mut connection, *witness);
                 connection.release().await;
             }
         }
@@ -180,6 +180,12 @@ impl Pool {
         }
     }
 
+    /// Replaces a dead connection with the witness that found it so, and has its siblings looked at.
+    pub(super) fn replace_dead(&self, connection: &mut PooledConnection, witness: Connection) {
+        connection.inner.session.count_prepared();
+        self.connection_lost(connection.replace(witness));
+    }
+
     /// Replaces a dead connection with a witness for the next attempt; returns `None` if the witness is not suitable.
     ///
     /// # Errors
@@ -191,8 +197,7 @@ impl Pool {
         purpose: Purpose,
         retries: &mut RetryLoop,
     ) -> Result<Option<PooledConnection>, Error> {
-        connection.inner.session.count_prepared();
-        self.connection_lost(connection.replace(witness));
+        self.replace_dead(&mut connection, witness);
         if !retries.next_attempt_at_once() {
             connection.release().await;
             let dead = Error::bare(Kind::Lost, Phase::Statement).trying(&self.target.name);

@@ -534,7 +534,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
                     };
                 }
                 Replay::Failed(failed) => return Err(unknown(failed)),
-                Replay::Dead(witness) => self.pool.connection_lost(connection.replace(*witness)),
+                Replay::Dead(witness) => self.pool.replace_dead(&mut connection, *witness),
             }
         }
     }

@@ -202,49 +202,48 @@ async fn tombstone_outlasts_pool_timeout() {
     assert_eq!(bench.notes(id).await, 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn refused_lookup_is_not_waited_for() {
+/// Returns a bench whose pool logs in as the role `other`, which `create` makes with the password `other`.
+async fn logged_in_as_other(create: &str) -> Bench {
     let bench = Bench::new().await;
-    bench.sql("CREATE ROLE other LOGIN SUPERUSER PASSWORD 'other'").await;
+    bench.sql(create).await;
     let theirs = bench.cluster.url().replacen(bench.cluster.password(), "other", 1);
     let theirs = bench.proxy.url(&theirs.replacen("seer:", "other:", 1));
-    let bench = Bench {
+    Bench {
         pool: pool(&theirs, ""),
         ..bench
-    };
+    }
+}
+
+/// Returns the error of a write whose outcome is unknown. Fails if it waits for its deadline.
+async fn unknown_at_once(bench: &Bench) -> Error {
+    let write = write_within(bench, 4 * PLENTY, Uuid::now_v7());
+    let unknown = tokio::time::timeout(PLENTY, write).await.unwrap().unwrap_err();
+    assert_eq!(unknown.kind, Kind::CommitUnknown, "{unknown}");
+    unknown
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_lookup_is_not_waited_for() {
+    let bench = logged_in_as_other("CREATE ROLE other LOGIN SUPERUSER PASSWORD 'other'").await;
     bench.read().await.unwrap();
     bench.sql("ALTER ROLE other NOLOGIN").await;
     bench.cut_writes(Cut::BeforeAcknowledgement, 1);
-    // A write that waits for its deadline fails here.
-    let write = write_within(&bench, 4 * PLENTY, Uuid::now_v7());
-    let unknown = tokio::time::timeout(PLENTY, write).await.unwrap().unwrap_err();
-    assert_eq!(unknown.kind, Kind::CommitUnknown, "{unknown}");
+    let unknown = unknown_at_once(&bench).await;
     assert!(unknown.to_string().contains("not permitted to log in"), "{unknown}");
 }
 
 /// Without the right to insert receipts no tombstone is possible, now or later.
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_tombstone_is_not_waited_for() {
-    let bench = Bench::new().await;
-    bench
-        .sql(
-            "CREATE ROLE other LOGIN PASSWORD 'other'; GRANT SELECT, INSERT ON notes TO other; \
-             GRANT SELECT, INSERT, UPDATE, DELETE ON receipts, audit TO other",
-        )
-        .await;
-    let theirs = bench.cluster.url().replacen(bench.cluster.password(), "other", 1);
-    let theirs = bench.proxy.url(&theirs.replacen("seer:", "other:", 1));
-    let bench = Bench {
-        pool: pool(&theirs, ""),
-        ..bench
-    };
+    let bench = logged_in_as_other(
+        "CREATE ROLE other LOGIN PASSWORD 'other'; GRANT SELECT, INSERT ON notes TO other; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON receipts, audit TO other",
+    )
+    .await;
     bench.write(Uuid::now_v7()).await.unwrap();
     bench.sql("REVOKE INSERT ON receipts FROM other").await;
     bench.cut_writes(Cut::BeforeServer, 1);
-    // A write that waits for its deadline fails here.
-    let write = write_within(&bench, 4 * PLENTY, Uuid::now_v7());
-    let unknown = tokio::time::timeout(PLENTY, write).await.unwrap().unwrap_err();
-    assert_eq!(unknown.kind, Kind::CommitUnknown, "{unknown}");
+    let unknown = unknown_at_once(&bench).await;
     assert!(unknown.to_string().contains("permission denied"), "{unknown}");
 }
 
