@@ -15,10 +15,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use faults::{AnyFunction, Artifacts, Line, Played, Scenario, Size};
+use faults::{AnyFunction, Artifacts, FUNCTIONS, Line, Played, Scenario, Size};
 use faults::{catalogue, chart, for_peers, missing, page, play, table};
 use indicatif::{ProgressBar, ProgressStyle};
-use local::gateway::Routes;
 
 use crate::build;
 use crate::checkout::{Checkout, cargo};
@@ -35,8 +34,8 @@ const QUICK: [&str; 3] = ["hung-while-frozen", "restarted", "write-cut"];
 
 /// Plays the fault catalogue and reports what clients saw and what the database holds.
 ///
-/// It builds itself and all functions with optimisation first: some 10 to 20 minutes the first time. With --quick it
-/// takes the binaries of `cargo local`, and plays three scenarios within half a minute.
+/// It builds itself and the functions that it plays with optimisation first: some 10 to 20 minutes the first time. With
+/// --quick it takes the binaries of `cargo local`, and plays three scenarios within half a minute.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// List the scenarios, and play none
@@ -126,7 +125,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         return Err(rerun_released(&checkout));
     }
     errln!("building the functions, optimised");
-    if !build(&checkout, &["--package", "functions", "--bins"], &mut stop).await? {
+    let binaries = FUNCTIONS.iter().flat_map(|name| ["--bin", name]);
+    let functions: Vec<_> = ["--package", "functions"].into_iter().chain(binaries).collect();
+    if !build(&checkout, &functions, &mut stop).await? {
         return Ok(interrupted("nothing was played"));
     }
     let ours = Artifacts::Product {
@@ -163,8 +164,7 @@ fn list(scenarios: &[Scenario]) -> ExitCode {
 /// Plays the requested scenarios with the binaries that `cargo local` uses.
 async fn quick(scenarios: &[Scenario], checkout: &Checkout, seed: u64, mut stop: Stop) -> Result<ExitCode> {
     errln!("building the functions, as for `cargo local`: some minutes the first time");
-    let routes = Routes::from_manifest(&checkout.root.join("Cargo.toml"))?;
-    let functions = routes.functions();
+    let functions = FUNCTIONS.into();
     let built = tokio::select! {
         built = build::build(&checkout.root, &functions) => built?,
         () = stop.asked() => return Ok(interrupted("nothing was played")),

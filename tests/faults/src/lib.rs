@@ -42,7 +42,7 @@ pub use fault::{Fault, Whose};
 pub use function::AnyFunction;
 pub use history::{Entry, Seen, Span};
 pub use migrations::migrations;
-pub use operations::Workload;
+pub use operations::{FUNCTIONS, Workload};
 pub use oracle::Verdict;
 pub use page::page;
 pub use played::Played;

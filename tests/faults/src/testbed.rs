@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::surroundings::Surroundings;
 use crate::function::AnyFunction;
 use crate::migrations::migrations;
+use crate::operations::FUNCTIONS;
 use local::gateway::Routes;
 use local::lambda::{Function, Lambda, Options};
 use local::postgres::{Cluster, Pooler, Replication, Settings};
@@ -194,7 +195,7 @@ impl Testbed {
                     timeout: setup.timeout,
                     ..Function::new(name, binaries.join(name))
                 };
-                let functions = routes.functions().into_iter().map(function).collect();
+                let functions = FUNCTIONS.map(function).into();
                 (Some(routes), functions)
             }
             Artifacts::Function(function) => (None, vec![function.configured()]),

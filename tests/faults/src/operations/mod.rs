@@ -39,6 +39,30 @@ pub enum Workload {
     Twins,
 }
 
+/// The functions that serve these requests; nothing else needs to be built.
+pub const FUNCTIONS: [&str; 20] = [
+    "health",
+    "invitations-accept",
+    "invitations-cancel",
+    "invitations-create",
+    "meetings-changes",
+    "meetings-create",
+    "meetings-delete",
+    "meetings-get",
+    "meetings-list",
+    "meetings-update",
+    "meetings-webhook",
+    "tasks-all",
+    "tasks-approve",
+    "tasks-create",
+    "tasks-delete",
+    "tasks-list",
+    "tasks-update",
+    "team-remove",
+    "users-me",
+    "users-register",
+];
+
 /// No client creates more, so that each list fits one page.
 const MEETINGS: usize = 60;
 const TASKS: usize = 90;
