@@ -232,6 +232,7 @@ async fn examine<F: AsyncFn(u64) -> Result<u64>>(
         endpoint,
     } = reached;
     if let Some(server) = server::examine(&mut session, &mut report).await {
+        settings::read_only(&mut session, &server, &mut report).await;
         activity::examine(&mut session, &cause::TargetNames::of(&url), &server, &mut report).await;
         database::examine(&mut session, &server, &mut report).await;
         upkeep::examine(&mut session, &server, &mut report).await;

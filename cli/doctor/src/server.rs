@@ -7,7 +7,6 @@ use shared::db::roles::application_privileges;
 use super::cause::quoted;
 use super::report::{Level, Report};
 use super::session::{Session, Unavailable};
-use super::settings;
 
 /// When each major version's support ends: postgresql.org/support/versioning.
 const SUPPORTED_UNTIL: [(i32, &str); 6] = [
@@ -56,7 +55,7 @@ pub(super) struct Server {
     uptime: f64,
     today: String,
     pub(super) standby: bool,
-    read_only: bool,
+    pub(super) read_only: bool,
     pub(super) role: String,
     pub(super) database: String,
     pub(super) superuser: bool,
@@ -187,19 +186,6 @@ pub(super) async fn examine(session: &mut Session, report: &mut Report) -> Optio
     );
     support(&server, report);
     replication(session, &server, report).await;
-    if server.read_only && !server.standby {
-        let name = "default_transaction_read_only";
-        // Else the session that runs the next line would be read-only too.
-        let mut run = vec![format!("SET {name} = off;")];
-        run.extend(settings::correction(session, &server, name, "off").await);
-        report.find(
-            Level::Fail,
-            "read-only",
-            "read-only: default_transaction_read_only is on, and no write is accepted",
-            "An operator, or a provider whose disk is full, set the server, the database or the role to reject writes.",
-            run,
-        );
-    }
     Some(server)
 }
 

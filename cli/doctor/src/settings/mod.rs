@@ -85,6 +85,24 @@ async fn rows(session: &mut Session, names: &[&str]) -> Result<Vec<Row>, Unavail
     session.rows(&select).await
 }
 
+/// Reports a primary that accepts no write, because its default is to be read-only.
+pub(super) async fn read_only(session: &mut Session, server: &Server, report: &mut Report) {
+    if !server.read_only || server.standby {
+        return;
+    }
+    let name = "default_transaction_read_only";
+    // Else the session that runs the next line would be read-only too.
+    let mut run = vec![format!("SET {name} = off;")];
+    run.extend(correction(session, server, name, "off").await);
+    report.find(
+        Level::Fail,
+        "read-only",
+        "read-only: default_transaction_read_only is on, and no write is accepted",
+        "An operator, or a provider whose disk is full, set the server, the database or the role to reject writes.",
+        run,
+    );
+}
+
 /// Returns the line that sets `name` to `value` where its value of now comes from, if something can change it.
 pub(super) async fn correction(session: &mut Session, server: &Server, name: &str, value: &str) -> Option<String> {
     let row = rows(session, &[name]).await.ok()?.into_iter().next()?;
