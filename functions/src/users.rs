@@ -220,7 +220,7 @@ pub async fn get(db: &mut Session, caller: &Caller, id: UserId) -> Result<Collea
     let user = sqlx::query_scalar!(
         r#"
         SELECT to_jsonb(u) AS "user: Json<Colleague>"
-        FROM users c LEFT JOIN colleagues u ON u.id = $2 AND coalesce(c.admin_id, c.id) IN (u.id, u.admin_id)
+        FROM users c LEFT JOIN colleagues u ON u.id = $2 AND team_of(c) IN (u.id, u.admin_id)
         WHERE c.clerk_id = $1
         "#,
         caller.sub,
@@ -241,7 +241,7 @@ pub async fn team(db: &mut Session, caller: &Caller) -> Result<Vec<Colleague>, A
         r#"
         SELECT (
             SELECT jsonb_agg(u ORDER BY u.name, u.id) FROM colleagues u
-            WHERE coalesce(c.admin_id, c.id) IN (u.id, u.admin_id)
+            WHERE team_of(c) IN (u.id, u.admin_id)
         ) AS "team!: Json<Vec<Colleague>>"
         FROM users c WHERE c.clerk_id = $1
         "#,

@@ -216,7 +216,7 @@ pub async fn create(
                 n.executive_summary, n.wins, n.areas_for_support, n.key_insights, n.agenda
             FROM caller c, jsonb_populate_record(NULL::meetings, $6) n
             JOIN users t ON t.id = n.team_member_id
-            WHERE c.admin AND c.id IN (t.id, t.admin_id)
+            WHERE c.admin AND team_of(t) = c.id
             RETURNING *
         ), changed AS (
             SELECT 'meeting' AS kind, id, version, 201 AS status FROM created

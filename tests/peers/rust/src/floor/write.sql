@@ -12,7 +12,7 @@ WITH caller AS (
         n.executive_summary, n.wins, n.areas_for_support, n.key_insights, n.agenda
     FROM caller c, jsonb_populate_record(NULL::meetings, $2::text::jsonb) n
     JOIN users t ON t.id = n.team_member_id
-    WHERE c.admin AND c.id IN (t.id, t.admin_id)
+    WHERE c.admin AND team_of(t) = c.id
     RETURNING *
 ), receipt AS (
     INSERT INTO receipts (key, request, kind, id, version, status, expires_at)
