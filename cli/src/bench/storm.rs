@@ -2,7 +2,7 @@
 //! All arrive within ten seconds, connect as INIT does, read once and stay.
 //!
 //! They share [`PROCESSES`] processes: this program, started again. In one process they would wait for each other,
-//! because connects take turns to find the driver's socket (`shared::db`'s `socket`), and because the driver gives the
+//! because connects take turns to find the driver's socket (`shared::db`'s `tuned`), and because the driver gives the
 //! thread up 800 times while it computes a log-in's key.
 //!
 //! Clients and server share the processors, unlike in production, so the clients' share of the processor time is

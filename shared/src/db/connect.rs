@@ -1,46 +1,35 @@
 //! Opens connections: one attempt, at one or several servers, and the retry loop of several attempts.
 //!
 //! Invariants: the last real cause is always kept; a dropped future closes its socket, and nothing continues in the
-//! background. Depends on: `socket` for the options that sqlx does not set, `retry` for the waits, and `classify` for
+//! background. Depends on: `tuned` for the options that sqlx does not set, `retry` for the waits, and `classify` for
 //! the failures that are retried.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::time::timeout;
 
-use super::classify::{RefusalContext, Verdict, is_managed, kind_of, kind_of_connect, verdict};
+use super::classify::{Verdict, verdict};
 use super::clock::{Moment, jitter};
+use super::connection::Connection;
 use super::credentials::Credentials;
 use super::deadline::Deadline;
 use super::error::Error;
 use super::kind::{Kind, Phase};
 use super::retry::{Policy, RetryLoop};
 use super::session::Session;
-use super::socket::{Peek, SocketHandle, Tuned};
-use super::status::{STATUS_QUERY, ServerStatus, SessionIdentity, TRANSACTION_SETTINGS, status_query};
+use super::status::{ServerStatus, SessionIdentity};
+use super::target::Target;
+use super::tuned::Tuned;
 use crate::config::{DatabaseUrl, RetryConfig};
 use crate::telemetry::count;
-
-/// `statement_timeout` if `socket_timeout` is not given: about half of the function's timeout, which leaves time for
-/// another attempt.
-const STATEMENT: Duration = Duration::from_secs(14);
-
-/// Transactions of this crate wait only for the server, so an idle one has lost its client. Not longer: it keeps its
-/// locks until then, and if several clients lose a connection on the same row, the waits add up.
-const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
-
-/// The server ends an abandoned session of a destroyed environment after this time. Longer than `MAX_IDLE`, so that the
-/// server never closes a connection that the pool would still reuse.
-pub const IDLE_SESSION: Duration = Duration::from_secs(10 * 60);
 
 /// How long the next of several servers is delayed while one is being tried.
 const HEAD_START: Duration = Duration::from_millis(500);
@@ -58,232 +47,6 @@ const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 /// How soon after opening a connection to a standby a read looks for the writer. Doubled each time there is none.
 const FIRST_WRITER_CHECK: Duration = Duration::from_secs(5);
-
-/// The target and parameters of connections; created once from the configuration.
-#[derive(Clone, Debug)]
-pub struct Target {
-    credentials: Arc<Credentials>,
-    application_name: String,
-    attempt: Option<Duration>,
-    /// `host:port/database`, for messages; free of secrets.
-    pub name: String,
-    /// Whether the server is a transaction pooler: then no session state is reliable.
-    pub pooled: bool,
-    /// Whether prepared statements must not be kept.
-    disable_statement_cache: bool,
-    /// Whether each statement needs an explicit transaction. It does behind a pooler: only a transaction keeps an
-    /// unnamed statement on one server connection, and it sets the schema.
-    pub(super) needs_transaction: bool,
-    /// How often statements kept by a pooler were stale.
-    pub(super) stale_statements: Arc<AtomicU32>,
-    /// SQL with which an explicit transaction gets the settings that session options would set; behind a pooler only.
-    pub local_settings: String,
-    /// The limit of every statement.
-    pub statement_timeout: Duration,
-    status_query: String,
-    /// Of several servers, the one that accepted writes at the last connect.
-    writer: Arc<AtomicUsize>,
-}
-
-impl Target {
-    /// Creates it from the connection string; `application_name` is the function and its version.
-    pub fn new(url: &DatabaseUrl, application_name: &str) -> Self {
-        let mut local_settings = String::new();
-        if url.is_pooled() {
-            local_settings.push_str("SET LOCAL transaction_isolation = 'read committed';");
-            let idle_in_transaction = IDLE_IN_TRANSACTION.as_millis();
-            local_settings.push_str(&format!(
-                "SET LOCAL idle_in_transaction_session_timeout = {idle_in_transaction};"
-            ));
-            for (name, value) in TRANSACTION_SETTINGS {
-                local_settings.push_str(&format!("SET LOCAL {name} = '{value}';"));
-            }
-            if let Some(search_path) = url.search_path() {
-                local_settings.push_str(&format!("SET LOCAL search_path = {search_path};"));
-            }
-        }
-        let statement_timeout = url.socket_timeout().unwrap_or(STATEMENT);
-        Self {
-            credentials: Arc::new(Credentials::new(url)),
-            application_name: application_name.to_owned(),
-            attempt: url.connect_timeout(),
-            name: url.target(),
-            pooled: url.is_pooled(),
-            disable_statement_cache: url.statement_cache_size() == 0,
-            needs_transaction: url.is_pooled() && (url.statement_cache_size() == 0 || url.search_path().is_some()),
-            stale_statements: Arc::default(),
-            local_settings,
-            statement_timeout,
-            status_query: if url.is_pooled() {
-                STATUS_QUERY.to_owned()
-            } else {
-                status_query(statement_timeout)
-            },
-            writer: Arc::default(),
-        }
-    }
-
-    /// Returns the deadline of one attempt: `connect_timeout`, never past `deadline`.
-    pub(super) fn within_attempt(&self, deadline: Deadline) -> Deadline {
-        self.attempt.map_or(deadline, |attempt| deadline.within(attempt))
-    }
-
-    /// Returns the options of one connect, with a complete URL.
-    fn options(&self, url: &DatabaseUrl) -> PgConnectOptions {
-        let options = url.connect_options(&self.application_name);
-        if self.pooled {
-            // PgBouncer and RDS Proxy reject the `options` startup parameter.
-            return options;
-        }
-        let milliseconds = |duration: Duration| duration.as_millis().to_string();
-        options.options([
-            ("statement_timeout", milliseconds(self.statement_timeout)),
-            ("idle_in_transaction_session_timeout", milliseconds(IDLE_IN_TRANSACTION)),
-            ("idle_session_timeout", milliseconds(IDLE_SESSION)),
-        ])
-    }
-
-    /// Classifies a connect error with the facts about the target.
-    fn kind_of(&self, cause: &sqlx::Error, url: &DatabaseUrl) -> Kind {
-        use std::io::ErrorKind::{IsADirectory, NotFound, PermissionDenied};
-        // No file of that name, a folder, or one that this process may not read. A packet that may not be sent is EPERM.
-        let file = |io: &std::io::Error| {
-            matches!(io.kind(), NotFound | IsADirectory | PermissionDenied) && io.raw_os_error() != Some(libc::EPERM)
-        };
-        if matches!(cause, sqlx::Error::Io(io) if file(io)) {
-            // The server's socket, or else a certificate file.
-            return if url.is_socket() { Kind::Refused } else { Kind::Tls };
-        }
-        // The client's certificate and key: the only options that the driver reads from files.
-        if matches!(cause, sqlx::Error::Configuration(_)) {
-            return Kind::Tls;
-        }
-        // PgBouncer's message, and RDS Proxy's code. No statement has been prepared yet that could be stale.
-        let refused = |error: &dyn sqlx::error::DatabaseError| {
-            error.message().contains("unsupported startup parameter")
-                || error.code().is_some_and(|code| code == "0A000")
-        };
-        if !self.pooled && cause.as_database_error().is_some_and(refused) {
-            return Kind::Pooler;
-        }
-        let server = RefusalContext {
-            managed: is_managed(url.address().0),
-            iam: self.credentials.are_iam(),
-        };
-        kind_of_connect(cause, server)
-    }
-}
-
-/// An open connection, with the facts that the status statement returned.
-#[derive(Debug)]
-pub struct Connection {
-    pub(super) session: Session,
-    pub(super) identity: Option<SessionIdentity>,
-    /// The index of its server among the URL's servers.
-    pub(super) server: usize,
-    /// `None` over a Unix socket.
-    pub(super) socket: Option<SocketHandle>,
-    pub(super) opened: Moment,
-    pub(super) used: Moment,
-    pub(super) lifetime: Duration,
-    /// When a read last looked for the writer, and the delay until the next time.
-    pub(super) writer_checked: Moment,
-    pub(super) writer_check_after: Duration,
-    pub(super) connected_in: Duration,
-    /// The failed attempts before it, until the work that it was opened for has counted them.
-    pub(super) failed_connects: u32,
-    /// The last round trip measured without concurrent work.
-    pub(super) round_trip: Duration,
-    pub(super) status: ServerStatus,
-}
-
-impl Connection {
-    /// Returns the identity of the session; `None` behind a pooler, where the next transaction may run on another.
-    pub fn identity(&self) -> Option<SessionIdentity> {
-        self.identity
-    }
-
-    /// Returns how long the whole connect took, from the credential to the status.
-    pub fn connected_in(&self) -> Duration {
-        self.connected_in
-    }
-
-    /// Checks for bytes that arrived while the connection was idle. Always quiet over a Unix socket: there the
-    /// statement itself is the check. TLS can hold back bytes that it has already read; those are answers.
-    pub(super) fn peek(&self) -> Peek {
-        self.socket.map_or(Peek::Quiet, SocketHandle::peek)
-    }
-
-    /// Returns whether the server answers by `deadline`. One round trip. If not, the connection must be dropped.
-    pub(super) async fn ping(&mut self, deadline: Deadline) -> bool {
-        let asked = Moment::now();
-        count(|counts| counts.round_trips += 1);
-        let answered = timeout(deadline.left(), self.session.connection.ping()).await;
-        if !matches!(answered, Ok(Ok(()))) {
-            return false;
-        }
-        self.round_trip = asked.elapsed();
-        self.used = Moment::now();
-        true
-    }
-
-    /// Makes the server end the session after it was idle for `limit`. One round trip; returns false if it failed, and
-    /// the connection must then be dropped.
-    pub(super) async fn end_when_idle(&mut self, limit: Duration, deadline: Deadline) -> bool {
-        let sql = format!("SET idle_session_timeout = {}", limit.as_millis());
-        let set = self.session.connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
-        matches!(timeout(deadline.left(), set).await, Ok(Ok(_)))
-    }
-
-    /// Runs one statement, without a retry: for health, which needs the current state. Without named statements it runs
-    /// in a transaction, because a pooler may otherwise send Bind to another server than Parse; not in a read-only one,
-    /// because then every server would appear to reject writes.
-    ///
-    /// # Errors
-    /// Fails with `Statement` and the cause, or with a timeout at `deadline`. The connection must then be closed.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves the session in the middle of a statement: the connection must then be closed.
-    pub async fn ask<T, W>(&mut self, deadline: Deadline, work: W) -> Result<T, Error>
-    where
-        W: AsyncFn(&mut Session) -> Result<T, sqlx::Error>,
-    {
-        let session = &mut self.session;
-        let asked = async {
-            if !session.disable_statement_cache {
-                return work(session).await;
-            }
-            session.execute(sqlx::raw_sql("BEGIN")).await?;
-            let answer = work(session).await?;
-            session.execute(sqlx::raw_sql("ROLLBACK")).await?;
-            Ok(answer)
-        };
-        answered_by(deadline, asked).await
-    }
-
-    /// Runs one statement without parameters and returns the number that is its result. In a transaction of its own, also
-    /// behind a pooler: its changes stay.
-    ///
-    /// # Errors
-    /// As [`ask`](Self::ask).
-    pub(crate) async fn number(&mut self, deadline: Deadline, statement: &str) -> Result<i64, Error> {
-        let session = &mut self.session;
-        let asked = async {
-            let sql = AssertSqlSafe(statement.to_owned());
-            session.fetch_one(sqlx::raw_sql(sql)).await?.try_get(0)
-        };
-        answered_by(deadline, asked).await
-    }
-
-    /// Sends Terminate, so that the server frees the slot at once. Takes at most 100 ms; the connection is closed in
-    /// any case.
-    ///
-    /// # Cancel safety
-    /// Dropping the future closes the connection without Terminate.
-    pub async fn close(self) {
-        let _ = timeout(Duration::from_millis(100), self.session.connection.close()).await;
-    }
-}
 
 /// The purpose of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -308,14 +71,6 @@ pub enum Purpose {
 pub async fn complete(url: &DatabaseUrl, deadline: Deadline) -> Result<Arc<DatabaseUrl>, Error> {
     let found = Credentials::new(url).get(deadline).await;
     found.map_err(|failed| failed.trying(url.target()))
-}
-
-/// Limits a statement to `deadline`, and classifies its failure.
-async fn answered_by<T>(deadline: Deadline, asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Error> {
-    match timeout(deadline.left(), asked).await {
-        Ok(answered) => answered.map_err(|cause| Error::new(kind_of(&cause), Phase::Statement, cause)),
-        Err(_) => Err(Error::bare(Kind::Timeout, Phase::Statement)),
-    }
 }
 
 /// A log-in to the database: needs no timeout of its own once TCP is connected, and continues when it is polled again.

@@ -14,10 +14,11 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 
 use super::classify::{Verdict, kind_of, verdict};
-use super::connect::{self, Purpose, Target, Unfinished};
+use super::connect::{self, Purpose, Unfinished};
 use super::deadline::Deadline;
 use super::error::Error;
 use super::kind::{Kind, Phase};
+use super::target::Target;
 use crate::config::{DatabaseUrl, RetryConfig};
 use crate::service::Service;
 

@@ -4,9 +4,12 @@
 //! |---|---|
 //! | `pool` | the static pool: checkout that survives a freeze, overflow |
 //! | `credentials` | credentials that are not in the URL: a rotated secret, a signed token |
-//! | `connect` | opening a connection: attempts, budget, session limits |
+//! | `target` | the server and its session's settings; what its errors mean |
+//! | `connect` | opening a connection: attempts, several servers, budget |
+//! | `connection` | an open connection |
 //! | `status` | the statement after each connect: settings, facts about server and session |
-//! | `socket` | socket options that sqlx does not set, a check for received bytes |
+//! | `tuned` | a connect with socket options that sqlx does not set |
+//! | `socket` | the socket of a connection: options, a check for received bytes |
 //! | `first_message` | whether the first bytes are a PostgreSQL server's |
 //! | `work` | `read`: the unit of work of domain code; attempts |
 //! | `write` | `write` and `transact`: the write protocol |
@@ -30,6 +33,7 @@ mod circuit;
 pub(crate) mod classify;
 pub(crate) mod clock;
 pub(crate) mod connect;
+pub(crate) mod connection;
 mod credentials;
 pub(crate) mod deadline;
 pub(crate) mod error;
@@ -43,8 +47,10 @@ mod receipt;
 mod retry;
 pub mod roles;
 mod session;
-pub(crate) mod socket;
+mod socket;
 mod status;
+pub(crate) mod target;
+pub(crate) mod tuned;
 mod witness;
 mod work;
 mod write;

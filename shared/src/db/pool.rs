@@ -17,11 +17,13 @@ use uuid::Uuid;
 
 use super::circuit::{Admission, Circuit};
 use super::clock::Moment;
-use super::connect::{self, Connection, Purpose, Target, Unfinished};
+use super::connect::{self, Purpose, Unfinished};
+use super::connection::Connection;
 use super::deadline::Deadline;
 use super::error::{Abort, Error};
 use super::kind::{Kind, Phase};
 use super::socket::Peek;
+use super::target::Target;
 use super::witness::{Watch, Watched, Witnesses};
 use crate::config::{DatabaseConfig, LambdaEnvironment, RetryConfig};
 use crate::telemetry::count;

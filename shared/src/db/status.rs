@@ -18,7 +18,7 @@ const CLIENT_CONNECTION_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Settings that override those of the role and the database, so that SQL has the same meaning everywhere.
 ///
 /// Not set here: `DateStyle`, `TimeZone` and `client_encoding` (the driver sends them at start-up, which takes
-/// precedence over a role's settings, as do the limits in `connect`), `search_path` and `default_transaction_read_only`
+/// precedence over a role's settings, as do the limits in `target`), `search_path` and `default_transaction_read_only`
 /// (an operator sets them deliberately; the second is reported), `lock_timeout` (a statement that it ends was not
 /// applied and is retried), `synchronous_commit` (durability is the operator's decision),
 /// `default_transaction_deferrable` (affects serializable transactions only), and settings that change neither a result

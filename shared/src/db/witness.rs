@@ -30,12 +30,14 @@ use tokio::time::{sleep, timeout};
 use super::circuit::Circuit;
 use super::classify::kind_of_statement;
 use super::clock::{Moment, jitter};
-use super::connect::{self, Connection, Purpose, Target};
+use super::connect::{self, Purpose};
+use super::connection::Connection;
 use super::deadline::Deadline;
 use super::error::{Abort, late};
 use super::kind::Kind;
 use super::socket::SocketHandle;
 use super::status::SessionIdentity;
+use super::target::Target;
 use crate::telemetry::count;
 
 /// A connection that was idle for longer than this may have died: its first answer counts as late sooner.

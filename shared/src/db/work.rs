@@ -13,7 +13,8 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use tokio::time::timeout;
 
 use super::classify::{Verdict, kind_of_statement, verdict};
-use super::connect::{Connection, Purpose};
+use super::connect::Purpose;
+use super::connection::Connection;
 use super::deadline::Deadline;
 use super::error::{Abort, Error};
 use super::kind::{Kind, Phase};

@@ -21,7 +21,8 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::classify::{Verdict, verdict};
-use super::connect::{Connection, Purpose};
+use super::connect::Purpose;
+use super::connection::Connection;
 use super::deadline::Deadline;
 use super::error::{Abort, Error};
 use super::kind::{Kind, Phase};
