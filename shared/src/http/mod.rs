@@ -5,6 +5,7 @@
 //! | `run` | `main` of every function: INIT, the event loop, snapshots |
 //! | `function` | the state of an execution environment, and its shutdown by SIGTERM |
 //! | `request` | a handler's request, and its access to the database |
+//! | `if_match` | the condition of a request |
 //! | `response` | a handler's response |
 //! | `problem` | every error that a client can see, and the only error status codes |
 //! | `line` | the log line of an invocation |
@@ -20,6 +21,7 @@ pub mod body;
 mod caller;
 mod event;
 mod function;
+mod if_match;
 mod line;
 pub mod page;
 mod problem;
@@ -31,10 +33,11 @@ pub mod size;
 
 pub use caller::Caller;
 pub use function::Function;
+pub use if_match::IfMatch;
 pub(crate) use line::Scheduled;
 pub(crate) use problem::Failure;
 pub use problem::{Error, FieldError};
-pub use request::{IfMatch, KEY_RULE, LONGEST_KEY, Request};
+pub use request::{KEY_RULE, LONGEST_KEY, Request};
 pub use response::Response;
 
 /// Why a unit of work stopped: `?` converts both a database error and an [`Error`] into it.

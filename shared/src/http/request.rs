@@ -15,6 +15,7 @@ use super::Abort;
 use super::body;
 use super::caller::Caller;
 use super::function::Function;
+use super::if_match::IfMatch;
 use super::page::{self, Page};
 use super::problem::Error;
 use super::response::Response;
@@ -384,89 +385,5 @@ fn answered<T>(written: Written<T, Error>, answer: fn(T) -> Response) -> Result<
         Written::Replayed(receipt, Ok(value)) => Ok(answer(value).replayed(receipt.status)),
         Written::Replayed(_, Err(rejection)) => Err(Error::Replayed(Box::new(rejection))),
         Written::KeyReused => Err(Error::KeyReused),
-    }
-}
-
-/// The condition of If-Match.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IfMatch {
-    /// No condition, or any version.
-    Absent,
-    /// One of these.
-    Versions(Vec<String>),
-}
-
-impl IfMatch {
-    /// Parses `*` or a list of entity tags, in which a comma can stand inside the quotes too.
-    fn parse(text: &str) -> Option<Self> {
-        let blank = [' ', '\t', ','];
-        let mut rest = text.trim_matches(blank);
-        if rest == "*" {
-            return Some(Self::Absent);
-        }
-        let (mut tags, mut versions) = (0, Vec::new());
-        while !rest.is_empty() {
-            let strong = rest.strip_prefix("W/").unwrap_or(rest);
-            let (version, after) = strong.strip_prefix('"')?.split_once('"')?;
-            // A strong comparison: a weak tag matches nothing.
-            if strong == rest {
-                versions.push(version.to_owned());
-            }
-            let next = after.trim_start_matches(blank);
-            let separated = after[..after.len() - next.len()].contains(',');
-            if !next.is_empty() && !separated {
-                return None;
-            }
-            (rest, tags) = (next, tags + 1);
-        }
-        (tags > 0).then_some(Self::Versions(versions))
-    }
-
-    /// Returns the versions that may be changed; `None` for any.
-    pub fn versions(&self) -> Option<&[String]> {
-        match self {
-            Self::Absent => None,
-            Self::Versions(versions) => Some(versions),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn if_match_is_a_list_of_entity_tags() {
-        for (text, expected) in [
-            ("*", None),
-            (" * ", None),
-            ("\"4\"", Some(&["4"][..])),
-            ("\"1\", \"4\"", Some(&["1", "4"])),
-            (",\"1\",,\t\"4\",", Some(&["1", "4"])),
-            ("\"4,5\"", Some(&["4,5"])),
-            ("\"\"", Some(&[""])),
-            ("W/\"4\"", Some(&[])),
-            ("W/\"1\", \"4\"", Some(&["4"])),
-        ] {
-            let condition = IfMatch::parse(text).unwrap();
-            let expected =
-                expected.map(|versions| versions.iter().map(|&version| version.to_owned()).collect::<Vec<_>>());
-            assert_eq!(condition.versions(), expected.as_deref(), "{text}");
-        }
-        for text in [
-            "",
-            ",",
-            "4",
-            "\"4",
-            "4\"",
-            "\"a\"b\"",
-            "\"1\" \"4\"",
-            "\"4\", *",
-            "*, \"4\"",
-            "w/\"4\"",
-            "W/4",
-        ] {
-            assert_eq!(IfMatch::parse(text), None, "{text}");
-        }
     }
 }
