@@ -237,30 +237,26 @@ async fn condition_belongs_to_the_request() {
     send("\"2\"").await.problem(422, "idempotency-key-reused");
 }
 
-/// Receipts contain only their own data: nothing of the request or its answer.
+/// Receipts contain only their own data: nothing of the request or its answer, which has a megabyte here.
 #[tokio::test]
 async fn receipts_hold_no_content() {
     let backend = Backend::start().await;
     let team = backend.team("one").await;
-    let path = format!("/api/meetings/{}", id(&backend.meeting(&team, json!({})).await));
-    let body = json!({"agenda": "x".repeat(20_000)});
-    for round in 0..10 {
-        let call = backend
-            .put(&path)
-            .by(&team.admin)
-            .key(&format!("key-{round}"))
-            .json(&body);
-        call.send().await.is(200);
+    let large = json!({"transcript": "x".repeat(1_000_000)});
+    let path = format!("/api/meetings/{}", id(&backend.meeting(&team, large).await));
+    for round in 0..60 {
+        let key = format!("key-{round}");
+        let call = backend.put(&path).by(&team.admin).key(&key);
+        let answer = call.json(&json!({"title": key})).send().await.is(200);
+        assert!(answer.body.len() > 1_000_000);
     }
-    assert!(
-        backend
-            .number("SELECT max(pg_column_size(r.*))::int8 FROM receipts r")
-            .await
-            < 200
-    );
+    let widest = "SELECT max(pg_column_size(r.*))::int8 FROM receipts r";
+    assert!(backend.number(widest).await < 200);
+    let all = backend.number("SELECT pg_total_relation_size('receipts')").await;
+    assert!(all < 100_000, "{all} bytes");
     let id: Uuid = path.rsplit('/').next().unwrap().parse().unwrap();
     let about = format!("SELECT count(*) FROM receipts WHERE id = '{id}' AND kind = 'meeting'");
-    assert_eq!(backend.number(&about).await, 11);
+    assert_eq!(backend.number(&about).await, 61);
 }
 
 #[tokio::test]
