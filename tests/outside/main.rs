@@ -70,10 +70,7 @@ async fn answered(lambda: &Lambda, function: &str, event: Value) -> (i64, Value)
 async fn outside_package_writes_once() {
     let binaries = tokio::task::spawn_blocking(build).await.unwrap();
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
-    let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], cluster.port())))
-        .await
-        .unwrap();
-    let url = format!("{}?sslmode=disable", proxy.url(&cluster.url()));
+    let (proxy, url) = behind_proxy(&cluster).await;
     let function = |name: &str| Function {
         env: vec![("DATABASE_URL".to_owned(), url.clone())],
         ..Function::new(name, binaries.join(name))
@@ -94,9 +91,7 @@ async fn outside_package_writes_once() {
     // A path that acknowledges and delivers nothing; then the end of every session.
     proxy.hang();
     assert_eq!(answered(&lambda, GET, get.clone()).await.0, 200);
-    let mut direct = connect(&cluster.url()).await;
-    let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name LIKE 'notes-%'";
-    sqlx::raw_sql(end).execute(&mut direct).await.unwrap();
+    end_sessions(&cluster).await;
     assert_eq!(answered(&lambda, GET, get).await.0, 200);
 
     // The reply is lost, and the client sends the request again under its key.
@@ -112,6 +107,7 @@ async fn outside_package_writes_once() {
     );
     assert_eq!(first.0, 201);
     assert_eq!(first, again);
+    let mut direct = connect(&cluster.url()).await;
     let notes: i64 = sqlx::query_scalar("SELECT count(*) FROM notes")
         .fetch_one(&mut direct)
         .await
@@ -171,7 +167,7 @@ impl Drop for Watch {
     }
 }
 
-/// As a new user runs it: each function is started by its first invocation.
+/// As a new user runs it, and with faults: each function is started by its first invocation, and stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn outside_package_answers_cargo_lambda() {
     let installed = Command::new(env!("CARGO"))
@@ -183,22 +179,51 @@ async fn outside_package_answers_cargo_lambda() {
         return;
     }
     let cluster = Cluster::throwaway(Settings::default()).await.unwrap();
-    let url = cluster.url();
-    let invoked = tokio::task::spawn_blocking(move || {
+    let (proxy, url) = behind_proxy(&cluster).await;
+    let watch = tokio::task::block_in_place(|| {
         build();
-        let watch = Watch::start(&url);
-        let (create, mut health) = (event(CREATE), event(GET));
-        health["routeKey"] = json!("GET /health");
-        [("migrate", &create), (CREATE, &create), ("health", &health)]
-            .map(|(function, event)| watch.invoke(function, event))
+        Watch::start(&url)
     });
-    let [migrated, created, health] = invoked.await.unwrap();
+    let invoke = |function, event: &Value| tokio::task::block_in_place(|| watch.invoke(function, event));
+    let (create, mut get) = (event(CREATE), event(GET));
+    let migrated = invoke("migrate", &create);
     assert_eq!(
         migrated["applied"],
         json!(["0000 receipts", "0001 notes", "0040 audit"])
     );
+    let created = invoke(CREATE, &create);
     assert_eq!(created["statusCode"], 201, "{created}");
-    assert_eq!(health["statusCode"], 200, "{health}");
+    get["pathParameters"]["id"] = serde_json::from_str(created["body"].as_str().unwrap()).unwrap();
+    let answered = |function, event: &Value| {
+        let answer = invoke(function, event);
+        assert_eq!(answer["statusCode"], 200, "{answer}");
+    };
+    answered(GET, &get);
+    // Silent for good; a path that acknowledges and delivers nothing; the end of every session.
+    assert!(proxy.silence() > 0);
+    answered(GET, &get);
+    assert!(proxy.hang() > 0);
+    answered(GET, &get);
+    end_sessions(&cluster).await;
+    answered(GET, &get);
+    let mut health = event(GET);
+    health["routeKey"] = json!("GET /health");
+    answered("health", &health);
+}
+
+/// A proxy in front of the cluster, and the URL through it.
+async fn behind_proxy(cluster: &Cluster) -> (Proxy, String) {
+    let server = SocketAddr::from(([127, 0, 0, 1], cluster.port()));
+    let proxy = Proxy::start(server).await.unwrap();
+    let url = format!("{}?sslmode=disable", proxy.url(&cluster.url()));
+    (proxy, url)
+}
+
+/// Ends the session of every function.
+async fn end_sessions(cluster: &Cluster) {
+    let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name LIKE 'notes-%'";
+    let mut direct = connect(&cluster.url()).await;
+    sqlx::raw_sql(end).execute(&mut direct).await.unwrap();
 }
 
 /// Writes a file for the oracle.
