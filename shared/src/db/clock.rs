@@ -36,7 +36,7 @@ impl Moment {
 }
 
 /// Returns a random duration shorter than `bound`, so that environments do not act at the same time.
-pub(super) fn jitter(bound: Duration) -> Duration {
+pub(crate) fn jitter(bound: Duration) -> Duration {
     // Seeded by the system for each thread, and different in each call.
     let random = RandomState::new().hash_one(()) >> 32;
     bound.mul_f64(random as f64 / 2_f64.powi(32))
