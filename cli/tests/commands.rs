@@ -257,12 +257,20 @@ async fn works_outside_a_checkout() {
 struct Copied(tempfile::TempDir);
 
 impl Copied {
-    const FILES: [&str; 4] = ["Cargo.toml", "functions/Cargo.toml", "README.md", "template.yaml"];
+    const FILES: [&str; 5] = [
+        "Cargo.toml",
+        "functions/Cargo.toml",
+        "functions/src/openapi/routes.rs",
+        "README.md",
+        "template.yaml",
+    ];
 
     fn new() -> Self {
         let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let copied = Self(tempfile::tempdir().unwrap());
-        std::fs::create_dir_all(copied.path("functions/migrations")).unwrap();
+        for folder in ["functions/migrations", "functions/src/openapi"] {
+            std::fs::create_dir_all(copied.path(folder)).unwrap();
+        }
         for folder in ["functions/src/bin", "tests/events"] {
             std::fs::create_dir_all(copied.path(folder)).unwrap();
             for entry in std::fs::read_dir(checkout.join(folder)).unwrap() {
@@ -314,14 +322,13 @@ async fn new_route_is_written_everywhere() {
 
     let (found, error) = copied.differences().await;
     assert!(error.contains("run cargo seer routes --write"), "{error}");
-    let described = "functions/src/openapi has no operation!(\"notes-get\")";
     for expected in [
         "Cargo.toml: notes-get has no router entry",
         "functions/Cargo.toml: notes-get has no [[bin]]",
+        "functions/src/openapi/routes.rs: notes-get has no module",
         "README.md: notes-get has no row",
         "template.yaml: notes-get has no function",
         "tests/events/notes-get.json is missing",
-        described,
     ] {
         assert!(found.contains(expected), "{expected}: {found}");
     }
@@ -339,6 +346,14 @@ async fn new_route_is_written_everywhere() {
             "\n[[bin]]\nname = \"notes-get\"\ntest = false\n\n",
         ),
         (
+            "functions/src/openapi/routes.rs",
+            "\n#[path = \"../bin/notes-get.rs\"]\nmod notes_get;\n",
+        ),
+        (
+            "functions/src/openapi/routes.rs",
+            "\n    route_file!(\"notes-get\", notes_get),\n",
+        ),
+        (
             "README.md",
             "| `notes-get` | GET /api/meetings/{id}/notes/{noteId} | one meeting the caller may see, with its ETag |\n",
         ),
@@ -351,10 +366,7 @@ async fn new_route_is_written_everywhere() {
         let text = copied.read(file);
         assert!(text.contains(expected), "{file}: {expected}: {text}");
     }
-    // The description for clients remains.
-    let (found, error) = copied.differences().await;
-    assert!(found.starts_with(described) && found.lines().count() == 1, "{found}");
-    assert!(error.contains("by hand"), "{error}");
+    printed(&copied.routes("--check").await);
 
     // Without the file everything is as before, but for the event.
     std::fs::remove_file(copied.path("functions/src/bin/notes-get.rs")).unwrap();
@@ -415,6 +427,20 @@ async fn contradictory_route_file_is_an_error() {
     for expected in [file, "\"GET /api/meetings/tasks/all\"", "\"GET /api/tasks/all\""] {
         assert!(said.contains(expected), "{expected}: {said}");
     }
+}
+
+/// Nothing is written: without the description the library, and so this command, would not compile any more.
+#[tokio::test]
+async fn undescribed_route_is_an_error() {
+    let copied = Copied::new();
+    let file = "functions/src/bin/notes-get.rs";
+    let other = copied.read("functions/src/bin/meetings-get.rs");
+    let (route, _) = other.split_once("\nfunctions::describe!").unwrap();
+    copied.write(file, &route.replace("/api/meetings/{id}", "/api/notes/{id}"));
+    let before = Copied::FILES.map(|file| copied.read(file));
+    let said = error(&copied.routes("--write").await);
+    assert!(said.contains(file) && said.contains("functions::describe!"), "{said}");
+    assert_eq!(Copied::FILES.map(|file| copied.read(file)), before);
 }
 
 #[tokio::test]

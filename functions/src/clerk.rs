@@ -18,7 +18,7 @@ use shared::text::Text;
 use shared::write_query;
 
 /// The answer to an event without a valid signature.
-pub(crate) const REFUSED: &str = "The event's signature is missing, wrong, or more than five minutes old.";
+pub const REFUSED: &str = "The event's signature is missing, wrong, or more than five minutes old.";
 
 /// Begins the subject of a deactivated user: a token's subject never contains a control character.
 const DEACTIVATED: &str = "\u{1}deleted:";

@@ -6,10 +6,14 @@
 //! | [`clerk`] | the identity provider's events about users |
 //! | `signature`, `repair` | the signature of other services' webhooks, and what their JSON has that JSON has not |
 //! | [`config`] | the product's own environment variables |
-//! | `openapi` | the description of the routes, with the feature `openapi` |
+//! | `openapi` | the document of the routes' descriptions, which their files have: with the feature `openapi` |
 //!
 //! Invariants: never connects or retries, and reads the environment only in `config`. The schema is
 //! `functions/migrations`, and the compiler's offline data about it is `functions/.sqlx`.
+
+// The name under which the route files, which are modules of `openapi`, know this library.
+#[cfg(feature = "openapi")]
+extern crate self as functions;
 
 pub mod ai_settings;
 pub mod analyses;
@@ -60,7 +64,8 @@ const fn service() -> Service {
     }
 }
 
-/// Returns the example event of the route in `tests/events`, which has the binary's name.
+/// Returns the example event of the route in `tests/events`, which has the binary's name. `openapi::routes` replaces the
+/// `include_str!` in it, where there is no binary.
 #[macro_export]
 macro_rules! example_event {
     () => {
@@ -70,6 +75,22 @@ macro_rules! example_event {
             env!("CARGO_BIN_NAME"),
             ".json"
         ))
+    };
+}
+
+/// Describes a route for clients, in its file: takes a closure from the route's `Operation` and the `Schemas` to the
+/// complete `Operation`, and makes a function of it. Without the feature `openapi` it makes nothing.
+#[macro_export]
+macro_rules! describe {
+    (|$operation:pat_param, $schemas:pat_param| $description:expr) => {
+        #[cfg(feature = "openapi")]
+        #[allow(dead_code)] // In the binary: only the library calls it.
+        pub(crate) fn describe(
+            $operation: $crate::openapi::Operation,
+            $schemas: &mut $crate::openapi::Schemas,
+        ) -> $crate::openapi::Operation {
+            $description
+        }
     };
 }
 

@@ -73,8 +73,9 @@ fn events_are_the_examples_of_openapi() {
 #[test]
 fn route_file_holds_only_a_route() {
     for (name, source) in files("functions/src/bin", "rs") {
-        let lines = source.lines().count();
-        assert!(lines < 40, "{name}.rs has {lines} lines");
+        let (route, _) = source.split_once("\nfunctions::describe!").unwrap_or((&source, ""));
+        let lines = route.lines().count();
+        assert!(lines < 40, "{name}.rs has {lines} lines before its description");
         let code = source
             .lines()
             .filter(|line| !line.starts_with("//"))

@@ -1,4 +1,4 @@
-//! Reads the route files: their documentation, and the route that their `main` serves.
+//! Reads the route files: their documentation, the route that their `main` serves, and whether they describe it.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail, ensure};
 use functions::openapi;
 use syn::visit::{self, Visit};
-use syn::{Expr, ExprLit, ExprMethodCall, Lit, Meta};
+use syn::{Expr, ExprLit, ExprMethodCall, Item, Lit, Meta};
 
 /// The order of the methods on one path.
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -46,8 +46,8 @@ impl Sources {
     /// Reads every file of the folder.
     ///
     /// # Errors
-    /// A file that cannot be read or parsed, whose documentation is not that of a route, or whose `main` serves another
-    /// route than it says; and two files with one route.
+    /// A file that cannot be read or parsed, whose documentation is not that of a route, whose `main` serves another route
+    /// than it says, or that does not describe its route; and two files with one route.
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let mut sources = Self::default();
         let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
@@ -122,6 +122,12 @@ fn parse(name: &str, source: &str) -> Result<Option<Route>> {
         served == key,
         "its documentation says {key:?}, and its main runs {served:?}"
     );
+    let describes = |path: &syn::Path| path.segments.last().is_some_and(|last| last.ident == "describe");
+    let described = |item: &Item| matches!(item, Item::Macro(call) if describes(&call.mac.path));
+    ensure!(
+        file.items.iter().any(described),
+        "it has no functions::describe!(…): describe the route for clients after its handle"
+    );
     Ok(Some(route))
 }
 
@@ -160,7 +166,8 @@ mod tests {
     use super::*;
 
     const GOOD: &str = "//! `GET /a`: one.\n//! Safe to repeat: it reads.\n\
-        fn main() -> ExitCode {\n    SERVICE.run(\n        \"GET /a\",\n        example_event!(),\n        handle,\n    )\n}\n";
+        fn main() -> ExitCode {\n    SERVICE.run(\n        \"GET /a\",\n        example_event!(),\n        handle,\n    )\n}\n\
+        functions::describe!(|operation, _| operation);\n";
 
     #[test]
     fn a_route_is_what_its_file_says() {
@@ -185,6 +192,10 @@ mod tests {
             ("runs \"\"", GOOD.replace("SERVICE.run", "serve")),
             ("not two lines", GOOD.replace("Safe to repeat", "Never")),
             ("not two lines", GOOD.replace("//! `GET", "// `GET")),
+            (
+                "no functions::describe!",
+                GOOD.replace("functions::describe!", "functions::explain!"),
+            ),
             ("cannot parse", GOOD.replace(")", "")),
         ] {
             let error = parse("a", &source).unwrap_err().to_string();

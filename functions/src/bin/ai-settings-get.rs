@@ -18,3 +18,13 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .await?;
     Ok(Response::ok(&settings))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::ai_settings::Settings;
+    use serde_json::json;
+    let settings = schemas.answer::<Settings>();
+    operation
+        .registered()
+        .reads()
+        .answers(200, "The settings", &[], settings, json!(Settings::default()))
+});

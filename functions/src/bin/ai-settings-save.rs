@@ -16,3 +16,15 @@ async fn handle(request: Request) -> Result<Response, Error> {
     request.json::<Changes>()?;
     Err(ai_settings::not_configured())
 }
+
+functions::describe!(|operation, schemas| {
+    use serde_json::json;
+    let body = schemas.request::<Changes>("The settings.");
+    operation
+        .body(
+            body,
+            true,
+            json!({"useCustomAI": true, "aiProvider": "anthropic", "apiKey": "sk-example"}),
+        )
+        .refuses(ai_settings::not_configured())
+});

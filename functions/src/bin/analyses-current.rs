@@ -20,3 +20,30 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .await?;
     Ok(Response::ok(&summary))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::analyses::Summary;
+    use functions::openapi::parts::analyses_of_member;
+    use serde_json::json;
+    let summary = schemas.answer::<Summary>();
+    analyses_of_member(operation)
+        .query::<bool>(
+            "forceRefresh",
+            "Whether the meetings are to be read even if an analysis is up to date.",
+        )
+        .answers(
+            200,
+            "The newest analysis, or the meetings",
+            &[],
+            summary,
+            json!({
+                "wins": ["The migration had no downtime"],
+                "areasForSupport": ["Time to write documentation"],
+                "tasks": ["Bring the migration runbook up to date"],
+                "actionItems": ["Bring the migration runbook up to date"],
+                "cached": false,
+                "lastAnalyzedAt": "2026-03-02T10:05:12.654321Z",
+                "source": "meetings",
+            }),
+        )
+});

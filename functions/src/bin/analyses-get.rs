@@ -23,3 +23,14 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .await?;
     Ok(Response::ok(&analysis))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::analyses::Analysis;
+    use functions::openapi::examples::{ANALYSIS, analysis};
+    use functions::openapi::parts::analyses_of_member;
+    let schema = schemas.answer::<Analysis>();
+    analyses_of_member(operation)
+        .id("analysisId", "The analysis", ANALYSIS)
+        .refuses(Error::not_found("analysis"))
+        .answers(200, "The analysis", &[], schema, analysis())
+});

@@ -21,3 +21,10 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .await?;
     Ok(request.page(&page))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::analyses::Analysis;
+    use functions::openapi::{examples::analysis, parts::analyses_of_member};
+    let analyses = schemas.list::<Analysis>();
+    analyses_of_member(operation).paged().answers_page(analyses, analysis())
+});

@@ -22,3 +22,17 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .await?;
     Ok(Response::ok(&done))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::google::Disconnected;
+    use serde_json::json;
+    let nothing = schemas.request::<NoFields>("Nothing.");
+    let disconnected = schemas.answer::<Disconnected>();
+    operation.registered().body(nothing, false, json!({})).reads().answers(
+        200,
+        "Nothing is connected",
+        &[],
+        disconnected,
+        json!(Disconnected::NONE),
+    )
+});

@@ -15,3 +15,12 @@ async fn handle(request: Request) -> Result<Response, Error> {
     request.json::<Prepare>()?;
     Err(google::not_configured())
 }
+
+functions::describe!(|operation, schemas| {
+    use serde_json::json;
+    let body = schemas.request::<Prepare>("The caller's token, because the page sends no Authorization header.");
+    operation
+        .public()
+        .body(body, true, json!({"token": "header.payload.signature"}))
+        .refuses(google::not_configured())
+});

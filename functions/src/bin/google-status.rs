@@ -16,3 +16,13 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let status = request.read(async move |db| google::status(db, &caller).await).await?;
     Ok(Response::ok(&status))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::google::Status;
+    use serde_json::json;
+    let status = schemas.answer::<Status>();
+    operation
+        .registered()
+        .reads()
+        .answers(200, "Whether it is connected", &[], status, json!(Status::default()))
+});

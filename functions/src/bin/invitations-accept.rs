@@ -23,3 +23,18 @@ async fn handle(request: Request) -> Result<Response, Error> {
         )
         .await
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::invitations::Accepted;
+    use functions::openapi::{examples::accepted, parts::accepts_invitation};
+    use serde_json::json;
+    let body = schemas.request::<Acceptance>("The token of the link; `clerkId` is the caller's own, if given.");
+    let schema = schemas.answer::<Accepted>();
+    // The token of the seed data.
+    let operation = operation
+        .registered()
+        .body(body, true, json!({"token": "development-invitation"}));
+    accepts_invitation(operation)
+        .refuses(Error::forbidden("clerkId must be the sub of your own token."))
+        .answers(200, "The caller is on the team", &[], schema, accepted())
+});

@@ -23,3 +23,17 @@ async fn handle(request: Request) -> Result<Response, Error> {
         )
         .await
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::examples::INVITATION;
+    use serde_json::json;
+    let success = schemas.answer::<Success>();
+    operation
+        .registered()
+        .id("id", "The invitation", INVITATION)
+        .keyed()
+        .refuses(Error::forbidden("Only the admin of a team may cancel its invitations."))
+        .refuses(Error::not_found("invitation"))
+        .refuses(Error::conflict("It was accepted: remove the member instead."))
+        .answers(200, "Cancelled", &[], success, json!(Success::DONE))
+});

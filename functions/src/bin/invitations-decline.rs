@@ -23,3 +23,13 @@ async fn handle(request: Request) -> Result<Response, Error> {
         )
         .await
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::{examples::INVITATION, parts::needs_verified_address};
+    use serde_json::json;
+    let success = schemas.answer::<Success>();
+    let operation = operation.registered().id("id", "The invitation", INVITATION).keyed();
+    needs_verified_address(operation)
+        .refuses(Error::not_found("invitation"))
+        .answers(200, "Declined", &[], success, json!(Success::DONE))
+});

@@ -23,3 +23,18 @@ async fn handle(request: Request) -> Result<Response, Error> {
         )
         .await
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::invitations::Accepted;
+    use functions::openapi::examples::{INVITATION, accepted};
+    use functions::openapi::parts::{accepts_invitation, needs_verified_address};
+    let schema = schemas.answer::<Accepted>();
+    let operation = operation.registered().id("id", "The invitation", INVITATION);
+    needs_verified_address(accepts_invitation(operation)).answers(
+        200,
+        "The caller is on the team",
+        &[],
+        schema,
+        accepted(),
+    )
+});

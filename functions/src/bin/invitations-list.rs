@@ -18,3 +18,15 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .await?;
     Ok(Response::ok(&found))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::invitations::Invitation;
+    use functions::openapi::examples::invitation;
+    use serde_json::json;
+    let invitations = schemas.list::<Invitation>();
+    operation
+        .registered()
+        .reads()
+        .refuses(Error::forbidden("Only the admin of a team may see its invitations."))
+        .answers(200, "The invitations", &[], invitations, json!([invitation()]))
+});

@@ -18,3 +18,23 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .await?;
     Ok(Response::ok(&found))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::invitations::Received;
+    use functions::openapi::{examples::INVITATION, parts::needs_verified_address};
+    use serde_json::json;
+    let invitations = schemas.list::<Received>();
+    needs_verified_address(operation.registered().reads()).answers(
+        200,
+        "The invitations",
+        &[],
+        invitations,
+        json!([{
+            "id": INVITATION,
+            "invitedBy": "Avery Adams",
+            "invitedByEmail": "admin@example.com",
+            "createdAt": "2026-03-02T09:30:00.123456Z",
+            "expires": "2026-03-09T09:30:00.123456Z",
+        }]),
+    )
+});

@@ -18,3 +18,14 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .await?;
     Ok(Response::ok(&found))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::invitations::Places;
+    use functions::openapi::examples::places;
+    let schema = schemas.answer::<Places>();
+    operation
+        .registered()
+        .reads()
+        .refuses(Error::forbidden("Only the admin of a team may see its invitations."))
+        .answers(200, "The places of the team", &[], schema, places())
+});

@@ -23,3 +23,18 @@ async fn handle(request: Request) -> Result<Response, Error> {
         )
         .await
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::examples::{KEY_AREA, MEMBER};
+    use serde_json::json;
+    let success = schemas.answer::<Success>();
+    operation
+        .registered()
+        .id("id", "The member it is about", MEMBER)
+        .id("areaId", "The key area", KEY_AREA)
+        .keyed()
+        .refuses(Error::not_found("user"))
+        .refuses(Error::not_found("key area"))
+        .refuses(Error::forbidden("Only an admin may delete key areas."))
+        .answers(200, "It is gone", &[], success, json!(Success::DONE))
+});

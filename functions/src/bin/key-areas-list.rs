@@ -21,3 +21,19 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .await?;
     Ok(request.page(&page))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::key_areas::KeyArea;
+    use functions::openapi::examples::{MEMBER, key_area};
+    let areas = schemas.list::<KeyArea>();
+    operation
+        .registered()
+        .id("id", "The member it is about", MEMBER)
+        .paged()
+        .reads()
+        .refuses(Error::not_found("user"))
+        .refuses(Error::forbidden(
+            "Only the member and the admin of their team may read key areas.",
+        ))
+        .answers_page(areas, key_area())
+});

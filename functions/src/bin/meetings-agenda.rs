@@ -17,3 +17,22 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let agenda = request.read(async move |db| agenda::get(db, &caller, id).await).await?;
     Ok(Response::ok(&agenda))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::meetings::agenda::Agenda;
+    use functions::openapi::examples::RECORDED_MEETING;
+    use serde_json::json;
+    let agenda = schemas.answer::<Agenda>();
+    operation
+        .registered()
+        .id("id", "The meeting", RECORDED_MEETING)
+        .reads()
+        .refuses(Error::not_found("meeting"))
+        .answers(
+            200,
+            "The agenda",
+            &[],
+            agenda,
+            json!({"phases": [{"name": "Agenda", "items": ["How the migration went"]}], "note": null}),
+        )
+});

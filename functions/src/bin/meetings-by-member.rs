@@ -21,3 +21,16 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .await?;
     Ok(request.page(&page))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::meetings::ListedMeeting;
+    use functions::openapi::examples::{MEMBER, listed_meeting};
+    let meetings = schemas.list::<ListedMeeting>();
+    operation
+        .registered()
+        .id("userId", "The team member", MEMBER)
+        .paged()
+        .reads()
+        .refuses(Error::not_found("user"))
+        .answers_page(meetings, listed_meeting())
+});

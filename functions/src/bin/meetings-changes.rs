@@ -21,3 +21,29 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .await?;
     Ok(request.page(&page))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::meetings::MeetingChange;
+    use functions::openapi::examples::MOVED_MEETING;
+    use serde_json::json;
+    let changes = schemas.list::<MeetingChange>();
+    let change = json!({
+        "id": "01900000-0000-7000-8000-000000000301",
+        "meetingId": MOVED_MEETING,
+        "changeType": "rescheduled",
+        "previousTitle": null,
+        "previousDate": "2026-03-02T08:30:00Z",
+        "previousDuration": null,
+        "newTitle": null,
+        "newDate": "2026-03-02T09:30:00Z",
+        "newDuration": null,
+        "createdAt": "2026-03-01T16:20:00.123456Z",
+    });
+    operation
+        .registered()
+        .id("id", "The meeting", MOVED_MEETING)
+        .paged()
+        .reads()
+        .refuses(Error::not_found("meeting"))
+        .answers_page(changes, change)
+});

@@ -26,3 +26,49 @@ async fn handle(request: Request) -> Result<Response, Error> {
         )
         .await
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::meetings::{Meeting, MeetingType, Platform, Status};
+    use functions::openapi::examples::{MEMBER, meeting};
+    use serde_json::json;
+    let defaults = [
+        ("status", json!(Status::default())),
+        ("meetingType", json!(MeetingType::default())),
+        ("platform", json!(Platform::default())),
+        ("speakers", json!([])),
+        ("wins", json!([])),
+        ("areasForSupport", json!([])),
+        ("keyInsights", json!([])),
+    ];
+    let draft = schemas.draft::<Draft, Meeting>("A new meeting.", &defaults);
+    let schema = schemas.answer::<Meeting>();
+    operation
+        .registered()
+        .body(
+            draft,
+            true,
+            json!({
+                "title": "Retrospective",
+                "teamMemberId": MEMBER,
+                "date": "2026-03-02T09:30:00+01:00",
+                "duration": 45,
+                "meetingType": "team_meeting",
+                "platform": "google_meet",
+                "platformMeetingUrl": "https://meet.google.com/klm-nopq-rst",
+                "agenda": "What went well, what did not",
+            }),
+        )
+        .keyed()
+        .refuses(Error::forbidden("Only an admin may create a meeting."))
+        // A replay whose meeting has been deleted since.
+        .refuses(Error::not_found("meeting"))
+        .refuses(Error::conflict("Another meeting has this meetingBaasId."))
+        .refuses(Error::field("teamMemberId", "must be somebody of the meeting's team"))
+        .answers(
+            201,
+            "The meeting",
+            &[("Location", "Location"), ("ETag", "ETag")],
+            schema,
+            meeting(),
+        )
+});

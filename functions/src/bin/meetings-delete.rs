@@ -24,3 +24,14 @@ async fn handle(request: Request) -> Result<Response, Error> {
         )
         .await
 }
+
+functions::describe!(|operation, _| {
+    operation
+        .registered()
+        .id("id", "The meeting", "01900000-0000-7000-8000-000000000104")
+        .conditional()
+        .keyed()
+        .refuses(Error::not_found("meeting"))
+        .refuses(Error::forbidden("Only the admin of its team may delete a meeting."))
+        .answers_nothing("It is gone")
+});

@@ -19,3 +19,15 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .await?;
     Ok(meeting.into_response(Response::ok))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::meetings::Meeting;
+    use functions::openapi::examples::{RECORDED_MEETING, meeting};
+    let schema = schemas.answer::<Meeting>();
+    operation
+        .registered()
+        .id("id", "The meeting", RECORDED_MEETING)
+        .reads()
+        .refuses(Error::not_found("meeting"))
+        .answers(200, "The meeting", &[("ETag", "ETag")], schema, meeting())
+});

@@ -27,3 +27,27 @@ async fn handle(request: Request) -> Result<Response, Error> {
         )
         .await
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::meetings::{Draft, Meeting};
+    use functions::openapi::examples::meeting;
+    use serde_json::json;
+    let said = "The fields of a meeting that a client changes: at least one. Null clears an optional field.";
+    let changes = schemas.changes::<Draft, Meeting>("MeetingChanges", said);
+    let schema = schemas.answer::<Meeting>();
+    operation
+        .registered()
+        .id("id", "The meeting", "01900000-0000-7000-8000-000000000103")
+        .conditional()
+        .body(
+            changes,
+            true,
+            json!({"title": "Sprint planning, moved", "date": "2026-03-05T13:00:00Z", "duration": 90}),
+        )
+        .keyed()
+        .refuses(Error::not_found("meeting"))
+        .refuses(Error::forbidden("Only the admin of its team may change a meeting."))
+        .refuses(Error::conflict("Another meeting has this meetingBaasId."))
+        .refuses(Error::field("teamMemberId", "must be somebody of the meeting's team"))
+        .answers(200, "The meeting as it is now", &[("ETag", "ETag")], schema, meeting())
+});

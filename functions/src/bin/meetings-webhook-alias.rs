@@ -14,3 +14,5 @@ fn main() -> ExitCode {
 async fn handle(request: Request) -> Result<Response, Error> {
     webhook::receive(&request).await
 }
+
+functions::describe!(|operation, schemas| functions::openapi::webhooks::recorder(operation, schemas));

@@ -19,3 +19,10 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .await?;
     Ok(request.page(&page))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::meetings::ListedMeeting;
+    use functions::openapi::{examples::listed_meeting, parts::filtered_meetings};
+    let meetings = schemas.list::<ListedMeeting>();
+    filtered_meetings(operation).answers_page(meetings, listed_meeting())
+});

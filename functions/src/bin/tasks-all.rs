@@ -19,3 +19,16 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .await?;
     Ok(request.page(&page))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::examples::task;
+    use functions::tasks::{Status, Task};
+    let tasks = schemas.list::<Task>();
+    operation
+        .registered()
+        .paged()
+        .query::<Status>("status", "Only tasks with this status.")
+        .reads()
+        .refuses(Error::forbidden("Only an admin may list the tasks of the team."))
+        .answers_page(tasks, task())
+});

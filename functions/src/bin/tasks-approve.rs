@@ -27,3 +27,17 @@ async fn handle(request: Request) -> Result<Response, Error> {
         )
         .await
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::examples::{RECORDED_MEETING, task};
+    use functions::tasks::Task;
+    let schema = schemas.answer::<Task>();
+    operation
+        .registered()
+        .id("id", "The meeting it belongs to", RECORDED_MEETING)
+        .id("taskId", "The task", "01900000-0000-7000-8000-000000000203")
+        .keyed()
+        .refuses(Error::not_found("task"))
+        .refuses(Error::conflict("Only a suggested task can be approved."))
+        .answers(200, "The task as it is now", &[], schema, task())
+});

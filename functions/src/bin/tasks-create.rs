@@ -27,3 +27,29 @@ async fn handle(request: Request) -> Result<Response, Error> {
         )
         .await
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::examples::{MEMBER, MOVED_MEETING, task};
+    use functions::tasks::{Status, Task};
+    use serde_json::json;
+    let draft = schemas.draft::<Draft, Task>("A new task.", &[("status", json!(Status::default()))]);
+    let schema = schemas.answer::<Task>();
+    operation
+        .registered()
+        .id("id", "The meeting it belongs to", MOVED_MEETING)
+        .body(
+            draft,
+            true,
+            json!({"text": "Write the release notes", "assignedTo": MEMBER, "suggestedAssignee": "team_member"}),
+        )
+        .keyed()
+        .refuses(Error::not_found("meeting"))
+        .refuses(Error::forbidden(
+            "Only the meeting's creator and its team's admin may add tasks.",
+        ))
+        .refuses(Error::field(
+            "assignedTo",
+            "must be somebody of the meeting's team, or null",
+        ))
+        .answers(201, "The task", &[("Location", "Location")], schema, task())
+});

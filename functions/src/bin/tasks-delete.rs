@@ -23,3 +23,17 @@ async fn handle(request: Request) -> Result<Response, Error> {
         )
         .await
 }
+
+functions::describe!(|operation, _| {
+    use functions::openapi::examples::RECORDED_MEETING;
+    operation
+        .registered()
+        .id("id", "The meeting it belongs to", RECORDED_MEETING)
+        .id("taskId", "The task", "01900000-0000-7000-8000-000000000204")
+        .keyed()
+        .refuses(Error::not_found("task"))
+        .refuses(Error::forbidden(
+            "Only the meeting's creator and its team's admin may delete tasks.",
+        ))
+        .answers_nothing("It is gone")
+});

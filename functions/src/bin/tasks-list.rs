@@ -21,3 +21,16 @@ async fn handle(request: Request) -> Result<Response, Error> {
         .await?;
     Ok(request.page(&page))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::examples::{RECORDED_MEETING, task};
+    use functions::tasks::Task;
+    let tasks = schemas.list::<Task>();
+    operation
+        .registered()
+        .id("id", "The meeting it belongs to", RECORDED_MEETING)
+        .paged()
+        .reads()
+        .refuses(Error::not_found("meeting"))
+        .answers_page(tasks, task())
+});

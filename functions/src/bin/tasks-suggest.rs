@@ -23,3 +23,29 @@ async fn handle(request: Request) -> Result<Response, Error> {
         )
         .await
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::examples::RECORDED_MEETING;
+    use functions::tasks::suggest::Suggestions;
+    use serde_json::json;
+    let suggestions = schemas.answer::<Suggestions>();
+    operation
+        .registered()
+        .id("id", "The meeting it belongs to", RECORDED_MEETING)
+        .keyed()
+        .refuses(Error::not_found("meeting"))
+        .refuses(Error::conflict(
+            "The meeting has no areas for support, for which tasks could be suggested.",
+        ))
+        .answers(
+            200,
+            "The number of suggestions, of now or before",
+            &[],
+            suggestions,
+            json!({
+                "message": "Approve the suggested tasks, or delete them.",
+                "suggestedTasksCount": 2,
+                "areasForSupportCount": 1,
+            }),
+        )
+});

@@ -26,3 +26,27 @@ async fn handle(request: Request) -> Result<Response, Error> {
         )
         .await
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::examples::{RECORDED_MEETING, TASK, task};
+    use functions::tasks::{Draft, Task};
+    use serde_json::json;
+    let said = "The fields of a task that a client changes: at least one. Null clears an optional field.";
+    let changes = schemas.changes::<Draft, Task>("TaskChanges", said);
+    let schema = schemas.answer::<Task>();
+    operation
+        .registered()
+        .id("id", "The meeting it belongs to", RECORDED_MEETING)
+        .id("taskId", "The task", TASK)
+        .body(changes, true, json!({"status": "complete"}))
+        .keyed()
+        .refuses(Error::not_found("task"))
+        .refuses(Error::forbidden(
+            "The team member may only change a task between incomplete and complete.",
+        ))
+        .refuses(Error::field(
+            "assignedTo",
+            "must be somebody of the meeting's team, or null",
+        ))
+        .answers(200, "The task as it is now", &[], schema, task())
+});

@@ -16,3 +16,14 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let found = request.read(async move |db| team::teammates(db, &caller).await).await?;
     Ok(Response::ok(&found))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::examples::contact;
+    use functions::users::Contact;
+    use serde_json::json;
+    let team = schemas.list::<Contact>();
+    operation
+        .registered()
+        .reads()
+        .answers(200, "The caller first", &[], team, json!([contact()]))
+});

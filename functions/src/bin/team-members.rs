@@ -16,3 +16,15 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let found = request.read(async move |db| team::members(db, &caller).await).await?;
     Ok(Response::ok(&found))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::examples::colleague;
+    use functions::users::Colleague;
+    use serde_json::json;
+    let members = schemas.list::<Colleague>();
+    operation
+        .registered()
+        .reads()
+        .refuses(Error::forbidden("Only the admin of a team may list its members."))
+        .answers(200, "The members", &[], members, json!([colleague()]))
+});

@@ -23,3 +23,16 @@ async fn handle(request: Request) -> Result<Response, Error> {
         )
         .await
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::examples::MEMBER;
+    use serde_json::json;
+    let success = schemas.answer::<Success>();
+    operation
+        .registered()
+        .id("id", "The member", MEMBER)
+        .keyed()
+        .refuses(Error::forbidden("Only the admin of a team may remove its members."))
+        .refuses(Error::not_found("team member"))
+        .answers(200, "Removed", &[], success, json!(Success::DONE))
+});

@@ -17,3 +17,15 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let found = request.read(async move |db| users::get(db, &caller, id).await).await?;
     Ok(Response::ok(&found))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::examples::{MEMBER, colleague};
+    use functions::users::Colleague;
+    let schema = schemas.answer::<Colleague>();
+    operation
+        .registered()
+        .id("id", "The user", MEMBER)
+        .reads()
+        .refuses(Error::not_found("user"))
+        .answers(200, "The user", &[], schema, colleague())
+});

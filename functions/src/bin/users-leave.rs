@@ -22,3 +22,14 @@ async fn handle(request: Request) -> Result<Response, Error> {
         )
         .await
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::examples::user;
+    use functions::users::User;
+    let schema = schemas.answer::<User>();
+    operation
+        .registered()
+        .keyed()
+        .refuses(Error::conflict("You lead your own team: only a member can leave one."))
+        .answers(200, "The caller, who leads an empty team now", &[], schema, user())
+});

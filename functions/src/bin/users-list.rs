@@ -16,3 +16,14 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let team = request.read(async move |db| users::team(db, &caller).await).await?;
     Ok(Response::ok(&team))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::examples::colleague;
+    use functions::users::Colleague;
+    use serde_json::json;
+    let team = schemas.list::<Colleague>();
+    operation
+        .registered()
+        .reads()
+        .answers(200, "The team", &[], team, json!([colleague()]))
+});

@@ -16,3 +16,13 @@ async fn handle(request: Request) -> Result<Response, Error> {
     let user = request.read(async move |db| users::me(db, &caller).await).await?;
     Ok(Response::ok(&user))
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::examples::user;
+    use functions::users::User;
+    let schema = schemas.answer::<User>();
+    operation
+        .registered()
+        .reads()
+        .answers(200, "The user", &[], schema, user())
+});

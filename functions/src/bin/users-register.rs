@@ -29,3 +29,30 @@ async fn handle(request: Request) -> Result<Response, Error> {
         )
         .await
 }
+
+functions::describe!(|operation, schemas| {
+    use functions::openapi::examples::user;
+    use functions::users::User;
+    use serde_json::json;
+    let profile = schemas.request::<Profile>("Accepted and ignored: the token's claims identify the caller.");
+    let schema = schemas.answer::<User>();
+    operation
+        .body(
+            profile,
+            false,
+            json!({"email": "newcomer@example.com", "name": "Nico Newman"}),
+        )
+        .keyed()
+        .refuses(Error::field(
+            "email",
+            "must be a claim of the token, of at most 255 characters",
+        ))
+        .answers(
+            201,
+            "The user, who is new",
+            &[("Location", "Location")],
+            schema.clone(),
+            user(),
+        )
+        .answers(200, "The user, who was registered before", &[], schema, user())
+});

@@ -2,42 +2,39 @@
 //!
 //! | file | purpose |
 //! |---|---|
+//! | [`routes`] | the route files as modules, each with the description of its route |
 //! | [`operation`] | describes an operation |
+//! | [`schemas`] | the schemas, from the types of bodies and answers |
+//! | [`examples`], [`parts`], [`webhooks`] | the parts that several descriptions share |
 //! | [`components`] | the parts that all operations have in common |
 //! | [`route`] | the documentation of a route file, which gives an operation its route and its texts |
-//! | [`schemas`] | the schemas, from the types of bodies and answers |
 //! | [`older`] | the same document in OpenAPI 3.0 |
-//! | `health`, `users`, `team`, `invitations`, `key_areas`, `analyses`, `meetings`, `tasks`, `integrations` | the operations |
 //!
-//! Rules come from the types, and problems from [`Error`](shared::http::Error) itself. Compiled only with the feature
-//! `openapi`, which no deployed function has. Invariants: repeats no rule that a type defines. Depends on: the
-//! documentation of the route files, and `tests/openapi.py`, which compares the document with a running backend.
+//! A route is described in its file, `functions/src/bin/NAME.rs`, by [`describe!`](crate::describe). Rules come from the
+//! types, and problems from [`Error`](shared::http::Error) itself. Compiled only with the feature `openapi`, which no
+//! deployed function has. Invariants: repeats no rule that a type defines; does not depend on the order of the routes.
+//! Depends on: the route files, and `tests/openapi.py`, which compares the document with a running backend.
 
-mod analyses;
 mod components;
-mod health;
-mod integrations;
-mod invitations;
-mod key_areas;
-mod meetings;
+pub mod examples;
 mod older;
 mod operation;
+pub mod parts;
 mod route;
+mod routes;
 mod schemas;
-mod tasks;
-mod team;
 #[cfg(test)]
 mod tests;
-mod users;
+pub mod webhooks;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 pub use older::downgraded;
-use operation::Operation;
+pub use operation::Operation;
 pub use route::Route;
-use schemas::Schemas;
+pub use schemas::Schemas;
 
 /// The tags: the resources, with which the names of their functions begin.
 const TAGS: [(&str, &str); 11] = [
@@ -57,18 +54,26 @@ const TAGS: [(&str, &str); 11] = [
     ("clerk", "The identity provider's events"),
 ];
 
+/// A route file of `functions/src/bin`.
+#[derive(Clone, Copy)]
+struct RouteFile {
+    /// The file's name without its extension, which is the function's.
+    name: &'static str,
+    source: &'static str,
+    /// The function that its [`describe!`](crate::describe) makes.
+    describe: fn(Operation, &mut Schemas) -> Operation,
+}
+
 /// Returns the document.
 pub fn document() -> Value {
+    describing(routes::ROUTES.iter())
+}
+
+/// Returns the document with the routes of these files.
+fn describing<'a>(files: impl Iterator<Item = &'a RouteFile>) -> Value {
     let mut schemas = Schemas::default();
-    let mut operations = health::operations(&mut schemas);
-    operations.extend(users::operations(&mut schemas));
-    operations.extend(team::operations(&mut schemas));
-    operations.extend(invitations::operations(&mut schemas));
-    operations.extend(key_areas::operations(&mut schemas));
-    operations.extend(analyses::operations(&mut schemas));
-    operations.extend(integrations::operations(&mut schemas));
-    operations.extend(meetings::operations(&mut schemas));
-    operations.extend(tasks::operations(&mut schemas));
+    let operations = files.map(|file| (file.describe)(Operation::new(file.name, file.source), &mut schemas));
+    let operations = operations.collect();
     let mut components = components::components(&mut schemas);
     let mut paths = paths(operations);
     components["responses"] = shared_responses(&mut paths);

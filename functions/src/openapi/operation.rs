@@ -19,16 +19,8 @@ use shared::text::Id;
 /// The `requestId` of examples.
 const REQUEST: &str = "8f3b2a10-4c5d-4e6f-9a7b-0c1d2e3f4a5b";
 
-/// Describes the operation of the route file with this name, which gives its id, method, path and texts.
-macro_rules! operation {
-    ($function:literal) => {
-        Operation::new($function, include_str!(concat!("../bin/", $function, ".rs")))
-    };
-}
-pub(super) use operation;
-
-/// One operation: a binary and its route.
-pub(super) struct Operation {
+/// One operation: a binary and its route. A route file describes its own, with [`describe!`](crate::describe).
+pub struct Operation {
     function: &'static str,
     method: String,
     path: &'static str,
@@ -40,8 +32,8 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    /// Describes an operation for callers with a token; see [`operation!`]. If the route file's documentation describes
-    /// no route, the operation has no path, and `cargo seer routes --check` fails.
+    /// Describes the operation of a route file, for callers with a token. If the file's documentation describes no route,
+    /// the operation has no path, and `cargo seer routes --check` fails.
     pub(super) fn new(function: &'static str, source: &'static str) -> Self {
         let resource = |(tag, _): &(&'static str, _)| function.starts_with(tag).then_some(*tag);
         let resource = super::TAGS.iter().find_map(resource);
@@ -68,19 +60,19 @@ impl Operation {
     }
 
     /// Requires no token.
-    pub(super) fn public(mut self) -> Self {
+    pub fn public(mut self) -> Self {
         self.members.insert("security".to_owned(), json!([]));
         self.token = false;
         self
     }
 
     /// Requires a registered caller.
-    pub(super) fn registered(self) -> Self {
+    pub fn registered(self) -> Self {
         self.refuses(Error::unknown_caller())
     }
 
     /// Adds an id in the path.
-    pub(super) fn id(mut self, name: &str, description: &str, example: &str) -> Self {
+    pub fn id(mut self, name: &str, description: &str, example: &str) -> Self {
         self.parameters.push(json!({
             "name": name,
             "in": "path",
@@ -93,14 +85,14 @@ impl Operation {
     }
 
     /// Adds a parameter of the query string.
-    pub(super) fn query<T: ToSchema>(mut self, name: &str, description: &str) -> Self {
+    pub fn query<T: ToSchema>(mut self, name: &str, description: &str) -> Self {
         self.parameters
             .push(json!({"name": name, "in": "query", "description": description, "schema": schemas::of::<T>()}));
         self
     }
 
     /// Adds a page's `limit` and `cursor`.
-    pub(super) fn paged(mut self) -> Self {
+    pub fn paged(mut self) -> Self {
         for name in ["Limit", "Cursor"] {
             self.parameters
                 .push(json!({"$ref": format!("#/components/parameters/{name}")}));
@@ -109,7 +101,7 @@ impl Operation {
     }
 
     /// Adds a header that not every sender has.
-    pub(super) fn header(mut self, name: &str, description: &str, example: &str) -> Self {
+    pub fn header(mut self, name: &str, description: &str, example: &str) -> Self {
         self.parameters.push(json!({
             "name": name,
             "in": "header",
@@ -122,12 +114,12 @@ impl Operation {
     }
 
     /// Adds a JSON body of the usual size.
-    pub(super) fn body(self, schema: Value, required: bool, example: Value) -> Self {
+    pub fn body(self, schema: Value, required: bool, example: Value) -> Self {
         self.body_up_to(SERVICE.largest_body, schema, required, example)
     }
 
     /// Adds a JSON body of at most `limit` bytes.
-    pub(super) fn body_up_to(mut self, limit: usize, schema: Value, required: bool, example: Value) -> Self {
+    pub fn body_up_to(mut self, limit: usize, schema: Value, required: bool, example: Value) -> Self {
         let body = json!({
             "required": required,
             "content": {"application/json": {"schema": schema, "example": example}},
@@ -142,38 +134,38 @@ impl Operation {
     }
 
     /// Adds the problems of a read.
-    pub(super) fn reads(self) -> Self {
+    pub fn reads(self) -> Self {
         self.refuses(db::Error::bare(Kind::Refused, Phase::Connect).into())
     }
 
     /// Adds the problems of a write that has its own idempotency key.
-    pub(super) fn writes(self) -> Self {
+    pub fn writes(self) -> Self {
         self.reads()
             .refuses(db::Error::bare(Kind::CommitUnknown, Phase::Commit).into())
             .refuses(Error::KeyReused)
     }
 
     /// Adds the problems of a write, and the Idempotency-Key.
-    pub(super) fn keyed(mut self) -> Self {
+    pub fn keyed(mut self) -> Self {
         self.parameters
             .push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));
         self.writes().refuses(Error::field("Idempotency-Key", KEY_RULE))
     }
 
     /// Adds If-Match.
-    pub(super) fn conditional(mut self) -> Self {
+    pub fn conditional(mut self) -> Self {
         self.parameters.push(json!({"$ref": "#/components/parameters/IfMatch"}));
         self.refuses(Error::precondition_failed())
     }
 
     /// Adds a problem, as it is answered.
-    pub(super) fn refuses(mut self, error: Error) -> Self {
+    pub fn refuses(mut self, error: Error) -> Self {
         self.problems.push(error);
         self
     }
 
     /// Adds an answer with a JSON body, and its headers from the components.
-    pub(super) fn answers(
+    pub fn answers(
         self,
         status: u16,
         description: &str,
@@ -186,12 +178,12 @@ impl Operation {
     }
 
     /// Adds 200 with a page of a list of this item.
-    pub(super) fn answers_page(self, schema: Value, item: Value) -> Self {
+    pub fn answers_page(self, schema: Value, item: Value) -> Self {
         self.answers(200, "A page", &[("Link", "Link")], schema, json!([item]))
     }
 
     /// Adds 204.
-    pub(super) fn answers_nothing(self, description: &str) -> Self {
+    pub fn answers_nothing(self, description: &str) -> Self {
         self.answers_with(204, description, &[], None)
     }
 

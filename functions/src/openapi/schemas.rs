@@ -9,11 +9,11 @@ const PREFIX: &str = "#/components/schemas/";
 
 /// The components that operations refer to.
 #[derive(Default)]
-pub(super) struct Schemas(BTreeMap<String, Value>);
+pub struct Schemas(BTreeMap<String, Value>);
 
 impl Schemas {
     /// Returns a reference to the schema of a request; the type's own description is for readers of the code.
-    pub(super) fn request<T: ToSchema>(&mut self, description: &str) -> Value {
+    pub fn request<T: ToSchema>(&mut self, description: &str) -> Value {
         self.insert::<T>();
         if let Some(schema) = self.0.get_mut(&*T::name()) {
             schema["description"] = description.into();
@@ -21,8 +21,35 @@ impl Schemas {
         reference(&T::name())
     }
 
+    /// Returns a reference to the schema of a request for a new `R`, whose members have the descriptions of `R`'s.
+    ///
+    /// A member with a default says so in its description. Not as `default`: generators require such a member, or send
+    /// it themselves.
+    pub fn draft<T: ToSchema, R: ToSchema>(&mut self, description: &str, defaults: &[(&str, Value)]) -> Value {
+        self.insert::<T>();
+        let mut schema = described::<T, R>(description);
+        for (name, default) in defaults {
+            let member = &mut schema["properties"][name];
+            let described = member["description"].as_str().unwrap_or_default();
+            member["description"] = format!("{described}\n\n`{default}` if it is absent.").into();
+        }
+        self.component(&T::name(), schema)
+    }
+
+    /// Returns a reference to a schema with the members of `T`, the request for a new `R`: all optional, but at least one
+    /// required.
+    pub fn changes<T: ToSchema, R: ToSchema>(&mut self, name: &str, description: &str) -> Value {
+        self.insert::<T>();
+        let mut schema = described::<T, R>(description);
+        schema["minProperties"] = 1.into();
+        if let Some(members) = schema.as_object_mut() {
+            members.remove("required");
+        }
+        self.component(name, schema)
+    }
+
     /// Returns a reference to the schema of an answer: every member is present, possibly null.
-    pub(super) fn answer<T: ToSchema>(&mut self) -> Value {
+    pub fn answer<T: ToSchema>(&mut self) -> Value {
         self.insert::<T>();
         if let Some(schema) = self.0.get_mut(&*T::name()) {
             let members = schema["properties"].as_object().into_iter().flat_map(Map::keys);
@@ -32,69 +59,18 @@ impl Schemas {
     }
 
     /// Returns the schema of a list.
-    pub(super) fn list<T: ToSchema>(&mut self) -> Value {
+    pub fn list<T: ToSchema>(&mut self) -> Value {
         json!({"type": "array", "items": self.answer::<T>()})
     }
 
     /// Returns a reference to a component without a type of its own.
-    pub(super) fn component(&mut self, name: &str, schema: Value) -> Value {
+    pub fn component(&mut self, name: &str, schema: Value) -> Value {
         self.0.insert(name.to_owned(), schema);
         reference(name)
     }
 
-    /// Copies the descriptions of `resource`'s members to the members of the same name in `draft`.
-    pub(super) fn describe(&mut self, draft: &str, resource: &str) {
-        let said = self.0.get(resource).map(|schema| schema["properties"].clone());
-        let members = self
-            .0
-            .get_mut(draft)
-            .and_then(|schema| schema["properties"].as_object_mut());
-        for (name, member) in members.into_iter().flatten() {
-            if let Some(description) = said.as_ref().and_then(|said| said[name].get("description")) {
-                member["description"] = description.clone();
-            }
-        }
-    }
-
-    /// Says what a member is if it is absent. Not as `default`: generators require such a member, or send it themselves.
-    pub(super) fn defaults_to(&mut self, name: &str, member: &str, default: &Value) {
-        if let Some(member) = self.member(name, member) {
-            let described = member["description"].as_str().unwrap_or_default();
-            member["description"] = format!("{described}\n\n`{default}` if it is absent.").into();
-        }
-    }
-
-    /// Returns a reference to a schema with the members of `draft`, all optional, but at least one required.
-    pub(super) fn changes(&mut self, name: &str, draft: &str, description: &str) -> Value {
-        let mut schema = self.0.get(draft).cloned().unwrap_or_default();
-        schema["description"] = description.into();
-        schema["minProperties"] = 1.into();
-        if let Some(members) = schema.as_object_mut() {
-            members.remove("required");
-        }
-        self.component(name, schema)
-    }
-
-    fn member(&mut self, name: &str, member: &str) -> Option<&mut Value> {
-        self.0.get_mut(name)?.get_mut("properties")?.get_mut(member)
-    }
-
     fn insert<T: ToSchema>(&mut self) {
-        let mut found = vec![(T::name().into_owned(), T::schema())];
-        T::schemas(&mut found);
-        let found: BTreeMap<_, _> = found
-            .into_iter()
-            .map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default()))
-            .collect();
-        for (name, schema) in &found {
-            let (name, mut schema) = (name.clone(), flat(schema, &found));
-            // The first paragraph describes the type, the others its implementation.
-            if let Some((first, _)) = schema["description"].as_str().and_then(|said| said.split_once("\n\n")) {
-                schema["description"] = first.to_owned().into();
-            }
-            for member in members(&mut schema) {
-                raise(member);
-            }
+        for (name, schema) in derived::<T>() {
             self.0.entry(name).or_insert(schema);
         }
     }
@@ -138,6 +114,43 @@ fn references(node: &Value) -> Vec<String> {
         Value::Array(items) => items.iter().flat_map(references).collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
+}
+
+/// Returns the schemas of a type and of those in it, by name.
+fn derived<T: ToSchema>() -> BTreeMap<String, Value> {
+    let mut found = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut found);
+    let found: BTreeMap<_, _> = found
+        .into_iter()
+        .map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default()))
+        .collect();
+    let schemas = found.iter().map(|(name, schema)| {
+        let mut schema = flat(schema, &found);
+        // The first paragraph describes the type, the others its implementation.
+        if let Some((first, _)) = schema["description"].as_str().and_then(|said| said.split_once("\n\n")) {
+            schema["description"] = first.to_owned().into();
+        }
+        for member in members(&mut schema) {
+            raise(member);
+        }
+        (name.clone(), schema)
+    });
+    schemas.collect()
+}
+
+/// Returns the schema of `T` with this description, and the descriptions of the members that `R` has too.
+fn described<T: ToSchema, R: ToSchema>(description: &str) -> Value {
+    let [mut schema, resource] = [
+        derived::<T>().remove(&*T::name()).unwrap_or_default(),
+        derived::<R>().remove(&*R::name()).unwrap_or_default(),
+    ];
+    schema["description"] = description.into();
+    for (name, member) in schema["properties"].as_object_mut().into_iter().flatten() {
+        if let Some(description) = resource["properties"][name].get("description") {
+            member["description"] = description.clone();
+        }
+    }
+    schema
 }
 
 /// Returns a type's schema alone, for a parameter.

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::document;
+use super::{describing, document, routes};
 use crate::{ai_settings, google, invitations, key_areas, meetings, tasks};
 
 /// The sources of all messages for clients.
@@ -170,6 +170,12 @@ fn problem_details_match_the_code() {
         let said = SOURCES.iter().any(|source| source.contains(&format!("\"{detail}\"")));
         assert!(said, "no code says {detail:?}");
     }
+}
+
+/// Two routes may describe one schema, in any order.
+#[test]
+fn order_of_routes_changes_nothing() {
+    assert_eq!(describing(routes::ROUTES.iter().rev()), document());
 }
 
 #[test]
