@@ -1,5 +1,6 @@
 //! The chapters of `docs/POSTGRES_SETUP.md` have an entry for every name that an operator or a client can meet, and for
-//! no other: kinds of failure, problem types, health states, log lines, and parameters of `DATABASE_URL`.
+//! no other: kinds of failure, problem types, health states, log lines, and parameters of `DATABASE_URL`. The code in
+//! `docs/ADDING_A_ROUTE.md` is that of the files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -133,4 +134,21 @@ fn parameters_are_documented() {
     let (_, names) = error.split_once("known are ").unwrap_or_else(|| panic!("{error}"));
     let names = names.split(", ").map(str::to_owned).collect::<BTreeSet<_>>();
     assert_eq!(rows("connection-string", "Each parameter"), names);
+}
+
+/// All but an example that leaves something out, which has an ellipsis.
+#[test]
+fn route_examples_are_from_the_files() {
+    let page = fs::read_to_string(workspace().join("docs/ADDING_A_ROUTE.md")).unwrap();
+    let sources = sources(&workspace().join("functions/src"));
+    let blocks = page
+        .split("```rust\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
+    let whole: Vec<_> = blocks.filter(|block| !block.contains('…')).collect();
+    assert!(whole.len() > 2, "{whole:#?}");
+    for block in whole {
+        let found = sources.iter().any(|source| source.contains(block));
+        assert!(found, "no file of functions/src has this:\n{block}");
+    }
 }
