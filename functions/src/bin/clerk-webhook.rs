@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use functions::clerk::{self, Delivery};
-use functions::meetings::webhook::{DELIVERY_LIFETIME, Receipt};
+use functions::meetings::webhook::{Acknowledgement, DELIVERY_LIFETIME};
 use functions::{SERVICE, example_event};
 use shared::http::{Error, Request, Response};
 
@@ -21,7 +21,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
             event,
             async |db, attempt, event| clerk::apply(db, attempt, event).await,
             async |_, _, _| Ok(()),
-            |()| Response::ok(&Receipt::RECEIVED),
+            |()| Response::ok(&Acknowledgement::RECEIVED),
         )
         .await
 }
@@ -29,7 +29,7 @@ async fn handle(request: Request) -> Result<Response, Error> {
 functions::describe!(|operation, schemas| {
     use functions::openapi::webhooks::clerk_event;
     use serde_json::json;
-    let (event, receipt) = (clerk_event(schemas), schemas.answer::<Receipt>());
+    let (event, acknowledgement) = (clerk_event(schemas), schemas.answer::<Acknowledgement>());
     operation
         .public()
         .header(
@@ -72,7 +72,7 @@ functions::describe!(|operation, schemas| {
             200,
             "It is applied, or ignored",
             &[],
-            receipt,
+            acknowledgement,
             json!({"received": true}),
         )
 });

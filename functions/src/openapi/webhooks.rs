@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::{Operation, Schemas};
 use crate::RECORDER;
-use crate::meetings::webhook::{REFUSED, Receipt};
+use crate::meetings::webhook::{Acknowledgement, REFUSED};
 use shared::http::Error;
 
 /// Describes a delivery of the recording service.
 pub fn recorder(operation: Operation, schemas: &mut Schemas) -> Operation {
-    let receipt = schemas.answer::<Receipt>();
+    let acknowledgement = schemas.answer::<Acknowledgement>();
     let known = ["complete", "bot.completed", "failed", "bot.failed", "bot.status_change"];
     // Each object is a component, because generators name it.
     let recording = schemas.component(
@@ -110,7 +110,7 @@ pub fn recorder(operation: Operation, schemas: &mut Schemas) -> Operation {
             200,
             "It is applied, kept until a meeting has its bot, or ignored",
             &[],
-            receipt,
+            acknowledgement,
             json!({"received": true}),
         )
 }

@@ -50,12 +50,12 @@ pub const OLDEST_WAITING: &str = "SELECT oldest_waiting_delivery()";
 /// The answer to a delivery.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = WebhookReceipt))]
-pub struct Receipt {
+pub struct Acknowledgement {
     /// Always true.
     received: bool,
 }
 
-impl Receipt {
+impl Acknowledgement {
     /// The answer to every accepted delivery, first or repeated.
     pub const RECEIVED: Self = Self { received: true };
 }
@@ -73,7 +73,7 @@ pub async fn receive(request: &Request) -> Result<Response, Error> {
         request.scoped_key("delivery", &id).kept_for(DELIVERY_LIFETIME)
     };
     let Some(report) = Report::read(request)? else {
-        return Ok(Response::ok(&Receipt::RECEIVED));
+        return Ok(Response::ok(&Acknowledgement::RECEIVED));
     };
     let answer = request
         .write_under(
@@ -81,7 +81,7 @@ pub async fn receive(request: &Request) -> Result<Response, Error> {
             report,
             async |db, attempt, report| deliver(db, attempt, report).await,
             async |_, _, _| Ok(()),
-            |()| Response::ok(&Receipt::RECEIVED),
+            |()| Response::ok(&Acknowledgement::RECEIVED),
         )
         .await?;
     Ok(answer)
