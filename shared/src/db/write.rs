@@ -327,7 +327,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
     {
         let _time = DatabaseTime::start();
         let (pool, left) = (self.pool, self.deadline.left());
-        let margin = SETTLE_MARGIN.max(pool.connect_time() * 4).min(left / 2);
+        let margin = settle_margin(left, pool.connect_time());
         let sending = self.deadline.within(left.saturating_sub(margin));
         let mut retries = RetryLoop::new(Policy::Write, &pool.retry, sending);
         let mut reconnects = RetryLoop::new(Policy::Connect, &pool.retry, sending);
@@ -541,10 +541,31 @@ impl<I, W, P> Protocol<'_, I, W, P> {
     }
 }
 
+/// Returns the time to keep back of the time that is left, if a connect takes this long.
+fn settle_margin(left: Duration, connect: Duration) -> Duration {
+    SETTLE_MARGIN.max(connect * 4).min(left / 2)
+}
+
 /// Whether a failure to get a connection may pass by itself.
 fn passes(error: &Error) -> bool {
     match verdict(Phase::Connect, error.kind, true) {
         Verdict::Transient | Verdict::Reconnect => true,
         Verdict::ReconnectOnce | Verdict::Permanent | Verdict::Ambiguous => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tombstone_has_time_for_four_connects() {
+        let margin = |left, connect| {
+            let [left, connect] = [left, connect].map(Duration::from_millis);
+            settle_margin(left, connect).as_millis()
+        };
+        assert_eq!(margin(26_000, 10), 300);
+        assert_eq!(margin(26_000, 500), 2_000);
+        assert_eq!(margin(1_000, 500), 500);
     }
 }

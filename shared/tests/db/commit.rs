@@ -1,8 +1,9 @@
 //! A write is applied exactly once, however often it is sent, and a key is answered once.
 
 use local::proxy::{self, Cut, Effect};
-use shared::db::{Change, Deadline, IdempotencyKey, Session, Written};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use shared::db::{Abort, Change, Deadline, Error, IdempotencyKey, Kind, Phase, Session, WriteAttempt, Written};
+use shared::write_query_unchecked;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::bench::{Bench, CUTS, PLENTY, Refusal, WRITES, replayed, until};
@@ -152,7 +153,76 @@ async fn requests_of_one_key_serialize() {
     }
 }
 
-async fn noted(db: &mut Session, id: &Uuid) -> Result<(Uuid, Option<Change>), shared::db::Abort<Refusal>> {
+/// Renames a note that still has its first text, and rejects the others.
+async fn renamed(db: &mut Session, attempt: &WriteAttempt, id: &Uuid) -> Result<Uuid, Abort<Refusal>> {
+    let row = write_query_unchecked!(
+        attempt,
+        "seen AS (
+            SELECT n.text = 'text' AS first FROM known JOIN notes n ON n.id = $5 AND clear FOR UPDATE OF n
+        ), renamed AS (
+            UPDATE notes SET text = 'renamed' FROM seen WHERE id = $5 AND first RETURNING id
+        ), changed AS (
+            SELECT 'note' AS kind, id, NULL::integer AS version, 200 AS status FROM renamed
+        )",
+        "renamed.id FROM known LEFT JOIN renamed ON true"
+    )
+    .bind(id)
+    .fetch_one(db)
+    .await?;
+    attempt.check_row(&row)?;
+    let rejection = || Abort::Rejected(Refusal(Error::bare(Kind::Query, Phase::Statement)));
+    row.try_get::<Option<_>, _>("id")?.ok_or_else(rejection)
+}
+
+/// The second began before the first was committed: it waits for the row, and finds it renamed.
+#[tokio::test(flavor = "multi_thread")]
+async fn rejection_by_first_request_is_a_replay() {
+    let bench = Bench::new().await;
+    let key = IdempotencyKey::from_client("caller", "key", &[b"body"]);
+    let id = Uuid::now_v7();
+    bench.write_under(&key, id).await.unwrap();
+    let mut first = bench.direct().await;
+    let sql = "CREATE TABLE kept AS SELECT * FROM receipts; DELETE FROM receipts";
+    sqlx::raw_sql(sql).execute(&mut first).await.unwrap();
+    let sql = "BEGIN; UPDATE notes SET text = 'renamed'; INSERT INTO receipts SELECT * FROM kept";
+    sqlx::raw_sql(sql).execute(&mut first).await.unwrap();
+    let second = bench.pool.write(Deadline::after(PLENTY), &key, &id, renamed, replayed);
+    tokio::pin!(second);
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    tokio::select! {
+        early = &mut second => panic!("it did not wait: {early:?}"),
+        () = until("it waits", async || bench.count(waiting).await > 0) => {}
+    }
+    sqlx::raw_sql("COMMIT").execute(&mut first).await.unwrap();
+    let written = second.await;
+    assert!(
+        matches!(written, Ok(Written::Replayed(_, Ok(found))) if found == id),
+        "{written:?}"
+    );
+}
+
+/// Nobody can have sent the request before if its key was made for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_rejections_under_a_clients_key_look() {
+    let bench = Bench::new().await;
+    let rejected = async |key: IdempotencyKey| {
+        let before = bench.proxy.counts().ready;
+        let deadline = Deadline::after(PLENTY);
+        let written = bench
+            .pool
+            .write(deadline, &key, &Uuid::now_v7(), renamed, replayed)
+            .await;
+        assert!(matches!(written, Err(Refusal(_))), "{written:?}");
+        bench.proxy.counts().ready - before
+    };
+    let of_client = || IdempotencyKey::from_client("caller", "key", &[b"body"]);
+    // Afterwards both statements are prepared.
+    rejected(of_client()).await;
+    assert_eq!(rejected(IdempotencyKey::generated()).await, 1);
+    assert_eq!(rejected(of_client()).await, 2);
+}
+
+async fn noted(db: &mut Session, id: &Uuid) -> Result<(Uuid, Option<Change>), Abort<Refusal>> {
     sqlx::query("INSERT INTO notes VALUES ($1, 'text')")
         .bind(id)
         .execute(db)
