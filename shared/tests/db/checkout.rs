@@ -6,17 +6,18 @@ use std::time::Duration;
 use local::postgres::Settings;
 use local::proxy::{Admission, Effect, Statements};
 use shared::config::Config;
-use shared::db::{Abort, Deadline, Error, IdempotencyKey, Kind, Phase, Pool, Session, WriteAttempt};
+use shared::db::{Abort, Deadline, Error, IdempotencyKey, Kind, Phase, Pool, Receipt, Session, WriteAttempt, Written};
 use shared::diagnostics::Purpose;
 use sqlx::Connection as _;
+use uuid::Uuid;
 
-use super::bench::{Bench, PLENTY, Refusal, one, pool, until};
+use super::bench::{Bench, PLENTY, Refusal, note, one, pool, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn warm_request_is_one_round_trip() {
     let bench = Bench::new().await;
     bench.read().await.unwrap();
-    bench.write(uuid::Uuid::now_v7()).await.unwrap();
+    bench.write(Uuid::now_v7()).await.unwrap();
     // A sweep of expired receipts follows one write in fifty, and is not counted.
     bench
         .proxy
@@ -24,7 +25,7 @@ async fn warm_request_is_one_round_trip() {
     let before = bench.proxy.counts();
     bench.read().await.unwrap();
     assert_eq!(bench.proxy.counts().ready - before.ready, 1);
-    bench.write(uuid::Uuid::now_v7()).await.unwrap();
+    bench.write(Uuid::now_v7()).await.unwrap();
     let now = bench.proxy.counts();
     assert_eq!((now.ready - before.ready) - (now.cut - before.cut), 2);
     assert_eq!(bench.proxy.counts().opened, 1);
@@ -277,14 +278,14 @@ async fn as_new(bench: &Bench) {
     let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
     assert_eq!(bench.count(open).await, 0);
     bench.read().await.unwrap();
-    bench.write(uuid::Uuid::now_v7()).await.unwrap();
+    bench.write(Uuid::now_v7()).await.unwrap();
     assert_eq!(bench.proxy.counts().opened, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn open_transaction_is_never_reused() {
     let bench = Bench::new().await;
-    let id = uuid::Uuid::now_v7();
+    let id = Uuid::now_v7();
     bench.write(id).await.unwrap();
     let divide = async |db: &mut Session| {
         sqlx::query("SELECT 1/0").execute(db).await?;
@@ -342,6 +343,26 @@ async fn pooler_read_stays_on_one_server() {
         Ok::<_, Abort<Refusal>>(seen)
     });
     assert_eq!(read.await.unwrap(), ("2s".to_owned(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pooler_replay_stays_on_one_server() {
+    let bench = Bench::with(Settings::default(), "pgbouncer=true").await;
+    let key = IdempotencyKey::from_client("caller", "key", &[b"body"]);
+    let id = Uuid::now_v7();
+    bench.write_under(&key, id).await.unwrap();
+    let replay = async |db: &mut Session, receipt: &Receipt, _: &Uuid| {
+        // Set for a transaction only.
+        let sql = "SELECT current_setting('idle_in_transaction_session_timeout')";
+        let seen: String = sqlx::query_scalar(sql).fetch_one(db).await?;
+        assert_eq!(seen, "2s");
+        Ok::<_, Abort<Refusal>>(receipt.id)
+    };
+    let again = bench.pool.write(Deadline::after(PLENTY), &key, &id, note, replay).await;
+    assert!(
+        matches!(again, Ok(Written::Replayed(_, Ok(found))) if found == id),
+        "{again:?}"
+    );
 }
 
 /// Its transaction is not read-only, which would hide whether the server takes writes.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use local::postgres::{Replication, Settings};
 use local::proxy::{Admission, Cut, Effect, Statements};
 use shared::config::DatabaseUrl;
-use shared::db::{Deadline, Error, IdempotencyKey, Kind, Written, migrate};
+use shared::db::{Deadline, Error, IdempotencyKey, Kind, Phase, Written, migrate};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
@@ -131,7 +131,11 @@ async fn unresolved_commit_is_unknown() {
             .write_within(Deadline::after(Duration::from_secs(4)), &key, first)
             .await;
         let unknown = unknown.unwrap_err();
-        assert_eq!(unknown.kind, Kind::CommitUnknown, "{unknown}");
+        assert_eq!(
+            (unknown.kind, unknown.phase),
+            (Kind::CommitUnknown, Phase::Commit),
+            "{unknown}"
+        );
         assert_eq!(bench.notes(first).await == 1, applied, "{cut:?}");
 
         bench.proxy.set_admission(Admission::Open).await;
