@@ -23,6 +23,15 @@ impl Moment {
         }
     }
 
+    /// Returns the moment so long ago.
+    #[cfg(test)]
+    pub(crate) fn past(ago: Duration) -> Self {
+        Self {
+            monotonic: Instant::now().checked_sub(ago).unwrap(),
+            wall: SystemTime::now() - ago,
+        }
+    }
+
     /// Returns the time since this moment: the larger reading of the two clocks.
     pub(crate) fn elapsed(&self) -> Duration {
         let wall = self.wall.elapsed().unwrap_or_default();

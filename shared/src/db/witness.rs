@@ -333,3 +333,63 @@ async fn end(witness: &mut Connection, identity: SessionIdentity, since: &str) -
     let ended = session.fetch_optional(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
     Ok(ended.is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_answers_are_remembered_for_some_dozens() {
+        let witnesses = Witnesses::default();
+        let slowest = |purpose| witnesses.slowest(purpose).load(Ordering::Relaxed);
+        witnesses.note(Purpose::Read, Duration::from_millis(100));
+        witnesses.note(Purpose::Read, Duration::from_millis(1));
+        assert!((90_000..100_000).contains(&slowest(Purpose::Read)));
+        assert_eq!(slowest(Purpose::Write), 0);
+        for _ in 0..80 {
+            witnesses.note(Purpose::Read, Duration::from_millis(1));
+        }
+        assert_eq!(slowest(Purpose::Read), 1_000);
+    }
+
+    #[test]
+    fn further_witnesses_wait_longer() {
+        let witnesses = Witnesses::default();
+        let interval = || witnesses.last.lock().unwrap().unwrap().1;
+        let turn = witnesses.turn().expect("the first witness is allowed at once");
+        assert_eq!(interval(), INTERVAL.0);
+        drop(turn);
+        assert!(witnesses.turn().is_none(), "the interval is not over");
+
+        // As if it were over.
+        *witnesses.last.lock().unwrap() = Some((Moment::now(), Duration::ZERO));
+        let turn = witnesses.turn().expect("the interval is over");
+        *witnesses.last.lock().unwrap() = Some((Moment::now(), Duration::ZERO));
+        assert!(witnesses.turn().is_none(), "another one is open");
+        drop(turn);
+        for (before, after) in [
+            (Duration::from_nanos(1), Duration::from_nanos(2)),
+            (INTERVAL.1, INTERVAL.1),
+        ] {
+            let begun = Moment::past(before);
+            *witnesses.last.lock().unwrap() = Some((begun, before));
+            drop(witnesses.turn().expect("the interval is over"));
+            assert_eq!(interval(), after);
+        }
+        *witnesses.last.lock().unwrap() = Some((Moment::past(INTERVAL.1 * 2), INTERVAL.1));
+        drop(witnesses.turn().expect("the interval is over"));
+        assert_eq!(interval(), INTERVAL.0, "no answer was late for long");
+    }
+
+    #[test]
+    fn dead_sessions_delay_no_witness_unless_many() {
+        let witnesses = Witnesses::default();
+        for _ in 0..MOST_DEAD {
+            drop(witnesses.turn().expect("its siblings may be dead too"));
+            witnesses.found_dead();
+        }
+        drop(witnesses.turn().expect("the last one reset it"));
+        witnesses.found_dead();
+        assert!(witnesses.turn().is_none());
+    }
+}
