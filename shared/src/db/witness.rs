@@ -149,13 +149,7 @@ impl Witnesses {
         let slowest = self.slowest(purpose).load(Ordering::Relaxed);
         let usual = connection.round_trip.max(Duration::from_micros(slowest.into()));
         let idle = connection.used.elapsed() > IDLE;
-        let (least, most) = if idle { LATE_AFTER_IDLE_RANGE } else { LATE_AFTER_RANGE };
-        let late_after = (usual * LATE_FACTOR).clamp(least, most);
-        let most_jitter = if idle {
-            late_after / 4
-        } else {
-            late_after.min(MOST_JITTER)
-        };
+        let (late_after, most_jitter) = late_after(usual, idle);
         let near_capacity = connection.status.near_capacity();
         Watch {
             identity: connection.identity.filter(|_| !near_capacity),
@@ -225,6 +219,18 @@ impl Witnesses {
             drop(turn);
         }
     }
+}
+
+/// Returns when an answer is late that usually takes this long, and the bound of the random addition to it.
+fn late_after(usual: Duration, idle: bool) -> (Duration, Duration) {
+    let (least, most) = if idle { LATE_AFTER_IDLE_RANGE } else { LATE_AFTER_RANGE };
+    let late_after = (usual * LATE_FACTOR).clamp(least, most);
+    let most_jitter = if idle {
+        late_after / 4
+    } else {
+        late_after.min(MOST_JITTER)
+    };
+    (late_after, most_jitter)
 }
 
 /// The result of a lookup of a session.
@@ -337,6 +343,20 @@ async fn end(witness: &mut Connection, identity: SessionIdentity, since: &str) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn late_depends_on_the_usual_time() {
+        let late = |usual, idle| {
+            let (late, jitter) = late_after(Duration::from_millis(usual), idle);
+            (late.as_millis(), jitter.as_millis())
+        };
+        assert_eq!(late(1, false), (250, 250));
+        assert_eq!(late(60, false), (480, 400));
+        assert_eq!(late(1_000, false), (800, 400));
+        assert_eq!(late(1, true), (100, 25));
+        assert_eq!(late(30, true), (240, 60));
+        assert_eq!(late(1_000, true), (300, 75));
+    }
 
     #[test]
     fn slow_answers_are_remembered_for_some_dozens() {
