@@ -53,7 +53,8 @@ pub(crate) fn of(config: &Config) -> &'static Result<Pool, ConfigError> {
 /// The pool is created at first use, from `DATABASE_URL`. Each statement uses a connection of its own for as long as it
 /// runs, and is not retried. Text without even an empty list of arguments, or that does more than read or change rows,
 /// can change the session, so its connection is closed. With `connection_limit=1`, the usual value, a statement that is
-/// sent while a [`Transaction`] or [`OwnedConnection`] is open waits for it, and fails after `pool_timeout`.
+/// sent while a [`Transaction`] or [`OwnedConnection`] is open, or within the work of a read or a write, waits for it, and
+/// fails after `pool_timeout`.
 ///
 /// # Cancel safety
 /// Dropping the future or stream of an unanswered query closes its connection. If its statement was sent, the server

@@ -16,6 +16,8 @@
 //! preparation; every value in them is a number, a UUID or in hexadecimal.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -114,6 +116,7 @@ impl IdempotencyKey {
                 lifetime: self.lifetime.as_secs_f64(),
                 origin: self.origin.clone(),
             }),
+            checked: Arc::default(),
         }
     }
 
@@ -225,6 +228,8 @@ pub struct WriteAttempt {
     pub nonce: Option<Uuid>,
     /// `$4`
     pub record: Json<Record>,
+    /// Whether the work has called [`check`](Self::check).
+    checked: Arc<AtomicBool>,
 }
 
 /// What a write's statement records beside the change: one parameter, so that the statement's own begin with `$5`
@@ -246,6 +251,10 @@ impl WriteAttempt {
         }
     }
 
+    pub(super) fn is_checked(&self) -> bool {
+        self.checked.load(Ordering::Relaxed)
+    }
+
     /// Checks the row of [`write_query_unchecked!`](crate::write_query_unchecked); see [`check`](Self::check).
     ///
     /// # Errors
@@ -260,6 +269,7 @@ impl WriteAttempt {
     /// Fails with [`Known`] unless the statement was let in: it has then changed nothing, and its other columns are
     /// meaningless.
     pub fn check(&self, receipt: bool, nonce: Option<Uuid>) -> Result<(), Known> {
+        self.checked.store(true, Ordering::Relaxed);
         if receipt {
             return Err(Known::Receipt(None));
         }

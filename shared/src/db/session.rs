@@ -38,11 +38,14 @@ pub struct Session {
     pub(super) in_transaction: bool,
     /// The number of named statements that were counted as prepared.
     pub(super) prepared: usize,
+    /// The number of statements that it was asked to send.
+    pub(super) statements: u32,
 }
 
 impl Session {
     /// Wraps a query for sending, and counts its round trips.
     fn statement<'q, E: Execute<'q, Postgres>>(&mut self, mut query: E) -> Statement<E> {
+        self.statements = self.statements.wrapping_add(1);
         let arguments = query.take_arguments();
         let persistent = !self.disable_statement_cache && query.persistent();
         // Text without arguments is sent as it is; an unnamed statement is parsed each time.

@@ -78,6 +78,12 @@ enum Replay<T, R> {
 
 /// The work of a write, sent once.
 trait Work<I, T, R> {
+    /// Returns what the work, having sent this many statements, did that would lose or double a write when a fault
+    /// happens: then no answer of it may look like a success.
+    fn misuse(&self, _sent: u32, _attempt: &WriteAttempt, _answer: &Result<T, Abort<R>>) -> Option<&'static str> {
+        None
+    }
+
     async fn once(
         &self,
         pool: &Pool,
@@ -95,6 +101,14 @@ impl<I, T, R, W> Work<I, T, R> for OneStatement<W>
 where
     W: AsyncFn(&mut Session, &WriteAttempt, &I) -> Result<T, Abort<R>>,
 {
+    fn misuse(&self, sent: u32, attempt: &WriteAttempt, answer: &Result<T, Abort<R>>) -> Option<&'static str> {
+        if sent > 1 {
+            return Some("a write that is more than one statement: use transact");
+        }
+        let unchecked = sent == 1 && answer.is_ok() && !attempt.is_checked();
+        unchecked.then_some("a write that does not call attempt.check")
+    }
+
     async fn once(
         &self,
         pool: &Pool,
@@ -169,6 +183,9 @@ impl Pool {
     /// # Errors
     /// The rejection of `work`, or the last database error: nothing was applied then, and nothing will be. Only
     /// [`Kind::CommitUnknown`] means that no connection could be opened to make sure of it.
+    ///
+    /// A `work` that sends a second statement, or returns without [`WriteAttempt::check`], gets an error that says so at
+    /// each call; what it sent is applied.
     ///
     /// # Cancel safety
     /// Dropping the future closes its connection and leaves the write applied or not. A write under the same key then
@@ -400,11 +417,13 @@ impl<I, W, P> Protocol<'_, I, W, P> {
     where
         W: Work<I, T, R>,
         P: AsyncFn(&mut Session, &Receipt, &I) -> Result<T, Abort<R>>,
+        R: From<Error>,
     {
         let (pool, key) = (self.pool, self.key);
         let client_timeout = pool.client_timeout(deadline);
         let watch = pool.watch(connection, Purpose::Write);
         let session = &mut connection.inner.session;
+        let before = session.statements;
         let once = self.work.once(pool, session, deadline, key, attempt, self.input);
         let answer = match pool.watched(watch, client_timeout, once).await {
             Watched::Answered(answer) => answer,
@@ -413,6 +432,15 @@ impl<I, W, P> Protocol<'_, I, W, P> {
                 return Attempt::Dead(witness);
             }
         };
+        let sent = connection.inner.session.statements.wrapping_sub(before);
+        // In a transaction BEGIN and COMMIT are among them, and several statements are applied together.
+        if let Some(misuse) = (!pool.needs_transaction())
+            .then(|| self.work.misuse(sent, attempt, &answer))
+            .flatten()
+        {
+            let misused = Error::bare(Kind::Query, Phase::Statement).trying(misuse);
+            return Attempt::Finished(Err(misused.into()));
+        }
         let unless_receipt = match answer {
             Ok(value) => return Attempt::Finished(Ok(Written::Done(value))),
             Err(Abort::Known(Known::Tombstone(nonce))) => return Attempt::Nonce(nonce),
@@ -426,8 +454,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
                 if failed.sqlstate.as_deref() != Some("23505") {
                     return Attempt::Failed(failed);
                 }
-                // Two requests under one key, or a statement of this request that was committed and not answered.
-                (failed.constraint.as_deref() != Some(RECEIPT_KEY)).then_some(Attempt::Failed(failed))
+                Some(Attempt::Failed(failed))
             }
         };
         let settings = pool.message_settings(deadline);
@@ -440,7 +467,19 @@ impl<I, W, P> Protocol<'_, I, W, P> {
         };
         let receipt = match known {
             Ok(Known::Receipt(Some(receipt))) => receipt,
-            Ok(Known::Tombstone(nonce)) => return unless_receipt.unwrap_or(Attempt::Nonce(nonce)),
+            Ok(Known::Tombstone(nonce)) => {
+                return match unless_receipt {
+                    // Another request put a tombstone under the key. If nothing new is there, the statement itself
+                    // violates the key: its `changed` has several rows.
+                    Some(Attempt::Failed(failed))
+                        if failed.constraint.as_deref() == Some(RECEIPT_KEY) && nonce != attempt.nonce =>
+                    {
+                        Attempt::Nonce(nonce)
+                    }
+                    Some(unless) => unless,
+                    None => Attempt::Nonce(nonce),
+                };
+            }
             Ok(Known::Receipt(None)) | Err(Abort::Known(_)) => return Attempt::Nonce(attempt.nonce),
             Err(Abort::Rejected(rejection)) => return Attempt::Rejected(rejection),
             Err(Abort::Database(cause)) => return Attempt::Failed(pool.failed(Phase::Statement, cause)),

@@ -11,6 +11,7 @@ mod commit;
 mod crowd;
 mod executor;
 mod lookup;
+mod misuse;
 mod outage;
 mod pooler;
 mod protocol;
