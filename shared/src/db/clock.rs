@@ -23,7 +23,7 @@ impl Moment {
         }
     }
 
-    /// Returns the moment so long ago.
+    /// Returns the moment that was `ago` before now.
     #[cfg(test)]
     pub(crate) fn past(ago: Duration) -> Self {
         Self {

@@ -1,8 +1,9 @@
 //! Opens connections: one attempt, at one or several servers, and the retry loop of several attempts.
 //!
-//! Invariants: the last real cause is always kept; a dropped future closes its socket, and nothing continues in the
-//! background. Depends on: `tuned` for the options that sqlx does not set, `retry` for the waits, and `classify` for
-//! the failures that are retried.
+//! Invariants: the last real cause is always kept. A dropped future closes its socket. A log-in that did not finish in
+//! time is kept for the next attempt and is not polled meanwhile: nothing runs in the background. Depends on: `target`
+//! and `credentials` for the server and the log-in, `tuned` for the options that sqlx does not set, `retry` for the
+//! waits, and `classify` for the failures that are retried.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -38,7 +39,8 @@ const HEAD_START: Duration = Duration::from_millis(500);
 /// companion adds another log-in.
 const COMPANION_AFTER: u32 = 2;
 
-/// A server closes a connection that has not logged in after a minute (`authentication_timeout`).
+/// How long an unfinished log-in is kept. A server closes a connection that has not logged in after a minute
+/// (`authentication_timeout`).
 const UNFINISHED_LOG_IN_KEPT: Duration = Duration::from_secs(30);
 
 /// A connection is replaced at this age, or up to a third earlier, so that environments do not reconnect at the same
@@ -138,6 +140,12 @@ impl Drop for Connecting {
 
 /// Performs one attempt until `deadline`: continues the unfinished log-in, or starts one. Keeps a log-in that does not
 /// finish.
+///
+/// # Errors
+/// As [`connect_once`].
+///
+/// # Cancel safety
+/// Dropping the future closes the socket, also that of the log-in that it continued.
 pub(super) async fn attempt(
     target: &Target,
     purpose: Purpose,
@@ -351,6 +359,9 @@ async fn open_session(target: &Target, url: &DatabaseUrl) -> Result<Connection, 
 ///
 /// # Errors
 /// Fails with the last cause other than a timeout of this crate, if there was one.
+///
+/// # Cancel safety
+/// Dropping the future closes the socket of the running attempt.
 pub(crate) async fn connect_with_retry(
     target: &Target,
     purpose: Purpose,

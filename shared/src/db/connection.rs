@@ -1,6 +1,7 @@
-//! An open connection: its session, its socket, and what is known about its server.
+//! An open connection: its session, its socket, and the status of its server.
 //!
-//! Invariants: a connection whose statement did not end is never used again; its owner drops or closes it.
+//! Invariants: never reconnects and never retries. If a statement did not end, the owner drops or closes the connection
+//! and does not use it again. Depends on: `session` for statements, `socket` for the check without a round trip.
 
 use std::time::Duration;
 
@@ -17,21 +18,25 @@ use super::socket::{Peek, SocketHandle};
 use super::status::{ServerStatus, SessionIdentity};
 use crate::telemetry::count;
 
-/// An open connection, with the facts that the status statement returned.
+/// An open connection, with the result of the status statement.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) session: Session,
+    /// `None` behind a pooler, and if the server does not show when the session began.
     pub(super) identity: Option<SessionIdentity>,
     /// The index of its server among the URL's servers.
     pub(super) server: usize,
     /// `None` over a Unix socket.
     pub(super) socket: Option<SocketHandle>,
     pub(super) opened: Moment,
+    /// When it was last used.
     pub(super) used: Moment,
+    /// The age at which the pool replaces it.
     pub(super) lifetime: Duration,
     /// When a read last looked for the writer, and the delay until the next time.
     pub(super) writer_checked: Moment,
     pub(super) writer_check_after: Duration,
+    /// How long the whole connect took.
     pub(super) connected_in: Duration,
     /// The failed attempts before it, until the work that it was opened for has counted them.
     pub(super) failed_connects: u32,
@@ -51,13 +56,18 @@ impl Connection {
         self.connected_in
     }
 
-    /// Checks for bytes that arrived while the connection was idle. Always quiet over a Unix socket: there the
-    /// statement itself is the check. TLS can hold back bytes that it has already read; those are answers.
+    /// Checks for bytes that arrived while the connection was idle, without a round trip. Always quiet over a Unix
+    /// socket: there the statement itself is the check. Does not see bytes that the TLS layer has already read from the
+    /// socket; those belong to answers.
     pub(super) fn peek(&self) -> Peek {
         self.socket.map_or(Peek::Quiet, SocketHandle::peek)
     }
 
-    /// Returns whether the server answers by `deadline`. One round trip. If not, the connection must be dropped.
+    /// Returns whether the server answers by `deadline`. One round trip. If it returns false, the connection must be
+    /// dropped.
+    ///
+    /// # Cancel safety
+    /// After dropping the future the connection must be dropped.
     pub(super) async fn ping(&mut self, deadline: Deadline) -> bool {
         let asked = Moment::now();
         count(|counts| counts.round_trips += 1);
@@ -70,20 +80,24 @@ impl Connection {
         true
     }
 
-    /// Makes the server end the session after it was idle for `limit`. One round trip; returns false if it failed, and
-    /// the connection must then be dropped.
+    /// Makes the server end the session after it was idle for `limit`. One round trip. Returns false if that failed or
+    /// took longer than `deadline`; the connection must then be dropped.
+    ///
+    /// # Cancel safety
+    /// After dropping the future the connection must be dropped.
     pub(super) async fn end_when_idle(&mut self, limit: Duration, deadline: Deadline) -> bool {
         let sql = format!("SET idle_session_timeout = {}", limit.as_millis());
         let set = self.session.connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
         matches!(timeout(deadline.left(), set).await, Ok(Ok(_)))
     }
 
-    /// Runs one statement, without a retry: for health, which needs the current state. Without named statements it runs
-    /// in a transaction, because a pooler may otherwise send Bind to another server than Parse; not in a read-only one,
-    /// because then every server would appear to reject writes.
+    /// Runs one statement without a retry, for the health check, which needs the current state. Without named
+    /// statements it runs in a transaction, because a pooler may otherwise send Bind to another server than Parse. The
+    /// transaction is not read-only, because then every server would appear to reject writes.
     ///
     /// # Errors
-    /// Fails with `Statement` and the cause, or with a timeout at `deadline`. The connection must then be closed.
+    /// Fails in [`Phase::Statement`] with the cause, or with [`Kind::Timeout`] at `deadline`. The connection must then
+    /// be closed.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the session in the middle of a statement: the connection must then be closed.
@@ -104,11 +118,14 @@ impl Connection {
         answered_by(deadline, asked).await
     }
 
-    /// Runs one statement without parameters and returns the number that is its result. In a transaction of its own, also
-    /// behind a pooler: its changes stay.
+    /// Runs one statement without parameters, and returns the number that is its result. The server commits its
+    /// changes, also behind a pooler.
     ///
     /// # Errors
     /// As [`ask`](Self::ask).
+    ///
+    /// # Cancel safety
+    /// As [`ask`](Self::ask); the changes may be committed or not.
     pub(crate) async fn number(&mut self, deadline: Deadline, statement: &str) -> Result<i64, Error> {
         let session = &mut self.session;
         let asked = async {

@@ -324,7 +324,8 @@ fn digest(parts: &[&[u8]]) -> Uuid {
 /// on. `$ctes` are its common table expressions. The first of them that decides anything must select from `known`
 /// `WHERE clear`, so that a statement that is not let in changes nothing; the last is `changed (kind, id, version,
 /// status)`: a row for the receipt, or none if nothing was changed. `$result` are the columns of the answer `FROM known
-/// …`, which is always one row. The row has two more columns, `receipt` and `nonce`, for [`WriteAttempt::check`].
+/// …`, which is always one row. The row has two more columns, `receipt` and `nonce`, which must be passed to
+/// [`WriteAttempt::check`]: a write that does not call it fails.
 #[macro_export]
 macro_rules! write_query {
     ($attempt:expr, $ctes:tt, $result:tt $(, $($arguments:tt)*)?) => {

@@ -38,7 +38,7 @@ pub struct Session {
     pub(super) in_transaction: bool,
     /// The number of named statements that were counted as prepared.
     pub(super) prepared: usize,
-    /// The number of statements that it was asked to send.
+    /// The number of statements that were passed to it for sending; wraps around.
     pub(super) statements: u32,
 }
 

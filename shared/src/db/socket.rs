@@ -54,22 +54,22 @@ impl SocketHandle {
         }
     }
 
-    /// Gives the peer the longer time of a session to acknowledge data.
+    /// Raises the time in which the peer must acknowledge data to that of a session; called once the session is set up.
     pub fn set_up(self) {
         if let Some(socket) = self.socket() {
             set_user_timeout(socket, TCP_USER_TIMEOUT);
         }
     }
 
-    /// Returns how many bytes the peer has acknowledged and sent so far; `None` if the system does not tell. A slow
+    /// Returns how many bytes the peer has acknowledged and sent so far; `None` on systems other than Linux. A slow
     /// transfer makes progress; a path that hangs acknowledges at once, and then sends nothing.
     pub fn transferred(self) -> Option<u64> {
         let (acknowledged, received) = self.bytes()?;
         Some(acknowledged.wrapping_add(received))
     }
 
-    /// Returns the first bytes that the peer sent, as long as the driver has read none of them; `None` once it has, or
-    /// if the system does not tell.
+    /// Returns the first bytes that the peer sent, as long as the driver has read none of them; `None` once it has, if
+    /// the peer closed the connection first, and on systems other than Linux.
     pub(super) fn first_bytes(self, buffer: &mut [u8]) -> Option<&[u8]> {
         let socket = self.socket()?;
         let (_, received) = self.bytes()?;

@@ -1,7 +1,8 @@
-//! The target of connections: the server, its credentials, the settings of a session, and what its errors mean.
+//! The target of connections: the server, the credentials, the settings of a session, and the kind of a connect error.
 //!
-//! Invariants: immutable, except for what all connections share: the credentials, the last writer, the number of stale
-//! statements.
+//! Invariants: never connects. Immutable, except for three values that all connections share: the credentials, the last
+//! writer and the number of stale statements. Depends on: `credentials`, `status` for the statement after a connect,
+//! and `classify` for errors that do not depend on the target.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize};
@@ -20,12 +21,13 @@ use crate::config::DatabaseUrl;
 /// another attempt.
 const STATEMENT: Duration = Duration::from_secs(14);
 
-/// Transactions of this crate wait only for the server, so an idle one has lost its client. Not longer: it keeps its
-/// locks until then, and if several clients lose a connection on the same row, the waits add up.
+/// `idle_in_transaction_session_timeout`. Transactions of this crate wait only for the server, so an idle one has lost
+/// its client. Not longer: it keeps its locks until then, and if several clients lose a connection on the same row, the
+/// waits add up.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
 
-/// The server ends an abandoned session of a destroyed environment after this time. Longer than `MAX_IDLE`, so that the
-/// server never closes a connection that the pool would still reuse.
+/// `idle_session_timeout`: the server ends the session of a destroyed environment after this time. Longer than the
+/// pool's `MAX_IDLE`, so that the server never closes a connection that the pool would still reuse.
 pub const IDLE_SESSION: Duration = Duration::from_secs(10 * 60);
 
 /// The target and parameters of connections; created once from the configuration.
@@ -33,6 +35,7 @@ pub const IDLE_SESSION: Duration = Duration::from_secs(10 * 60);
 pub struct Target {
     pub(super) credentials: Arc<Credentials>,
     application_name: String,
+    /// `connect_timeout`: the bound of one connect attempt; `None` for no bound of its own.
     pub(super) attempt: Option<Duration>,
     /// `host:port/database`, for messages; free of secrets.
     pub name: String,
@@ -47,15 +50,16 @@ pub struct Target {
     pub(super) stale_statements: Arc<AtomicU32>,
     /// SQL with which an explicit transaction gets the settings that session options would set; behind a pooler only.
     pub local_settings: String,
-    /// The limit of every statement.
+    /// The server's `statement_timeout`. The client waits a little longer, so that the server's error arrives first.
     pub statement_timeout: Duration,
+    /// The statement after each connect: it sets the session up and returns the server's status.
     pub(super) status_query: String,
-    /// Of several servers, the one that accepted writes at the last connect.
+    /// The index, among the URL's servers, of the one that accepted writes at the last connect.
     pub(super) writer: Arc<AtomicUsize>,
 }
 
 impl Target {
-    /// Creates it from the connection string; `application_name` is the function and its version.
+    /// Creates the target from the connection string; `application_name` is the function and its version.
     pub fn new(url: &DatabaseUrl, application_name: &str) -> Self {
         let mut local_settings = String::new();
         if url.is_pooled() {
@@ -97,7 +101,7 @@ impl Target {
         self.attempt.map_or(deadline, |attempt| deadline.within(attempt))
     }
 
-    /// Returns the options of one connect, with a complete URL.
+    /// Returns the driver's options for one connect. `url` must contain the user and the credential.
     pub(super) fn options(&self, url: &DatabaseUrl) -> PgConnectOptions {
         let options = url.connect_options(&self.application_name);
         if self.pooled {
@@ -112,10 +116,10 @@ impl Target {
         ])
     }
 
-    /// Classifies a connect error with the facts about the target.
+    /// Classifies a connect error, using what is known about the target.
     pub(super) fn kind_of(&self, cause: &sqlx::Error, url: &DatabaseUrl) -> Kind {
         use std::io::ErrorKind::{IsADirectory, NotFound, PermissionDenied};
-        // No file of that name, a folder, or one that this process may not read. A packet that may not be sent is EPERM.
+        // No such file, a folder, or a file that this process may not read. EPERM is a packet that a firewall rejects.
         let file = |io: &std::io::Error| {
             matches!(io.kind(), NotFound | IsADirectory | PermissionDenied) && io.raw_os_error() != Some(libc::EPERM)
         };

@@ -7,6 +7,9 @@
 //! Sockets that other code opens meanwhile do not end the search. Setting these options on a socket that another thread
 //! opened in the same instant is harmless. Delete the options when a release of sqlx sets them (launchbadge/sqlx#4335,
 //! #4336).
+//!
+//! Invariants: never reads a byte from the socket. A socket that is not found leaves the connect as it is, without
+//! options and checks. Depends on: `socket` for the options, and `first_message` for the check of the first bytes.
 
 use std::future::Future;
 use std::io;
@@ -35,25 +38,33 @@ const ADDRESS_TIMEOUT: Duration = Duration::from_millis(750);
 /// The wait for the rest of the first bytes. They arrive together, unless the path is very unusual.
 const REST_OF_FIRST_BYTES: Duration = Duration::from_millis(5);
 
-/// Held during such a poll, so that no connect takes another thread's socket for its own. Polls do not wait, and there
-/// are few until a connection is established.
+/// Held while a connect is polled and its socket is searched for, so that no connect takes another thread's socket for
+/// its own. A poll does not wait, and few are needed until TCP is connected.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A connect whose sockets get their options as soon as they exist. Fails with `TimedOut` if the last of the name's
-/// addresses has not accepted within its share, and with a [`first_message::ForeignReply`] if the server's first bytes
-/// are not PostgreSQL's. Resolving the name, and everything after TCP is connected, takes as long as it is polled.
+/// A connect whose sockets get their options as soon as they exist. Only connecting TCP has a timeout: 750 ms for each
+/// address, or half of `connect_timeout` if that is shorter. Resolving the name, TLS and authentication have none here.
+///
+/// # Errors
+/// Fails with the driver's error; with `TimedOut` if the last of the name's addresses has not accepted in time; and
+/// with a [`first_message::ForeignReply`] if the server's first bytes are not PostgreSQL's.
+///
+/// # Cancel safety
+/// Dropping it closes the socket.
 pub struct Tuned<F> {
     connect: Pin<Box<F>>,
-    /// The server's port, while its connection is searched.
+    /// The server's port, until its socket is found.
     port: Option<u16>,
     connect_timeout: Option<Duration>,
+    /// The sockets that were opened in these polls and are still open.
     opened: Vec<SocketHandle>,
+    /// The socket that is connected to the server, once found.
     socket: Option<SocketHandle>,
-    /// The address being tried, by its socket.
+    /// The socket of the address being tried, and the time left for it.
     waiting: Option<(SocketHandle, Pin<Box<Sleep>>)>,
     /// The socket of the address that was abandoned last.
     given_up: Option<SocketHandle>,
-    /// Whether the driver asks for TLS first; `None` once the server's first bytes were checked.
+    /// Whether the driver asks for TLS first; `None` once the server's first bytes were checked, or cannot be.
     unchecked: Option<bool>,
     /// The wait for the rest of the first bytes.
     rest: Option<Pin<Box<Sleep>>>,
@@ -130,7 +141,8 @@ impl<F> Tuned<F> {
         Poll::Ready(Ok(()))
     }
 
-    /// Abandons an address that is late, so that the driver tries the next. Returns true if that did not end its wait.
+    /// Shuts down the socket of an address that has not accepted in time, so that the driver tries the next address.
+    /// Returns true if the driver still waits for it afterwards: then the whole connect must fail.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         let share = self
             .connect_timeout

@@ -221,7 +221,7 @@ impl Witnesses {
     }
 }
 
-/// Returns when an answer is late that usually takes this long, and the bound of the random addition to it.
+/// Returns after how long an answer is late if answers usually take `usual`, and the bound of the random addition.
 fn late_after(usual: Duration, idle: bool) -> (Duration, Duration) {
     let (least, most) = if idle { LATE_AFTER_IDLE_RANGE } else { LATE_AFTER_RANGE };
     let late_after = (usual * LATE_FACTOR).clamp(least, most);

@@ -5,14 +5,15 @@
 //! | applied | done |
 //! | a receipt is known under the key | look at it once more, so that it is on the standby too; replay it |
 //! | a tombstone is known | the same statement with its nonce |
-//! | a unique violation | look: a receipt is replayed, a tombstone's nonce is taken over, else the violation stands |
+//! | a unique violation | look: a receipt is replayed; if the violated key is the receipt's, another tombstone's nonce is taken over; else the violation stands |
 //! | not applied, and it may pass (a deadlock, a lock, a cancellation) | the same statement again |
 //! | rejected, under a client's key | look: a receipt is replayed, else the rejection stands |
 //! | no reply | unresolved: the same statement again, on another connection |
 //! | rejected, or out of time or attempts, while unresolved | a tombstone first: a receipt is the answer, else the refusal |
 //!
 //! Invariant: a refusal is returned only if no statement of the request is unresolved, or after a tombstone was put
-//! under its key. Depends on: `receipt` for the statements.
+//! under its key. The one exception is the error for work that breaks the protocol (`Work::misuse`). Depends on:
+//! `receipt` for the statements.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -35,8 +36,8 @@ use super::witness::Watched;
 use super::work::{CLEAN_UP_TIMEOUT, answered, begin, dispose, finish};
 use crate::telemetry::DatabaseTime;
 
-/// Time kept back from sending a write, in which a tombstone can be put under its key: at least this, and four
-/// connects.
+/// Time kept back from sending a write, in which a tombstone can be put under its key: the larger of this and four
+/// connects, and at most half of the time left.
 const SETTLE_MARGIN: Duration = Duration::from_millis(300);
 
 /// One write in so many is followed by a sweep of expired receipts.
@@ -78,8 +79,8 @@ enum Replay<T, R> {
 
 /// The work of a write, sent once.
 trait Work<I, T, R> {
-    /// Returns what the work, having sent this many statements, did that would lose or double a write when a fault
-    /// happens: then no answer of it may look like a success.
+    /// Returns the rule of the protocol that the work broke, if any; `sent` is the number of its statements. Such work
+    /// loses a write or applies it twice if a reply is lost. So it fails each time, not only under a fault.
     fn misuse(&self, _sent: u32, _attempt: &WriteAttempt, _answer: &Result<T, Abort<R>>) -> Option<&'static str> {
         None
     }
@@ -177,15 +178,17 @@ impl Pool {
     /// Runs a write, exactly once: `work` is one statement, made by [`write_query!`](crate::write_query). When `key`
     /// was answered before, `replay` reads what the caller may see of it now.
     ///
-    /// One round trip on a connection that has run the statement before; a rejection under a client's key takes two, a
-    /// replay two or three, a lost reply one more.
+    /// One round trip on a connection that has run the statement before. A rejection under a client's key takes two, a
+    /// replay two or three. A lost reply adds one, and those of opening another connection.
     ///
     /// # Errors
     /// The rejection of `work`, or the last database error: nothing was applied then, and nothing will be. Only
     /// [`Kind::CommitUnknown`] means that no connection could be opened to make sure of it.
     ///
-    /// A `work` that sends a second statement, or returns without [`WriteAttempt::check`], gets an error that says so at
-    /// each call; what it sent is applied.
+    /// If `work` sends a second statement, or returns a value without calling [`WriteAttempt::check`], each call fails
+    /// with an error that names the mistake, although the statements that it sent are applied. This is not checked
+    /// behind a pooler that needs a transaction for each statement (`statement_cache_size=0`, its default there, or a
+    /// `schema`): the statements are applied together there.
     ///
     /// # Cancel safety
     /// Dropping the future closes its connection and leaves the write applied or not. A write under the same key then
@@ -433,7 +436,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
             }
         };
         let sent = connection.inner.session.statements.wrapping_sub(before);
-        // In a transaction BEGIN and COMMIT are among them, and several statements are applied together.
+        // In a transaction they include BEGIN and COMMIT, and several statements are applied together.
         if let Some(misuse) = (!pool.needs_transaction())
             .then(|| self.work.misuse(sent, attempt, &answer))
             .flatten()
@@ -580,7 +583,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
     }
 }
 
-/// Returns the time to keep back of the time that is left, if a connect takes this long.
+/// Returns the part of the time left that is kept back for a tombstone, if a connect takes `connect`.
 fn settle_margin(left: Duration, connect: Duration) -> Duration {
     SETTLE_MARGIN.max(connect * 4).min(left / 2)
 }
