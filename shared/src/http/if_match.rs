@@ -1,16 +1,19 @@
-//! The condition of a request: If-Match (RFC 9110 §13.1.1). The statement of the route compares the versions.
+//! The `If-Match` header: the condition under which a request may change a resource (RFC 9110 §13.1.1).
+//!
+//! Invariants: only parses. The route's statement compares the versions with the row, so that nothing changes between
+//! the check and the change. Depends on: nothing.
 
-/// The condition of If-Match.
+/// The condition of an `If-Match` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfMatch {
-    /// No condition, or any version.
+    /// No header, or `*`: any version.
     Absent,
-    /// One of these.
+    /// One of these versions. None, if the header has weak entity tags only: then the condition is never met.
     Versions(Vec<String>),
 }
 
 impl IfMatch {
-    /// Parses `*` or a list of entity tags, in which a comma can stand inside the quotes too.
+    /// Parses `*` or a list of entity tags, whose quoted text may contain commas. Returns `None` if it is malformed.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let blank = [' ', '\t', ','];
         let mut rest = text.trim_matches(blank);
@@ -35,7 +38,7 @@ impl IfMatch {
         (tags > 0).then_some(Self::Versions(versions))
     }
 
-    /// Returns the versions that may be changed; `None` for any.
+    /// Returns the versions that may be changed; `None` if any may.
     pub fn versions(&self) -> Option<&[String]> {
         match self {
             Self::Absent => None,

@@ -1,11 +1,12 @@
 //! How much of an execution environment one caller may use, so that a busy one leaves room for others.
 //!
-//! An environment answers one request at a time, so all other callers wait meanwhile. Each caller has an account: a
-//! request adds the time that it took, and a microsecond for each byte of its body. Every second subtracts the caller's
-//! share. A caller whose account is over the environment's burst is refused at once until it is below.
+//! An environment usually answers one request at a time, so all other callers wait meanwhile. Each caller has an
+//! account: a request adds the time that it took, and a microsecond for each byte of its body. As time passes, the
+//! caller's share of it is subtracted. While the account is above the environment's burst, requests are refused.
 //!
-//! The account is in memory: it costs no round trip and no row, and one caller's accounts in other environments are
-//! separate. docs/decisions/0010 has the alternatives. Invariants: a request without a caller is not limited.
+//! Invariants: the account is in memory, so it costs no round trip and no row, and one caller's accounts in other
+//! environments are separate. A request without a caller is not limited. Depends on: `db::clock`, because an
+//! environment is frozen between requests. docs/decisions/0010 has the alternatives.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,26 +14,29 @@ use std::time::Duration;
 
 use crate::db::clock::{Moment, jitter};
 
-/// A caller may use the environment alone for this long, or up to half less; only then the share counts. It differs
-/// between environments, which otherwise would all refuse a busy caller in the same moments, and all serve them in the
-/// others.
+/// The largest burst: the time that a caller may use before the share limits them. Each environment draws its own burst
+/// between half of this and all of it. With the same burst, all environments would refuse a busy caller at the same
+/// moments, and serve them at the others, when no other caller gets through.
 const BURST: Duration = Duration::from_secs(2);
 
-/// The time that a byte of a body counts: 1 MiB is about a second.
+/// The time that is charged for a byte of a body: about a second for 1 MiB.
 const PER_BYTE: Duration = Duration::from_micros(1);
 
-/// A request counts no more than this: a database that is slow or down is not the caller's doing.
+/// The most that is charged for the time of one request, because a caller does not cause a slow database or an outage.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// More accounts than this are not kept, so that a caller with many subjects cannot fill the memory.
+/// The most accounts that are kept, so that a caller with many subjects cannot fill the memory.
 const MOST_ACCOUNTS: usize = 1_000;
 
 /// The accounts of an environment's callers.
 #[derive(Debug)]
 pub(super) struct Shares {
+    /// The zero of the accounts' times.
     begun: Moment,
-    /// The part of the environment's time that each caller may use.
+    /// The part of the time that passes that each caller may use. It can be above 1 if the environment answers several
+    /// requests at once.
     share: f64,
+    /// Requests are refused while the account is above this.
     burst: Duration,
     accounts: Mutex<HashMap<String, Account>>,
 }
@@ -45,7 +49,8 @@ struct Account {
 }
 
 impl Shares {
-    /// Creates the accounts of an environment that answers `requests` at once; `None` if a caller may use all of it.
+    /// Creates the accounts of an environment that answers `requests` at once. Returns `None` if there is no limit, at
+    /// 100 percent.
     pub(super) fn new(percent: u32, requests: usize) -> Option<Self> {
         Self::with_burst(percent, requests, BURST - jitter(BURST / 2))
     }
@@ -59,10 +64,10 @@ impl Shares {
         })
     }
 
-    /// Admits a request with a body of so many bytes.
+    /// Admits a request whose body has this many bytes.
     ///
     /// # Errors
-    /// Fails with the time to wait if the caller has used up its share.
+    /// Fails with the time to wait if the caller's account is above the burst.
     pub(super) fn admit(&self, caller: &str, bytes: usize) -> Result<(), Duration> {
         self.admit_at(caller, bytes, self.begun.elapsed())
     }
