@@ -6,12 +6,12 @@
 //! | [`clerk`] | the identity provider's events about users |
 //! | `signature`, `repair` | the signature of other services' webhooks, and what their JSON has that JSON has not |
 //! | [`config`] | the product's own environment variables |
-//! | `openapi` | the document of the routes' descriptions, which their files have: with the feature `openapi` |
+//! | `openapi` | openapi.json, from the descriptions in the route files; only with the feature `openapi` |
 //!
 //! Invariants: never connects or retries, and reads the environment only in `config`. The schema is
 //! `functions/migrations`, and the compiler's offline data about it is `functions/.sqlx`.
 
-// The name under which the route files, which are modules of `openapi`, know this library.
+// The route files are also modules of `openapi`, and refer to this library by its name.
 #[cfg(feature = "openapi")]
 extern crate self as functions;
 
@@ -64,8 +64,8 @@ const fn service() -> Service {
     }
 }
 
-/// Returns the example event of the route in `tests/events`, which has the binary's name. `openapi::routes` replaces the
-/// `include_str!` in it, where there is no binary.
+/// Returns the route's example event: the file in `tests/events` with the binary's name. In `openapi::routes`, where a
+/// route file is no binary, another `include_str!` replaces the standard one.
 #[macro_export]
 macro_rules! example_event {
     () => {
@@ -78,8 +78,8 @@ macro_rules! example_event {
     };
 }
 
-/// Describes a route for clients, in its file: takes a closure from the route's `Operation` and the `Schemas` to the
-/// complete `Operation`, and makes a function of it. Without the feature `openapi` it makes nothing.
+/// Describes a route for clients, in its file. Takes a closure that completes the route's `Operation`, given the
+/// `Schemas`, and defines the function `describe` from it. Without the feature `openapi` it expands to nothing.
 #[macro_export]
 macro_rules! describe {
     (|$operation:pat_param, $schemas:pat_param| $description:expr) => {

@@ -1,4 +1,5 @@
-//! The route files as modules of the library, for their descriptions.
+//! The part of `functions/src/openapi/routes.rs` that makes the route files modules of the library, for their
+//! descriptions.
 
 use anyhow::Result;
 
@@ -8,7 +9,10 @@ use super::source::Sources;
 const BEGIN: &str = "// routes: begin\n";
 const END: &str = "// routes: end";
 
-/// `functions/src/openapi/routes.rs` with a module for each route, and the list of them.
+/// Returns `functions/src/openapi/routes.rs` with a module for each route, and the list of the modules.
+///
+/// # Errors
+/// Fails if the file has no markers.
 pub(super) fn modules(text: &str, sources: &Sources) -> Result<Part> {
     let (head, inside, tail) = marked(text, BEGIN, END)?;
     let file = |line: &str| {

@@ -46,8 +46,8 @@ impl Sources {
     /// Reads every file of the folder.
     ///
     /// # Errors
-    /// A file that cannot be read or parsed, whose documentation is not that of a route, whose `main` serves another route
-    /// than it says, or that does not describe its route; and two files with one route.
+    /// Fails for a file that cannot be read or parsed, that has not the documentation of a route, whose `main` serves
+    /// another route than its documentation names, or that has no `describe!`; and for two files with one route.
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let mut sources = Self::default();
         let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;

@@ -32,8 +32,8 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// Describes the operation of a route file, for callers with a token. If the file's documentation describes no route,
-    /// the operation has no path, and `cargo seer routes --check` fails.
+    /// Creates the operation of a route file, for callers with a token. If the file's documentation names no route, the
+    /// operation has no path, and `cargo seer routes --check` fails.
     pub(super) fn new(function: &'static str, source: &'static str) -> Self {
         let resource = |(tag, _): &(&'static str, _)| function.starts_with(tag).then_some(*tag);
         let resource = super::TAGS.iter().find_map(resource);

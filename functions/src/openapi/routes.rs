@@ -1,4 +1,4 @@
-//! The route files as modules of this library, for their descriptions, and a list of them.
+//! The route files as modules of this library, for the descriptions in them, and the list of these modules.
 //!
 //! `cargo seer routes --write` writes the part between the markers, from the route files.
 
@@ -7,8 +7,8 @@
 
 use super::RouteFile;
 
-/// Replaces the standard macro in these modules, for `example_event!()`: here no event is compiled in. So the library
-/// compiles while an event is missing that `cargo seer routes --write` is to make.
+/// Replaces the standard macro in these modules, for `example_event!()`, so that no event is compiled in. Otherwise a
+/// missing event would keep `cargo seer routes --write`, which creates it, from compiling.
 macro_rules! include_str {
     ($($file:tt)*) => {
         ""

@@ -23,8 +23,8 @@ impl Schemas {
 
     /// Returns a reference to the schema of a request for a new `R`, whose members have the descriptions of `R`'s.
     ///
-    /// A member with a default says so in its description. Not as `default`: generators require such a member, or send
-    /// it themselves.
+    /// The description of a member with a default states it. The keyword `default` is not used, because some generators
+    /// then require the member or send it themselves.
     pub fn draft<T: ToSchema, R: ToSchema>(&mut self, description: &str, defaults: &[(&str, Value)]) -> Value {
         self.insert::<T>();
         let mut schema = described::<T, R>(description);
@@ -36,8 +36,8 @@ impl Schemas {
         self.component(&T::name(), schema)
     }
 
-    /// Returns a reference to a schema with the members of `T`, the request for a new `R`: all optional, but at least one
-    /// required.
+    /// Returns a reference to the schema `name` of a request that changes an `R`: all members of `T` are optional, and
+    /// at least one is required.
     pub fn changes<T: ToSchema, R: ToSchema>(&mut self, name: &str, description: &str) -> Value {
         self.insert::<T>();
         let mut schema = described::<T, R>(description);

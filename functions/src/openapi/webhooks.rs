@@ -1,4 +1,5 @@
-//! The requests of other services: the recorder's, which two routes take, and the schema of the identity provider's.
+//! The requests of other services: the description of the recorder's delivery, which two routes accept, and the schema
+//! of the identity provider's event.
 
 use serde_json::{Value, json};
 

@@ -85,13 +85,13 @@ async fn rows(session: &mut Session, names: &[&str]) -> Result<Vec<Row>, Unavail
     session.rows(&select).await
 }
 
-/// Reports a primary that accepts no write, because its default is to be read-only.
+/// Reports a primary that rejects writes because `default_transaction_read_only` is on.
 pub(super) async fn read_only(session: &mut Session, server: &Server, report: &mut Report) {
     if !server.read_only || server.standby {
         return;
     }
     let name = "default_transaction_read_only";
-    // Else the session that runs the next line would be read-only too.
+    // Otherwise the session that runs the next line is read-only too.
     let mut run = vec![format!("SET {name} = off;")];
     run.extend(correction(session, server, name, "off").await);
     report.find(
