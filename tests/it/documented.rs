@@ -1,6 +1,6 @@
 //! The chapters of `docs/POSTGRES_SETUP.md` have an entry for every name that an operator or a client can meet, and for
-//! no other: kinds of failure, problem types, health states, log lines, and parameters of `DATABASE_URL`. The code in
-//! `docs/ADDING_A_ROUTE.md` is that of the files.
+//! no other: kinds of failure, problem types, health states, log lines, and parameters of `DATABASE_URL`. The examples
+//! in `docs/ADDING_A_ROUTE.md` are parts of files in `functions/src`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -136,7 +136,7 @@ fn parameters_are_documented() {
     assert_eq!(rows("connection-string", "Each parameter"), names);
 }
 
-/// All but an example that leaves something out, which has an ellipsis.
+/// An example with an ellipsis is shortened, and is not compared.
 #[test]
 fn route_examples_are_from_the_files() {
     let page = fs::read_to_string(workspace().join("docs/ADDING_A_ROUTE.md")).unwrap();

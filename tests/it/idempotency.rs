@@ -237,7 +237,7 @@ async fn condition_belongs_to_the_request() {
     send("\"2\"").await.problem(422, "idempotency-key-reused");
 }
 
-/// Receipts contain only their own data: nothing of the request or its answer, which has a megabyte here.
+/// A receipt contains nothing of the request or its answer, which is a megabyte here.
 #[tokio::test]
 async fn receipts_hold_no_content() {
     let backend = Backend::start().await;

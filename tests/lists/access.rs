@@ -68,7 +68,7 @@ async fn access_functions_are_inlined() {
             let execute = if list {
                 "list('leader', 51, '294000-01-01Z', i(0), '1970-01-01Z', '{scheduled}', NULL, 3000000)".to_owned()
             } else {
-                // In place of a row's id, the creation of a meeting has its draft.
+                // The statement that creates a meeting takes its draft instead of a row's id.
                 let created = statement.text.contains("jsonb_populate_record(NULL::meetings, $6)");
                 statement.execute("leader", if created { "'{}'" } else { "i(1)" })
             };

@@ -167,7 +167,8 @@ impl Drop for Watch {
     }
 }
 
-/// As a new user runs it, and with faults: each function is started by its first invocation, and stays.
+/// Runs the package as a new user does, and injects faults. A function is started by its first invocation, and keeps
+/// running.
 #[tokio::test(flavor = "multi_thread")]
 async fn outside_package_answers_cargo_lambda() {
     let installed = Command::new(env!("CARGO"))
@@ -199,7 +200,7 @@ async fn outside_package_answers_cargo_lambda() {
         assert_eq!(answer["statusCode"], 200, "{answer}");
     };
     answered(GET, &get);
-    // Silent for good; a path that acknowledges and delivers nothing; the end of every session.
+    // The path is silent for good; it acknowledges and delivers nothing; every session ends.
     assert!(proxy.silence() > 0);
     answered(GET, &get);
     assert!(proxy.hang() > 0);
@@ -211,7 +212,7 @@ async fn outside_package_answers_cargo_lambda() {
     answered("health", &health);
 }
 
-/// A proxy in front of the cluster, and the URL through it.
+/// Starts a proxy in front of the cluster; returns it and the URL through it.
 async fn behind_proxy(cluster: &Cluster) -> (Proxy, String) {
     let server = SocketAddr::from(([127, 0, 0, 1], cluster.port()));
     let proxy = Proxy::start(server).await.unwrap();

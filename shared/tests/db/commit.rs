@@ -174,7 +174,7 @@ async fn renamed(db: &mut Session, attempt: &WriteAttempt, id: &Uuid) -> Result<
     row.try_get::<Option<_>, _>("id")?.ok_or_else(rejection)
 }
 
-/// The second began before the first was committed: it waits for the row, and finds it renamed.
+/// The second request starts before the first is committed: it waits for the row, and finds it renamed.
 #[tokio::test(flavor = "multi_thread")]
 async fn rejection_by_first_request_is_a_replay() {
     let bench = Bench::new().await;
@@ -201,7 +201,7 @@ async fn rejection_by_first_request_is_a_replay() {
     );
 }
 
-/// Nobody can have sent the request before if its key was made for it.
+/// A generated key is new, so no earlier request can have used it.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_rejections_under_a_clients_key_look() {
     let bench = Bench::new().await;

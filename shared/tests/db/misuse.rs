@@ -1,4 +1,4 @@
-//! Writes that break the rules of `write_query!`: an error says so at the first call, not a fault in production.
+//! A write that breaks the rules of `write_query!` fails at the first call, not only under a fault in production.
 
 use shared::db::{Abort, Deadline, IdempotencyKey, Session, WriteAttempt};
 use shared::write_query_unchecked;
@@ -38,7 +38,7 @@ async fn inserted(db: &mut Session, attempt: &WriteAttempt, id: &Uuid) -> Result
     .await
 }
 
-/// Without the check a replay would be acknowledged as a change of its own.
+/// Without the check, a replay would be answered like a new change.
 #[tokio::test(flavor = "multi_thread")]
 async fn unchecked_write_is_an_error() {
     let bench = Bench::new().await;
@@ -51,7 +51,7 @@ async fn unchecked_write_is_an_error() {
     }
 }
 
-/// The receipt covers one statement: another is lost or doubled with a lost reply.
+/// The receipt covers one statement. If a reply is lost, another statement may be lost or applied twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn second_statement_of_a_write_is_an_error() {
     let bench = Bench::new().await;

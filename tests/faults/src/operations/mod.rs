@@ -39,7 +39,7 @@ pub enum Workload {
     Twins,
 }
 
-/// The functions that serve these requests; nothing else needs to be built.
+/// The functions that serve the requests of all workloads; the others need not be built.
 pub const FUNCTIONS: [&str; 20] = [
     "health",
     "invitations-accept",
