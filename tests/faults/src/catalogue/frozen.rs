@@ -43,7 +43,7 @@ pub(super) fn frozen(size: Size) -> Vec<Scenario> {
                 each(Silence),
             ),
             &[NothingRefused, connections],
-            size.figures(&[Within(ms(600))]),
+            size.figures(&[Within(ms(150))]),
         ),
         expecting(
             scenario(
@@ -53,7 +53,7 @@ pub(super) fn frozen(size: Size) -> Vec<Scenario> {
                 each(Silence),
             ),
             &[NothingRefused],
-            size.figures(&[Within(ms(600))]),
+            size.figures(&[Within(ms(150))]),
         ),
     ];
     for (name, about, seconds) in [
