@@ -16,7 +16,6 @@
 //! preparation; every value in them is a number, a UUID or in hexadecimal.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -116,7 +115,7 @@ impl IdempotencyKey {
                 lifetime: self.lifetime.as_secs_f64(),
                 origin: self.origin.clone(),
             }),
-            checked: Arc::default(),
+            checked: AtomicBool::new(false),
         }
     }
 
@@ -218,7 +217,7 @@ pub struct Change {
 }
 
 /// The parameters that precede the statement's own in a write: see [`write_query!`](crate::write_query).
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct WriteAttempt {
     /// `$1`
     pub key: Uuid,
@@ -229,7 +228,7 @@ pub struct WriteAttempt {
     /// `$4`
     pub record: Json<Record>,
     /// Whether the work has called [`check`](Self::check).
-    checked: Arc<AtomicBool>,
+    checked: AtomicBool,
 }
 
 /// What a write's statement records beside the change: one parameter, so that the statement's own begin with `$5`

@@ -81,7 +81,13 @@ enum Replay<T, R> {
 trait Work<I, T, R> {
     /// Returns the rule of the protocol that the work broke, if any; `sent` is the number of its statements. Such work
     /// loses a write or applies it twice if a reply is lost. So it fails each time, not only under a fault.
-    fn misuse(&self, _sent: u32, _attempt: &WriteAttempt, _answer: &Result<T, Abort<R>>) -> Option<&'static str> {
+    fn misuse(
+        &self,
+        _pool: &Pool,
+        _sent: u32,
+        _attempt: &WriteAttempt,
+        _answer: &Result<T, Abort<R>>,
+    ) -> Option<&'static str> {
         None
     }
 
@@ -102,12 +108,22 @@ impl<I, T, R, W> Work<I, T, R> for OneStatement<W>
 where
     W: AsyncFn(&mut Session, &WriteAttempt, &I) -> Result<T, Abort<R>>,
 {
-    fn misuse(&self, sent: u32, attempt: &WriteAttempt, answer: &Result<T, Abort<R>>) -> Option<&'static str> {
-        if sent > 1 {
-            return Some("a write that is more than one statement: use transact");
+    fn misuse(
+        &self,
+        pool: &Pool,
+        sent: u32,
+        attempt: &WriteAttempt,
+        answer: &Result<T, Abort<R>>,
+    ) -> Option<&'static str> {
+        // In a transaction they include BEGIN and COMMIT, and several statements are applied together.
+        if pool.needs_transaction() {
+            return None;
         }
-        let unchecked = sent == 1 && answer.is_ok() && !attempt.is_checked();
-        unchecked.then_some("a write that does not call attempt.check")
+        match sent {
+            0 => None,
+            1 => (answer.is_ok() && !attempt.is_checked()).then_some("a write that does not call attempt.check"),
+            2.. => Some("a write that is more than one statement: use transact"),
+        }
     }
 
     async fn once(
@@ -436,11 +452,7 @@ impl<I, W, P> Protocol<'_, I, W, P> {
             }
         };
         let sent = connection.inner.session.statements.wrapping_sub(before);
-        // In a transaction they include BEGIN and COMMIT, and several statements are applied together.
-        if let Some(misuse) = (!pool.needs_transaction())
-            .then(|| self.work.misuse(sent, attempt, &answer))
-            .flatten()
-        {
+        if let Some(misuse) = self.work.misuse(pool, sent, attempt, &answer) {
             let misused = Error::bare(Kind::Query, Phase::Statement).trying(misuse);
             return Attempt::Finished(Err(misused.into()));
         }
