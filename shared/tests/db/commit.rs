@@ -1,5 +1,8 @@
 //! A write is applied exactly once, however often it is sent, and a key is answered once.
 
+use std::fmt::Debug;
+use std::pin::{Pin, pin};
+
 use local::proxy::{self, Cut, Effect};
 use shared::db::{Abort, Change, Deadline, Error, IdempotencyKey, Kind, Phase, Session, WriteAttempt, Written};
 use shared::write_query_unchecked;
@@ -112,15 +115,37 @@ async fn one_write_in_fifty_sweeps_receipts() {
     assert_eq!(bench.count("SELECT count(*) FROM receipts").await, 50);
 }
 
-/// Opens a transaction that has put a request's receipt under its key, and has not ended.
-async fn open_transaction(bench: &Bench, key: &IdempotencyKey, id: Uuid) -> PgConnection {
+/// Writes a note, and takes the write back to where it was not committed: `undone` undoes its change, and an open
+/// transaction has put its receipt under the key and `redone` the change.
+async fn open_transaction(bench: &Bench, key: &IdempotencyKey, id: Uuid, undone: &str, redone: &str) -> PgConnection {
     bench.write_under(key, id).await.unwrap();
     let mut other = bench.direct().await;
-    let sql = "CREATE TABLE kept AS SELECT * FROM receipts; DELETE FROM receipts; DELETE FROM notes";
-    sqlx::raw_sql(sql).execute(&mut other).await.unwrap();
-    let sql = "BEGIN; INSERT INTO receipts SELECT * FROM kept";
-    sqlx::raw_sql(sql).execute(&mut other).await.unwrap();
+    for sql in [
+        format!("CREATE TABLE kept AS SELECT * FROM receipts; DELETE FROM receipts; {undone}"),
+        format!("BEGIN; {redone}; INSERT INTO receipts SELECT * FROM kept"),
+    ] {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut other).await.unwrap();
+    }
     other
+}
+
+/// Waits until a write waits for another session's transaction, and ends that.
+async fn waits_for<T: Debug>(
+    bench: &Bench,
+    write: Pin<&mut impl Future<Output = T>>,
+    mut other: PgConnection,
+    end: &str,
+) {
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    tokio::select! {
+        early = write => panic!("it did not wait: {early:?}"),
+        () = until("it waits", async || bench.count(waiting).await > 0) => {}
+    }
+    sqlx::raw_sql(AssertSqlSafe(end.to_owned()))
+        .execute(&mut other)
+        .await
+        .unwrap();
+    other.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,17 +154,10 @@ async fn requests_of_one_key_serialize() {
         let bench = Bench::new().await;
         let key = IdempotencyKey::from_client("caller", "key", &[b"body"]);
         let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
-        let mut other = open_transaction(&bench, &key, first).await;
-        let write = bench.write_under(&key, second);
-        tokio::pin!(write);
-        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-        tokio::select! {
-            early = &mut write => panic!("it did not wait: {early:?}"),
-            () = until("it waits", async || bench.count(waiting).await > 0) => {}
-        }
+        let other = open_transaction(&bench, &key, first, "DELETE FROM notes", "").await;
+        let mut write = pin!(bench.write_under(&key, second));
         let end = if commits { "COMMIT" } else { "ROLLBACK" };
-        sqlx::raw_sql(AssertSqlSafe(end)).execute(&mut other).await.unwrap();
-        other.close().await.unwrap();
+        waits_for(&bench, write.as_mut(), other, end).await;
         let written = write.await.unwrap();
         if commits {
             assert!(
@@ -180,20 +198,9 @@ async fn rejection_by_first_request_is_a_replay() {
     let bench = Bench::new().await;
     let key = IdempotencyKey::from_client("caller", "key", &[b"body"]);
     let id = Uuid::now_v7();
-    bench.write_under(&key, id).await.unwrap();
-    let mut first = bench.direct().await;
-    let sql = "CREATE TABLE kept AS SELECT * FROM receipts; DELETE FROM receipts";
-    sqlx::raw_sql(sql).execute(&mut first).await.unwrap();
-    let sql = "BEGIN; UPDATE notes SET text = 'renamed'; INSERT INTO receipts SELECT * FROM kept";
-    sqlx::raw_sql(sql).execute(&mut first).await.unwrap();
-    let second = bench.pool.write(Deadline::after(PLENTY), &key, &id, renamed, replayed);
-    tokio::pin!(second);
-    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-    tokio::select! {
-        early = &mut second => panic!("it did not wait: {early:?}"),
-        () = until("it waits", async || bench.count(waiting).await > 0) => {}
-    }
-    sqlx::raw_sql("COMMIT").execute(&mut first).await.unwrap();
+    let first = open_transaction(&bench, &key, id, "", "UPDATE notes SET text = 'renamed'").await;
+    let mut second = pin!(bench.pool.write(Deadline::after(PLENTY), &key, &id, renamed, replayed));
+    waits_for(&bench, second.as_mut(), first, "COMMIT").await;
     let written = second.await;
     assert!(
         matches!(written, Ok(Written::Replayed(_, Ok(found))) if found == id),
