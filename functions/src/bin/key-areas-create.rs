@@ -31,21 +31,15 @@ async fn handle(request: Request) -> Result<Response, Error> {
 functions::describe!(|operation, schemas| {
     use functions::key_areas::KeyArea;
     use functions::openapi::examples::{MEMBER, key_area};
-    use functions::openapi::parts::key_area_draft;
-    use serde_json::json;
-    let (draft, area) = (key_area_draft(schemas), schemas.answer::<KeyArea>());
-    operation
-        .registered()
-        .id("id", "The member it is about", MEMBER)
-        .body(
-            draft,
-            true,
-            json!({"name": "Documentation", "description": "Every runbook is tried out once a quarter"}),
-        )
-        .keyed()
-        .refuses(Error::not_found("user"))
-        // A replay after the key area was deleted.
-        .refuses(Error::not_found("key area"))
+    use functions::openapi::parts::writes_key_area;
+    let operation = operation.registered().id("id", "The member it is about", MEMBER);
+    writes_key_area(operation, schemas)
         .refuses(Error::forbidden("Only an admin may add key areas."))
-        .answers(201, "The key area", &[("Location", "Location")], area, key_area())
+        .answers(
+            201,
+            "The key area",
+            &[("Location", "Location")],
+            schemas.answer::<KeyArea>(),
+            key_area(),
+        )
 });

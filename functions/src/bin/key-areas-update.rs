@@ -30,21 +30,19 @@ async fn handle(request: Request) -> Result<Response, Error> {
 functions::describe!(|operation, schemas| {
     use functions::key_areas::KeyArea;
     use functions::openapi::examples::{KEY_AREA, MEMBER, key_area};
-    use functions::openapi::parts::key_area_draft;
-    use serde_json::json;
-    let (draft, area) = (key_area_draft(schemas), schemas.answer::<KeyArea>());
-    operation
-        .registered()
-        .id("id", "The member it is about", MEMBER)
-        .id("areaId", "The key area", KEY_AREA)
-        .body(
-            draft,
-            true,
-            json!({"name": "Documentation", "description": "Every runbook is tried out once a quarter"}),
-        )
-        .keyed()
-        .refuses(Error::not_found("user"))
-        .refuses(Error::not_found("key area"))
+    use functions::openapi::parts::writes_key_area;
+    let operation =
+        operation
+            .registered()
+            .id("id", "The member it is about", MEMBER)
+            .id("areaId", "The key area", KEY_AREA);
+    writes_key_area(operation, schemas)
         .refuses(Error::forbidden("Only an admin may change key areas."))
-        .answers(200, "The key area as it is now", &[], area, key_area())
+        .answers(
+            200,
+            "The key area as it is now",
+            &[],
+            schemas.answer::<KeyArea>(),
+            key_area(),
+        )
 });

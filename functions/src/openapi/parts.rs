@@ -1,6 +1,6 @@
 //! Parts of a description that several routes share.
 
-use serde_json::Value;
+use serde_json::json;
 
 use super::Operation;
 use super::Schemas;
@@ -52,7 +52,14 @@ pub fn needs_verified_address(operation: Operation) -> Operation {
     ))
 }
 
-/// Returns the schema of the texts of a key area.
-pub fn key_area_draft(schemas: &mut Schemas) -> Value {
-    schemas.draft::<Draft, KeyArea>("The texts of a key area. Spaces around them are not stored.", &[])
+/// Adds the texts of a key area as the body, and the problems of writing them under a key.
+pub fn writes_key_area(operation: Operation, schemas: &mut Schemas) -> Operation {
+    let draft = schemas.draft::<Draft, KeyArea>("The texts of a key area. Spaces around them are not stored.", &[]);
+    let example = json!({"name": "Documentation", "description": "Every runbook is tried out once a quarter"});
+    operation
+        .body(draft, true, example)
+        .keyed()
+        .refuses(Error::not_found("user"))
+        // In a creation: a replay after the key area was deleted.
+        .refuses(Error::not_found("key area"))
 }
